@@ -1,0 +1,16 @@
+"""What every model gives for a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Output(NamedTuple):
+    """Logits of N samples over C classes, and the embedding (F numbers a sample) that feeds the head."""
+
+    logits: Float[Tensor, "N C"]
+    embedding: Float[Tensor, "N F"]

@@ -1,0 +1,32 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data named by MATCARD_TEST_DATA; tests that use it are skipped without it."""
+    folder = os.environ.get("MATCARD_TEST_DATA")
+    if not folder:
+        pytest.skip("MATCARD_TEST_DATA is not set: no real data at hand")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"MATCARD_TEST_DATA={folder} is not a folder")
+    return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `gpu` where there is none, with the reason."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
