@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad usage or bad input.
@@ -13,3 +19,14 @@ class InputError(ValueError):
 
 class MatcardWarning(UserWarning):
     """Something works but is probably not what is wanted; the message says what to change."""
+
+
+class TrainingError(RuntimeError):
+    """Training could not go on (a loss that is not finite, say); commands print the message and exit 1."""
+
+
+def nearest_names(name: str, names: Iterable[str]) -> str:
+    """Say which of `names` is probably meant by `name`, or list them all, for the end of an error message."""
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known)}"

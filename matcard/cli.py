@@ -1,0 +1,45 @@
+"""What every command shares: bad input is a message and exit code 2, an interruption says what is kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from matcard.errors import InputError, MatcardWarning, TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
+    """Run a command on the words of the command line and exit with its code.
+
+    Exit codes: 0 done, 1 training failed, 2 bad usage or input, 130 interrupted.
+    """
+    warnings.showwarning = _show_warning
+    try:
+        command(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt as interruption:
+        print(f"\ninterrupted{f': {interruption}' if str(interruption) else ''}", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, a pager) has gone; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: str | None = None
+) -> None:
+    """Print matcard's own warnings as sentences and leave out those that libraries send to programmers."""
+    if issubclass(category, MatcardWarning):
+        print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,252 @@
+"""From a YAML file and the command line to a checked `Config`, and back to YAML.
+
+The names of the model and of the loss decide which options they take, so those two names are read first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from matcard.errors import InputError, nearest_names
+from matcard.losses.registry import loss_options
+from matcard.models.registry import model_options
+from matcard.resources import resource_dir
+from matcard.training.options import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from jsonargparse import ArgumentParser
+
+DEFAULT_CONFIG = "train.yaml"
+_NAMED = {"loss": loss_options, "model": model_options}
+
+
+def parse_config(argv: Sequence[str], *, prog: str, description: str) -> Config:
+    """Lay `--config FILE` over configs/train.yaml, and the command line's options over both.
+
+    Options of a loss or model are set aside where a later layer names one of another kind.
+
+    Raises:
+        InputError: unknown option (with the nearest names), wrong type, unreadable file.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--config", "--loss.name", "--model.name"):
+        first.add_argument(flag)
+    named, rest = first.parse_known_args(list(argv))
+    values = read_yaml(find_config(DEFAULT_CONFIG))
+    if named.config:
+        values = overlaid(values, read_yaml(find_config(named.config)))
+    names = {part: getattr(named, f"{part}.name") for part in _NAMED}
+    values = overlaid(values, {part: {"name": name} for part, name in names.items() if name})
+    kinds = _kinds(values)
+    known = dict(option_types(Config, kinds))
+    given = flatten(values)
+    _check_names(given, known)
+    parser = build_parser(kinds, prog=prog, description=description)
+    parser.set_defaults(given)
+    return _parsed(parser, _normalised(rest, known))
+
+
+def config_from_dict(values: Mapping[str, Any]) -> Config:
+    """Make a `Config` of a resolved configuration, as `config_to_dict` gives it, without any command line.
+
+    Raises:
+        InputError: an unknown option, with the nearest names.
+    """
+    kinds = _kinds(values)
+    _check_names(flatten(values), dict(option_types(Config, kinds)))
+    return typing.cast("Config", _build(Config, values, kinds))
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Give a resolved configuration as plain dictionaries, lists and numbers."""
+    return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(config)))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        InputError: missing file, broken YAML (with its line), or something else than a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a configuration ({error})") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a mapping of options such as 'data: {{target: gap}}', found {values!r:.80}")
+    return values
+
+
+def find_config(name: str) -> Path:
+    """Find a configuration: a path, or the name of a shipped one (`train.yaml`)."""
+    for path in (Path(name), resource_dir("configs") / name):
+        if path.is_file():
+            return path
+    folder = resource_dir("configs")
+    shipped = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.yaml"))]
+    raise InputError(f"--config {name}: no such file; shipped configurations: {', '.join(shipped)}")
+
+
+def build_parser(kinds: Mapping[str, type], *, prog: str, description: str) -> ArgumentParser:
+    """Make the parser whose options are the fields of `Config`, for the given kinds of loss and model."""
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument(
+        "--config", default=DEFAULT_CONFIG, help="YAML file, or the name of a shipped one; options here override it"
+    )
+    documentation = field_docs(Config)
+    types_ = typing.get_type_hints(Config)
+    for field in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(kind := kinds.get(field.name, types_[field.name])):
+            parser.add_class_arguments(typing.cast("type", kind), field.name)
+        else:
+            parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=documentation[field.name])
+    return parser
+
+
+def field_docs(options: type) -> dict[str, str]:
+    """Give the docstring under each field of an options class."""
+    from docstring_parser import parse_from_object
+
+    return {item.arg_name: item.description or "" for item in parse_from_object(options).params}
+
+
+def option_types(options: type, kinds: Mapping[str, type], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk the dotted names of an options class with their types."""
+    hints = typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        name = f"{prefix}{field.name}"
+        kind = kinds.get(name, hints[field.name])
+        if dataclasses.is_dataclass(kind):
+            yield from option_types(typing.cast("type", kind), kinds, f"{name}.")
+        else:
+            yield name, kind
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give nested mappings as one of dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def overlaid(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one configuration over another; a loss or model of another kind replaces the earlier one's options."""
+    merged = dict(values)
+    for key, value in later.items():
+        earlier = merged.get(key)
+        if key in _NAMED and isinstance(value, dict) and isinstance(earlier, dict) and "name" in value:
+            find = _NAMED[key]
+            if "name" not in earlier or find(value["name"]) is not find(earlier["name"]):
+                earlier = {}
+        merged[key] = overlaid(earlier, value) if isinstance(value, dict) and isinstance(earlier, dict) else value
+    return merged
+
+
+def _kinds(values: Mapping[str, Any]) -> dict[str, type]:
+    """Find the options classes of the loss and the model."""
+    kinds = {}
+    for part, find in _NAMED.items():
+        section = values.get(part) or {}
+        if not isinstance(section, dict) or not isinstance(section.get("name"), str):
+            raise InputError(f"option {part}: expected a mapping with a name, found {section!r}")
+        kinds[part] = find(section["name"])
+    return kinds
+
+
+def _check_names(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if name in known or (value in ({}, None) and any(other.startswith(f"{name}.") for other in known)):
+            continue
+        raise InputError(f"unknown option {name!r}; {_nearest(name, known)}")
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    """Say which options are meant: those that end alike, else those spelt alike, else all of the group."""
+    last = name.rsplit(".", 1)[-1]
+    if same := [other for other in known if other.rsplit(".", 1)[-1] == last]:
+        return nearest_names(name, same)
+    group = [other for other in known if other.startswith(f"{name.split('.', 1)[0]}.")]
+    return nearest_names(name, group or known)
+
+
+def _normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
+    """Check the names on the command line; let `1,2,3` stand for `[1,2,3]`."""
+    words: list[str] = []
+    previous = ""
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--") and flag not in ("--help", "--config"):
+            if flag[2:] not in known:
+                raise InputError(f"unknown option {flag!r}; {_nearest(flag[2:], known)}")
+            if equals:
+                word = f"{flag}={_bracketed(value, known[flag[2:]])}"
+        elif previous.startswith("--") and previous[2:] in known:
+            word = _bracketed(word, known[previous[2:]])
+        elif word not in ("-h", "--help"):
+            raise InputError(f"unexpected argument {word!r}; options are given as --group.name VALUE (see --help)")
+        previous = "" if equals else word
+        words.append(word)
+    return words
+
+
+def _bracketed(value: str, kind: Any) -> str:
+    sequence = any(typing.get_origin(item) in (list, tuple) for item in (kind, *typing.get_args(kind)))
+    return f"[{value}]" if sequence and not value.startswith("[") and value != "null" else value
+
+
+def _parsed(parser: ArgumentParser, argv: list[str]) -> Config:
+    try:
+        filled = parser.instantiate(parser.parse_args(argv))
+    except argparse.ArgumentError as error:
+        raise InputError(_retold(str(error))) from error
+    return Config(**{field.name: filled[field.name] for field in dataclasses.fields(Config)})
+
+
+def _retold(message: str) -> str:
+    """Put a parser's message in the words of someone who types options."""
+    return " ".join(message.replace('Parser key "', 'option "--').split())
+
+
+def _build(options: type, values: Mapping[str, Any], kinds: Mapping[str, type], prefix: str = "") -> Any:
+    hints = typing.get_type_hints(options)
+    filled = {}
+    for name, value in values.items():
+        kind = kinds.get(f"{prefix}{name}", hints[name])
+        if dataclasses.is_dataclass(kind):
+            filled[name] = _build(typing.cast("type", kind), value or {}, kinds, f"{prefix}{name}.")
+        else:
+            filled[name] = tuple(value) if isinstance(value, list) and _is_tuple(kind) else value
+    return options(**filled)
+
+
+def _is_tuple(kind: Any) -> bool:
+    choices = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    return any(typing.get_origin(item) is tuple for item in choices)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

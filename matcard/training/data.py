@@ -1,0 +1,134 @@
+"""Batches of the three parts of a data set, the same for crystals, images and table rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from matcard.data.samplers import build_sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jaxtyping import Int
+    from torch.utils.data import Dataset
+
+    from matcard.data.splits import Split
+    from matcard.training.options import TrainerOptions
+
+
+class GlobalBatches(Sampler[list[int]]):
+    """Cuts a sampler's order into global batches and gives this rank its share of each.
+
+    The ranks' shares of a batch differ by one sample at most, and none is empty: a last batch too small to share
+    (or of one sample, on which batch norm has no variance) joins the one before it.
+
+    Args:
+        sampler: gives positions; Lightning calls its `set_epoch`.
+        indices: what the positions stand for in the data set.
+        batch_size: samples a rank and step.
+    """
+
+    def __init__(
+        self, sampler: Sampler[int], indices: Int[np.ndarray, " n"], batch_size: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.sampler = sampler
+        self.indices = indices
+        self.batch_size = batch_size
+        self.rank = rank
+        self.ranks = ranks
+
+    def _starts(self) -> list[int]:
+        total, size = len(self.indices), self.batch_size * self.ranks
+        starts = list(range(0, total, size))
+        if len(starts) > 1 and total - starts[-1] < max(2, self.ranks):
+            starts.pop()
+        return starts
+
+    def __len__(self) -> int:
+        return len(self._starts())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.indices[np.fromiter(self.sampler, np.int64)]
+        for batch in np.split(order, self._starts()[1:]):
+            yield batch[self.rank :: self.ranks].tolist()
+
+
+class DataModule(lightning.LightningDataModule):
+    """Train, validation and test batches, with what a loss and a report must know of the classes.
+
+    Args:
+        dataset: `dataset[[i, j, ...]]`, by torch's `__getitems__`, is a batch with `y`, `index` and `to(device)`.
+        split: positions of the three parts.
+        codes: (N,) class of each sample.
+        class_names: the C classes.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        split: Split,
+        codes: Int[np.ndarray, " N"],
+        class_names: Sequence[str],
+        options: TrainerOptions,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.parts = {"train": split.train, "val": split.val, "test": split.test}
+        self.codes = codes
+        self.class_names = tuple(class_names)
+        self.options = options
+        self.seed = seed
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def class_counts(self) -> list[int]:
+        """The number of samples of each class in the training part."""
+        return self.count("train").tolist()
+
+    def count(self, part: str) -> Int[np.ndarray, " C"]:
+        """Count the samples of each class in a part."""
+        return np.bincount(self.codes[self.parts[part]], minlength=self.num_classes)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Give the training batches, in an order that seed and epoch decide."""
+        indices = self.parts["train"]
+        sampler = build_sampler(self.options.sampler, self.codes[indices], seed=self.seed)
+        return self._loader(GlobalBatches(sampler, indices, self.options.batch_size, *self._rank()))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Give this rank's share of the validation batches."""
+        return self.eval_dataloader("val", *self._rank())
+
+    def eval_dataloader(self, part: str, rank: int = 0, ranks: int = 1) -> DataLoader[Any]:
+        """Give the samples of a part once each, in order, those of one rank."""
+        indices = self.parts[part][rank::ranks]
+        batches = np.split(indices, range(self.options.batch_size, len(indices), self.options.batch_size))
+        return self._loader([batch.tolist() for batch in batches])
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, batches: Any) -> DataLoader[Any]:
+        workers = self.options.workers
+        return DataLoader(
+            self.dataset,
+            batch_sampler=batches,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Collate nothing: the data set gives whole batches."""
+    return batch

@@ -1,0 +1,162 @@
+"""One network and one loss, trained by Lightning: the training path, top to bottom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import numpy as np
+import torch
+from torch import nn
+
+from matcard.errors import TrainingError
+from matcard.evaluation.metrics import classification_metrics, higher_is_better
+from matcard.losses import CentroidClassifier
+from matcard.training.inference import Scores, embed, gather_scores
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from matcard.losses.base import Loss
+    from matcard.training.data import DataModule
+    from matcard.training.options import OptimizerOptions
+
+PLATEAU_FACTOR = 1 / 3
+PLATEAU_PATIENCE = 5
+
+
+class Classifier(lightning.LightningModule):
+    """Trains `model` with `loss` and measures the whole validation part after each epoch.
+
+    Args:
+        model: maps a batch to `Output(logits (N, C), embedding (N, F))`.
+        loss: called as `loss(logits, targets, embeddings)`.
+        data: knows the classes and the training part; the centroids of embedding-only losses are fitted on it.
+        optimizer: rule, learning rate and schedule.
+        monitor: validation metric that the plateau schedule follows.
+        seed: seeds dropout, together with the epoch, so that a resumed run repeats an uninterrupted one.
+        description: plain values kept in the checkpoint, enough to load the network without its run directory.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        data: DataModule,
+        optimizer: OptimizerOptions,
+        *,
+        monitor: str,
+        seed: int,
+        description: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.centroids = None if loss.trains_head else CentroidClassifier()
+        self.data = data
+        self.options = optimizer
+        self.monitor = monitor
+        self.seed = seed
+        self.description = description
+        self._epoch_losses: list[Tensor] = []
+        self._scores: list[Scores] = []
+
+    def forward(self, batch: Any) -> Float[Tensor, "N C"]:
+        """Give the logits of a batch: the head's, or the centroid classifier's where no loss trains the head."""
+        output = self.model(batch)
+        if self.centroids is None:
+            return output.logits  # type: ignore[no-any-return]
+        return self.centroids(output.embedding)  # type: ignore[no-any-return]
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(_mixed(self.seed, self.current_epoch, self.global_rank))
+        self.loss.on_epoch(self.current_epoch, self.trainer.max_epochs)
+        self._epoch_losses = []
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        output = self.model(batch)
+        loss: Tensor = self.loss(output.logits, batch.y, output.embedding)
+        self._epoch_losses.append(loss.detach())
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._scores = []
+        if self.centroids is not None:
+            embeddings, targets = embed(self, self.data.eval_dataloader("train"))
+            self.centroids.fit(embeddings, targets, self.data.num_classes)
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        self._scores.append(Scores.of(batch, self(batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        scores = gather_scores(self._scores)
+        train_loss = torch.stack(self._epoch_losses).mean().item()
+        if not (np.isfinite(train_loss) and np.isfinite(scores.probabilities).all()):
+            raise TrainingError(
+                f"the loss or the predictions of epoch {self.current_epoch} are not finite: lower --optimizer.lr "
+                f"(now {self.options.lr}) or --trainer.gradient_clip; the checkpoints of earlier epochs are kept"
+            )
+        metrics = classification_metrics(
+            scores.targets,
+            scores.probabilities,
+            class_names=self.data.class_names,
+            train_counts=self.data.class_counts,
+        )
+        values = {f"val_{name}": value for name, value in metrics.items() if isinstance(value, float)}
+        values["val_classes_predicted"] = float(len(np.unique(scores.probabilities.argmax(1))))
+        values |= {f"loss_{name}": value for name, value in self.loss.logged().items()}
+        values |= {"train_loss": train_loss, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
+        self.log_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
+
+    def on_train_epoch_end(self) -> None:
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            scheduler.step(self.trainer.callback_metrics[f"val_{self.monitor}"].item())
+
+    def configure_optimizers(self) -> Any:
+        options = self.options
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        common = {"lr": options.lr, "weight_decay": options.weight_decay}
+        optimizer: torch.optim.Optimizer
+        match options.name:
+            case "adam":
+                optimizer = torch.optim.Adam(weights, **common)
+            case "adamw":
+                optimizer = torch.optim.AdamW(weights, **common)
+            case "sgd":
+                optimizer = torch.optim.SGD(weights, momentum=options.momentum, **common)
+        steps = max(2, int(self.trainer.estimated_stepping_batches))
+        scheduler: torch.optim.lr_scheduler.LRScheduler
+        # Every schedule moves by steps: Lightning moves schedules of epochs after the checkpoint is written, so a
+        # resumed run would lag by one. The plateau's is moved in on_train_epoch_end, before the checkpoint.
+        match options.schedule:
+            case "none":
+                return optimizer
+            case "cosine":
+                scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            case "one-cycle":
+                # Momentum stays as given: cycling it is a second option nobody asked for.
+                scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                    optimizer, options.lr, total_steps=steps, cycle_momentum=False
+                )
+            case "plateau":
+                scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                    optimizer,
+                    mode="max" if higher_is_better(self.monitor) else "min",
+                    factor=PLATEAU_FACTOR,
+                    patience=PLATEAU_PATIENCE,
+                )
+                never = self.trainer.max_epochs + 1
+                return [optimizer], [
+                    {"scheduler": scheduler, "interval": "epoch", "frequency": never, "monitor": "train_loss"}
+                ]
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["matcard"] = self.description
+
+
+def _mixed(*numbers: int) -> int:
+    """Make one seed of several numbers, so that neighbouring seeds and epochs draw unrelated values."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,98 @@
+"""Options of a training run. Each default and each text stands here once: validation, help and docs read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from matcard.data.options import DataOptions
+from matcard.errors import InputError
+from matcard.losses.options import CardinalityOptions, LossOptions
+from matcard.models.options import CGCNNOptions, ModelOptions
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """How the weights are updated."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    """Update rule."""
+    lr: float = 3e-3
+    """Learning rate at its highest."""
+    weight_decay: float = 1e-4
+    """Weight decay: decoupled for adamw, an L2 penalty for adam and sgd."""
+    momentum: float = 0.9
+    """Momentum of sgd; the others ignore it."""
+    schedule: Literal["none", "cosine", "one-cycle", "plateau"] = "one-cycle"
+    """Course of the learning rate. `plateau` divides it by 3 after 5 epochs without a better monitored metric."""
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise InputError(f"--optimizer.lr is {self.lr}: expected a number above 0")
+        if self.weight_decay < 0:
+            raise InputError(f"--optimizer.weight_decay is {self.weight_decay}: expected 0 or more")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"--optimizer.momentum is {self.momentum}: expected a number in [0, 1)")
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """How long, on what, and how the best epoch is chosen."""
+
+    max_epochs: int = 30
+    """Epochs at most."""
+    batch_size: int = 128
+    """Samples a step and device."""
+    monitor: str = "macro_f1"
+    """Validation metric that chooses the best epoch and stops early; its direction is known."""
+    patience: int = 0
+    """Epochs without a better monitored metric before training stops; 0 never stops early."""
+    gradient_clip: float = 5.0
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    accumulate: int = 1
+    """Only 1: these losses are not additive, so gradients of small batches do not add up to a large one's."""
+    sampler: Literal["shuffle", "square-root", "class-aware"] = "shuffle"
+    """Order of the training part: each sample once, or classes drawn by the square root of their count, or equally."""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """What to train on."""
+    devices: int | Literal["auto"] = 1
+    """Number of devices; more than one trains by DDP and computes the loss on the batch of all of them."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """`auto` is bf16-mixed on GPUs that have it and float32 elsewhere. Losses are float64 inside either way."""
+    deterministic: bool = False
+    """Only deterministic kernels; slower on GPUs."""
+    workers: int = 0
+    """Processes that load batches; 0 loads in the training process, which is fastest for stores in memory."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--trainer.{name} is {getattr(self, name)}: expected 1 or more")
+        for name in ("patience", "gradient_clip", "workers"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--trainer.{name} is {getattr(self, name)}: expected 0 or more")
+        if isinstance(self.devices, int) and self.devices < 1:
+            raise InputError(f"--trainer.devices is {self.devices}: expected 1 or more, or auto")
+        if self.accumulate != 1:
+            raise InputError(
+                f"--trainer.accumulate is {self.accumulate}: magnitude and spread count the distinct errors of a whole "
+                "batch, so the mean over accumulated steps is not the loss of the large batch; raise "
+                "--trainer.batch_size or --trainer.devices instead"
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run; `config.yaml` of a run directory holds one, resolved."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    model: ModelOptions = field(default_factory=CGCNNOptions)
+    loss: LossOptions = field(default_factory=CardinalityOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    seed: int = 0
+    """Seed of the split, the initial weights, shuffling and mining."""
+    name: str = "crystals"
+    """Name of the run, the first part of its directory's."""
+    run_dir: str | None = None
+    """Directory of the run; runs/<name>-<time> where it is not given."""

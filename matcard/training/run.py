@@ -1,0 +1,154 @@
+"""A run from its configuration to its files: read, split, fit, choose the best epoch, test once."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from matcard.data.prepare import CrystalData, LabelledTable, prepare, read_labelled
+from matcard.errors import InputError
+from matcard.evaluation.metrics import higher_is_better
+from matcard.losses import build_loss
+from matcard.models import build_model
+from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, ProgressBar, Speed
+from matcard.training.config import config_to_dict
+from matcard.training.data import DataModule
+from matcard.training.module import Classifier
+from matcard.training.results import write_results
+from matcard.training.rundir import RunDir
+
+if TYPE_CHECKING:
+    from matcard.training.options import Config, TrainerOptions
+
+FORMAT_VERSION = 1
+
+
+def train(config: Config, console: Console | None = None) -> RunDir:
+    """Train a new run and give its directory.
+
+    Raises:
+        InputError: options or input that cannot be used; what is wrong and what to do.
+        TrainingError: the loss stopped being finite.
+    """
+    console = console or Console()
+    higher_is_better(config.trainer.monitor)  # a misspelt metric is told before the data are read
+    table = read_labelled(config.data, console)
+    run = RunDir.create(config)
+    return _carry_out(run, config, table, console)
+
+
+def resume(path: Path, console: Console | None = None) -> RunDir:
+    """Go on with a killed run from its last finished epoch.
+
+    Raises:
+        InputError: not a run's directory, a finished run, or data that have changed since.
+    """
+    console = console or Console()
+    run = RunDir.open(path)
+    if run.test_metrics.is_file():
+        raise InputError(f"{path} is finished: its test metrics are in {run.test_metrics}")
+    config = run.load_config()
+    return _carry_out(run, config, read_labelled(config.data, console), console)
+
+
+def _carry_out(run: RunDir, config: Config, table: LabelledTable, console: Console) -> RunDir:
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    table.write_left_out(run.left_out)
+    table.check_left_out(config.data.max_left_out)
+    data = prepare(table, config.data, seed=config.seed, saved_split=run.split, console=console)
+    module = DataModule(data.dataset, data.split, data.codes, data.class_names, config.trainer, config.seed)
+    console.print(data.summary())
+    classifier = build_classifier(config, module)
+    trainer = build_trainer(config, run, console)
+    trainer.fit(classifier, module, ckpt_path=str(run.last) if run.last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt(f"finished epochs are kept; go on with --resume {run.path}")
+    if trainer.is_global_zero:
+        classifier.load_state_dict(torch.load(run.best, weights_only=True, map_location="cpu")["state_dict"])
+        write_results(run, classifier, module, data, console)
+    return run
+
+
+def build_classifier(config: Config, data: DataModule) -> Classifier:
+    """Make the network and the loss of a configuration for the classes of a data set."""
+    loss = build_loss(config.loss, class_counts=data.class_counts, seed=config.seed)
+    model = build_model(config.model, num_classes=data.num_classes)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "config": config_to_dict(config),
+        "class_names": list(data.class_names),
+        "class_counts": data.class_counts,
+    }
+    return Classifier(
+        model, loss, data, config.optimizer, monitor=config.trainer.monitor, seed=config.seed, description=description
+    )
+
+
+def build_trainer(config: Config, run: RunDir, console: Console) -> lightning.Trainer:
+    """Make Lightning's trainer with the callbacks that write the run's files."""
+    options = config.trainer
+    monitor = f"val_{options.monitor}"
+    mode = "max" if higher_is_better(options.monitor) else "min"
+    speed = Speed()
+    shown = ("train_loss", monitor, *(name for name in ("val_minority_recall", "val_macro_f1") if name != monitor))
+    callbacks: list[Any] = [
+        speed,
+        MetricsFile(run.metrics),
+        CollapseGuard(config.loss),
+        ProgressBar(speed, "crystals", shown)
+        if console.is_terminal
+        else EpochLines(console, speed, "crystals", shown),
+        ModelCheckpoint(
+            run.checkpoints,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+    ]
+    if options.patience:
+        callbacks.append(
+            EarlyStopping(monitor, mode=mode, patience=options.patience, check_on_train_epoch_end=True, verbose=False)
+        )
+    accelerator, precision = _device(options)
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=options.devices,
+        strategy="ddp" if options.devices != 1 else "auto",
+        precision=precision,
+        max_epochs=options.max_epochs,
+        gradient_clip_val=options.gradient_clip or None,
+        deterministic=options.deterministic,
+        sync_batchnorm=options.devices != 1 and accelerator == "cuda",
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
+        callbacks=callbacks,
+        enable_model_summary=False,
+        enable_progress_bar=console.is_terminal,
+        log_every_n_steps=1,
+    )
+
+
+def _device(options: TrainerOptions) -> tuple[str, Any]:
+    accelerator = options.accelerator
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError("--trainer.accelerator gpu: torch sees no CUDA device here; use auto or cpu")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--trainer.accelerator mps: torch sees no Apple GPU here; use auto or cpu")
+    if options.precision != "auto":
+        return accelerator, options.precision
+    half = accelerator == "gpu" and torch.cuda.is_bf16_supported()
+    return accelerator, "bf16-mixed" if half else "32-true"

@@ -1,0 +1,183 @@
+"""The directory of a run: what lies where, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from matcard.errors import InputError
+from matcard.training.config import config_from_dict, config_to_dict, read_yaml
+
+if TYPE_CHECKING:
+    from matcard.training.options import Config
+
+_PACKAGES = (
+    "matcard", "torch", "torch-geometric", "lightning", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn",
+    "pymatgen", "matminer", "ase", "optuna",
+)  # fmt: skip
+_RUN_DIR_VARIABLE = "MATCARD_RUN_DIR"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Names of the files in a run's directory."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration; `matcard.train --config` of it repeats the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def split(self) -> Path:
+        """The three parts, by id."""
+        return self.path / "split.json"
+
+    @property
+    def left_out(self) -> Path:
+        """What was not used, by id, with the reason."""
+        return self.path / "left_out.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """Loss terms and validation metrics, a row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of `best.ckpt` and `last.ckpt`."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The epoch with the best monitored metric."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The last finished epoch."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def test_metrics(self) -> Path:
+        """Metrics of the test part at the best epoch; its presence says that the run is finished."""
+        return self.path / "test_metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Probabilities of every sample."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, commit and device."""
+        return self.path / "environment.json"
+
+    @classmethod
+    def create(cls, config: Config) -> RunDir:
+        """Make the directory of a new run and write its configuration.
+
+        Raises:
+            InputError: the directory holds something already.
+        """
+        # Lightning starts the other ranks of a DDP run with the same command line: they share the first's directory.
+        shared = os.environ.get(_RUN_DIR_VARIABLE)
+        if shared and int(os.environ.get("LOCAL_RANK", "0")) > 0:
+            return cls(Path(shared))
+        path = Path(config.run_dir) if config.run_dir else _free(Path("runs") / f"{config.name}-{_now()}")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(
+                f"--run_dir {path} exists and is not empty: name another, or go on with it by --resume {path}"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        os.environ[_RUN_DIR_VARIABLE] = str(path.resolve())
+        run = cls(path)
+        values = {**config_to_dict(config), "run_dir": None}
+        write_text(run.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        write_text(run.environment, json.dumps(environment(), indent=2) + "\n")
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """Open the directory of an earlier run.
+
+        Raises:
+            InputError: it is none.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            raise InputError(f"{path} is not the directory of a run: it has no config.yaml")
+        return run
+
+    def load_config(self) -> Config:
+        """Read the resolved configuration."""
+        return config_from_dict(read_yaml(self.config))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: a killed run leaves the old one or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def environment() -> dict[str, Any]:
+    """Describe what a run ran on: versions, git commit of the code, device."""
+    import torch
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    cuda = torch.cuda.is_available()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "git_commit": _commit(),
+        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        "devices": torch.cuda.device_count() if cuda else 0,
+        "threads": torch.get_num_threads(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _commit() -> str | None:
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        # A wheel inside somebody's repository would give that repository's commit.
+        tracked = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True
+        )
+        if tracked.returncode:
+            return None
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def _free(path: Path) -> Path:
+    """Give the path, or the first of path-2, path-3, ... that is not taken."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
