@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.checks import check_predictions, check_probabilities
 from matcard.evaluation.confusion import ratio
+from matcard.evaluation.jsonfile import read_json, to_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jaxtyping import Float, Int
+
+_MAX_TEMPERATURE = 50.0
 
 DEFAULT_BINS = 15
 """Bins of the expected calibration error, as in C. Guo et al. (ICML 2017)."""
@@ -32,7 +41,10 @@ class Reliability(NamedTuple):
 def reliability(
     targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], bins: int = DEFAULT_BINS
 ) -> Reliability:
-    """Bin the probability of the most likely class, and count how often that class is true."""
+    """Bin the probability of the most likely class, and count how often that class is true.
+
+    With two classes too: the confidence is max(p, 1 - p), not the score of class 1.
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == targets
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -55,3 +67,102 @@ def brier(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"
     error = probabilities.astype(np.float64)
     error[np.arange(len(targets)), targets] -= 1
     return float((error**2).sum(axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A temperature T and what it did on the samples it was fitted on: log p is divided by T.
+
+    Attributes:
+        value: T; above 1 the model was overconfident.
+        log_loss_before: in nats, at T = 1.
+        log_loss_after: at T.
+        ece_before: at T = 1.
+        ece_after: at T.
+    """
+
+    value: float
+    log_loss_before: float
+    log_loss_after: float
+    ece_before: float
+    ece_after: float
+
+    def apply(self, probabilities: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+        """Give float64 probabilities at this temperature; the most likely class stays the same.
+
+        Raises:
+            InputError: malformed probabilities.
+        """
+        return _softmax(_logits(check_probabilities(probabilities, np.shape(probabilities)[-1])) / self.value)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        to_json(asdict(self), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Temperature:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, or no temperature in it.
+        """
+        stored = read_json(path)
+        try:
+            return cls(**{field.name: float(stored[field.name]) for field in fields(cls)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} holds no temperature; expected a file written by Temperature.save"
+            ) from error
+
+
+def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]) -> Temperature:
+    """Fit one temperature on the validation part by maximum likelihood (C. Guo et al., ICML 2017).
+
+    The log loss is convex in 1/T, so the one-dimensional search finds its minimum, within [1/50, 50].
+
+    Args:
+        targets: class indices.
+        probabilities: one row a sample.
+
+    Raises:
+        InputError: malformed input.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    targets, probabilities = check_predictions(targets, probabilities, np.shape(probabilities)[-1])
+    logits = _logits(probabilities)
+    true = logits[np.arange(len(targets)), targets]
+
+    def loss(log_t: float) -> float:
+        beta = np.exp(-log_t)
+        return float((logsumexp(beta * logits, axis=1) - beta * true).mean())
+
+    bound = np.log(_MAX_TEMPERATURE)
+    found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
+    if abs(found.x) > bound - 0.01:
+        warnings.warn(
+            f"the temperature ran to the end of its range ({np.exp(found.x):.3g}): these {len(targets)} "
+            "predictions are all right or say nothing of their class; fit on more samples, or leave it at 1",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    value = float(np.exp(found.x))
+    after = _softmax(logits / value)
+    return Temperature(
+        value=value,
+        log_loss_before=log_loss(targets, probabilities),
+        log_loss_after=log_loss(targets, after),
+        ece_before=reliability(targets, probabilities).ece,
+        ece_after=reliability(targets, after).ece,
+    )
+
+
+def _logits(probabilities: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    tiny = np.finfo(probabilities.dtype).tiny
+    return np.asarray(np.log(np.maximum(probabilities, tiny).astype(np.float64)))
+
+
+def _softmax(logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))

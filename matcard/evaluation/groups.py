@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from matcard.evaluation.confusion import masked_mean, ratio
+from matcard.evaluation.confusion import Counts, mean_recall
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -39,8 +39,7 @@ def shot_recall(
         confusion: counts, row = true class.
         train_counts: class counts of the training part.
     """
-    support = confusion.sum(axis=1)
-    recall = ratio(confusion.diagonal(), support)
+    counts = Counts.of(confusion)
     groups = {
         "many": train_counts > MANY_SHOT,
         "medium": (train_counts >= FEW_SHOT) & (train_counts <= MANY_SHOT),
@@ -48,9 +47,9 @@ def shot_recall(
     }
     return {
         name: ShotRecall(
-            recall=float(masked_mean(recall, mask & (support > 0))),
+            recall=float(mean_recall(counts, mask)),
             classes=int(mask.sum()),
-            classes_with_support=int((mask & (support > 0)).sum()),
+            classes_with_support=int((mask & counts.present).sum()),
         )
         for name, mask in groups.items()
     }

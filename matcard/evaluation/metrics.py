@@ -6,6 +6,7 @@ Undefined is NaN, never 0; averages run over classes with support, and their num
 from __future__ import annotations
 
 import difflib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from matcard.errors import InputError
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float, Int
 
-__all__ = ["classification_metrics", "higher_is_better", "metric_names", "to_json"]
+    from matcard.evaluation.thresholds import Decision
+
+__all__ = ["classification_metrics", "higher_is_better", "metric_names", "metrics_beside_argmax", "to_json"]
 
 _HIGHER_IS_BETTER = {
     "accuracy": True,
@@ -120,6 +123,31 @@ def classification_metrics(
         "minority_classes": [name for name, rare in zip(names, minority, strict=True) if rare],
         "minority_classes_with_support": int((minority & (support > 0)).sum()),
         "shots": shot_recall(confusion, counts),
+    }
+
+
+def metrics_beside_argmax(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    *,
+    train_counts: Int[np.ndarray, " C"],
+    decision: Decision,
+) -> dict[str, Any]:
+    """Give `rule`, and `classification_metrics` with it (`chosen`) and at argmax (`argmax`).
+
+    Only together do they say what a loss has moved: the ranking, or the operating point.
+    """
+    score = partial(
+        classification_metrics,
+        targets,
+        probabilities,
+        class_names=decision.class_names,
+        train_counts=train_counts,
+    )
+    return {
+        "rule": decision.rule,
+        "chosen": score(predicted=decision.apply(probabilities)),
+        "argmax": score(),
     }
 
 

@@ -2,63 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from matcard.errors import InputError
 from matcard.evaluation.confusion import masked_mean, ratio
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
 
-def _steps(
-    positive: Bool[np.ndarray, " n"],
-    scores: Float[np.ndarray, " n"],
-    weights: Float[np.ndarray, "*batch n"] | None,
-) -> tuple[Float[np.ndarray, "*batch m"], Float[np.ndarray, "*batch m"]]:
-    """Give weighted true and false positives down to each distinct score; ties go together."""
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    hit = positive[order].astype(np.float64)
-    weight = np.ones(len(order)) if weights is None else weights[..., order]
-    return np.cumsum(weight * hit, axis=-1)[..., ends], np.cumsum(weight * (1 - hit), axis=-1)[..., ends]
+class Steps(NamedTuple):
+    """True and false positives when all samples down to the i-th distinct score are called positive."""
+
+    tp: Float[np.ndarray, "*batch m"]
+    fp: Float[np.ndarray, "*batch m"]
+
+    def roc_auc(self) -> Float[np.ndarray, "*batch"]:
+        """Trapezoids under the ROC curve."""
+        tp_before = np.concatenate([np.zeros_like(self.tp[..., :1]), self.tp[..., :-1]], axis=-1)
+        area = (np.diff(self.fp, axis=-1, prepend=0.0) * (self.tp + tp_before) / 2).sum(axis=-1)
+        return ratio(area, self.tp[..., -1] * self.fp[..., -1])
+
+    def average_precision(self) -> Float[np.ndarray, "*batch"]:
+        """Sum of (R_i - R_{i-1}) P_i."""
+        precision = np.nan_to_num(ratio(self.tp, self.tp + self.fp))
+        return ratio((np.diff(self.tp, axis=-1, prepend=0.0) * precision).sum(axis=-1), self.tp[..., -1])
 
 
-def roc_auc(
+def ranking_steps(
     positive: Bool[np.ndarray, " n"],
     scores: Float[np.ndarray, " n"],
     weights: Float[np.ndarray, "*batch n"] | None = None,
-) -> Float[np.ndarray, "*batch"]:
-    """Give the area under the ROC curve: the chance that a positive outscores a negative, ties one half.
+) -> Steps:
+    """Count down the scores; ties go together.
 
     Args:
         positive: which samples are of the class.
         scores: its score, finite.
         weights: a weight a sample, non-negative (the counts of a bootstrap resample); 1 by default.
-
-    Returns:
-        In [0, 1]; NaN without positives or without negatives.
     """
-    tp, fp = _steps(positive, scores, weights)
-    tp_before = np.concatenate([np.zeros_like(tp[..., :1]), tp[..., :-1]], axis=-1)
-    fp_step = np.diff(fp, axis=-1, prepend=0.0)
-    area = (fp_step * (tp + tp_before) / 2).sum(axis=-1)
-    return ratio(area, tp[..., -1] * fp[..., -1])
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    hit = positive[order]
+    weight = np.ones(len(order)) if weights is None else weights[..., order]
+    return Steps(*(np.cumsum(weight * mask, axis=-1)[..., ends] for mask in (hit, ~hit)))
 
 
-def average_precision(
-    positive: Bool[np.ndarray, " n"],
-    scores: Float[np.ndarray, " n"],
-    weights: Float[np.ndarray, "*batch n"] | None = None,
-) -> Float[np.ndarray, "*batch"]:
-    """Give average precision, sum over distinct scores of (R_k - R_{k-1}) P_k; arguments as `roc_auc`.
+def roc_auc(positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float:
+    """Give the chance that a positive outscores a negative, ties one half; NaN without either."""
+    return float(ranking_steps(positive, scores).roc_auc())
 
-    A random order gives the prevalence. NaN without positives.
-    """
-    tp, fp = _steps(positive, scores, weights)
-    precision = np.nan_to_num(ratio(tp, tp + fp))
-    return ratio((np.diff(tp, axis=-1, prepend=0.0) * precision).sum(axis=-1), tp[..., -1])
+
+def average_precision(positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float:
+    """Give average precision; a random order gives the prevalence. NaN without positives."""
+    return float(ranking_steps(positive, scores).average_precision())
 
 
 def ranking_averages(
@@ -73,11 +72,9 @@ def ranking_averages(
     defined. The minority form always averages over minority classes with support.
     """
     num_classes = probabilities.shape[1]
-    each = [targets == c for c in range(num_classes)]
-    precision = np.stack(
-        [average_precision(each[c], probabilities[:, c], weights) for c in range(num_classes)], -1
-    )
-    area = np.stack([roc_auc(each[c], probabilities[:, c], weights) for c in range(num_classes)], -1)
+    steps = [ranking_steps(targets == c, probabilities[:, c], weights) for c in range(num_classes)]
+    area = np.stack([step.roc_auc() for step in steps], axis=-1)
+    precision = np.stack([step.average_precision() for step in steps], axis=-1)
     headline = np.array([False, True]) if num_classes == 2 else np.ones(num_classes, dtype=bool)
     return {
         "roc_auc": masked_mean(area, headline & ~np.isnan(area)),
@@ -86,23 +83,30 @@ def ranking_averages(
     }
 
 
-def at_k(positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], k: int) -> dict[str, float]:
-    """Give precision and recall among the k highest scores: what is found when k crystals can be tried.
+class AtK(NamedTuple):
+    """Precision and recall among the `k` highest scores; recall is NaN without positives."""
 
-    Where the k-th score is shared, the share of positives among the tied is taken (the mean over
-    random orders).
+    k: int
+    precision: float
+    recall: float
+
+
+def at_k(positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], k: int) -> AtK:
+    """Give precision and recall when only k samples can be tried, the highest scores first.
+
+    Where the k-th score is shared, the tied count by their share of positives (the mean over orders).
 
     Args:
         positive: which samples are of the class.
         scores: its score, finite.
-        k: at least 1; more than n counts as n.
+        k: more than n counts as n.
 
-    Returns:
-        `precision` (NaN for no sample at all), `recall` (NaN without positives), `k` as used.
+    Raises:
+        InputError: k below 1.
     """
+    if k < 1:
+        raise InputError(f"k must be at least 1, got {k}")
     k = min(k, len(scores))
-    tp, fp = _steps(positive, scores, None)
-    called = tp + fp
-    found = float(np.interp(k, np.append(0.0, called), np.append(0.0, tp)))
-    total = float(tp[-1])
-    return {"k": k, "precision": found / k, "recall": found / total if total else float("nan")}
+    tp, fp = ranking_steps(positive, scores)
+    found = float(np.interp(k, np.append(0.0, tp + fp), np.append(0.0, tp)))
+    return AtK(k, precision=found / k, recall=float(ratio(np.asarray(found), tp[-1])))

@@ -1,0 +1,99 @@
+"""Bootstrap intervals for the averages: how much would they move with another test set of the same shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from matcard.errors import InputError
+from matcard.evaluation.checks import check_counts, check_labels, check_predictions
+from matcard.evaluation.confusion import confusion_averages, confusion_matrix
+from matcard.evaluation.groups import minority_mask
+from matcard.evaluation.ranking import ranking_averages
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+_CHUNK = 2_000_000
+"""Weights held at once (16 MB)."""
+
+
+def bootstrap_intervals(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    *,
+    train_counts: Int[np.ndarray, " C"],
+    predicted: Int[np.ndarray, " n"] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Give percentile intervals of the averages, resampling inside each true class.
+
+    Where few samples of a class are all found (or all missed) such an interval is too narrow, since no
+    resample differs: read it beside Wilson's interval of that class.
+
+    Args:
+        targets: class indices.
+        probabilities: one row a sample.
+        train_counts: class counts of the training part.
+        predicted: class indices; argmax by default.
+        resamples: number of resamples.
+        level: coverage.
+        seed: of the resampling.
+
+    Returns:
+        (low, high) of accuracy, balanced_accuracy, macro_f1, macro_precision, minority_recall, mcc, g_mean,
+        roc_auc, average_precision, minority_average_precision; NaN where some resample leaves it undefined.
+
+    Raises:
+        InputError: malformed input, level outside (0, 1), or resamples below 1.
+    """
+    if not 0 < level < 1 or resamples < 1:
+        raise InputError(f"level must lie in (0, 1) and resamples be at least 1, got {level} and {resamples}")
+    num_classes = np.shape(probabilities)[-1]
+    targets, probabilities = check_predictions(targets, probabilities, num_classes)
+    minority = minority_mask(check_counts(train_counts, num_classes))
+    called = (
+        probabilities.argmax(axis=1)
+        if predicted is None
+        else check_labels(predicted, num_classes, "predicted")
+    )
+    rng = np.random.default_rng(seed)
+    confusion = _resampled_confusion(rng, confusion_matrix(targets, called, num_classes), resamples)
+    draws = confusion_averages(confusion, minority)
+    chunk = max(1, _CHUNK // len(targets))
+    ranked = [
+        ranking_averages(
+            targets, probabilities, minority, _stratified_weights(rng, targets, min(chunk, resamples - i))
+        )
+        for i in range(0, resamples, chunk)
+    ]
+    draws |= {name: np.concatenate([part[name] for part in ranked]) for name in ranked[0]}
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return {name: tuple(np.quantile(values, tails).tolist()) for name, values in draws.items()}
+
+
+def _resampled_confusion(
+    rng: np.random.Generator, confusion: Int[np.ndarray, "C C"], resamples: int
+) -> Int[np.ndarray, "B C C"]:
+    """Resample each row: drawing samples of a class with replacement makes its row multinomial."""
+    support = confusion.sum(axis=1)
+    rows = [
+        rng.multinomial(n, row / n, size=resamples) if n else np.zeros((resamples, len(row)), dtype=np.int64)
+        for n, row in zip(support.tolist(), confusion, strict=True)
+    ]
+    return np.stack(rows, axis=1)
+
+
+def _stratified_weights(
+    rng: np.random.Generator, targets: Int[np.ndarray, " n"], resamples: int
+) -> Float[np.ndarray, "B n"]:
+    """Say how often each sample is drawn, as often in all as its class has samples."""
+    weights = np.empty((resamples, len(targets)))
+    for label in np.unique(targets):
+        members = np.flatnonzero(targets == label)
+        share = np.full(len(members), 1 / len(members))
+        weights[:, members] = rng.multinomial(len(members), share, size=resamples)
+    return weights

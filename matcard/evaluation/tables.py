@@ -1,0 +1,138 @@
+"""What a run prints: how many samples of each class there are, and how many of them are found."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from matcard.evaluation.groups import minority_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jaxtyping import Int
+
+MINORITY_MARK = "*"
+_MINORITY_STYLE = "bold yellow"
+_TRACK = 16
+"""Characters from recall 0 to recall 1."""
+
+_LEFT: dict[str, Any] = {
+    "box": SIMPLE_HEAD,
+    "pad_edge": False,
+    "title_justify": "left",
+    "caption_justify": "left",
+}
+
+_SUMMARY = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "mcc": "MCC",
+    "average_precision": "average precision",
+}
+
+
+def recall_table(metrics: Mapping[str, Any]) -> Table:
+    """Show recall per class with its Wilson interval and counts, minority classes marked, a summary below.
+
+    Args:
+        metrics: as `classification_metrics` gives it, or as read back from its JSON file.
+    """
+    rare = set(metrics["minority_classes"])
+    table = Table(title="Recall per class", caption=summary_line(metrics), **_LEFT)
+    table.add_column("class", overflow="fold")
+    for header in ("recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for name, recall in metrics["recall"].items():
+        low, value, high = (_number(recall[key]) for key in ("low", "value", "high"))
+        table.add_row(
+            _class_label(name, name in rare),
+            format_score(value),
+            "no samples" if math.isnan(value) else f"{format_score(low)}-{format_score(high)}",
+            _track(low, value, high),
+            "0 / 0" if math.isnan(value) else f"{round(value * recall['n'])} / {recall['n']}",
+            format_score(_number(metrics["precision"][name]["value"])),
+            style=_MINORITY_STYLE if name in rare else None,
+        )
+    return table
+
+
+def summary_line(metrics: Mapping[str, Any]) -> str:
+    """Give the averages in a line, and over how many classes they run."""
+    scores = [f"{label} {format_score(_number(metrics[name]))}" for name, label in _SUMMARY.items()]
+    rare = metrics["minority_classes"]
+    if rare:
+        over = f"{metrics['minority_classes_with_support']} of {len(rare)} {MINORITY_MARK} classes"
+        scores.insert(
+            0, f"minority-phase recall {format_score(_number(metrics['minority_recall']))} ({over})"
+        )
+    else:
+        scores.insert(0, "no minority class (none has a share of the training part below 1/C)")
+    present, total = metrics["classes_with_support"], len(metrics["recall"])
+    return " · ".join([*scores, f"{metrics['n']} samples, {present} of {total} classes"])
+
+
+def class_count_table(
+    class_names: Sequence[str],
+    counts_by_part: Mapping[str, Int[np.ndarray, " C"]],
+    left_out: Int[np.ndarray, " C"] | None = None,
+) -> Table:
+    """Show how many samples of each class every part holds.
+
+    Args:
+        class_names: C names.
+        counts_by_part: part -> counts; the first is the training part, and says which classes are minority.
+        left_out: rows that could not be read, by class.
+    """
+    train = np.asarray(next(iter(counts_by_part.values())))
+    rare = minority_mask(train)
+    columns = {**counts_by_part} if left_out is None else {**counts_by_part, "left out": left_out}
+    table = Table(title="Classes", show_footer=True, **_LEFT)
+    table.add_column("class", "all", overflow="fold")
+    for part, counts in columns.items():
+        table.add_column(part, str(int(np.sum(counts))), justify="right")
+    table.add_column("share", justify="right")
+    for index, name in enumerate(class_names):
+        table.add_row(
+            _class_label(name, bool(rare[index])),
+            *(_count(int(counts[index]), part == "left out") for part, counts in columns.items()),
+            f"{train[index] / max(train.sum(), 1):.1%}",
+            style=_MINORITY_STYLE if rare[index] else None,
+        )
+    if rare.any():
+        table.caption = f"{MINORITY_MARK} minority: a share of the training part below 1/{len(class_names)}"
+    return table
+
+
+def format_score(value: float) -> str:
+    """Write a score with three decimals, an undefined one as a dash."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _number(value: float | None) -> float:
+    """Read JSON's null as NaN."""
+    return math.nan if value is None else float(value)
+
+
+def _class_label(name: str, rare: bool) -> Text:
+    return Text(f"{name} {MINORITY_MARK}" if rare else name)
+
+
+def _count(count: int, good_if_zero: bool) -> Text:
+    return Text(str(count), style="bold red" if count == 0 and not good_if_zero else "")
+
+
+def _track(low: float, value: float, high: float) -> str:
+    """Draw the interval as dashes, the recall as an o."""
+    if math.isnan(value):
+        return ""
+    first, point, last = (round(x * (_TRACK - 1)) for x in (low, value, high))
+    cells = ["-" if first <= cell <= last else " " for cell in range(_TRACK)]
+    cells[point] = "o"
+    return "".join(cells)

@@ -1,0 +1,156 @@
+"""Decisions other than the most likely class: chosen on validation, saved with the run, used at prediction.
+
+Every rule here is a gain matrix: predict the class j with the largest sum_i p_i gain[i, j], the Bayes rule
+when gain[i, j] is what calling an i a j is worth (C. Elkan, IJCAI 2001). The identity gives argmax,
+diag(t, 1 - t) a threshold t on class 1 of two, diag(exp(offset)) an offset on each logit, -costs the least
+expected cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from matcard.errors import InputError
+from matcard.evaluation.checks import check_class_names, check_counts, check_probabilities
+from matcard.evaluation.jsonfile import read_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jaxtyping import Float, Int
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A rule from probabilities to a class.
+
+    Attributes:
+        rule: how it was chosen, in words.
+        class_names: C names, in the order of the probabilities.
+        gain: (C, C) rows; row = true class, column = predicted class.
+    """
+
+    rule: str
+    class_names: tuple[str, ...]
+    gain: tuple[tuple[float, ...], ...]
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability above which class 1 of two is predicted; None where there is no such number."""
+        if len(self.class_names) > 2:
+            return None
+        (right0, wrong0), (wrong1, right1) = self.gain
+        value0, value1 = right0 - wrong0, right1 - wrong1
+        return value0 / (value0 + value1) if value0 > 0 and value1 > 0 else None
+
+    def apply(self, probabilities: Float[np.ndarray, "n C"]) -> Int[np.ndarray, " n"]:
+        """Give the class of each row.
+
+        Raises:
+            InputError: malformed probabilities.
+        """
+        probabilities = check_probabilities(probabilities, len(self.class_names))
+        return np.asarray((probabilities.astype(np.float64) @ np.array(self.gain)).argmax(axis=1))
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        to_json({"format": FORMAT_VERSION, **asdict(self), "threshold": self.threshold}, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Decision:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, no decision, or one of a newer format.
+        """
+        stored = read_json(path)
+        try:
+            if stored["format"] != FORMAT_VERSION:
+                raise InputError(
+                    f"{path} has format {stored['format']}, expected {FORMAT_VERSION}: update matcard"
+                )
+            names, rows = stored["class_names"], stored["gain"]
+            return _decision(str(stored["rule"]), names, np.array(rows, dtype=np.float64))
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} holds no decision rule; expected a file written by Decision.save"
+            ) from error
+
+
+def argmax(class_names: Sequence[str]) -> Decision:
+    """Predict the most likely class; with two classes, class 1 above one half."""
+    return _decision("argmax", class_names, np.eye(len(class_names)))
+
+
+def at_threshold(class_names: Sequence[str], threshold: float) -> Decision:
+    """Predict class 1 of two where its probability is above the threshold.
+
+    Raises:
+        InputError: not two classes, or a threshold outside (0, 1).
+    """
+    if len(class_names) != 2 or not 0 < threshold < 1:
+        raise InputError(
+            f"a threshold lies in (0, 1) and needs two classes, got {threshold}, {len(class_names)}"
+        )
+    return _decision(f"threshold {threshold:g}", class_names, np.diag([threshold, 1 - threshold]))
+
+
+def by_cost(class_names: Sequence[str], costs: Float[np.ndarray, "C C"]) -> Decision:
+    """Predict the class of least expected cost.
+
+    Args:
+        class_names: C names.
+        costs: what it costs to call the row's class the column's; usually 0 on the diagonal.
+
+    Raises:
+        InputError: wrong shape or not finite.
+    """
+    return _decision("least expected cost", class_names, -np.asarray(costs, dtype=np.float64))
+
+
+def prior_adjusted(
+    class_names: Sequence[str],
+    train_counts: Int[np.ndarray, " C"],
+    shares: Float[np.ndarray, " C"] | None = None,
+) -> Decision:
+    """Predict as if the classes had other shares than in training: p_j is multiplied by new / old.
+
+    With equal shares this is post-hoc logit adjustment with tau = 1 (A. K. Menon et al., ICLR 2021). It
+    supposes probabilities that follow the training shares: after a reweighting loss or balanced sampling it
+    corrects twice.
+
+    Args:
+        class_names: C names.
+        train_counts: class counts of the training part, none of them 0.
+        shares: the shares to decide for; equal ones by default.
+
+    Raises:
+        InputError: a class without training samples, or shares that are not C non-negative numbers.
+    """
+    old = check_counts(train_counts, len(class_names))
+    if (old == 0).any():
+        missing = ", ".join(name for name, count in zip(class_names, old, strict=True) if count == 0)
+        raise InputError(f"no prior to adjust from: these classes have no training sample: {missing}")
+    new = np.ones(len(old)) if shares is None else check_counts(shares, len(old))
+    rule = "prior-adjusted to " + ("equal shares" if shares is None else "given shares")
+    return _decision(rule, class_names, np.diag((new / new.sum()) / (old / old.sum())))
+
+
+def by_offsets(rule: str, class_names: Sequence[str], offsets: Float[np.ndarray, " C"]) -> Decision:
+    """Add an offset to each log-probability before argmax."""
+    return _decision(rule, class_names, np.diag(np.exp(offsets - np.max(offsets))))
+
+
+def _decision(rule: str, class_names: Sequence[str], gain: Float[np.ndarray, "C C"]) -> Decision:
+    names = check_class_names(class_names)
+    if gain.shape != (len(names), len(names)) or not np.isfinite(gain).all():
+        raise InputError(
+            f"expected a finite {len(names)} x {len(names)} matrix, one row a true class, got {gain.tolist()}"
+        )
+    return Decision(rule, tuple(names), tuple(tuple(row) for row in gain.tolist()))
