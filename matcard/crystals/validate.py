@@ -1,0 +1,151 @@
+"""What makes a crystal unusable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jaxtyping import Bool, Float64, Int64, Shaped
+
+    from matcard.crystals.table import Crystals
+
+MIN_DISTANCE = 0.5
+"""Sites closer than this, in angstrom and over all periodic images, overlap."""
+
+MIN_HEIGHT = 0.1
+"""A cell with two opposite faces closer than this, in angstrom, has no volume."""
+
+HEAVIEST = 118
+"""The largest atomic number there is an element for."""
+
+# Above this many sites the pairs of a crystal are searched by cells in place of all at once.
+_MANY_SITES = 200
+# Pairs of sites looked at in one go: some tens of megabytes.
+_PAIRS = 500_000
+
+
+def find_faults(crystals: Crystals) -> Shaped[np.ndarray, " N"]:
+    """Say of each crystal why it cannot be used: a reason (str), or None where nothing is wrong.
+
+    Looked at in this order: no sites, atomic numbers outside 1..118, a lattice that is not finite, a cell
+    without volume, coordinates that are not finite, sites closer than `MIN_DISTANCE`.
+    """
+    faults = np.full(len(crystals), None, dtype=object)
+    faults[crystals.num_sites == 0] = "no sites; give at least one atom"
+    for i, k in first_bad_sites(crystals.offsets, (crystals.numbers == 0) | (crystals.numbers > HEAVIEST)):
+        faults[i] = f"site {k + 1} has an unknown element; write a plain element symbol"
+    heights = cell_heights(crystals.lattice)
+    thinnest = heights.min(axis=1, initial=np.inf)
+    for c in np.flatnonzero(no_fault(faults) & ~(thinnest >= MIN_HEIGHT)):
+        faults[c] = _say_cell(crystals.lattice[c], heights[c])
+    for i, k in first_bad_sites(crystals.offsets, ~np.isfinite(crystals.frac_coords).all(axis=1)):
+        if faults[i] is None:
+            faults[i] = f"site {k + 1} has a coordinate that is NaN or infinite; complete or delete it"
+    for i, (one, other, distance) in _overlaps(crystals, no_fault(faults), thinnest):
+        faults[i] = _say_overlap(one, other, distance)
+    return faults
+
+
+def no_fault(faults: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Say where there is no reason to leave a row out."""
+    return np.array([fault is None for fault in faults], dtype=bool)
+
+
+def first_bad_sites(
+    offsets: Int64[np.ndarray, " N+1"], bad: Bool[np.ndarray, " S"]
+) -> Iterator[tuple[int, int]]:
+    """Give each crystal that has a bad site, and which of its sites is the first bad one."""
+    sites = np.flatnonzero(bad)
+    owners = np.searchsorted(offsets, sites, side="right") - 1
+    for i, first in zip(*np.unique(owners, return_index=True), strict=True):
+        yield int(i), int(sites[first] - offsets[i])
+
+
+def cell_heights(lattice: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "N 3"]:
+    """Give the distances between opposite faces of each cell, in angstrom; NaN if the lattice is not finite."""
+    with np.errstate(all="ignore"):
+        faces = np.cross(lattice[:, [1, 2, 0]], lattice[:, [2, 0, 1]])
+        volume = np.abs(np.einsum("ni,ni->n", lattice[:, 0], faces[:, 0]))
+        areas = np.linalg.norm(faces, axis=2)
+        heights = np.where(areas > 0, volume[:, None] / areas, 0.0)
+    heights[~np.isfinite(lattice).all(axis=(1, 2))] = np.nan
+    return heights
+
+
+Overlap = tuple[int, int, float]
+
+
+def _overlaps(
+    crystals: Crystals, sound: Bool[np.ndarray, " N"], thinnest: Float64[np.ndarray, " N"]
+) -> Iterator[tuple[int, Overlap]]:
+    """Give each crystal with sites too close, and its closest two."""
+    # A vector shorter than MIN_DISTANCE has fractional components below MIN_DISTANCE / height. In a cell of
+    # height 1 angstrom or more that is below 1/2, so only the difference rounded to the nearest image matters,
+    # and no site is near its own images. Other cells, and those with many sites, are searched.
+    counts = crystals.num_sites
+    plain = sound & (thinnest >= 2 * MIN_DISTANCE) & (counts <= _MANY_SITES)
+    for n in np.unique(counts[plain & (counts > 1)]):
+        indices = np.flatnonzero(plain & (counts == n))
+        step = max(1, _PAIRS // int(n * (n - 1) // 2))
+        for k in range(0, len(indices), step):
+            yield from _close_pairs(crystals, indices[k : k + step], int(n))
+    for i in np.flatnonzero(sound & ~plain):
+        if (overlap := _search(crystals, int(i))) is not None:
+            yield int(i), overlap
+
+
+def _close_pairs(
+    crystals: Crystals, indices: Int64[np.ndarray, " B"], n: int
+) -> Iterator[tuple[int, Overlap]]:
+    """Compare all pairs in crystals that have n sites each."""
+    sites = crystals.offsets[indices, None] + np.arange(n)
+    coords = crystals.frac_coords[sites]
+    one, other = np.triu_indices(n, 1)
+    apart = coords[:, one] - coords[:, other]
+    apart -= np.round(apart)
+    squared = np.square(apart @ crystals.lattice[indices]).sum(axis=2)
+    closest = squared.argmin(axis=1)
+    nearest = squared[np.arange(len(indices)), closest]
+    for b in np.flatnonzero(nearest < MIN_DISTANCE**2):
+        pair = closest[b]
+        yield int(indices[b]), (int(one[pair]), int(other[pair]), float(np.sqrt(nearest[b])))
+
+
+def _search(crystals: Crystals, i: int) -> Overlap | None:
+    """Look through all images within reach for the closest two sites, a site and its own image included."""
+    from pymatgen.optimization.neighbors import find_points_in_spheres
+
+    lattice = np.ascontiguousarray(crystals.lattice[i])
+    sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
+    points = np.ascontiguousarray((crystals.frac_coords[sites] % 1.0) @ lattice)
+    one, other, images, distances = find_points_in_spheres(
+        points, points, r=MIN_DISTANCE, pbc=np.ones(3, dtype=np.int64), lattice=lattice, tol=1e-8
+    )
+    itself = (one == other) & ~images.any(axis=1)
+    distances = np.where(itself | (distances >= MIN_DISTANCE), np.inf, distances)
+    if not np.isfinite(distances).any():
+        return None
+    k = int(distances.argmin())
+    return int(one[k]), int(other[k]), float(distances[k])
+
+
+def _say_cell(lattice: Float64[np.ndarray, "3 3"], heights: Float64[np.ndarray, " 3"]) -> str:
+    if np.isnan(heights).any():
+        return "the lattice has a length or angle that is NaN or infinite; complete it"
+    return (
+        f"zero-volume cell: its faces are {heights.min():.3g} angstrom apart, its vectors "
+        f"{np.linalg.norm(lattice, axis=1).round(3).tolist()} angstrom long; correct the lattice"
+    )
+
+
+def _say_overlap(one: int, other: int, distance: float) -> str:
+    if one == other:
+        return f"site {one + 1} is {distance:.3f} angstrom from its own image; correct the cell"
+    return (
+        f"sites {one + 1} and {other + 1} overlap, {distance:.3f} angstrom apart (less than {MIN_DISTANCE}); "
+        "delete one or correct the coordinates"
+    )
