@@ -14,6 +14,9 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Loss": "base",
         "SampleLoss": "base",
+        "CardinalityLoss": "cardinality",
+        "MagnitudeLoss": "cardinality",
+        "SpreadLoss": "cardinality",
         "CardinalityOptions": "options",
         "LossOptions": "options",
         "build_loss": "registry",
@@ -35,6 +38,9 @@ __getattr__, __dir__, __all__ = attach(
 if TYPE_CHECKING:
     from matcard.losses.base import Loss as Loss
     from matcard.losses.base import SampleLoss as SampleLoss
+    from matcard.losses.cardinality import CardinalityLoss as CardinalityLoss
+    from matcard.losses.cardinality import MagnitudeLoss as MagnitudeLoss
+    from matcard.losses.cardinality import SpreadLoss as SpreadLoss
     from matcard.losses.options import CardinalityOptions as CardinalityOptions
     from matcard.losses.options import LossOptions as LossOptions
     from matcard.losses.registry import build_loss as build_loss

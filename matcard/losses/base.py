@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+    Terms = dict[str, Tensor | float]
+
 O = TypeVar("O", bound=LossOptions)  # noqa: E741
 
 
@@ -67,7 +69,7 @@ class Loss(nn.Module, ABC, Generic[O]):
         if class_counts is None and loss_options(self.name).needs_counts:
             raise InputError(f"loss {self.name!r} needs class_counts, the training samples of each class")
         self.register_buffer("class_counts", None if class_counts is None else _checked_counts(class_counts))
-        self._terms: dict[str, Tensor] = {}
+        self._terms: Terms = {}
 
     def forward(
         self,
@@ -91,7 +93,9 @@ class Loss(nn.Module, ABC, Generic[O]):
             if len(logits) == 0:
                 return logits.sum() if embeddings is None else logits.sum() + embeddings.sum()
             loss, terms = self.compute(logits, targets.long(), embeddings)
-        self._terms = {name: term.detach() for name, term in terms.items()}
+        self._terms = {
+            name: term if isinstance(term, float) else term.detach() for name, term in terms.items()
+        }
         return loss
 
     @abstractmethod
@@ -100,7 +104,7 @@ class Loss(nn.Module, ABC, Generic[O]):
         logits: Float[Tensor, "N C"],
         targets: Int[Tensor, " N"],
         embeddings: Float[Tensor, "N F"] | None,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    ) -> tuple[Float[Tensor, ""], Terms]:
         """Give the loss of a batch that is checked, whole and not empty, and its terms by name."""
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
@@ -169,7 +173,7 @@ class SampleLoss(Loss[O]):
         logits: Float[Tensor, "N C"],
         targets: Int[Tensor, " N"],
         embeddings: Float[Tensor, "N F"] | None,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    ) -> tuple[Float[Tensor, ""], Terms]:
         """Give the mean over samples."""
         loss = self.average(logits, targets)
         return loss, {"base": loss}

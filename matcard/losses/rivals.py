@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+    from matcard.losses.base import Terms
+
 
 class CrossEntropy(SampleLoss[CrossEntropyOptions]):
     """Mean -log p_y, as `nn.CrossEntropyLoss`."""
@@ -94,8 +96,6 @@ class LDAM(SampleLoss[LDAMOptions]):
 
     name = "ldam"
 
-    reweighting: Tensor
-
     def __init__(
         self,
         options: LDAMOptions | None = None,
@@ -105,11 +105,11 @@ class LDAM(SampleLoss[LDAMOptions]):
         **changes: float,
     ) -> None:
         super().__init__(options, class_counts=class_counts, seed=seed, **changes)
-        self.register_buffer("reweighting", torch.tensor(self.options.drw_start == 0))
+        self._reweighting = self.options.drw_start == 0
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Begin to reweight when it is time."""
-        self.reweighting.fill_(epoch >= self.options.drw_start * epochs)
+        self._reweighting = epoch >= self.options.drw_start * epochs
 
     def per_sample(self, logits: Float[Tensor, "N C"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """Give the cross-entropy of s (z - m_y onehot(y))."""
@@ -118,10 +118,11 @@ class LDAM(SampleLoss[LDAMOptions]):
         shift = nn.functional.one_hot(targets, logits.shape[1]) * margins[targets, None]
         return cross_entropy(self.options.logit_scale * (logits - shift), targets)
 
-    def sample_weights(self, targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """Give 1, and class-balanced weights once reweighting has begun."""
-        weights = class_balanced_weights(self.counts(), self.options.beta)
-        return torch.where(self.reweighting, weights, torch.ones_like(weights))[targets]
+    def sample_weights(self, targets: Int[Tensor, " N"]) -> Float[Tensor, " N"] | None:
+        """Give class-balanced weights once reweighting has begun."""
+        if not self._reweighting:
+            return None
+        return class_balanced_weights(self.counts(), self.options.beta)[targets]
 
 
 class BalancedSoftmax(SampleLoss[BalancedSoftmaxOptions]):
@@ -159,7 +160,7 @@ class Brier(SampleLoss[BrierOptions]):
         logits: Float[Tensor, "N C"],
         targets: Int[Tensor, " N"],
         embeddings: Float[Tensor, "N F"] | None,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    ) -> tuple[Float[Tensor, ""], Terms]:
         """Give the sum or the mean over samples."""
         losses = self.per_sample(logits, targets)
         loss = losses.sum() if self.options.reduction == "sum" else losses.mean()
