@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from matcard.crystals.table import Crystals, offsets_from_counts
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jaxtyping import Float32, Int, Int8, Int32, Int64, UInt8
+    from jaxtyping import Bool, Float32, Int, Int8, Int32, Int64, UInt8
     from torch_geometric.data import Batch, Data
 
     from matcard.crystals.options import GraphOptions
-    from matcard.crystals.table import Crystals
 
-CHUNK = 512
-"""Crystals searched together: large enough to spread numpy's cost a call, small enough for memory."""
+CHUNK_ATOMS = 16_384
+"""Atoms whose neighbours are searched together: many crystals a numpy call, tens of megabytes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graphs:
     """N crystal graphs with S atoms and E edges in all, in flat arrays that may be memory-mapped.
 
@@ -44,7 +45,7 @@ class Graphs:
     distance: Float32[np.ndarray, " E"]
     """Length in angstrom."""
     image: Int8[np.ndarray, "E 3"]
-    """Cell of the neighbour, in lattice vectors from the centre's."""
+    """Cell of the neighbour, counted in lattice vectors from the centre's."""
     truncated: Int32[np.ndarray, " N"]
     """Atoms whose shell of equal distances at the k-th neighbour was split (`strict`) or dropped (`cut`)."""
     short: Int32[np.ndarray, " N"]
@@ -60,9 +61,7 @@ class Graphs:
         import torch
         from torch_geometric.data import Data
 
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"crystal {index} of {len(self)}")
-        index %= len(self)
+        index = int(self._checked([index])[0])
         atoms = slice(*self.node_offsets[index : index + 2])
         edges = slice(*self.edge_offsets[index : index + 2])
         ends = np.stack([self.source[edges], self.target[edges]]).astype(np.int64)
@@ -71,51 +70,46 @@ class Graphs:
             edge_index=torch.from_numpy(ends),
             distance=torch.from_numpy(np.array(self.distance[edges])),
             image=torch.from_numpy(np.array(self.image[edges])),
-            num_nodes=atoms.stop - atoms.start,
+            num_nodes=int(atoms.stop - atoms.start),
         )
 
-    def batch(self, indices: Int[np.ndarray, " B"] | Sequence[int]) -> Batch:
+    def batch(self, indices: Int[np.ndarray, " B"] | Sequence[int], *, image: bool = False) -> Batch:
         """Cut the crystals `indices` out as one graph, without a loop over them.
 
+        Args:
+            indices: B crystals, in any order.
+            image: whether the batch says in which cell a neighbour lies.
+
         Returns:
-            a batch of B crystals with A atoms and M edges: `z` (A,), `edge_index` (2,M) of neighbours and centres,
-            sorted by centre, `distance` (M,) float32 in angstrom, `image` (M,3), `batch` (A,) the crystal of each
-            atom, `ptr` (B+1,) the first atom of each crystal. Only the crystals asked for are read.
+            a batch with A atoms and M edges: `z` (A,), `edge_index` (2,M) of neighbours and centres, sorted
+            by centre, `distance` (M,) float32 in angstrom, `batch` (A,) the crystal of each atom, `ptr`
+            (B+1,) the first atom of each crystal, `image` (M,3) if asked for. Nothing else is read.
         """
         import torch
         from torch_geometric.data import Batch
 
-        indices = np.asarray(indices, dtype=np.int64)
-        if indices.size and not (-len(self) <= indices.min() and indices.max() < len(self)):
-            raise IndexError(f"crystals {indices.min()} to {indices.max()} of {len(self)}")
-        indices %= max(len(self), 1)
-        atoms, atom_counts = _ranges(self.node_offsets, indices)
-        edges, edge_counts = _ranges(self.edge_offsets, indices)
+        chosen = self._checked(indices)
+        atoms, atom_counts = _ranges(self.node_offsets, chosen)
+        edges, edge_counts = _ranges(self.edge_offsets, chosen)
         ptr = np.concatenate([[0], np.cumsum(atom_counts)])
         shift = np.repeat(ptr[:-1], edge_counts)
-        return Batch(
+        batch = Batch(
             z=torch.from_numpy(self.numbers[atoms].astype(np.int64)),
             edge_index=torch.from_numpy(np.stack([self.source[edges] + shift, self.target[edges] + shift])),
-            distance=torch.from_numpy(np.asarray(self.distance[edges])),
-            image=torch.from_numpy(np.asarray(self.image[edges])),
-            batch=torch.from_numpy(np.repeat(np.arange(len(indices)), atom_counts)),
+            distance=torch.from_numpy(self.distance[edges]),
+            batch=torch.from_numpy(np.repeat(np.arange(len(chosen)), atom_counts)),
             ptr=torch.from_numpy(ptr),
         )
+        if image:
+            batch.image = torch.from_numpy(self.image[edges])
+        return batch
 
-
-class Chunk(NamedTuple):
-    """The arrays of `Graphs` for consecutive crystals, with counts in place of offsets."""
-
-    numbers: UInt8[np.ndarray, " S"]
-    node_counts: Int64[np.ndarray, " N"]
-    edge_counts: Int64[np.ndarray, " N"]
-    source: Int32[np.ndarray, " E"]
-    target: Int32[np.ndarray, " E"]
-    distance: Float32[np.ndarray, " E"]
-    image: Int8[np.ndarray, "E 3"]
-    truncated: Int32[np.ndarray, " N"]
-    short: Int32[np.ndarray, " N"]
-    isolated: Int32[np.ndarray, " N"]
+    def _checked(self, indices: Int[np.ndarray, " B"] | Sequence[int]) -> Int64[np.ndarray, " B"]:
+        given = np.asarray(indices, dtype=np.int64)
+        outside = given[(given < -len(self)) | (given >= len(self))]
+        if outside.size:
+            raise IndexError(f"crystal {outside[0]} was asked for, there are {len(self)}")
+        return np.where(given < 0, given + len(self), given)
 
 
 def build_graphs(
@@ -132,69 +126,88 @@ def build_graphs(
         options: radius, number of neighbours, ties.
         jobs: processes to use; -1 for all cores.
         progress: called with the crystals done and their number after each chunk.
+
+    Raises:
+        InputError: when a fractional coordinate is so large that the neighbour's cell cannot be counted.
     """
     parts = []
-    for part in chunks(crystals, options, jobs=jobs):
+    for part, done in iter_chunks(crystals, options, jobs=jobs):
         parts.append(part)
         if progress is not None:
-            progress(min(len(parts) * CHUNK, len(crystals.lattice)), len(crystals.lattice))
-    fields = Chunk(*(np.concatenate(field) for field in zip(_EMPTY, *parts, strict=True)))._asdict()
-    for name in ("node", "edge"):
-        fields[f"{name}_offsets"] = np.concatenate([[0], np.cumsum(fields.pop(f"{name}_counts"))])
-    return Graphs(**fields)
+            progress(done, len(crystals))
+    return join(parts)
 
 
-def chunks(crystals: Crystals, options: GraphOptions, *, start: int = 0, jobs: int = 1) -> Iterator[Chunk]:
-    """Build the graphs of `CHUNK` crystals at a time, in order, from crystal `start` on."""
+def iter_chunks(
+    crystals: Crystals, options: GraphOptions, *, start: int = 0, jobs: int = 1
+) -> Iterator[tuple[Graphs, int]]:
+    """Build the graphs from crystal `start` on, about `CHUNK_ATOMS` atoms at a time, in order.
+
+    Yields:
+        the graphs of the next crystals, and the number of crystals from the first that are done with them.
+    """
     from joblib import Parallel, delayed
 
-    def tasks() -> Iterator[tuple[object, ...]]:
-        for first in range(start, len(crystals.lattice), CHUNK):
-            last = min(first + CHUNK, len(crystals.lattice))
-            offsets = np.asarray(crystals.offsets[first : last + 1], dtype=np.int64)
-            sites = slice(offsets[0], offsets[-1])
-            yield delayed(build_chunk)(
-                crystals.lattice[first:last],
-                offsets - offsets[0],
-                crystals.numbers[sites],
-                crystals.frac_coords[sites],
-                options,
-            )
-
-    return iter(Parallel(n_jobs=jobs, return_as="generator")(tasks()))
+    bounds = [start]
+    while bounds[-1] < len(crystals):
+        full = np.searchsorted(crystals.offsets, crystals.offsets[bounds[-1]] + CHUNK_ATOMS, side="right") - 1
+        bounds.append(max(int(full), bounds[-1] + 1))
+    tasks = (delayed(_build_chunk)(_slice(crystals, *ends), options) for ends in pairwise(bounds))
+    yield from zip(Parallel(n_jobs=jobs, return_as="generator")(tasks), bounds[1:], strict=True)
 
 
-def build_chunk(
-    lattice: Float32[np.ndarray, "N 3 3"],
-    offsets: Int64[np.ndarray, " N+1"],
-    numbers: UInt8[np.ndarray, " S"],
-    frac_coords: Float32[np.ndarray, "S 3"],
-    options: GraphOptions,
-) -> Chunk:
-    """Build the graphs of a few crystals, given as in `Crystals` with offsets that start at 0."""
-    from matcard.crystals.neighbors import edges_within_reach, nearest
+def join(parts: Iterable[Graphs]) -> Graphs:
+    """Put graphs one after another; none gives none."""
+    pieces = [_NONE, *parts]
+    joined = {f.name: np.concatenate([getattr(piece, f.name) for piece in pieces]) for f in fields(Graphs)}
+    for name in ("node_offsets", "edge_offsets"):
+        joined[name] = offsets_from_counts(
+            np.concatenate([np.diff(getattr(piece, name)) for piece in pieces])
+        )
+    return Graphs(**joined)
 
-    lattice = np.ascontiguousarray(lattice, dtype=np.float64)
-    found = edges_within_reach(lattice, offsets, np.asarray(frac_coords, dtype=np.float64), options)
-    edges, truncated, short = nearest(found, len(numbers), options)
-    if np.abs(edges.image).max(initial=0) > np.iinfo(np.int8).max:
-        raise InputError("fractional coordinates lie more than a hundred cells away; wrap them into the cell")
-    counts = np.diff(offsets)
-    crystal = np.repeat(np.arange(len(counts)), counts)
-    first = offsets[:-1][crystal][edges.target]
-    bare = np.bincount(edges.target, minlength=len(numbers)) == 0
 
-    def per_crystal(atoms: np.ndarray) -> np.ndarray:
-        return np.bincount(crystal[atoms], minlength=len(counts)).astype(np.int32)
+def _slice(crystals: Crystals, first: int, last: int) -> Crystals:
+    offsets = np.asarray(crystals.offsets[first : last + 1], dtype=np.int64)
+    sites = slice(offsets[0], offsets[-1])
+    return Crystals(
+        crystals.ids[first:last],
+        crystals.lattice[first:last],
+        offsets - offsets[0],
+        crystals.numbers[sites],
+        crystals.frac_coords[sites],
+    )
 
-    return Chunk(
-        numbers=np.asarray(numbers, dtype=np.uint8),
-        node_counts=counts,
-        edge_counts=np.bincount(crystal[edges.target], minlength=len(counts)),
+
+def _build_chunk(crystals: Crystals, options: GraphOptions) -> Graphs:
+    """Build the graphs of a few crystals."""
+    from matcard.crystals.neighbors import nearest, within_reach
+
+    num_atoms = len(crystals.numbers)
+    found = within_reach(crystals, options)
+    edges, truncated, short = nearest(found, num_atoms, options)
+    crystal = np.repeat(np.arange(len(crystals)), crystals.num_sites)
+    of_edge = crystal[edges.target]
+    far = np.flatnonzero(np.abs(edges.image).max(axis=1, initial=0) > np.iinfo(np.int8).max)
+    if far.size:
+        raise InputError(
+            f"crystal {crystals.ids[of_edge[far[0]]]}: a neighbour lies more than 127 cells away from its "
+            "atom; wrap the fractional coordinates into the cell, or choose a shorter lattice basis"
+        )
+    first = crystals.offsets[of_edge]
+    bare = np.bincount(edges.target, minlength=num_atoms) == 0
+
+    def per_crystal(atoms: Bool[np.ndarray, " S"]) -> Int32[np.ndarray, " N"]:
+        return np.bincount(crystal[atoms], minlength=len(crystals)).astype(np.int32)
+
+    return Graphs(
+        numbers=np.asarray(crystals.numbers, dtype=np.uint8),
+        node_offsets=crystals.offsets,
+        edge_offsets=offsets_from_counts(np.bincount(of_edge, minlength=len(crystals))),
         source=(edges.source - first).astype(np.int32),
         target=(edges.target - first).astype(np.int32),
         distance=edges.distance.astype(np.float32),
-        image=np.rint(edges.image).astype(np.int8),
+        image=edges.image.astype(np.int8),
         truncated=per_crystal(truncated),
         short=per_crystal(short),
         isolated=per_crystal(bare),
@@ -211,10 +224,10 @@ def _ranges(
     return np.repeat(skipped, counts) + np.arange(counts.sum()), counts
 
 
-_EMPTY = Chunk(
+_NONE = Graphs(
     numbers=np.zeros(0, np.uint8),
-    node_counts=np.zeros(0, np.int64),
-    edge_counts=np.zeros(0, np.int64),
+    node_offsets=np.zeros(1, np.int64),
+    edge_offsets=np.zeros(1, np.int64),
     source=np.zeros(0, np.int32),
     target=np.zeros(0, np.int32),
     distance=np.zeros(0, np.float32),
