@@ -17,6 +17,8 @@ __getattr__, __dir__, __all__ = attach(
         "CardinalityLoss": "cardinality",
         "MagnitudeLoss": "cardinality",
         "SpreadLoss": "cardinality",
+        "CentroidClassifier": "centroid",
+        "collapse_advice": "collapse",
         "CardinalityOptions": "options",
         "LossOptions": "options",
         "build_loss": "registry",
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from matcard.losses.cardinality import CardinalityLoss as CardinalityLoss
     from matcard.losses.cardinality import MagnitudeLoss as MagnitudeLoss
     from matcard.losses.cardinality import SpreadLoss as SpreadLoss
+    from matcard.losses.centroid import CentroidClassifier as CentroidClassifier
+    from matcard.losses.collapse import collapse_advice as collapse_advice
     from matcard.losses.options import CardinalityOptions as CardinalityOptions
     from matcard.losses.options import LossOptions as LossOptions
     from matcard.losses.registry import build_loss as build_loss

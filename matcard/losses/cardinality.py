@@ -9,6 +9,8 @@ from matcard.errors import MatcardWarning
 from matcard.invariants import jitter_log
 from matcard.losses.base import Loss, SampleLoss
 from matcard.losses.class_embedding import Reweight
+from matcard.losses.effective import EffectiveNumber
+from matcard.losses.embedding import EmbeddingSpace
 from matcard.losses.error import ErrorSpace
 from matcard.losses.options import CardinalityOptions
 from matcard.losses.registry import build_loss
@@ -103,6 +105,6 @@ class SpreadLoss(CardinalityLoss):
 
 
 def _space(options: CardinalityOptions) -> type[Space]:
-    if options.space == "error":
-        return ErrorSpace
-    return Reweight
+    if options.space == "class-embedding":
+        return Reweight if options.combine == "reweight" else EffectiveNumber
+    return ErrorSpace if options.space == "error" else EmbeddingSpace
