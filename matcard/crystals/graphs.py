@@ -158,7 +158,7 @@ def iter_chunks(
 
 def join(parts: Iterable[Graphs]) -> Graphs:
     """Put graphs one after another; none gives none."""
-    pieces = [_NONE, *parts]
+    pieces = [EMPTY, *parts]
     joined = {f.name: np.concatenate([getattr(piece, f.name) for piece in pieces]) for f in fields(Graphs)}
     for name in ("node_offsets", "edge_offsets"):
         joined[name] = offsets_from_counts(
@@ -224,7 +224,7 @@ def _ranges(
     return np.repeat(skipped, counts) + np.arange(counts.sum()), counts
 
 
-_NONE = Graphs(
+EMPTY = Graphs(
     numbers=np.zeros(0, np.uint8),
     node_offsets=np.zeros(1, np.int64),
     edge_offsets=np.zeros(1, np.int64),
