@@ -17,13 +17,21 @@ __getattr__, __dir__, __all__ = attach(
         "bootstrap_intervals": "bootstrap",
         "class_count_table": "tables",
         "classification_metrics": "metrics",
+        "confusion_figure": "plots",
+        "confusion_matrix": "confusion",
         "fit_temperature": "calibration",
         "higher_is_better": "metrics",
+        "learning_figure": "curves",
+        "metric_label": "metrics",
         "metric_names": "metrics",
         "metrics_beside_argmax": "metrics",
+        "precision_recall_figure": "curves",
         "read_json": "jsonfile",
+        "recall_figure": "plots",
         "recall_table": "tables",
         "reliability": "calibration",
+        "reliability_figure": "curves",
+        "save_figure": "style",
         "target_precision": "selection",
         "target_recall": "selection",
         "to_json": "jsonfile",
@@ -36,18 +44,26 @@ if TYPE_CHECKING:
     from matcard.evaluation.calibration import Temperature as Temperature
     from matcard.evaluation.calibration import fit_temperature as fit_temperature
     from matcard.evaluation.calibration import reliability as reliability
+    from matcard.evaluation.confusion import confusion_matrix as confusion_matrix
+    from matcard.evaluation.curves import learning_figure as learning_figure
+    from matcard.evaluation.curves import precision_recall_figure as precision_recall_figure
+    from matcard.evaluation.curves import reliability_figure as reliability_figure
     from matcard.evaluation.intervals import wilson as wilson
     from matcard.evaluation.jsonfile import read_json as read_json
     from matcard.evaluation.jsonfile import to_json as to_json
     from matcard.evaluation.metrics import classification_metrics as classification_metrics
     from matcard.evaluation.metrics import higher_is_better as higher_is_better
+    from matcard.evaluation.metrics import metric_label as metric_label
     from matcard.evaluation.metrics import metric_names as metric_names
     from matcard.evaluation.metrics import metrics_beside_argmax as metrics_beside_argmax
+    from matcard.evaluation.plots import confusion_figure as confusion_figure
+    from matcard.evaluation.plots import recall_figure as recall_figure
     from matcard.evaluation.ranking import at_k as at_k
     from matcard.evaluation.selection import best_f1 as best_f1
     from matcard.evaluation.selection import best_score as best_score
     from matcard.evaluation.selection import target_precision as target_precision
     from matcard.evaluation.selection import target_recall as target_recall
+    from matcard.evaluation.style import save_figure as save_figure
     from matcard.evaluation.tables import class_count_table as class_count_table
     from matcard.evaluation.tables import recall_table as recall_table
     from matcard.evaluation.thresholds import Decision as Decision

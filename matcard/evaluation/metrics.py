@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matcard.errors import InputError
 from matcard.evaluation.calibration import brier, log_loss, reliability
@@ -26,28 +26,41 @@ if TYPE_CHECKING:
 
     from matcard.evaluation.thresholds import Decision
 
-__all__ = ["classification_metrics", "higher_is_better", "metric_names", "metrics_beside_argmax", "to_json"]
+__all__ = [
+    "classification_metrics",
+    "higher_is_better",
+    "metric_label",
+    "metric_names",
+    "metrics_beside_argmax",
+    "to_json",
+]
 
-_HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "macro_f1": True,
-    "macro_precision": True,
-    "minority_recall": True,
-    "minority_average_precision": True,
-    "mcc": True,
-    "g_mean": True,
-    "roc_auc": True,
-    "average_precision": True,
-    "log_loss": False,
-    "brier": False,
-    "ece": False,
+
+class _Metric(NamedTuple):
+    label: str
+    higher_is_better: bool
+
+
+_METRICS = {
+    "accuracy": _Metric("accuracy", True),
+    "balanced_accuracy": _Metric("balanced accuracy", True),
+    "macro_f1": _Metric("macro-F1", True),
+    "macro_precision": _Metric("macro-precision", True),
+    "minority_recall": _Metric("minority-phase recall", True),
+    "minority_average_precision": _Metric("minority average precision", True),
+    "mcc": _Metric("MCC", True),
+    "g_mean": _Metric("G-mean", True),
+    "roc_auc": _Metric("ROC-AUC", True),
+    "average_precision": _Metric("average precision", True),
+    "log_loss": _Metric("log loss", False),
+    "brier": _Metric("Brier score", False),
+    "ece": _Metric("calibration error", False),
 }
 
 
 def metric_names() -> list[str]:
     """Give the metrics that are one number, each a key of `classification_metrics`."""
-    return list(_HIGHER_IS_BETTER)
+    return list(_METRICS)
 
 
 def higher_is_better(name: str) -> bool:
@@ -56,11 +69,24 @@ def higher_is_better(name: str) -> bool:
     Raises:
         InputError: no such metric; the nearest names are given.
     """
-    if name not in _HIGHER_IS_BETTER:
-        near = difflib.get_close_matches(name, _HIGHER_IS_BETTER, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(_HIGHER_IS_BETTER)}"
+    return _metric(name).higher_is_better
+
+
+def metric_label(name: str) -> str:
+    """Give a metric's name as it is written in tables and figures.
+
+    Raises:
+        InputError: no such metric; the nearest names are given.
+    """
+    return _metric(name).label
+
+
+def _metric(name: str) -> _Metric:
+    if name not in _METRICS:
+        near = difflib.get_close_matches(name, _METRICS, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(_METRICS)}"
         raise InputError(f"unknown metric {name!r}; {hint}")
-    return _HIGHER_IS_BETTER[name]
+    return _METRICS[name]
 
 
 def classification_metrics(

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matcard.evaluation.groups import minority_mask
+from matcard.evaluation.metrics import metric_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,13 +30,7 @@ _LEFT: dict[str, Any] = {
     "caption_justify": "left",
 }
 
-_SUMMARY = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-    "mcc": "MCC",
-    "average_precision": "average precision",
-}
+_SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "average_precision")
 
 
 def recall_table(metrics: Mapping[str, Any]) -> Table:
@@ -65,12 +60,13 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
 
 def summary_line(metrics: Mapping[str, Any]) -> str:
     """Give the averages in a line, and over how many classes they run."""
-    scores = [f"{label} {format_score(_number(metrics[name]))}" for name, label in _SUMMARY.items()]
+    scores = [f"{metric_label(name)} {format_score(_number(metrics[name]))}" for name in _SUMMARY]
     rare = metrics["minority_classes"]
     if rare:
         over = f"{metrics['minority_classes_with_support']} of {len(rare)} {MINORITY_MARK} classes"
         scores.insert(
-            0, f"minority-phase recall {format_score(_number(metrics['minority_recall']))} ({over})"
+            0,
+            f"{metric_label('minority_recall')} {format_score(_number(metrics['minority_recall']))} ({over})",
         )
     else:
         scores.insert(0, "no minority class (none has a share of the training part below 1/C)")

@@ -1,0 +1,74 @@
+"""How figures look and are saved. Figures are plain objects: pyplot's global state is never touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, told apart with every common colour blindness.
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)
+INK, GREY, PALE = "#222222", "#6F6F6F", "#DDDDDD"
+DASHED, DOTTED = (0, (4, 2)), (0, (1.5, 1.5))
+SMALL, TEXT, TITLE = 8.0, 9.0, 10.0
+"""Font sizes in points."""
+
+_DPI = 200
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def tidy(
+    axes: Axes,
+    *,
+    grid: Literal["x", "y", "both"],
+    x: str | None = None,
+    y: str | None = None,
+    title: str | None = None,
+) -> None:
+    """Draw two sides of the frame and a pale grid, and write the labels."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=SMALL, color=GREY, labelcolor=INK)
+    axes.grid(axis=grid, color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(x or "", fontsize=TEXT, color=INK)
+    axes.set_ylabel(y or "", fontsize=TEXT, color=INK)
+    axes.set_title(title or "", loc="left", fontsize=TITLE, color=INK)
+
+
+def short(name: str, width: int) -> str:
+    """Cut a long class name in the middle, so that what it begins and ends with stays."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 2
+    return f"{name[:head].rstrip()}…{name[len(name) - (width - 1 - head) :].lstrip()}"
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure in the format of the path's suffix; a reader sees the old file or the new one."""
+    path = Path(path)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(beside, dpi=_DPI)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
