@@ -66,7 +66,7 @@ def first_bad_sites(
 
 
 def cell_heights(lattice: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "N 3"]:
-    """Give the distances between opposite faces of each cell, in angstrom; NaN if the lattice is not finite."""
+    """Give the distances between opposite faces of each cell, in angstrom; NaN for a lattice with NaN."""
     with np.errstate(all="ignore"):
         faces = np.cross(lattice[:, [1, 2, 0]], lattice[:, [2, 0, 1]])
         volume = np.abs(np.einsum("ni,ni->n", lattice[:, 0], faces[:, 0]))
@@ -84,7 +84,7 @@ def _overlaps(
 ) -> Iterator[tuple[int, Overlap]]:
     """Give each crystal with sites too close, and its closest two."""
     # A vector shorter than MIN_DISTANCE has fractional components below MIN_DISTANCE / height. In a cell of
-    # height 1 angstrom or more that is below 1/2, so only the difference rounded to the nearest image matters,
+    # height 1 angstrom or more that is below 1/2: only the difference rounded to the nearest image matters,
     # and no site is near its own images. Other cells, and those with many sites, are searched.
     counts = crystals.num_sites
     plain = sound & (thinnest >= 2 * MIN_DISTANCE) & (counts <= _MANY_SITES)

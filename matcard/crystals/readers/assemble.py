@@ -36,7 +36,7 @@ def assemble(
 
     Args:
         ids: ids of the N rows.
-        payloads: what stands for the structure of each row.
+        payloads: what stands for the structure of each row, or a `StructureError` where there is none.
         decode: gives its `Raw` or raises; whatever it raises becomes the row's reason.
         jobs: processes to decode in, as in joblib (-1: all cores).
     """
@@ -59,9 +59,7 @@ def assemble(
     )
     for i, k in first_bad_sites(offsets, numbers == 0):
         symbol = raws[i].symbols[k]
-        reasons[i] = (
-            f"site {k + 1} has the unknown element {symbol!r}; write an element symbol (H for deuterium)"
-        )
+        reasons[i] = f"site {k + 1} has the unknown element {symbol!r}; write its symbol (deuterium: H)"
     return Assembled(crystals, reasons, [raw.notes for raw in raws])
 
 
@@ -111,6 +109,8 @@ def _decode_some(payloads: Sequence[Any], decode: Callable[[Any], Raw]) -> list[
 
 
 def _decode_one(payload: Any, decode: Callable[[Any], Raw]) -> Raw | str:
+    if isinstance(payload, StructureError):
+        return str(payload)
     try:
         return decode(payload)
     except StructureError as fault:

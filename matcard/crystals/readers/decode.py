@@ -83,10 +83,8 @@ def from_structure(structure: Any) -> Raw:
     return Raw(np.array(lattice.matrix), symbols, np.array(structure.frac_coords).reshape(-1, 3))
 
 
-def from_atoms(atoms: Any) -> Raw:
-    """Decode an `ase.Atoms`; a fault found while its frame was read is raised here."""
-    if isinstance(atoms, StructureError):
-        raise atoms
+def from_ase(atoms: Any) -> Raw:
+    """Decode an `ase.Atoms`."""
     if atoms.cell.rank < 3:
         raise StructureError("no unit cell (an isolated molecule or a layer?); give the frame a full lattice")
     _refuse_partly_periodic(atoms.pbc)

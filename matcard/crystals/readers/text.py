@@ -7,7 +7,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from matcard.crystals.readers.decode import from_atoms, from_dict, from_structure
+from matcard.crystals.readers.decode import from_ase, from_dict, from_structure
 from matcard.crystals.readers.raw import Raw, StructureError
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ _SYMMETRY = re.compile(
     "_(symmetry|space_group)_(equiv_pos_as_xyz|symop_operation_xyz|space_group_name|name|it_number|int_tables)",
     re.IGNORECASE,
 )
-_POSCAR_NAME = re.compile(r"(POSCAR|CONTCAR)([^A-Za-z].*)?|.*\.(vasp|poscar)", re.IGNORECASE)
+POSCAR_NAME = re.compile(r"(POSCAR|CONTCAR)([^A-Za-z].*)?|.*\.(vasp|poscar)", re.IGNORECASE)
 
 
 def from_file(path: Path) -> Raw:
     """Decode a file that holds one structure: CIF, POSCAR, pymatgen JSON, or what ASE reads."""
     text, suffix = path.read_text(encoding="utf-8", errors="replace"), path.suffix.lower()
-    if _POSCAR_NAME.fullmatch(path.name):
+    if POSCAR_NAME.fullmatch(path.name):
         return from_poscar(text)
     if suffix == ".json":
         return from_dict(json.loads(text))
@@ -80,7 +80,7 @@ def _by_ase(path: Path) -> Raw:
         raise StructureError(
             f"holds {len(frames)} frames; give the file as the source, or one structure a file"
         )
-    return from_atoms(frames[0])
+    return from_ase(frames[0])
 
 
 def _only_block(blocks: Mapping[str, Mapping[str, Any]], text: str) -> Mapping[str, Any]:

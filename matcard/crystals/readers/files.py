@@ -1,0 +1,49 @@
+"""Opening files, with one kind of error for whatever is wrong with a whole file."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, cast
+
+from matcard.errors import InputError, nearest_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHUNK = 5_000
+"""Rows that are read, decoded and checked at a time."""
+
+
+@contextmanager
+def readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what goes wrong while the whole of `path` is read, `errors` included, into an `InputError`."""
+    known: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, ValueError, *errors)
+    try:
+        yield
+    except InputError:
+        raise
+    except known as error:
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"{path} cannot be read: {said}; is it complete and of the kind its name says?"
+        ) from error
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file for reading, through gzip where its name ends in .gz."""
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def require_file(path: Path) -> None:
+    """Say which file was probably meant when there is none at `path`."""
+    if path.exists():
+        return
+    if not path.parent.is_dir():
+        raise InputError(f"{path} does not exist, nor does the folder {path.parent}; correct --data.source")
+    names = [other.name for other in path.parent.iterdir()]
+    raise InputError(
+        f"{path} does not exist; correct --data.source ({nearest_names(path.name, sorted(names)[:20])})"
+    )

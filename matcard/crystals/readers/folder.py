@@ -1,0 +1,129 @@
+"""Folders of structure files with `id_prop.csv`, and structure files on their own."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+from matcard.crystals.readers.batch import ID_COLUMNS, Batch
+from matcard.crystals.readers.columns import as_ids, require_column
+from matcard.crystals.readers.files import CHUNK, readable
+from matcard.crystals.readers.raw import StructureError
+from matcard.crystals.readers.text import POSCAR_NAME, from_file
+from matcard.errors import InputError, MatcardWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from matcard.crystals.readers.batch import Wanted
+
+LABELS = "id_prop.csv"
+_NAMES = ("{}.cif", "{}.vasp", "{}.POSCAR", "POSCAR_{}", "{}")
+
+
+def is_structure_file(path: Path) -> bool:
+    """Say whether a file is by its name a CIF or a POSCAR."""
+    return path.suffix.lower() == ".cif" or POSCAR_NAME.fullmatch(path.name) is not None
+
+
+def folder_batches(folder: Path, wanted: Wanted) -> Iterator[Batch]:
+    """Read the files that `id_prop.csv` names; without it all structure files, if labels are not needed."""
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    structures = [path for path in files.values() if is_structure_file(path)]
+    if LABELS not in files:
+        if wanted.labels_needed:
+            raise InputError(
+                f"{folder} has {len(structures)} structure files but no {LABELS}; write one with id,label "
+                "on a line for each file id.cif (or id.vasp, POSCAR_id)"
+            )
+        return file_batches(structures, str(folder))
+    return _labelled(folder, files, structures, wanted)
+
+
+def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
+    """Read files of one structure each; the id is the name without its ending."""
+    import pandas as pd
+
+    if not paths:
+        raise InputError(f"{name} holds no structure files (.cif, .vasp, POSCAR_*)")
+    for k in range(0, len(paths), CHUNK):
+        some = paths[k : k + CHUNK]
+        ids = [re.sub(r"^POSCAR_|\.(cif|vasp|poscar)$", "", path.name, flags=re.IGNORECASE) for path in some]
+        yield Batch(ids, [str(path) for path in some], pd.DataFrame(index=range(len(some))), some, from_file)
+
+
+def _labelled(
+    folder: Path, files: Mapping[str, Path], structures: Sequence[Path], wanted: Wanted
+) -> Iterator[Batch]:
+    ids, columns = _read_labels(folder / LABELS, files, wanted)
+    found = [_resolve(name, files) for name in ids]
+    if unnamed := [path.name for path in structures if path not in set(found)]:
+        warnings.warn(
+            f"{len(unnamed)} structure files of {folder} are not named in {LABELS} and not read: "
+            f"{', '.join(unnamed[:5])}{', ...' if len(unnamed) > 5 else ''}; add them or move them away",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    for k in range(0, len(ids), CHUNK):
+        part = slice(k, k + CHUNK)
+        rows = list(zip(range(k + 1, len(ids) + 1), ids[part], found[part], strict=False))
+        yield Batch(
+            ids=ids[part],
+            where=[f"{LABELS} row {row}" + (f" ({path.name})" if path else "") for row, _, path in rows],
+            columns=columns.iloc[part].reset_index(drop=True),
+            payloads=[_missing(i) if path is None else path for _, i, path in rows],
+            decode=from_file,
+        )
+
+
+def _missing(name: str | None) -> StructureError:
+    looked = ", ".join(form.format(name) for form in _NAMES)
+    return StructureError(f"no structure file (looked for {looked}); add the file or delete the row")
+
+
+def _read_labels(
+    path: Path, files: Mapping[str, Path], wanted: Wanted
+) -> tuple[list[str | None], pd.DataFrame]:
+    """Read ids and the other columns; without a header the label takes the target's name."""
+    import pandas as pd
+
+    with readable(path):
+        cells = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
+        if cells.shape[1] < 2 and wanted.labels_needed:
+            raise InputError(f"{path} has one column; write id,label on each line")
+        header = _has_header(cells, files, wanted)
+        names = list(cells.iloc[0]) if header else _names(cells.shape[1], wanted.target)
+        ids = wanted.id_column or next((c for c in ID_COLUMNS if c in names), names[0])
+        for option, column in (("id_column", ids), ("target", wanted.target)):
+            if column is not None:
+                require_column(column, names, str(path), option)
+        table = pd.read_csv(
+            path, header=None, names=names, skiprows=int(header), dtype={ids: str}, skipinitialspace=True
+        )
+    return as_ids(table[ids].str.strip()), table.drop(columns=ids)
+
+
+def _has_header(cells: pd.DataFrame, files: Mapping[str, Path], wanted: Wanted) -> bool:
+    """Say whether the first line names columns: known names, or words above numbers, and no file."""
+    import pandas as pd
+
+    first = [str(cell).strip() for cell in cells.iloc[0]]
+    if first[0] in (*ID_COLUMNS, wanted.id_column) or wanted.target in first[1:]:
+        return True
+    if _resolve(first[0], files) is not None or len(cells) < 2:
+        return False
+    numeric = cells.iloc[:, 1:].apply(pd.to_numeric, errors="coerce").notna()
+    return bool((~numeric.iloc[0] & numeric.iloc[1:].all()).any())
+
+
+def _names(count: int, target: str | None) -> list[str]:
+    label = target or "target"
+    return ["id", label, *(f"{label}_{k}" for k in range(2, count))][:count]
+
+
+def _resolve(name: str | None, files: Mapping[str, Path]) -> Path | None:
+    return next((files[form.format(name)] for form in _NAMES if form.format(name) in files), None)

@@ -1,0 +1,121 @@
+"""Files of many frames through ASE: extended XYZ, ASE databases, trajectories; labels in `info`."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import warnings
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from matcard.crystals.readers.batch import ID_COLUMNS, Batch, Wanted
+from matcard.crystals.readers.columns import as_ids, require_column, scalars
+from matcard.crystals.readers.decode import from_ase
+from matcard.crystals.readers.files import CHUNK, readable
+from matcard.crystals.readers.raw import StructureError
+from matcard.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ase import Atoms
+
+    Frame = tuple[Atoms | StructureError, Mapping[str, Any]]
+
+
+def frame_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
+    """Read all frames of a file that ASE knows."""
+    suffix = path.suffix.lower()
+    if suffix == ".db":
+        frames = _database(path)
+    elif suffix in (".xyz", ".extxyz"):
+        frames = _extended_xyz(path)
+    else:
+        frames = _any(path)
+    return batches(frames, f"{path.name} frame", wanted)
+
+
+def batches(frames: Iterator[Frame], name: str, wanted: Wanted) -> Iterator[Batch]:
+    """Give frames with their scalar labels as columns; `name` is what stands before a frame's number."""
+    import pandas as pd
+
+    start = 1
+    while chunk := list(islice(frames, CHUNK)):
+        rows = range(start, start + len(chunk))
+        columns = scalars(pd.DataFrame([dict(info) for _, info in chunk], index=rows, dtype=object))
+        if wanted.id_column is not None:
+            require_column(wanted.id_column, columns.columns, name.split()[0], "id_column")
+        column = wanted.id_column or next((c for c in ID_COLUMNS if c in columns), None)
+        yield Batch(
+            ids=[str(k) for k in rows] if column is None else as_ids(columns[column]),
+            where=[f"{name} {k}" for k in rows],
+            columns=columns.drop(columns=[] if column is None else [column]).reset_index(drop=True),
+            payloads=[atoms for atoms, _ in chunk],
+            decode=from_ase,
+        )
+        start += len(chunk)
+
+
+def labels(atoms: Atoms) -> dict[str, Any]:
+    """Give what a frame says of itself: `info`, and results such as the energy that ASE keeps apart."""
+    return {**(atoms.calc.results if atoms.calc is not None else {}), **atoms.info}
+
+
+def _extended_xyz(path: Path) -> Iterator[Frame]:
+    """Read frame by frame, so that a malformed one is left out alone."""
+    with readable(path), path.open(encoding="utf-8") as file:
+        frame = 0
+        while line := file.readline():
+            if not line.strip():
+                continue
+            frame += 1
+            if not line.strip().isdigit():
+                raise InputError(
+                    f"{path} frame {frame} begins with {line.strip()!r}; a number of atoms was expected"
+                )
+            rest = list(islice(file, int(line) + 1))
+            if len(rest) < int(line) + 1:
+                raise InputError(f"{path} ends in the middle of frame {frame}; is the file complete?")
+            yield _xyz_frame(line + "".join(rest), rest[0])
+
+
+def _xyz_frame(text: str, comment: str) -> Frame:
+    from ase.io import extxyz
+
+    try:
+        (atoms,) = extxyz.read_xyz(io.StringIO(text), index=slice(None))
+    except Exception as error:  # whatever a malformed frame makes of the parser
+        said = f"malformed frame ({type(error).__name__}: {error}); correct its elements, columns and lattice"
+        return StructureError(said), extxyz.key_val_str_to_dict(comment)  # type: ignore[no-untyped-call]
+    return atoms, labels(atoms)
+
+
+def _database(path: Path) -> Iterator[Frame]:
+    import ase.db
+
+    with readable(path, sqlite3.Error, KeyError):
+        for row in ase.db.connect(path).select():  # type: ignore[no-untyped-call]
+            yield row.toatoms(), {"id": row.id, **row.data, **row.key_value_pairs}
+
+
+def _any(path: Path) -> Iterator[Frame]:
+    import ase.io
+    from ase.io.formats import UnknownFileTypeError
+
+    with readable(path, Exception):
+        try:
+            frames = ase.io.iread(path, index=":")
+            while (atoms := _next(frames)) is not None:
+                yield atoms, labels(atoms)
+        except UnknownFileTypeError:
+            raise InputError(
+                f"{path} is of no known kind; give .parquet, .csv, .jsonl, .json(.gz), .cif, .vasp, .extxyz, "
+                ".db, another file that ASE reads, or a folder"
+            ) from None
+
+
+def _next(frames: Iterator[Atoms]) -> Atoms | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return next(frames, None)

@@ -1,0 +1,242 @@
+"""Reading: any source -> batches -> valid crystals and what was left out."""
+
+from __future__ import annotations
+
+import glob
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from matcard.crystals.readers.assemble import assemble
+from matcard.crystals.readers.batch import Batch, Wanted
+from matcard.crystals.readers.columns import as_ids, scalars, table_batches
+from matcard.crystals.readers.decode import from_ase, from_structure
+from matcard.crystals.readers.files import require_file
+from matcard.crystals.readers.folder import file_batches, folder_batches, is_structure_file
+from matcard.crystals.readers.frames import frame_batches, labels
+from matcard.crystals.readers.matminer import matminer_json
+from matcard.crystals.readers.tables import csv, json_lines, parquet
+from matcard.crystals.table import Crystals, CrystalTable
+from matcard.crystals.validate import find_faults, no_fault
+from matcard.errors import InputError, MatcardWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pandas as pd
+    from jaxtyping import Shaped
+
+    from matcard.crystals.readers.raw import Raw
+
+
+def read_crystals(
+    source: str | Path,
+    *,
+    id_column: str | None = None,
+    structure_column: str | None = None,
+    target: str | None = None,
+    labels_needed: bool = True,
+    jobs: int = 1,
+) -> CrystalTable:
+    """Read and validate all crystals of a source.
+
+    Args:
+        source: a table (.parquet, .csv, .jsonl, matminer's .json; all but the first also with .gz), a folder
+            of structure files with `id_prop.csv`, a file of frames that ASE reads (.extxyz, .db, ...), a
+            structure file, or a pattern of structure files such as `new/*.cif`. Lengths are in angstrom.
+        id_column: the column with ids; by default the first known one (`material_id`, `id`, ...), else the
+            number of the row.
+        structure_column: a column of CIF text or pymatgen dicts; by default structures are found by name.
+        target: the label's column, looked for before anything is parsed where the source lists its columns;
+            in an `id_prop.csv` without header, the name that the label gets.
+        labels_needed: False takes a folder without `id_prop.csv`.
+        jobs: processes for parsing CIFs and structure files (-1: all cores).
+
+    Raises:
+        InputError: when the source as a whole cannot be used. A row that cannot is left out, with its reason.
+    """
+    pieces = iter_crystals(
+        source,
+        id_column=id_column,
+        structure_column=structure_column,
+        target=target,
+        labels_needed=labels_needed,
+        jobs=jobs,
+    )
+    return _join(list(pieces))
+
+
+def iter_crystals(
+    source: str | Path,
+    *,
+    id_column: str | None = None,
+    structure_column: str | None = None,
+    target: str | None = None,
+    labels_needed: bool = True,
+    jobs: int = 1,
+) -> Iterator[CrystalTable]:
+    """Read like `read_crystals`, some thousand rows at a time, so that memory does not grow with the source.
+
+    Column types are settled per piece; ids are compared across all of them.
+    """
+    wanted = Wanted(id_column, structure_column, target, labels_needed)
+    yield from _checked(open_source(source, wanted), str(source), jobs)
+
+
+def from_structures(
+    structures: Iterable[Any],
+    ids: Sequence[str] | None = None,
+    columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
+    *,
+    jobs: int = 1,
+) -> CrystalTable:
+    """Take `pymatgen.core.Structure` objects; ids default to the positions 0, 1, ...
+
+    Raises:
+        InputError: when ids or columns are not as many as the structures, or there are none.
+    """
+    return _from_objects("structures", list(structures), ids, columns, from_structure, jobs)
+
+
+def from_atoms(
+    atoms: Iterable[Any],
+    ids: Sequence[str] | None = None,
+    columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
+    *,
+    jobs: int = 1,
+) -> CrystalTable:
+    """Take `ase.Atoms` objects; ids default to the positions 0, 1, ..., columns to what stands in `info`.
+
+    Raises:
+        InputError: when ids or columns are not as many as the frames, or there are none.
+    """
+    import pandas as pd
+
+    frames = list(atoms)
+    if columns is None:
+        columns = scalars(
+            pd.DataFrame([labels(frame) for frame in frames], index=range(len(frames)), dtype=object)
+        )
+    return _from_objects("atoms", frames, ids, columns, from_ase, jobs)
+
+
+def open_source(source: str | Path, wanted: Wanted) -> Iterator[Batch]:
+    """Choose the reader by what `source` is.
+
+    Raises:
+        InputError: when there is nothing there.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return folder_batches(path, wanted)
+    if not path.exists() and glob.has_magic(str(source)):
+        return file_batches([Path(name) for name in sorted(glob.glob(str(path)))], str(source))  # noqa: PTH207
+    require_file(path)
+    for suffixes, table in _TABLES.items():
+        if path.name.lower().endswith(suffixes):
+            return table_batches(table(path, wanted), wanted)
+    return file_batches([path], str(path)) if is_structure_file(path) else frame_batches(path, wanted)
+
+
+_TABLES = {
+    (".parquet",): parquet,
+    (".csv", ".csv.gz"): csv,
+    (".jsonl", ".jsonl.gz"): json_lines,
+    (".json", ".json.gz"): matminer_json,
+}
+
+
+def _from_objects(
+    name: str,
+    objects: list[Any],
+    ids: Sequence[str] | None,
+    columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None,
+    decode: Callable[[Any], Raw],
+    jobs: int,
+) -> CrystalTable:
+    import pandas as pd
+
+    n = len(objects)
+    names = as_ids(pd.Series(range(n) if ids is None else list(ids), dtype=object))
+    frame = pd.DataFrame(index=range(n)) if columns is None else pd.DataFrame(columns).reset_index(drop=True)
+    if not n == len(names) == len(frame):
+        raise InputError(f"{n} {name}, {len(names)} ids, {len(frame)} rows of columns; give as many of each")
+    where = [f"{name}[{k}]" for k in range(n)]
+    return _join(list(_checked(iter([Batch(names, where, frame, objects, decode)]), name, jobs)))
+
+
+def _checked(batches: Iterator[Batch], name: str, jobs: int) -> Iterator[CrystalTable]:
+    """Decode and validate each batch; ids must be new."""
+    seen: dict[str, str] = {}
+    doubts: list[str] = []
+    rows = 0
+    for batch in batches:
+        rows += len(batch.ids)
+        crystals, reasons, notes = assemble(
+            np.array(batch.ids, dtype=object), batch.payloads, batch.decode, jobs
+        )
+        faults = np.where(no_fault(reasons), find_faults(crystals), reasons)
+        for i, (row_id, where) in enumerate(zip(batch.ids, batch.where, strict=True)):
+            faults[i] = faults[i] or _id_fault(row_id, where, seen)
+            doubts += [f"{where}: {note}" for note in notes[i] if faults[i] is None]
+        yield _split(batch, crystals, faults)
+    if rows == 0:
+        raise InputError(f"{name} has no rows; is it the right file?")
+    if doubts:
+        warnings.warn(
+            f"{len(doubts)} doubts about structures of {name}, which were read nevertheless; check them. "
+            f"The first: {'; '.join(doubts[:3])}",
+            MatcardWarning,
+            stacklevel=2,
+        )
+
+
+def _id_fault(row_id: str | None, where: str, seen: dict[str, str]) -> str | None:
+    if row_id is None:
+        return "no id; give the row one"
+    if row_id in seen:
+        return f"duplicated id {row_id!r}, first in {seen[row_id]}; give each crystal an id of its own"
+    seen[row_id] = where
+    return None
+
+
+def _split(batch: Batch, crystals: Crystals, faults: Shaped[np.ndarray, " N"]) -> CrystalTable:
+    import pandas as pd
+
+    sound = no_fault(faults)
+    bad = np.flatnonzero(~sound).tolist()
+    rest = batch.columns.iloc[bad].reset_index(drop=True)
+    said = pd.DataFrame(
+        {
+            "id": [batch.ids[i] or "" for i in bad],
+            "where": [batch.where[i] for i in bad],
+            "reason": faults[bad],
+        },
+        dtype=object,
+    )
+    # A column of the source that is called like one of these keeps its values under a longer name.
+    rest = rest.rename(columns={name: f"source_{name}" for name in said})
+    return CrystalTable(
+        crystals.take(np.flatnonzero(sound)),
+        batch.columns[sound].reset_index(drop=True),
+        pd.concat([said, rest], axis=1),
+    )
+
+
+def _join(tables: list[CrystalTable]) -> CrystalTable:
+    return CrystalTable(
+        Crystals.concatenate(table.crystals for table in tables),
+        _stack([table.columns for table in tables]),
+        _stack([table.left_out for table in tables]),
+    )
+
+
+def _stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join frames whose columns or types may differ; types are settled over all rows."""
+    import pandas as pd
+
+    if len(frames) > 1 and any(not frame.dtypes.equals(frames[0].dtypes) for frame in frames):
+        frames = [frame.astype(object) for frame in frames]
+    return pd.concat(frames, ignore_index=True).infer_objects()

@@ -1,0 +1,104 @@
+"""Tables (parquet, CSV, JSON lines) as frames indexed by row number, some thousand rows at a time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from matcard.crystals.readers.batch import ID_COLUMNS
+from matcard.crystals.readers.columns import STRUCTURE_COLUMNS
+from matcard.crystals.readers.files import CHUNK, open_bytes, readable
+from matcard.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+    from matcard.crystals.readers.batch import Wanted
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in pieces. `ragged`: each row names its columns, so the first rows may lack some.
+
+    The index of a frame is the number of the row (counted from 1), or of the line where `unit` is "line".
+    """
+
+    name: str
+    frames: Iterator[pd.DataFrame]
+    unit: str = "row"
+    ragged: bool = False
+
+
+def parquet(path: Path, wanted: Wanted) -> Table:
+    """Read parquet; a stored index becomes a column."""
+    return Table(path.name, _parquet_frames(path))
+
+
+def csv(path: Path, wanted: Wanted) -> Table:
+    """Read CSV with a header; the types of columns are settled over the whole file."""
+    return Table(path.name, _csv_frames(path, wanted))
+
+
+def json_lines(path: Path, wanted: Wanted) -> Table:
+    """Read JSON lines: one object a line."""
+    return Table(path.name, _json_line_frames(path), unit="line", ragged=True)
+
+
+def _parquet_frames(path: Path) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet as pq
+
+    row = 1
+    with readable(path), pq.ParquetFile(path) as file:
+        for records in file.iter_batches(batch_size=CHUNK):
+            frame = records.to_pandas(ignore_metadata=True)
+            frame.index += row
+            row += len(frame)
+            yield frame
+
+
+def _csv_frames(path: Path, wanted: Wanted) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    with readable(path):
+        header = list(pd.read_csv(path, nrows=0).columns)
+        bulky = [name for name in header if name in STRUCTURE_COLUMNS or name == wanted.structure_column]
+        small = [name for name in header if name not in bulky]
+        ids = {name: str for name in small if name in ID_COLUMNS or name == wanted.id_column}
+        others = pd.read_csv(path, usecols=small, dtype=ids, low_memory=False)
+        others.index += 1
+        if not bulky:
+            yield others
+            return
+        row = 0
+        with pd.read_csv(path, usecols=bulky, dtype=str, chunksize=CHUNK) as chunks:
+            for structures in chunks:
+                structures.index += 1
+                yield others.iloc[row : row + len(structures)].join(structures)
+                row += len(structures)
+
+
+def _json_line_frames(path: Path) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    with readable(path), open_bytes(path) as file:
+        lines = enumerate(file, start=1)
+        while chunk := list(islice(lines, CHUNK)):
+            rows = {k: _json_object(path, k, line) for k, line in chunk if not line.isspace()}
+            yield pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)), dtype=object)
+
+
+def _json_object(path: Path, k: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{path} line {k} is not JSON: {error}; is the file complete?") from None
+    if not isinstance(row, dict):
+        raise InputError(
+            f"{path} line {k} is a {type(row).__name__}; a JSON object {{...}} a line was expected"
+        )
+    return row
