@@ -12,7 +12,7 @@ from torch import nn
 from matcard.errors import InputError, MatcardWarning
 from matcard.losses.gather import gather_batch
 from matcard.losses.options import LossOptions
-from matcard.losses.registry import loss_options, make_options
+from matcard.losses.registry import make_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +66,10 @@ class Loss(nn.Module, ABC, Generic[O]):
             )
         self.options = cast("O", checked)
         self.seed = seed
-        if class_counts is None and loss_options(self.name).needs_counts:
+        if class_counts is None and checked.needs_counts:
             raise InputError(f"loss {self.name!r} needs class_counts, the training samples of each class")
-        self.register_buffer("class_counts", None if class_counts is None else _checked_counts(class_counts))
+        counts = None if class_counts is None else _checked_counts(class_counts, warn=checked.needs_counts)
+        self.register_buffer("class_counts", counts)
         self._terms: Terms = {}
 
     def forward(
@@ -194,13 +195,13 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _checked_counts(class_counts: Sequence[int]) -> Float[Tensor, " C"]:
+def _checked_counts(class_counts: Sequence[int], *, warn: bool) -> Float[Tensor, " C"]:
     counts = torch.as_tensor([float(count) for count in class_counts])
     if len(counts) < 2 or not bool(torch.isfinite(counts).all()) or bool((counts < 0).any()):
         raise InputError(
             f"class_counts is {list(class_counts)}: expected two numbers or more, none of them below 0"
         )
-    if bool((counts == 0).any()):
+    if warn and bool((counts == 0).any()):
         empty = [index for index, count in enumerate(class_counts) if count == 0]
         warnings.warn(
             f"classes {empty} have no training samples; they are counted as 1 so that the loss stays finite. "

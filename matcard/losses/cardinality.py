@@ -56,6 +56,13 @@ class CardinalityLoss(Loss[CardinalityOptions]):
         self.space: Space = _space(self.options)(self.options, base, seed)
         self.needs_embeddings = self.space.needs_embeddings
         self.trains_head = self.space.trains_head
+        if ignored := self.options.without_effect():
+            warnings.warn(
+                f"loss {self.name!r} does not read {', '.join(ignored)} with space "
+                f"{self.options.space!r} and combine {self.options.combine!r}: leave them out",
+                MatcardWarning,
+                stacklevel=3,
+            )
         self._warned = False
         self._guard(0 if class_counts is None else len(class_counts))
 

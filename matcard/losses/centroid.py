@@ -19,8 +19,8 @@ class CentroidClassifier(nn.Module):
     """Score each class by its similarity to the embedding, less the mean similarity of the other classes.
 
     The similarity s_c is the scalar product of the unit-norm embedding with the mean of the unit-norm
-    embeddings of class c; logit c is s_c - mean of s_k over k != c. With two classes logit 1 is s_1 - s_0: the
-    score of O'Malley (2026), similarity to the positive centroid less that to the negative one. For any C
+    embeddings of class c; logit c is s_c - mean of s_k over k != c. With two classes logit 1 is s_1 - s_0:
+    the score of O'Malley (2026), similarity to the positive centroid less that to the negative one. For any C
     the largest logit is that of the largest s_c. A class without embeddings has s_c = -1, the least there is.
     """
 

@@ -32,8 +32,8 @@ def collapse_advice(options: LossOptions) -> str:
             )
         case "embedding", _:
             return (
-                f"embeddings may have shrunk to a point: raise loss.lambda_base (now {options.base_weight:g}) "
-                f"or loss.scale (now {options.scale}), or set {_REWEIGHT}"
+                "embeddings may have shrunk to a point: raise loss.lambda_base (now "
+                f"{options.base_weight:g}) or loss.scale (now {options.scale}), or set {_REWEIGHT}"
             )
         case _:
             return (

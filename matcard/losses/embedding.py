@@ -25,8 +25,8 @@ class EmbeddingSpace(Space):
     """Positives near their anchors and negatives spread around them, or classes compact and all spread out.
 
     Of unit-norm triplets, B / M(n - a), B * M(p - a) and M(p - a) / M(n - a) are O'Malley's (2026), the first
-    that of the materials experiment. M(p - a) - M(n - a), or mean_c M(h_c) - M(h) without triplets, regularises
-    embeddings whose head the base loss trains. A batch without a valid triplet adds 0.
+    that of the materials experiment. M(p - a) - M(n - a), or mean_c M(h_c) - M(h) without triplets, is added
+    to a base loss that trains the head. A batch without a valid triplet adds 0.
     """
 
     def __init__(self, options: CardinalityOptions, base: SampleLoss[Any], seed: int) -> None:

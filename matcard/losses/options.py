@@ -19,7 +19,7 @@ COMBINATIONS = {
         "add": "lambda_base mean l + lambda_invariant M(e)",
     },
     "embedding": {
-        "add": "lambda_base mean l + lambda_invariant (M(p - a) - M(n - a)), or mean_c M(h_c) - M(h) in it",
+        "add": "lambda_base mean l + lambda_invariant (M(p - a) - M(n - a)), or (mean_c M(h_c) - M(h))",
         "divide": "B / M(n - a)",
         "multiply": "B * M(p - a)",
         "ratio": "M(p - a) / M(n - a)",
@@ -29,11 +29,14 @@ COMBINATIONS = {
         "effective-number": "mean l with the class counts n_c replaced by |t h_c|",
     },
 }
-"""How the invariant of a space may be combined with a base loss l, and what comes of it.
+"""How the invariant of a space may be combined with a base loss, and the formula of what comes of it."""
 
-M(A) = |t(A u {0})| - 1, or the spread in place of the magnitude; errors e = onehot(y) - p; embeddings h;
-unit-norm anchors a, positives p, negatives n of mined triplets; B = mean -log sigmoid((a.p - a.n) / tau).
-"""
+SYMBOLS = (
+    "M(A) = |t (A u {0})| - 1, or the spread in place of the magnitude; l losses of single samples; "
+    "e = onehot(y) - p errors; h embeddings; a, p, n unit-norm anchors, positives and negatives mined in the "
+    "batch; B = mean -log sigmoid((a.p - a.n) / temperature)"
+)
+"""What the letters of the formulas stand for."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +278,27 @@ class CardinalityOptions(LossOptions):
         if self.lambda_base is not None:
             return self.lambda_base
         return 0.0 if self.space == "embedding" and self.combine != "add" else 1.0
+
+    def without_effect(self) -> list[str]:
+        """Name the options that are set but not read in this combination."""
+        by_class = self.combine == "add" and self.form == "per-class"
+        weighted = self.space == "embedding" or self.combine == "add"
+        counted = self.space == "class-embedding"
+        base = self.base_weight > 0 and self.combine != "replace"
+        read = {
+            "lambda_base": weighted,
+            "lambda_invariant": weighted,
+            "reduction": not counted,
+            "log": not counted,
+            "form": self.space == "embedding" and self.combine == "add",
+            "unit_norm": self.space == "embedding" and by_class,
+            "anchors": self.space == "embedding" and not by_class,
+            "temperature": self.space == "embedding" and self.combine in ("divide", "multiply"),
+            "reservoir": self.combine == "effective-number",
+        }
+        fields = dataclasses.fields(self)
+        read |= {field.name: base for field in fields if field.name.startswith("base")}
+        return [f.name for f in fields if not read.get(f.name, True) and getattr(self, f.name) != f.default]
 
     def base_options(self) -> LossOptions:
         """Options of the base loss, taken from the fields `base_*`.

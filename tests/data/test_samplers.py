@@ -1,0 +1,75 @@
+"""Samplers: what is drawn how often, and that seed and epoch decide it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matcard.data.samplers import POWERS, balanced_draws, build_sampler
+from matcard.errors import InputError
+
+TARGETS = np.repeat([0, 1, 2], [900, 90, 10])
+
+
+def class_shares(positions) -> np.ndarray:
+    return np.bincount(TARGETS[positions], minlength=3) / len(positions)
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"), [("class-aware", [1, 1, 1]), ("square-root", [900**0.5, 90**0.5, 10**0.5])]
+)
+def test_classes_come_in_the_published_proportion(kind, weights) -> None:
+    sampler = build_sampler(kind, TARGETS, seed=3)
+    positions = []
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        positions += list(sampler)
+    expected = np.array(weights) / np.sum(weights)
+    # 20,000 draws: four standard errors.
+    assert np.abs(class_shares(positions) - expected).max() < 4 * (0.25 / len(positions)) ** 0.5
+
+
+def test_shuffle_gives_each_sample_once() -> None:
+    order = list(build_sampler("shuffle", TARGETS, seed=1))
+    assert sorted(order) == list(range(len(TARGETS)))
+    assert order != sorted(order)
+
+
+@pytest.mark.parametrize("kind", POWERS)
+def test_seed_and_epoch_alone_decide(kind) -> None:
+    sampler = build_sampler(kind, TARGETS, seed=5)
+    first = list(sampler)
+    assert len(first) == len(sampler) == len(TARGETS)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    resumed = build_sampler(kind, TARGETS.tolist(), seed=5)
+    resumed.set_epoch(1)
+    assert list(resumed) == list(sampler)
+    assert list(build_sampler(kind, TARGETS, seed=6)) != first
+
+
+@given(
+    targets=st.lists(st.sampled_from([0, 2, 7]), min_size=1, max_size=40),
+    draws=st.integers(1, 120),
+    power=st.sampled_from([0.0, 0.5, 1.0]),
+    seed=st.integers(0, 100),
+)
+@settings(deadline=None, max_examples=30)
+def test_none_comes_again_before_all_of_its_class_have_come(targets, draws, power, seed) -> None:
+    labels = np.array(targets)
+    drawn = balanced_draws(labels, power, draws, np.random.default_rng(seed))
+    for label in set(targets):
+        own = [position for position in drawn if labels[position] == label]
+        times = Counter(own)
+        assert max(times.values(), default=0) - min(times[i] for i in np.flatnonzero(labels == label)) <= 1
+
+
+@pytest.mark.parametrize(("kind", "targets"), [("sqrt", [0, 1]), ("shuffle", []), ("class-aware", [[0, 1]])])
+def test_bad_input_is_refused(kind, targets) -> None:
+    with pytest.raises(InputError):
+        build_sampler(kind, targets)
