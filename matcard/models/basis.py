@@ -1,0 +1,58 @@
+"""Distances as the model sees them: a row of Gaussians."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from matcard.models.options import CrystalModelOptions
+
+NEGLIGIBLE = 1e-12
+"""Gaussians below this are 0: far under float32's resolution, and their products would be subnormal numbers,
+on which CPUs are a hundred times slower."""
+
+
+class GaussianBasis(nn.Module):
+    """Expands distances d to exp(-(d - c)^2 / var^2) at evenly spaced centres c (Xie and Grossman 2018).
+
+    Example:
+        >>> from matcard.models.options import CGCNNOptions
+        >>> len(GaussianBasis(CGCNNOptions()).centres)
+        41
+    """
+
+    centres: Tensor
+
+    def __init__(self, options: CrystalModelOptions) -> None:
+        super().__init__()
+        self.step = options.step
+        self.var = options.step if options.var is None else options.var
+        count = round((options.dmax - options.dmin) / options.step) + 1
+        centres = options.dmin + options.step * torch.arange(count, dtype=torch.float64)
+        self.register_buffer("centres", centres.to(torch.get_default_dtype()), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, distance: Float[Tensor, " E"]) -> tuple[Float[Tensor, "E G"], slice]:
+        """Expand distances in angstrom; they get no gradient.
+
+        Returns:
+            the values at the centres that some distance reaches, and which of all centres these are. Elsewhere every
+            value is 0, so weights for those centres need not be multiplied. Away from CPUs it is all of them:
+            finding out would make the device wait.
+        """
+        reached = slice(0, len(self.centres))
+        if distance.device.type == "cpu" and len(distance):
+            reach = self.var * math.sqrt(-math.log(NEGLIGIBLE))
+            ends = torch.stack([distance.amin() - reach, distance.amax() + reach]).to(self.centres.dtype)
+            first, last = torch.searchsorted(self.centres, ends).tolist()
+            reached = slice(first, last)
+        exponent = ((distance[:, None] - self.centres[reached]) / self.var).square_().neg_()
+        values = exponent.clamp_min_(2 * math.log(NEGLIGIBLE)).exp_()
+        return values.masked_fill_(values < NEGLIGIBLE, 0.0), reached

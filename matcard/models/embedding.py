@@ -1,0 +1,73 @@
+"""From atomic numbers to the first vector of an atom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from matcard.crystals.atom_features import WIDTH, atom_features
+from matcard.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+    from matcard.models.options import CrystalModelOptions
+
+LAST_ELEMENT = 118
+
+
+def atom_embedding(options: CrystalModelOptions) -> FeatureEmbedding | nn.Embedding:
+    """Make the module that maps atomic numbers (A,) to vectors (A, width)."""
+    if options.atom_features == "learned":
+        return nn.Embedding(LAST_ELEMENT + 1, options.width)
+    return FeatureEmbedding(options.width)
+
+
+class FeatureEmbedding(nn.Linear):
+    """A linear map of the features of each element, held as a buffer so that a checkpoint carries them.
+
+    Where they cannot be read (matminer, which ships them, is not installed) the module is made without, for the
+    weights that are going to be loaded; used before that, it raises the `InputError` of the reading.
+
+    Args:
+        width: numbers an atom is given.
+    """
+
+    features: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(WIDTH, width)
+        self._unread: InputError | None = None
+        try:
+            table = torch.from_numpy(atom_features()).to(self.weight.dtype)
+        except InputError as error:
+            self._unread = error
+            table = self.weight.new_zeros(0, WIDTH)
+        self.register_buffer("features", table)
+
+    def forward(self, numbers: Int[Tensor, " A"]) -> Float[Tensor, "A F"]:
+        """Map atomic numbers.
+
+        Raises:
+            InputError: an element without features, or no features at all.
+        """
+        if self._unread is not None:
+            raise self._unread
+        try:
+            return F.embedding(numbers, super().forward(self.features))
+        except IndexError:
+            raise InputError(
+                f"there are features for elements 1 to {len(self.features) - 1}, and the batch holds atomic number "
+                f"{int(numbers.max())}; use --model.atom_features learned, or leave these crystals out"
+            ) from None
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        saved = state_dict.get(f"{prefix}features")
+        if saved is not None:
+            self.features = torch.empty_like(saved, dtype=self.weight.dtype, device=self.weight.device)
+            self._unread = None
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
