@@ -61,7 +61,8 @@ def _labelled(
 ) -> Iterator[Batch]:
     ids, columns = _read_labels(folder / LABELS, files, wanted)
     found = [_resolve(name, files) for name in ids]
-    if unnamed := [path.name for path in structures if path not in set(found)]:
+    named = set(found)
+    if unnamed := [path.name for path in structures if path not in named]:
         warnings.warn(
             f"{len(unnamed)} structure files of {folder} are not named in {LABELS} and not read: "
             f"{', '.join(unnamed[:5])}{', ...' if len(unnamed) > 5 else ''}; add them or move them away",
