@@ -81,8 +81,10 @@ def within_reach(crystals: Crystals, options: GraphOptions) -> Edges:
 def nearest(edges: Edges, num_atoms: int, options: GraphOptions) -> Nearest:
     """Keep the nearest neighbours of each atom, ties as the options say, sorted by centre and distance."""
     k = options.neighbors
-    # One key in place of two: a centre's edges stay apart, for no distance exceeds the radius.
-    order = np.argsort(edges.target * (2 * options.radius) + edges.distance, kind="stable")
+    # One key in place of two sorts: the bits of positive floats are in the order of the floats. In single
+    # precision equal distances are equal, and stay in the order in which they were found.
+    key = (edges.target << 32) | edges.distance.astype(np.float32).view(np.int32)
+    order = np.argsort(key, kind="stable")
     target, distance = edges.target[order], edges.distance[order]
     count = np.bincount(target, minlength=num_atoms)
     start = np.cumsum(count) - count

@@ -1,0 +1,81 @@
+"""Whole batches through torch's loader, in a reproducible order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from graph_cases import random_crystals
+from torch.utils.data import DataLoader
+
+from matcard.crystals.batches import GraphDataset, SeededSampler
+from matcard.crystals.graphs import build_graphs
+from matcard.crystals.options import GraphOptions
+from matcard.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    return build_graphs(random_crystals(11), GraphOptions())
+
+
+def loader(dataset, seed=0, **options):
+    sampler = SeededSampler(len(dataset), seed)
+    return DataLoader(dataset, batch_size=4, sampler=sampler, collate_fn=dataset.collate, **options)
+
+
+@pytest.mark.parametrize("targets", [np.arange(11) % 3, torch.linspace(0, 1, 11)])
+def test_an_epoch_gives_every_crystal_once_with_its_target(graphs, targets):
+    batches = list(loader(GraphDataset(graphs, targets)))
+    assert [batch.num_graphs for batch in batches] == [4, 4, 3]
+    index = torch.cat([batch.index for batch in batches])
+    assert index.sort().values.tolist() == list(range(11))
+    assert torch.equal(torch.cat([batch.y for batch in batches]), torch.as_tensor(targets)[index])
+    for batch in batches:
+        expected = graphs.batch(batch.index.tolist())
+        assert torch.equal(batch.z, expected.z)
+        assert torch.equal(batch.edge_index, expected.edge_index)
+
+
+def test_without_targets_there_is_no_y(graphs):
+    batch = next(iter(loader(GraphDataset(graphs))))
+    assert "y" not in batch
+    assert batch.index.dtype == torch.int64
+
+
+def test_one_item_is_a_batch_of_one(graphs):
+    batch = GraphDataset(graphs, np.arange(11))[7]
+    assert (batch.num_graphs, batch.index.tolist(), batch.y.tolist()) == (1, [7], [7])
+
+
+def test_a_worker_gives_the_same_batches(graphs):
+    dataset = GraphDataset(graphs, np.arange(11))
+    here, there = list(loader(dataset)), list(loader(dataset, num_workers=1, multiprocessing_context="fork"))
+    for a, b in zip(here, there, strict=True):
+        assert torch.equal(a.index, b.index)
+        assert torch.equal(a.distance, b.distance)
+
+
+def test_a_wrong_number_of_targets_is_refused(graphs):
+    with pytest.raises(InputError, match="10 targets for 11 graphs"):
+        GraphDataset(graphs, np.arange(10))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    orders = {}
+    for seed in (0, 1):
+        for epoch in (0, 1, 2):
+            sampler = SeededSampler(50, seed)
+            sampler.set_epoch(epoch)
+            orders[seed, epoch] = tuple(sampler)
+            assert tuple(sampler) == orders[seed, epoch]
+            assert sorted(orders[seed, epoch]) == list(range(50))
+    assert len(set(orders.values())) == 6
+    assert tuple(SeededSampler(50, 1)) == orders[1, 0]
+
+
+def test_without_shuffling_the_order_is_that_of_the_data():
+    sampler = SeededSampler(5, 3, shuffle=False)
+    sampler.set_epoch(4)
+    assert list(sampler) == [0, 1, 2, 3, 4]
+    assert len(sampler) == 5

@@ -1,0 +1,142 @@
+"""Graphs out of the flat arrays, one at a time and as batches."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from graph_cases import FCC, LONELY, ROCK_SALT, crystals_of, edges_of, random_crystals
+from torch_geometric.data import Batch
+
+from matcard.crystals import graphs as graphs_module
+from matcard.crystals.graphs import Graphs, build_graphs, join
+from matcard.crystals.options import GraphOptions
+
+NAMES = [field.name for field in dataclasses.fields(Graphs)]
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    crystals = type(crystals_of()).concatenate([random_crystals(10), crystals_of(LONELY, FCC, ROCK_SALT)])
+    return build_graphs(crystals, GraphOptions())
+
+
+def same_graphs(a: Graphs, b: Graphs) -> None:
+    for name in NAMES:
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), strict=True)
+
+
+def test_one_graph(graphs):
+    data = graphs[11]
+    assert data.z.tolist() == [29]
+    assert data.num_nodes == 1
+    assert data.edge_index.dtype == torch.int64
+    assert data.distance.dtype == torch.float32
+    rows = zip(
+        data.edge_index[1].tolist(),
+        data.edge_index[0].tolist(),
+        data.image.tolist(),
+        data.distance.tolist(),
+        strict=True,
+    )
+    assert [(t, s, tuple(image), d) for t, s, image, d in rows] == edges_of(graphs, 11)
+    assert data.validate()
+
+
+def test_an_isolated_atom_is_a_graph(graphs):
+    data = graphs[10]
+    assert (data.num_nodes, data.num_edges, data.edge_index.shape) == (1, 0, (2, 0))
+
+
+@pytest.mark.parametrize(
+    "indices", [[3], [0, 1, 2, 3], [12, 0, 10, 7], [5, 5, 10, 10, 5], [10], list(range(13)), [-1, -13]]
+)
+def test_a_batch_is_what_torch_geometric_makes_of_its_graphs(graphs, indices):
+    batch = graphs.batch(indices, image=True)
+    expected = Batch.from_data_list([graphs[i] for i in indices])
+    assert batch.num_graphs == expected.num_graphs == len(indices)
+    assert batch.num_nodes == expected.num_nodes
+    for name in ("z", "edge_index", "distance", "image", "batch", "ptr"):
+        found, wanted = batch[name], expected[name]
+        assert found.dtype == wanted.dtype
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    assert (batch.edge_index[1].diff() >= 0).all()
+
+
+def test_a_batch_moves_between_devices_and_leaves_the_image_out(graphs):
+    batch = graphs.batch(np.array([2, 12])).to("meta")
+    assert sorted(batch.keys()) == ["batch", "distance", "edge_index", "ptr", "z"]
+    assert {batch[name].device.type for name in batch.keys()} == {"meta"}  # noqa: SIM118
+    assert batch.num_graphs == 2
+
+
+def test_writing_to_a_batch_leaves_the_graphs_alone(graphs):
+    before = graphs.distance.copy()
+    graphs.batch([0, 1]).distance.zero_()
+    graphs[0].distance.zero_()
+    np.testing.assert_array_equal(graphs.distance, before)
+
+
+def test_an_empty_batch(graphs):
+    batch = graphs.batch([])
+    assert (batch.num_graphs, batch.num_nodes, batch.num_edges) == (0, 0, 0)
+    assert batch.edge_index.shape == (2, 0)
+    assert build_graphs(crystals_of(), GraphOptions()).batch([]).num_graphs == 0
+
+
+@pytest.mark.parametrize("index", [13, -14])
+def test_a_crystal_that_is_not_there(graphs, index):
+    with pytest.raises(IndexError, match=f"crystal {index} was asked for, there are 13"):
+        graphs[index]
+    with pytest.raises(IndexError, match=f"crystal {index} was asked for, there are 13"):
+        graphs.batch([0, index])
+
+
+def test_types(graphs):
+    types = {name: getattr(graphs, name).dtype.str for name in NAMES}
+    assert types == {
+        "numbers": "|u1",
+        "node_offsets": "<i8",
+        "edge_offsets": "<i8",
+        "source": "<i4",
+        "target": "<i4",
+        "distance": "<f4",
+        "image": "|i1",
+        "truncated": "<i4",
+        "short": "<i4",
+        "isolated": "<i4",
+    }
+
+
+@pytest.mark.parametrize("chunk_atoms", [1, 7, 10**6])
+def test_chunks_are_joined_without_a_trace(monkeypatch, chunk_atoms):
+    crystals = random_crystals(15)
+    expected = build_graphs(crystals, GraphOptions(ties="cut", neighbors=9))
+    monkeypatch.setattr(graphs_module, "CHUNK_ATOMS", chunk_atoms)
+    seen = []
+    found = build_graphs(
+        crystals,
+        GraphOptions(ties="cut", neighbors=9),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    same_graphs(found, expected)
+    assert seen == sorted(seen)
+    assert seen[-1] == (15, 15)
+
+
+def test_a_build_can_start_anywhere(monkeypatch):
+    monkeypatch.setattr(graphs_module, "CHUNK_ATOMS", 10)
+    crystals = random_crystals(12)
+    whole = build_graphs(crystals, GraphOptions())
+    head = build_graphs(crystals.take(range(5)), GraphOptions())
+    tail = [part for part, _ in graphs_module.iter_chunks(crystals, GraphOptions(), start=5)]
+    assert len(tail) > 1
+    same_graphs(join([head, *tail]), whole)
+
+
+def test_two_processes_build_what_one_builds(monkeypatch):
+    monkeypatch.setattr(graphs_module, "CHUNK_ATOMS", 10)
+    crystals = random_crystals(12)
+    same_graphs(build_graphs(crystals, GraphOptions(), jobs=2), build_graphs(crystals, GraphOptions()))
