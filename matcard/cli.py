@@ -38,7 +38,12 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
 
 
 def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: str | None = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
 ) -> None:
     """Print matcard's own warnings as sentences and leave out those that libraries send to programmers."""
     if issubclass(category, MatcardWarning):

@@ -6,17 +6,18 @@ import csv
 import os
 import time
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback, RichProgressBar
-from rich.console import Console
 
 from matcard.errors import MatcardWarning
 from matcard.losses import collapse_advice
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lightning import LightningModule, Trainer
+    from rich.console import Console
 
 
 class MetricsFile(Callback):
@@ -86,7 +87,9 @@ class ProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Give what stands at the right of the bar."""
-        scores = {name: trainer.callback_metrics[name].item() for name in self._shown if name in trainer.callback_metrics}
+        scores = {
+            name: trainer.callback_metrics[name].item() for name in self._shown if name in trainer.callback_metrics
+        }
         return {f"{self._unit}/s": f"{self._speed.rate:.0f}", **scores}
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from matcard.models.registry import model_options
 
 from matcard.errors import InputError, nearest_names
 from matcard.losses.registry import loss_options
-from matcard.models.registry import model_options
 from matcard.resources import resource_dir
 from matcard.training.options import Config
 
@@ -107,7 +107,9 @@ def build_parser(kinds: Mapping[str, type], *, prog: str, description: str) -> A
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument(
-        "--config", default=DEFAULT_CONFIG, help="YAML file, or the name of a shipped one; options here override it"
+        "--config",
+        default=DEFAULT_CONFIG,
+        help="YAML file, or the name of a shipped one; options here override it",
     )
     documentation = field_docs(Config)
     types_ = typing.get_type_hints(Config)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Sampler
 
-from matcard.data.samplers import build_sampler
+from matcard.crystals.batches import SeededSampler
+from matcard.data.samplers import BalancedSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,12 @@ class GlobalBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self, sampler: Sampler[int], indices: Int[np.ndarray, " n"], batch_size: int, rank: int = 0, ranks: int = 1
+        self,
+        sampler: Sampler[int],
+        indices: Int[np.ndarray, " n"],
+        batch_size: int,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.sampler = sampler
         self.indices = indices
@@ -55,7 +60,7 @@ class GlobalBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = self.indices[np.fromiter(self.sampler, np.int64)]
         for batch in np.split(order, self._starts()[1:]):
-            yield batch[self.rank :: self.ranks].tolist()
+            yield [int(i) for i in batch[self.rank :: self.ranks]]
 
 
 class DataModule(lightning.LightningDataModule):
@@ -91,9 +96,9 @@ class DataModule(lightning.LightningDataModule):
         return len(self.class_names)
 
     @property
-    def class_counts(self) -> list[int]:
+    def class_counts(self) -> Int[np.ndarray, " C"]:
         """The number of samples of each class in the training part."""
-        return self.count("train").tolist()
+        return self.count("train")
 
     def count(self, part: str) -> Int[np.ndarray, " C"]:
         """Count the samples of each class in a part."""
@@ -102,7 +107,11 @@ class DataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Give the training batches, in an order that seed and epoch decide."""
         indices = self.parts["train"]
-        sampler = build_sampler(self.options.sampler, self.codes[indices], seed=self.seed)
+        sampler: Sampler[int]
+        if self.options.sampler == "shuffle":
+            sampler = SeededSampler(len(indices), self.seed)
+        else:
+            sampler = BalancedSampler(self.codes[indices], self.options.sampler, seed=self.seed)
         return self._loader(GlobalBatches(sampler, indices, self.options.batch_size, *self._rank()))
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Scores(NamedTuple):
     """Probabilities of n samples, with their positions in the data set and their targets."""
 
-    index: Int[np.ndarray, " n"]
+    positions: Int[np.ndarray, " n"]
     targets: Int[np.ndarray, " n"]
     probabilities: Float[np.ndarray, "n C"]
 

@@ -34,6 +34,7 @@ class Classifier(lightning.LightningModule):
         loss: called as `loss(logits, targets, embeddings)`.
         data: knows the classes and the training part; the centroids of embedding-only losses are fitted on it.
         optimizer: rule, learning rate and schedule.
+        epochs: length of the training, for schedules.
         monitor: validation metric that the plateau schedule follows.
         seed: seeds dropout, together with the epoch, so that a resumed run repeats an uninterrupted one.
         description: plain values kept in the checkpoint, enough to load the network without its run directory.
@@ -42,10 +43,11 @@ class Classifier(lightning.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        loss: Loss,
+        loss: Loss[Any],
         data: DataModule,
         optimizer: OptimizerOptions,
         *,
+        epochs: int,
         monitor: str,
         seed: int,
         description: dict[str, Any],
@@ -56,6 +58,7 @@ class Classifier(lightning.LightningModule):
         self.centroids = None if loss.trains_head else CentroidClassifier()
         self.data = data
         self.options = optimizer
+        self.epochs = epochs
         self.monitor = monitor
         self.seed = seed
         self.description = description
@@ -71,7 +74,7 @@ class Classifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(_mixed(self.seed, self.current_epoch, self.global_rank))
-        self.loss.on_epoch(self.current_epoch, self.trainer.max_epochs)
+        self.loss.on_epoch(self.current_epoch, self.epochs)
         self._epoch_losses = []
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
@@ -117,15 +120,14 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         options = self.options
         weights = [weight for weight in self.parameters() if weight.requires_grad]
-        common = {"lr": options.lr, "weight_decay": options.weight_decay}
         optimizer: torch.optim.Optimizer
         match options.name:
             case "adam":
-                optimizer = torch.optim.Adam(weights, **common)
+                optimizer = torch.optim.Adam(weights, options.lr, weight_decay=options.weight_decay)
             case "adamw":
-                optimizer = torch.optim.AdamW(weights, **common)
+                optimizer = torch.optim.AdamW(weights, options.lr, weight_decay=options.weight_decay)
             case "sgd":
-                optimizer = torch.optim.SGD(weights, momentum=options.momentum, **common)
+                optimizer = torch.optim.SGD(weights, options.lr, options.momentum, weight_decay=options.weight_decay)
         steps = max(2, int(self.trainer.estimated_stepping_batches))
         scheduler: torch.optim.lr_scheduler.LRScheduler
         # Every schedule moves by steps: Lightning moves schedules of epochs after the checkpoint is written, so a
@@ -147,7 +149,7 @@ class Classifier(lightning.LightningModule):
                     factor=PLATEAU_FACTOR,
                     patience=PLATEAU_PATIENCE,
                 )
-                never = self.trainer.max_epochs + 1
+                never = self.epochs + 1
                 return [optimizer], [
                     {"scheduler": scheduler, "interval": "epoch", "frequency": never, "monitor": "train_loss"}
                 ]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 
-from matcard.data.prepare import CrystalData, LabelledTable, prepare, read_labelled
+from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better
+from matcard.evaluation.tables import class_count_table
 from matcard.losses import build_loss
 from matcard.models import build_model
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, ProgressBar, Speed
@@ -23,9 +23,13 @@ from matcard.training.config import config_to_dict
 from matcard.training.data import DataModule
 from matcard.training.module import Classifier
 from matcard.training.results import write_results
-from matcard.training.rundir import RunDir
+from matcard.training.rundir import RunDir, write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from matcard.data.prepare import CrystalData, LabelledTable
     from matcard.training.options import Config, TrainerOptions
 
 FORMAT_VERSION = 1
@@ -38,11 +42,9 @@ def train(config: Config, console: Console | None = None) -> RunDir:
         InputError: options or input that cannot be used; what is wrong and what to do.
         TrainingError: the loss stopped being finite.
     """
-    console = console or Console()
     higher_is_better(config.trainer.monitor)  # a misspelt metric is told before the data are read
-    table = read_labelled(config.data, console)
-    run = RunDir.create(config)
-    return _carry_out(run, config, table, console)
+    labelled = read_labelled(config.data)
+    return _carry_out(RunDir.create(config), config, labelled, console or Console())
 
 
 def resume(path: Path, console: Console | None = None) -> RunDir:
@@ -51,44 +53,87 @@ def resume(path: Path, console: Console | None = None) -> RunDir:
     Raises:
         InputError: not a run's directory, a finished run, or data that have changed since.
     """
-    console = console or Console()
     run = RunDir.open(path)
     if run.test_metrics.is_file():
         raise InputError(f"{path} is finished: its test metrics are in {run.test_metrics}")
     config = run.load_config()
-    return _carry_out(run, config, read_labelled(config.data, console), console)
+    return _carry_out(run, config, read_labelled(config.data), console or Console())
 
 
-def _carry_out(run: RunDir, config: Config, table: LabelledTable, console: Console) -> RunDir:
+def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> RunDir:
+    data = _prepared(run, config, labelled, console)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    table.write_left_out(run.left_out)
-    table.check_left_out(config.data.max_left_out)
-    data = prepare(table, config.data, seed=config.seed, saved_split=run.split, console=console)
     module = DataModule(data.dataset, data.split, data.codes, data.class_names, config.trainer, config.seed)
-    console.print(data.summary())
+    console.print(
+        class_count_table(
+            data.class_names, {part: module.count(part) for part in module.parts}, labelled.left_out_counts
+        )
+    )
+    if len(labelled.unlabelled):
+        console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
     classifier = build_classifier(config, module)
     trainer = build_trainer(config, run, console)
-    trainer.fit(classifier, module, ckpt_path=str(run.last) if run.last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt(f"finished epochs are kept; go on with --resume {run.path}")
+    with _told_where(run):
+        trainer.fit(classifier, module, ckpt_path=run.last if run.last.is_file() else None, weights_only=True)
     if trainer.is_global_zero:
-        classifier.load_state_dict(torch.load(run.best, weights_only=True, map_location="cpu")["state_dict"])
-        write_results(run, classifier, module, data, console)
+        best = torch.load(run.best, weights_only=True, map_location="cpu")
+        classifier.load_state_dict(best["state_dict"])
+        write_results(run, classifier, module, data.ids, console)
     return run
+
+
+def _prepared(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> CrystalData:
+    """Write what was left out, build the graphs, and split; or split as the run did before it was killed."""
+    labelled.write_left_out(run.left_out)
+    labelled.check_left_out(config.data.max_left_out, run.left_out)
+    saved = run.split.read_text(encoding="utf-8") if run.split.is_file() else None
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("crystals to graphs", total=len(labelled.table))
+        data = prepare(
+            labelled,
+            config.data,
+            seed=config.seed,
+            saved_split=saved,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if saved is None:
+        write_text(run.split, data.split.to_json(data.ids))
+        write_text(run.fingerprint, data.fingerprint + "\n")
+    elif run.fingerprint.read_text(encoding="utf-8").strip() != data.fingerprint:
+        raise InputError(
+            f"--resume {run.path}: the labels of {config.data.source} have changed since the run began; start a new run"
+        )
+    return data
+
+
+@contextmanager
+def _told_where(run: RunDir) -> Iterator[None]:
+    """Turn Lightning's exit after Ctrl-C into an interruption that says what is kept."""
+    try:
+        yield
+    except SystemExit as stopped:
+        raise KeyboardInterrupt(f"finished epochs are kept; go on with --resume {run.path}") from stopped
 
 
 def build_classifier(config: Config, data: DataModule) -> Classifier:
     """Make the network and the loss of a configuration for the classes of a data set."""
-    loss = build_loss(config.loss, class_counts=data.class_counts, seed=config.seed)
+    loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
     model = build_model(config.model, num_classes=data.num_classes)
     description = {
         "format_version": FORMAT_VERSION,
         "config": config_to_dict(config),
         "class_names": list(data.class_names),
-        "class_counts": data.class_counts,
+        "class_counts": data.class_counts.tolist(),
     }
     return Classifier(
-        model, loss, data, config.optimizer, monitor=config.trainer.monitor, seed=config.seed, description=description
+        model,
+        loss,
+        data,
+        config.optimizer,
+        epochs=config.trainer.max_epochs,
+        monitor=config.trainer.monitor,
+        seed=config.seed,
+        description=description,
     )
 
 
@@ -98,14 +143,16 @@ def build_trainer(config: Config, run: RunDir, console: Console) -> lightning.Tr
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
     speed = Speed()
-    shown = ("train_loss", monitor, *(name for name in ("val_minority_recall", "val_macro_f1") if name != monitor))
+    shown = (
+        "train_loss",
+        monitor,
+        *(name for name in ("val_minority_recall", "val_macro_f1") if name != monitor),
+    )
     callbacks: list[Any] = [
         speed,
         MetricsFile(run.metrics),
         CollapseGuard(config.loss),
-        ProgressBar(speed, "crystals", shown)
-        if console.is_terminal
-        else EpochLines(console, speed, "crystals", shown),
+        ProgressBar(speed, "crystals", shown) if console.is_terminal else EpochLines(console, speed, "crystals", shown),
         ModelCheckpoint(
             run.checkpoints,
             filename="best",

@@ -45,6 +45,11 @@ class RunDir:
         return self.path / "split.json"
 
     @property
+    def fingerprint(self) -> Path:
+        """Sha256 of ids and classes, so that a resumed run sees the same data."""
+        return self.path / "data.sha256"
+
+    @property
     def left_out(self) -> Path:
         """What was not used, by id, with the reason."""
         return self.path / "left_out.csv"
@@ -136,7 +141,7 @@ def environment() -> dict[str, Any]:
     """Describe what a run ran on: versions, git commit of the code, device."""
     import torch
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
@@ -161,7 +166,8 @@ def _commit() -> str | None:
     try:
         # A wheel inside somebody's repository would give that repository's commit.
         tracked = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
+            capture_output=True,
         )
         if tracked.returncode:
             return None

@@ -1,0 +1,74 @@
+"""What a finished run leaves: predictions of every sample, the test metrics, their pictures."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from matcard.evaluation.confusion import confusion_matrix
+from matcard.evaluation.curves import learning_figure
+from matcard.evaluation.metrics import classification_metrics, to_json
+from matcard.evaluation.plots import confusion_figure, recall_figure
+from matcard.evaluation.style import save_figure
+from matcard.evaluation.tables import recall_table
+from matcard.training.inference import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Shaped
+    from rich.console import Console
+
+    from matcard.training.data import DataModule
+    from matcard.training.inference import Scores
+    from matcard.training.module import Classifier
+    from matcard.training.rundir import RunDir
+
+
+def write_results(
+    run: RunDir, classifier: Classifier, data: DataModule, ids: Shaped[np.ndarray, " N"], console: Console
+) -> None:
+    """Score the three parts with the best epoch's weights, write and show the test metrics.
+
+    This is where a run looks at its test part, the only place and once.
+    """
+    scores = {part: predict(classifier, data.eval_dataloader(part)) for part in data.parts}
+    write_predictions(run, scores, ids, data.class_names)
+    test = scores["test"]
+    metrics = classification_metrics(
+        test.targets, test.probabilities, class_names=data.class_names, train_counts=data.class_counts
+    )
+    rare = metrics["minority_classes"]
+    confusion = confusion_matrix(test.targets, test.probabilities.argmax(1), data.num_classes)
+    save_figure(confusion_figure(confusion, data.class_names, rare), run.path / "confusion.png")
+    save_figure(recall_figure(metrics), run.path / "recall.png")
+    with run.metrics.open(newline="", encoding="utf-8") as file:
+        save_figure(learning_figure(list(csv.DictReader(file)), classifier.monitor), run.path / "learning.png")
+    # Last, since its presence says that the run is finished.
+    to_json(metrics, run.test_metrics)
+    console.print(recall_table(metrics))
+    console.print(f"run: {run.path}", soft_wrap=True)
+
+
+def write_predictions(
+    run: RunDir, scores: dict[str, Scores], ids: Shaped[np.ndarray, " N"], class_names: Sequence[str]
+) -> None:
+    """Write `predictions.parquet`: id, split, target, predicted, and prob_<class> for each class."""
+    import pandas as pd
+
+    names = np.array(class_names, dtype=object)
+    tables = []
+    for part, (index, targets, probabilities) in scores.items():
+        columns = {
+            "id": ids[index],
+            "split": part,
+            "target": names[targets],
+            "predicted": names[probabilities.argmax(1)],
+        }
+        probability = {f"prob_{name}": probabilities[:, c] for c, name in enumerate(class_names)}
+        tables.append(pd.DataFrame({**columns, **probability}))
+    part_file = run.predictions.with_name(run.predictions.name + ".part")
+    pd.concat(tables, ignore_index=True).to_parquet(part_file, index=False)
+    part_file.replace(run.predictions)
