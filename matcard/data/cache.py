@@ -1,0 +1,66 @@
+"""Where downloads, generated data and graphs are kept, and how files get there whole."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matcard.errors import MatcardWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def cache_dir() -> Path:
+    """Give the cache folder, made if need be: MATCARD_CACHE, or else the user's cache folder for matcard.
+
+    Where it cannot be written, a warning says so and a temporary folder, removed at exit, takes its place:
+    nothing is kept from one run to the next, and all else works.
+    """
+    import platformdirs
+
+    folder = Path(os.environ.get("MATCARD_CACHE") or platformdirs.user_cache_dir("matcard"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        temporary = _temporary(folder)
+        warnings.warn(
+            f"the cache {folder} cannot be written ({error.strerror or error}), so nothing is kept for the "
+            "next run; name another folder in MATCARD_CACHE",
+            MatcardWarning,
+            stacklevel=2,
+        )
+        return temporary
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; it becomes `path` at the end, and vanishes if writing fails.
+
+    A reader, or another process that writes the same, sees the old file or the new one, never half of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@functools.cache
+def _temporary(replaced: Path) -> Path:
+    """One temporary folder a process for each cache that cannot be written."""
+    folder = Path(tempfile.mkdtemp(prefix="matcard-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

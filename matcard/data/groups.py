@@ -1,0 +1,168 @@
+"""What a crystal must not be parted from when data are split."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from matcard.data.options import SplitKind
+from matcard.errors import InputError, MatcardWarning, nearest_names
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int64, Shaped, UInt8
+
+    from matcard.crystals.table import Crystals, CrystalTable
+
+    Keys = Shaped[np.ndarray, " N"]
+
+_SYMPREC = 0.1  # angstrom: wide enough for the residual forces of relaxed structures
+
+
+def group_keys(table: CrystalTable, kind: str) -> Keys:
+    """Give each of N crystals the name of its group.
+
+    Args:
+        table: N crystals.
+        kind: `formula`, `chemical_system`, `prototype`, `column:NAME` or `random`, as in `SplitOptions`.
+
+    Returns:
+        (N,) object array of str.
+
+    Raises:
+        InputError: an unknown kind or column, with the nearest names.
+    """
+    if kind == "formula":
+        return reduced_formulas(table.crystals)
+    if kind == "chemical_system":
+        return chemical_systems(table.crystals)
+    if kind == "prototype":
+        return prototypes(table.crystals)
+    if kind == "random":
+        return np.array([f"#{i}" for i in range(len(table))], dtype=object)
+    if kind.startswith("column:"):
+        return _column(table, kind.removeprefix("column:"))
+    kinds = [name if name != "column" else "column:NAME" for name in get_args(SplitKind) if name != "element"]
+    raise InputError(f"there are no groups of kind {kind!r}; {nearest_names(kind, kinds)}")
+
+
+def reduced_formulas(crystals: Crystals) -> Keys:
+    """Give the reduced formulas, such as SrTiO3: by electronegativity, counts without a common divisor."""
+    from pymatgen.core.periodic_table import Element
+
+    owners, numbers, counts = _contents(crystals)
+    known = {z: Element.from_Z(z) for z in np.unique(numbers).tolist()}
+    # Elements that form no compounds have no electronegativity on Pauling's scale; they come last.
+    rank = {z: (element.data.get("X") or np.inf, element.symbol) for z, element in known.items()}
+    place = np.zeros(256, dtype=np.int64)
+    place[sorted(rank, key=lambda z: rank[z])] = np.arange(len(rank))
+    order = np.lexsort((place[numbers], owners))
+    numbers, counts = numbers[order], counts[order]
+    starts = np.searchsorted(owners, np.arange(len(crystals)))
+    counts = counts // np.gcd.reduceat(counts, starts)[owners]
+    pairs, which = np.unique(np.stack([numbers, counts], axis=1), axis=0, return_inverse=True)
+    words = [f"{known[z].symbol}{n if n > 1 else ''}" for z, n in pairs.tolist()]
+    return _joined([words[i] for i in which.ravel().tolist()], starts, "")
+
+
+def chemical_systems(crystals: Crystals) -> Keys:
+    """Give the elements of each crystal, such as O-Sr-Ti."""
+    from pymatgen.core.periodic_table import Element
+
+    owners, numbers, _ = _contents(crystals)
+    symbol = {z: Element.from_Z(z).symbol for z in np.unique(numbers).tolist()}
+    names = np.array([symbol[z] for z in numbers.tolist()], dtype=object)
+    order = np.lexsort((names.astype(str), owners))
+    return _joined(names[order].tolist(), np.searchsorted(owners, np.arange(len(crystals))), "-")
+
+
+def contains_element(crystals: Crystals, symbol: str) -> Bool[np.ndarray, " N"]:
+    """Say which crystals contain an element.
+
+    Raises:
+        InputError: no symbol of an element.
+    """
+    from pymatgen.core.periodic_table import Element
+
+    if not Element.is_valid_symbol(symbol):
+        raise InputError(f"--data.split.element {symbol!r} is no symbol of an element, such as Fe")
+    owners, numbers, _ = _contents(crystals)
+    return np.isin(np.arange(len(crystals)), owners[numbers == Element(symbol).Z])
+
+
+def prototypes(crystals: Crystals) -> Keys:
+    """Give the structure prototypes: space group and, element by element, the occupied Wyckoff positions.
+
+    A position is written by its site symmetry, not its letter: letters of one site symmetry change places
+    with the choice of origin and axes, and isostructural crystals must get one key. Crystals in which spglib
+    finds no symmetry are told by a `MatcardWarning` and are groups of their own.
+    """
+    keys = [_prototype(crystals, i) for i in range(len(crystals))]
+    failed = [str(name) for name, key in zip(crystals.ids, keys, strict=True) if key is None]
+    if failed:
+        warnings.warn(
+            f"spglib finds no symmetry in {len(failed)} crystals, each of which is a group of its own "
+            f"in a split by prototype: {', '.join(failed[:10])}{', ...' if len(failed) > 10 else ''}",
+            MatcardWarning,
+            stacklevel=3,
+        )
+    return np.array(
+        [key or f"unknown {name}" for name, key in zip(crystals.ids, keys, strict=True)], dtype=object
+    )
+
+
+def _prototype(crystals: Crystals, i: int) -> str | None:
+    import spglib
+
+    sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
+    numbers = crystals.numbers[sites]
+    found = spglib.get_symmetry_dataset(
+        (crystals.lattice[i], crystals.frac_coords[sites], numbers.astype(int)), symprec=_SYMPREC
+    )
+    if found is None:
+        return None
+    firsts = np.unique(found.crystallographic_orbits)
+    positions: dict[int, list[str]] = {}
+    for site in firsts.tolist():
+        # Dots and order only say along which axes the symmetry elements lie.
+        symbol = "".join(sorted(found.site_symmetry_symbols[site].replace(".", "")))
+        positions.setdefault(int(numbers[site]), []).append(symbol)
+    elements = sorted(",".join(sorted(symbols)) for symbols in positions.values())
+    return f"{found.number} {' '.join(f'({symbols})' for symbols in elements)}"
+
+
+def _column(table: CrystalTable, name: str) -> Keys:
+    columns = [str(column) for column in table.columns.columns]
+    if name not in columns:
+        raise InputError(
+            f"--data.split.column {name!r}: the source has no such column; {nearest_names(name, columns)}"
+        )
+    values = table.columns.iloc[:, columns.index(name)]
+    missing = values.isna().to_numpy()
+    if missing.any():
+        warnings.warn(
+            f"--data.split.column {name}: {missing.sum()} crystals have no value there and are groups "
+            "of their own",
+            MatcardWarning,
+            stacklevel=3,
+        )
+    keys = values.astype(str).to_numpy(dtype=object)
+    keys[missing] = [f"missing {i}" for i in table.crystals.ids[missing]]
+    return keys
+
+
+def _contents(
+    crystals: Crystals,
+) -> tuple[Int64[np.ndarray, " P"], UInt8[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
+    """List the elements of each crystal: crystal, atomic number, number of sites; in this order."""
+    owners = np.repeat(np.arange(len(crystals)), crystals.num_sites)
+    pairs, counts = np.unique(owners * 256 + crystals.numbers, return_counts=True)
+    return pairs // 256, (pairs % 256).astype(np.uint8), counts
+
+
+def _joined(words: list[str], starts: Int64[np.ndarray, " N"], separator: str) -> Keys:
+    ends = [*starts[1:].tolist(), len(words)]
+    return np.array(
+        [separator.join(words[a:b]) for a, b in zip(starts.tolist(), ends, strict=True)], dtype=object
+    )

@@ -1,0 +1,226 @@
+"""Training, validation and test parts: stratified by class, no group in two of them, saved by id."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from matcard.data.dealing import deal
+from matcard.data.groups import contains_element, group_keys
+from matcard.data.options import check_shares
+from matcard.errors import InputError, MatcardWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Bool, Int, Int64, Shaped
+
+    from matcard.crystals.table import CrystalTable
+    from matcard.data.options import SplitOptions
+
+PARTS = ("train", "val", "test")
+_FRACTIONS = (0.7, 0.15, 0.15)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions of the three parts of N samples, ascending.
+
+    Attributes:
+        train: positions of the training part.
+        val: positions of the validation part.
+        test: positions of the test part.
+        kind: what the samples of a group share, as in `SplitOptions`; a column or element follows a colon.
+        seed: what it was drawn with.
+        fold: which fold the test part is, or None.
+        folds: how many folds there are, or None.
+    """
+
+    train: Int64[np.ndarray, " a"]
+    val: Int64[np.ndarray, " b"]
+    test: Int64[np.ndarray, " c"]
+    kind: str
+    seed: int
+    fold: int | None = None
+    folds: int | None = None
+
+    def to_json(self, ids: Sequence[str] | Shaped[np.ndarray, " N"]) -> str:
+        """Write the split with the ids of its samples in place of their positions."""
+        names = np.array([str(name) for name in ids], dtype=object)
+        parts = {part: names[getattr(self, part)].tolist() for part in PARTS}
+        about = {"kind": self.kind, "seed": self.seed, "fold": self.fold, "folds": self.folds}
+        return json.dumps({**about, **parts}, indent=1)
+
+    @staticmethod
+    def from_json(text: str, ids: Sequence[str] | Shaped[np.ndarray, " N"]) -> Split:
+        """Read a split that `to_json` wrote, for the same samples in any order.
+
+        Raises:
+            InputError: not such a JSON, an id twice in it, or other ids than `ids`.
+        """
+        saved = _parsed(text)
+        position = {str(name): i for i, name in enumerate(ids)}
+        listed = Counter(str(name) for part in PARTS for name in saved[part])
+        twice = [name for name, times in listed.items() if times > 1]
+        if twice:
+            raise InputError(
+                f"split.json: the id {twice[0]!r} is in it twice; take the file as the run wrote it"
+            )
+        for names, where in (
+            (listed.keys() - position.keys(), "in the split but not in the data"),
+            (position.keys() - listed.keys(), "in the data but not in the split"),
+        ):
+            if names:
+                raise InputError(
+                    f"split.json: {len(names)} ids are {where}, such as {min(names)!r}; the source has "
+                    "changed since the split was made: use the same source, or start a new run"
+                )
+        train, val, test = (
+            np.sort(np.array([position[str(name)] for name in saved[part]], dtype=np.int64)) for part in PARTS
+        )
+        return Split(train, val, test, saved["kind"], saved["seed"], saved["fold"], saved["folds"])
+
+
+def split_table(
+    table: CrystalTable, codes: Int[np.ndarray, " N"], options: SplitOptions, *, seed: int = 0
+) -> Split:
+    """Split labelled crystals as the options say.
+
+    Args:
+        table: N crystals.
+        codes: (N,) class of each.
+        options: kind of groups, shares, folds.
+        seed: another seed gives another split.
+
+    Raises:
+        InputError: too few groups, an unknown column, an element that is in no crystal or in all of them.
+    """
+    if options.kind == "element":
+        held = contains_element(table.crystals, str(options.element))
+        if held.all() or not held.any():
+            raise InputError(
+                f"--data.split.element {options.element}: it is in {'every' if held.all() else 'no'} crystal "
+                "of the source; choose one that some crystals contain and others do not"
+            )
+        groups = group_keys(table, "formula")
+        split = hold_out(codes, groups, held, fractions=options.fractions, seed=seed)
+        return replace(split, kind=f"element:{options.element}")
+    kind = f"column:{options.column}" if options.kind == "column" else options.kind
+    split = make_split(
+        codes,
+        group_keys(table, kind),
+        fractions=options.fractions,
+        seed=seed,
+        fold=options.fold,
+        folds=options.folds,
+    )
+    return replace(split, kind=kind)
+
+
+def make_split(
+    codes: Int[np.ndarray, " N"],
+    groups: Shaped[np.ndarray, " N"],
+    *,
+    fractions: tuple[float, float, float] = _FRACTIONS,
+    seed: int = 0,
+    fold: int | None = None,
+    folds: int | None = None,
+) -> Split:
+    """Divide N samples so that no group is in two parts and each part has its share of each class.
+
+    With `folds`, the test part is one of that many folds, which depend on `seed` and not on `fold`; training
+    and validation divide the others in the ratio of the first two fractions. A class that is missing in a
+    part is told by a `MatcardWarning`; where it has a group for every part or fold, that happens only if
+    groups of several classes leave no other way.
+
+    Args:
+        codes: (N,) class of each sample.
+        groups: (N,) what the sample must not be parted from; any values that can be compared.
+        fractions: shares of the training, validation and test part.
+        seed: another seed gives another split.
+        fold: which fold is the test part.
+        folds: number of folds, or None for one split by `fractions`.
+
+    Raises:
+        InputError: fractions that do not sum to 1, a fold out of range, fewer groups than parts.
+    """
+    check_shares(fractions, folds, fold)
+    rng = np.random.default_rng(seed)
+    if folds is None:
+        part = deal(codes, groups, np.array(fractions), rng)
+        train, val, test = (np.flatnonzero(part == k) for k in range(3))
+        split = Split(train, val, test, "given", seed)
+    else:
+        held = deal(codes, groups, np.full(folds, 1.0 / folds), rng) == fold
+        split = replace(_rest_divided(codes, groups, held, fractions, seed, rng), fold=fold, folds=folds)
+    _tell_missing(codes, split)
+    return split
+
+
+def hold_out(
+    codes: Int[np.ndarray, " N"],
+    groups: Shaped[np.ndarray, " N"],
+    held: Bool[np.ndarray, " N"],
+    *,
+    fractions: tuple[float, float, float] = _FRACTIONS,
+    seed: int = 0,
+) -> Split:
+    """Take the samples `held` as the test part and divide the others as `make_split` does.
+
+    Raises:
+        InputError: as `make_split`.
+    """
+    check_shares(fractions, None, None)
+    split = _rest_divided(codes, groups, held, fractions, seed, np.random.default_rng(seed))
+    _tell_missing(codes, split)
+    return split
+
+
+def _rest_divided(
+    codes: Int[np.ndarray, " N"],
+    groups: Shaped[np.ndarray, " N"],
+    held: Bool[np.ndarray, " N"],
+    fractions: tuple[float, float, float],
+    seed: int,
+    rng: np.random.Generator,
+) -> Split:
+    rest = np.flatnonzero(~held)
+    part = deal(codes[rest], groups[rest], np.array(fractions[:2]) / sum(fractions[:2]), rng)
+    return Split(rest[part == 0], rest[part == 1], np.flatnonzero(held), "given", seed)
+
+
+def _tell_missing(codes: Int[np.ndarray, " N"], split: Split) -> None:
+    """Warn of classes that a part has nothing of."""
+    for part in PARTS:
+        missing = np.setdiff1d(codes, codes[getattr(split, part)])
+        if len(missing):
+            warnings.warn(
+                f"the {part} part has no sample of class {', '.join(map(str, missing.tolist()))}: too few "
+                "groups hold it; join classes, or choose a finer --data.split.kind",
+                MatcardWarning,
+                stacklevel=3,
+            )
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Read what `to_json` writes and check its form."""
+    try:
+        saved = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"split.json: not valid JSON ({error}); it may be damaged") from error
+    kinds: dict[str, Any] = {"kind": str, "seed": int, "fold": int | None, "folds": int | None}
+    whole = isinstance(saved, dict) and all(
+        name in saved and isinstance(saved[name], kind)
+        for name, kind in (kinds | dict.fromkeys(PARTS, list)).items()
+    )
+    if not whole:
+        raise InputError(
+            f"split.json: expected the keys {', '.join([*kinds, *PARTS])} as a run writes them; it may be "
+            "damaged"
+        )
+    return dict(saved)
