@@ -55,19 +55,13 @@ def bootstrap_intervals(
     num_classes = np.shape(probabilities)[-1]
     targets, probabilities = check_predictions(targets, probabilities, num_classes)
     minority = minority_mask(check_counts(train_counts, num_classes))
-    called = (
-        probabilities.argmax(axis=1)
-        if predicted is None
-        else check_labels(predicted, num_classes, "predicted")
-    )
+    called = probabilities.argmax(axis=1) if predicted is None else check_labels(predicted, num_classes, "predicted")
     rng = np.random.default_rng(seed)
     confusion = _resampled_confusion(rng, confusion_matrix(targets, called, num_classes), resamples)
     draws = confusion_averages(confusion, minority)
     chunk = max(1, _CHUNK // len(targets))
     ranked = [
-        ranking_averages(
-            targets, probabilities, minority, _stratified_weights(rng, targets, min(chunk, resamples - i))
-        )
+        ranking_averages(targets, probabilities, minority, _stratified_weights(rng, targets, min(chunk, resamples - i)))
         for i in range(0, resamples, chunk)
     ]
     draws |= {name: np.concatenate([part[name] for part in ranked]) for name in ranked[0]}

@@ -110,15 +110,14 @@ class Temperature:
         try:
             return cls(**{field.name: float(stored[field.name]) for field in fields(cls)})
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} holds no temperature; expected a file written by Temperature.save"
-            ) from error
+            raise InputError(f"{path} holds no temperature; expected a file written by Temperature.save") from error
 
 
 def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]) -> Temperature:
     """Fit one temperature on the validation part by maximum likelihood (C. Guo et al., ICML 2017).
 
-    The log loss is convex in 1/T, so the one-dimensional search finds its minimum, within [1/50, 50].
+    The log loss is convex in 1/T, so the one-dimensional search finds its minimum, within [1/50, 50]. It has
+    none where every prediction is right: T stays 1, with a `MatcardWarning`.
 
     Args:
         targets: class indices.
@@ -140,14 +139,15 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
 
     bound = np.log(_MAX_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
-    if abs(found.x) > bound - 0.01:
+    value = float(np.exp(found.x))
+    if (true == logits.max(axis=1)).all():
+        value = 1.0
         warnings.warn(
-            f"the temperature ran to the end of its range ({np.exp(found.x):.3g}): these {len(targets)} "
-            "predictions are all right or say nothing of their class; fit on more samples, or leave it at 1",
+            f"all {len(targets)} predictions are right, so that no temperature is too low: it stays 1; fit it on "
+            "more samples",
             MatcardWarning,
             stacklevel=2,
         )
-    value = float(np.exp(found.x))
     after = _softmax(logits / value)
     return Temperature(
         value=value,

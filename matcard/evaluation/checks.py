@@ -35,9 +35,7 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
     return names
 
 
-def check_labels(
-    labels: Int[np.ndarray, " n"], num_classes: int, what: str = "targets"
-) -> Int[np.ndarray, " n"]:
+def check_labels(labels: Int[np.ndarray, " n"], num_classes: int, what: str = "targets") -> Int[np.ndarray, " n"]:
     """Give class indices as int64.
 
     Raises:
@@ -47,21 +45,15 @@ def check_labels(
     if array.ndim != 1:
         raise InputError(f"{what} must be one-dimensional (n,), got shape {array.shape}")
     if array.size == 0:
-        raise InputError(
-            f"{what} are empty: there is nothing to evaluate; check that this part of the split has rows"
-        )
+        raise InputError(f"{what} are empty: there is nothing to evaluate; check that this part of the split has rows")
     if array.dtype.kind not in "iub":
         raise InputError(f"{what} must be class indices (whole numbers), got {array.dtype}")
     array = array.astype(np.int64)
-    _refuse_rows(
-        (array < 0) | (array >= num_classes), f"{what} must lie in 0..{num_classes - 1}, but not so in"
-    )
+    _refuse_rows((array < 0) | (array >= num_classes), f"{what} must lie in 0..{num_classes - 1}, but not so in")
     return array
 
 
-def check_probabilities(
-    probabilities: Float[np.ndarray, "n C"], num_classes: int
-) -> Float[np.ndarray, "n C"]:
+def check_probabilities(probabilities: Float[np.ndarray, "n C"], num_classes: int) -> Float[np.ndarray, "n C"]:
     """Give probabilities as a floating-point array.
 
     Raises:
@@ -110,9 +102,7 @@ def check_counts(counts: Int[np.ndarray, " C"], num_classes: int) -> Float[np.nd
     """
     array = np.asarray(counts, dtype=np.float64)
     if array.shape != (num_classes,):
-        raise InputError(
-            f"train_counts must give one count a class, shape ({num_classes},), got {array.shape}"
-        )
+        raise InputError(f"train_counts must give one count a class, shape ({num_classes},), got {array.shape}")
     if not np.isfinite(array).all() or (array < 0).any() or array.sum() == 0:
         raise InputError(f"train_counts must be counts, not all zero, got {array.tolist()}")
     return array

@@ -49,9 +49,7 @@ def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> 
         InputError: no rows, or no column of the monitored metric.
     """
     if not rows or f"val_{monitor}" not in rows[0]:
-        raise InputError(
-            f"expected rows with the column val_{monitor}, got {list(rows[0]) if rows else 'no row'}"
-        )
+        raise InputError(f"expected rows with the column val_{monitor}, got {list(rows[0]) if rows else 'no row'}")
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     epoch = columns["epoch"] + 1
     figure = style.new_figure(9.6, 3.0)
@@ -71,9 +69,7 @@ def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> 
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         if best is not None:
             label = f"epoch {best}: best\n{metric_label(monitor)}"
-            axes.axvline(
-                best, color=style.GREY, linewidth=1.0, linestyle=style.DOTTED, zorder=0.9, label=label
-            )
+            axes.axvline(best, color=style.GREY, linewidth=1.0, linestyle=style.DOTTED, zorder=0.9, label=label)
     panels[2].legend(**_BESIDE)
     return figure
 
@@ -89,9 +85,7 @@ def reliability_figure(bins: Reliability) -> Figure:
     filled = bins.total > 0
     confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
     upper.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.9, linestyle=style.DASHED)
-    upper.vlines(
-        confidence, *wilson_bounds(accuracy * bins.total[filled], bins.total[filled]), style.BLUE, alpha=0.4
-    )
+    upper.vlines(confidence, *wilson_bounds(accuracy * bins.total[filled], bins.total[filled]), style.BLUE, alpha=0.4)
     upper.plot(confidence, accuracy, color=style.BLUE, linewidth=1.4, marker="o", markersize=5, clip_on=False)
     upper.set(xlim=(0, 1), ylim=(0, 1))
     edges = np.linspace(0, 1, len(bins.total) + 1)
@@ -130,9 +124,7 @@ def precision_recall_figure(
         steps = ranking_steps(positive, probabilities[:, c])
         recall, precision = steps.tp / steps.tp[-1], steps.tp / (steps.tp + steps.fp)
         label = f"{style.short(name, 24)}: {float(steps.average_precision()):.3f}"
-        axes.plot(
-            np.append(0, recall), np.append(precision[0], precision), color=colour, linewidth=1.4, label=label
-        )
+        axes.plot(np.append(0, recall), np.append(precision[0], precision), color=colour, linewidth=1.4, label=label)
         axes.axhline(positive.mean(), color=colour, linewidth=0.9, linestyle=style.DOTTED)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     style.tidy(axes, grid="both", x="recall", y="precision")

@@ -30,9 +30,7 @@ def minority_mask(train_counts: Int[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]
     return np.asarray(train_counts * len(train_counts) < train_counts.sum())
 
 
-def shot_recall(
-    confusion: Int[np.ndarray, "C C"], train_counts: Int[np.ndarray, " C"]
-) -> dict[str, ShotRecall]:
+def shot_recall(confusion: Int[np.ndarray, "C C"], train_counts: Int[np.ndarray, " C"]) -> dict[str, ShotRecall]:
     """Give mean recall over the classes with many, medium and few training samples.
 
     Args:

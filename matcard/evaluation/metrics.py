@@ -123,11 +123,7 @@ def classification_metrics(
     names = check_class_names(class_names)
     targets, probabilities = check_predictions(targets, probabilities, len(names))
     counts = check_counts(train_counts, len(names))
-    called = (
-        probabilities.argmax(axis=1)
-        if predicted is None
-        else check_labels(predicted, len(names), "predicted")
-    )
+    called = probabilities.argmax(axis=1) if predicted is None else check_labels(predicted, len(names), "predicted")
     if len(called) != len(targets):
         raise InputError(f"{len(targets)} targets but {len(called)} predicted classes")
     minority = minority_mask(counts)

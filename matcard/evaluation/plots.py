@@ -42,9 +42,7 @@ def confusion_figure(
     side = cell * num_classes
     figure = style.new_figure(side + longest + 2.1, side + 1.1 + (longest if turned else 0))
     axes = figure.add_subplot()
-    image = axes.imshow(
-        share, cmap=matplotlib.colormaps["Blues"].with_extremes(bad=style.PALE), vmin=0, vmax=1
-    )
+    image = axes.imshow(share, cmap=matplotlib.colormaps["Blues"].with_extremes(bad=style.PALE), vmin=0, vmax=1)
     _write_cells(axes, confusion, share)
     _label_classes(axes, names, confusion, turned=turned)
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
@@ -55,7 +53,11 @@ def confusion_figure(
     bar.outline.set_visible(False)
     if minority_classes:
         axes.set_title(
-            "minority classes", loc="left", fontsize=style.SMALL, color=style.VERMILLION, weight="bold"
+            "orange: minority classes",
+            loc="left",
+            fontsize=style.SMALL,
+            color=style.VERMILLION,
+            weight="bold",
         )
     return figure
 
@@ -82,9 +84,7 @@ def recall_figure(metrics: Mapping[str, Any]) -> Figure:
     beside.set_yticks(rows, [_found(metrics["recall"][name]) for name in names])
     beside.tick_params(length=0, labelsize=style.SMALL, labelcolor=style.GREY)
     beside.spines["right"].set_visible(False)
-    axes.annotate(
-        "found", (1, 1), (9, 0), "axes fraction", "offset points", fontsize=style.SMALL, color=style.GREY
-    )
+    axes.annotate("found", (1, 1), (5, 0), "axes fraction", "offset points", fontsize=style.SMALL, color=style.GREY)
     _draw_mean(axes, metrics["balanced_accuracy"], style.BLUE, "all classes")
     _draw_mean(axes, metrics["minority_recall"], style.VERMILLION, "minority classes")
     if axes.get_legend_handles_labels()[0]:
@@ -92,14 +92,10 @@ def recall_figure(metrics: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _label_classes(
-    axes: Axes, names: Sequence[str], confusion: Int[np.ndarray, "C C"], *, turned: bool
-) -> None:
+def _label_classes(axes: Axes, names: Sequence[str], confusion: Int[np.ndarray, "C C"], *, turned: bool) -> None:
     gap = " " if turned else "\n"
     for axis, counts in ((axes.yaxis, confusion.sum(axis=1)), (axes.xaxis, confusion.sum(axis=0))):
-        axis.set_ticks(
-            range(len(names)), [f"{name}{gap}({n:,})" for name, n in zip(names, counts, strict=True)]
-        )
+        axis.set_ticks(range(len(names)), [f"{name}{gap}({n:,})" for name, n in zip(names, counts, strict=True)])
         axis.set_ticks(np.arange(len(names) + 1) - 0.5, minor=True)
     if turned:
         for label in axes.get_xticklabels():
@@ -115,10 +111,9 @@ def _write_cells(axes: Axes, confusion: Int[np.ndarray, "C C"], share: Float[np.
     roomy = len(confusion) <= _SHARES_UP_TO
     size = max(5.0, style.TEXT + 0.5 - 0.12 * len(confusion))
     for (row, column), count in np.ndenumerate(confusion):
-        if count:
-            text = f"{count:,}\n{share[row, column]:.0%}" if roomy else f"{count:,}"
-        else:
-            text = "0" if roomy else ""
+        if not (count or roomy):
+            continue
+        text = f"{count:,}\n{share[row, column]:.0%}" if count and roomy else f"{count:,}"
         colour = "white" if share[row, column] > 0.55 else style.INK if count else style.GREY
         weight = "bold" if row == column else "normal"
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour, weight=weight)

@@ -22,7 +22,7 @@ from matcard.evaluation.thresholds import Decision, by_offsets
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Float, Int
 
     Objective = Callable[[Counts], Float[np.ndarray, "*batch"]]
 
@@ -70,9 +70,7 @@ def best_score(
     for _ in range(_MAX_SWEEPS):
         before = best
         for c in moved:
-            offsets[c], best = _climb(
-                _line(targets, log_p, offsets, c), OBJECTIVES[objective], offsets[c], best
-            )
+            offsets[c], best = _climb(_line(targets, log_p, offsets, c), OBJECTIVES[objective], offsets[c], best)
         if best == before:
             break
     return by_offsets(f"best {objective} on validation", class_names, offsets)
@@ -117,12 +115,9 @@ def target_recall(
     """
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     c = _index(class_names, positive)
-    curve = _line(targets, log_p, np.zeros(log_p.shape[1]), c)
-    reached = ratio(curve.counts.hits[:, c], curve.counts.support[:, c])
-    step = _require(reached >= recall, reached, f"recall {recall:g} of {positive}")[0]
-    return _one_offset(
-        f"recall of {positive} >= {recall:g} on validation", class_names, c, curve.offset[step]
-    )
+    offset, counts = _line(targets, log_p, np.zeros(log_p.shape[1]), c)
+    step = _reaching(recall, ratio(counts.hits[:, c], counts.support[:, c]), f"recall of {positive}")[0]
+    return _one_offset(f"recall of {positive} >= {recall:g} on validation", class_names, c, offset[step])
 
 
 def target_precision(
@@ -138,12 +133,9 @@ def target_precision(
     """
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     c = _index(class_names, positive)
-    curve = _line(targets, log_p, np.zeros(log_p.shape[1]), c)
-    held = ratio(curve.counts.hits[:, c], curve.counts.called[:, c])
-    step = _require(held >= precision, held, f"precision {precision:g} of {positive}")[-1]
-    return _one_offset(
-        f"precision of {positive} >= {precision:g} on validation", class_names, c, curve.offset[step]
-    )
+    offset, counts = _line(targets, log_p, np.zeros(log_p.shape[1]), c)
+    step = _reaching(precision, ratio(counts.hits[:, c], counts.called[:, c]), f"precision of {positive}")[-1]
+    return _one_offset(f"precision of {positive} >= {precision:g} on validation", class_names, c, offset[step])
 
 
 def _log_probabilities(
@@ -199,21 +191,20 @@ def _climb(curve: _Curve, objective: Objective, current: float, best: float) -> 
     return float(curve.offset[step]), float(score[step])
 
 
-def _at_argmax(
-    targets: Int[np.ndarray, " n"], log_p: Float[np.ndarray, "n C"], objective: Objective
-) -> float:
+def _at_argmax(targets: Int[np.ndarray, " n"], log_p: Float[np.ndarray, "n C"], objective: Objective) -> float:
     counts = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), log_p.shape[1]))
     return float(np.nan_to_num(objective(counts), nan=-np.inf))
 
 
-def _require(
-    reached: Bool[np.ndarray, " m"], values: Float[np.ndarray, " m"], what: str
-) -> Int[np.ndarray, " k"]:
-    steps = np.flatnonzero(reached)
+def _reaching(aim: float, values: Float[np.ndarray, " m"], what: str) -> Int[np.ndarray, " k"]:
+    """Give the steps of a curve, at least one, whose value is no less than the aim."""
+    if not 0 < aim <= 1:
+        raise InputError(f"the {what} to aim at lies in (0, 1], got {aim:g}")
+    if np.isnan(values).all():
+        raise InputError(f"a {what} cannot be aimed at: validation has no sample to measure it on")
+    steps = np.flatnonzero(values >= aim)
     if not steps.size:
-        if np.isnan(values).all():
-            raise InputError(f"{what} cannot be aimed at: the validation part has no sample to measure it on")
-        raise InputError(f"{what} is out of reach on validation; the most there is: {np.nanmax(values):.3f}")
+        raise InputError(f"a {what} of {aim:g} is out of reach on validation; at most {np.nanmax(values):.3f} is")
     return steps
 
 

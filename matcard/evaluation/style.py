@@ -56,11 +56,11 @@ def tidy(
 
 
 def short(name: str, width: int) -> str:
-    """Cut a long class name in the middle, so that what it begins and ends with stays."""
-    if len(name) <= width:
-        return name
-    head = (width - 1) // 2
-    return f"{name[:head].rstrip()}…{name[len(name) - (width - 1 - head) :].lstrip()}"
+    """Cut a long class name in the middle; a dollar sign stays one (matplotlib would read mathematics)."""
+    if len(name) > width:
+        head = (width - 1) // 2
+        name = f"{name[:head].rstrip()}…{name[len(name) - (width - 1 - head) :].lstrip()}"
+    return name.replace("$", r"\$")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import Float, Int
+    from numpy.typing import ArrayLike
 
 FORMAT_VERSION = 1
 
@@ -70,17 +71,11 @@ class Decision:
             InputError: no such file, no decision, or one of a newer format.
         """
         stored = read_json(path)
-        try:
-            if stored["format"] != FORMAT_VERSION:
-                raise InputError(
-                    f"{path} has format {stored['format']}, expected {FORMAT_VERSION}: update matcard"
-                )
-            names, rows = stored["class_names"], stored["gain"]
-            return _decision(str(stored["rule"]), names, np.array(rows, dtype=np.float64))
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} holds no decision rule; expected a file written by Decision.save"
-            ) from error
+        if not isinstance(stored, dict) or not {"format", "rule", "class_names", "gain"} <= set(stored):
+            raise InputError(f"{path} holds no decision rule; expected a file written by Decision.save")
+        if stored["format"] != FORMAT_VERSION:
+            raise InputError(f"{path} has format {stored['format']}, expected {FORMAT_VERSION}: update matcard")
+        return _decision(stored["rule"], stored["class_names"], stored["gain"])
 
 
 def argmax(class_names: Sequence[str]) -> Decision:
@@ -95,9 +90,7 @@ def at_threshold(class_names: Sequence[str], threshold: float) -> Decision:
         InputError: not two classes, or a threshold outside (0, 1).
     """
     if len(class_names) != 2 or not 0 < threshold < 1:
-        raise InputError(
-            f"a threshold lies in (0, 1) and needs two classes, got {threshold}, {len(class_names)}"
-        )
+        raise InputError(f"a threshold lies in (0, 1) and needs two classes, got {threshold}, {len(class_names)}")
     return _decision(f"threshold {threshold:g}", class_names, np.diag([threshold, 1 - threshold]))
 
 
@@ -147,10 +140,13 @@ def by_offsets(rule: str, class_names: Sequence[str], offsets: Float[np.ndarray,
     return _decision(rule, class_names, np.diag(np.exp(offsets - np.max(offsets))))
 
 
-def _decision(rule: str, class_names: Sequence[str], gain: Float[np.ndarray, "C C"]) -> Decision:
+def _decision(rule: str, class_names: Sequence[str], gain: ArrayLike) -> Decision:
     names = check_class_names(class_names)
-    if gain.shape != (len(names), len(names)) or not np.isfinite(gain).all():
-        raise InputError(
-            f"expected a finite {len(names)} x {len(names)} matrix, one row a true class, got {gain.tolist()}"
-        )
-    return Decision(rule, tuple(names), tuple(tuple(row) for row in gain.tolist()))
+    try:
+        matrix = np.asarray(gain, dtype=np.float64)
+    except ValueError:  # rows of different lengths
+        matrix = np.empty(0)
+    if matrix.shape != (len(names), len(names)) or not np.isfinite(matrix).all():
+        size = f"{len(names)} x {len(names)}"
+        raise InputError(f"expected a finite {size} matrix, one row a true class, got {gain!r}")
+    return Decision(rule, tuple(names), tuple(tuple(row) for row in matrix.tolist()))
