@@ -39,9 +39,7 @@ def atom_features(file: Path | None = None) -> Float32[np.ndarray, "Z+1 92"]:
     except FileNotFoundError:
         raise InputError(f"there is no file of atom features {file}") from None
     except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{file}: expected JSON that maps atomic numbers to {WIDTH} numbers each ({error})"
-        ) from None
+        raise InputError(f"{file}: expected JSON that maps atomic numbers to {WIDTH} numbers each ({error})") from None
     return table
 
 

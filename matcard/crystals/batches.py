@@ -36,9 +36,7 @@ class GraphDataset(Dataset["Batch"]):
         InputError: when targets and graphs differ in number.
     """
 
-    def __init__(
-        self, graphs: Graphs, targets: Shaped[Tensor, " N"] | Shaped[np.ndarray, " N"] | None = None
-    ) -> None:
+    def __init__(self, graphs: Graphs, targets: Shaped[Tensor, " N"] | Shaped[np.ndarray, " N"] | None = None) -> None:
         if targets is not None and len(targets) != len(graphs):
             raise InputError(f"{len(targets)} targets for {len(graphs)} graphs; give one for each graph")
         self.graphs = graphs

@@ -161,9 +161,7 @@ def join(parts: Iterable[Graphs]) -> Graphs:
     pieces = [EMPTY, *parts]
     joined = {f.name: np.concatenate([getattr(piece, f.name) for piece in pieces]) for f in fields(Graphs)}
     for name in ("node_offsets", "edge_offsets"):
-        joined[name] = offsets_from_counts(
-            np.concatenate([np.diff(getattr(piece, name)) for piece in pieces])
-        )
+        joined[name] = offsets_from_counts(np.concatenate([np.diff(getattr(piece, name)) for piece in pieces]))
     return Graphs(**joined)
 
 

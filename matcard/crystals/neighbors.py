@@ -68,9 +68,7 @@ def within_reach(crystals: Crystals, options: GraphOptions) -> Edges:
         other = (edges.source != edges.target) | (edges.distance > _SELF_DISTANCE)
         # A shell that a search at less than the full radius may have cut does not count.
         reach = np.where(radius < options.radius, radius - TIE_TOLERANCE, np.inf)[crystal]
-        inside = np.bincount(
-            edges.target[other & (edges.distance <= reach[edges.target])], minlength=len(coords)
-        )
+        inside = np.bincount(edges.target[other & (edges.distance <= reach[edges.target])], minlength=len(coords))
         settled = (inside >= options.neighbors) | np.isinf(reach)
         found.append(edges.take(np.flatnonzero(other & settled[edges.target])))
         atoms = atoms[~settled[atoms]]

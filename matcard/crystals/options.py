@@ -33,9 +33,7 @@ class GraphOptions:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.radius) and self.radius > 0):
-            raise InputError(
-                f"radius must be a positive number of angstroms (8 is usual), not {self.radius!r}"
-            )
+            raise InputError(f"radius must be a positive number of angstroms (8 is usual), not {self.radius!r}")
         if self.neighbors < 1:
             raise InputError(f"neighbors must be at least 1 (12 is usual), not {self.neighbors!r}")
         if self.ties not in get_args(Ties):

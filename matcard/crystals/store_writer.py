@@ -33,7 +33,7 @@ class StoreWriter:
         try:
             self.rows: dict[str, int] = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
             self._cut()
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError):
             self._start()
 
     @property

@@ -71,9 +71,7 @@ def read_store(folder: Path, key: str | None = None) -> StoredGraphs:
         except OSError as error:
             raise DamagedStoreError(f"{folder}: {name}.npy cannot be read ({error})") from None
         if found["bytes"] != expected["bytes"]:
-            raise DamagedStoreError(
-                f"{folder}: {name}.npy has {found['bytes']} bytes in place of {expected['bytes']}"
-            )
+            raise DamagedStoreError(f"{folder}: {name}.npy has {found['bytes']} bytes in place of {expected['bytes']}")
         if found["sha256"] != expected["sha256"]:
             raise DamagedStoreError(f"{folder}: the content of {name}.npy was altered")
     return _map(folder)
@@ -116,14 +114,12 @@ def _read_header(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         digest = content.pop("sha256")
-    except (OSError, ValueError, AttributeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise DamagedStoreError(f"{folder}: {HEADER} is missing or damaged ({error})") from None
     if digest != _digest(content):
         raise DamagedStoreError(f"{folder}: {HEADER} was altered")
     if content["format"] != FORMAT:
-        raise DamagedStoreError(
-            f"{folder}: format {content['format']}, this version of matcard reads {FORMAT}"
-        )
+        raise DamagedStoreError(f"{folder}: format {content['format']}, this version of matcard reads {FORMAT}")
     return dict(content)
 
 

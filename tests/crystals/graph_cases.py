@@ -75,15 +75,9 @@ def graph(case, **options) -> Graphs:
 def lattice_sum(case, options: GraphOptions) -> list[tuple]:
     """Find the edges of one case by plain loops over sites and cells."""
     lattice, _, frac = (np.asarray(part, dtype=float) for part in case)
-    heights = [
-        abs(np.linalg.det(lattice)) / np.linalg.norm(np.cross(lattice[i - 2], lattice[i - 1]))
-        for i in range(3)
-    ]
+    heights = [abs(np.linalg.det(lattice)) / np.linalg.norm(np.cross(lattice[i - 2], lattice[i - 1])) for i in range(3)]
     reach = np.ptp(frac, axis=0) if len(frac) else np.zeros(3)
-    cells = [
-        range(-n, n + 1)
-        for n in (math.ceil(options.radius / h + s) for h, s in zip(heights, reach, strict=True))
-    ]
+    cells = [range(-n, n + 1) for n in (math.ceil(options.radius / h + s) for h, s in zip(heights, reach, strict=True))]
     edges = []
     for target, center in enumerate(frac):
         around = []

@@ -61,9 +61,7 @@ def test_a_file_of_ones_own(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path, text):
     file = tmp_path / "features.json"
     file.write_text(text)
-    with pytest.raises(
-        InputError, match=r"features\.json: expected JSON that maps atomic numbers to 92 numbers"
-    ):
+    with pytest.raises(InputError, match=r"features\.json: expected JSON that maps atomic numbers to 92 numbers"):
         atom_features(file)
 
 

@@ -74,9 +74,7 @@ def test_equal_to_a_lattice_sum_for_any_cell(case, radius, k, ties):
             assume(not np.any(np.abs(gaps - neighbors.TIE_TOLERANCE) < 1e-6))
     expected = lattice_sum(case, options)
     if ties == "strict":  # which members of a split shell are taken is open
-        lengths = [
-            [edge[3] for edge in sorted(edges, key=lambda e: (e[0], e[3]))] for edges in (found, expected)
-        ]
+        lengths = [[edge[3] for edge in sorted(edges, key=lambda e: (e[0], e[3]))] for edges in (found, expected)]
         assert [edge[0] for edge in found] == [edge[0] for edge in expected]
         np.testing.assert_allclose(*lengths, atol=1e-5)
     else:
@@ -142,9 +140,7 @@ def test_supercell_has_the_neighbourhoods_of_its_cell(case, ties):
     large = (supercell.lattice.matrix, supercell.atomic_numbers, supercell.frac_coords)
     one, four = neighbourhoods(graph(case, ties=ties)), neighbourhoods(graph(large, ties=ties))
     if ties == "strict":  # a split shell may take other elements, at the same distances
-        one, four = (
-            {(z, tuple(d for d, _ in around)): n for (z, around), n in c.items()} for c in (one, four)
-        )
+        one, four = ({(z, tuple(d for d, _ in around)): n for (z, around), n in c.items()} for c in (one, four))
     assert four == {neighbourhood: 4 * number for neighbourhood, number in one.items()}
 
 
@@ -196,10 +192,7 @@ def test_one_atom_in_a_cell_smaller_than_the_radius():
     options = GraphOptions(radius=8, neighbors=10**6)
     graphs = build_graphs(crystals_of((a * np.eye(3), [84], [[0.3, 0.4, 0.5]])), options)
     inside = sum(
-        0 < x * x + y * y + z * z <= (8 / a) ** 2
-        for x in range(-4, 5)
-        for y in range(-4, 5)
-        for z in range(-4, 5)
+        0 < x * x + y * y + z * z <= (8 / a) ** 2 for x in range(-4, 5) for y in range(-4, 5) for z in range(-4, 5)
     )
     assert len(graphs.source) == inside
     assert graphs.short.tolist() == [1]
@@ -279,9 +272,7 @@ def test_real_crystals_have_the_neighbours_that_pymatgen_finds(test_data):
 
     rows = pd.read_parquet(test_data / "mp_small_4000.parquet").sample(40, random_state=0)
     structures = [
-        Structure(
-            Lattice.from_parameters(*row.lattice_abc_angles), row.species, row.frac_coords.reshape(-1, 3)
-        )
+        Structure(Lattice.from_parameters(*row.lattice_abc_angles), row.species, row.frac_coords.reshape(-1, 3))
         for row in rows.itertuples()
     ]
     crystals = crystals_of(*[(s.lattice.matrix, s.atomic_numbers, s.frac_coords) for s in structures])
