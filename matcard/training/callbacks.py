@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,7 @@ class MetricsFile(Callback):
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self._rows)
-        os.replace(part, self.path)
+        part.replace(self.path)
 
 
 class Speed(Callback):

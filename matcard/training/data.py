@@ -8,8 +8,7 @@ import lightning
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from matcard.crystals.batches import SeededSampler
-from matcard.data.samplers import BalancedSampler
+from matcard.data.samplers import ClassSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,11 +106,7 @@ class DataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Give the training batches, in an order that seed and epoch decide."""
         indices = self.parts["train"]
-        sampler: Sampler[int]
-        if self.options.sampler == "shuffle":
-            sampler = SeededSampler(len(indices), self.seed)
-        else:
-            sampler = BalancedSampler(self.codes[indices], self.options.sampler, seed=self.seed)
+        sampler = ClassSampler(self.codes[indices], self.options.sampler, seed=self.seed)
         return self._loader(GlobalBatches(sampler, indices, self.options.batch_size, *self._rank()))
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -96,3 +96,7 @@ class Config:
     """Name of the run, the first part of its directory's."""
     run_dir: str | None = None
     """Directory of the run; runs/<name>-<time> where it is not given."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"--seed is {self.seed}: expected a whole number of 0 or more")

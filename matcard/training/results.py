@@ -61,11 +61,12 @@ def write_predictions(
     names = np.array(class_names, dtype=object)
     tables = []
     for part, (index, targets, probabilities) in scores.items():
+        predicted = probabilities.argmax(1)
         columns = {
             "id": ids[index],
             "split": part,
             "target": names[targets],
-            "predicted": names[probabilities.argmax(1)],
+            "predicted": names[predicted],
         }
         probability = {f"prob_{name}": probabilities[:, c] for c, name in enumerate(class_names)}
         tables.append(pd.DataFrame({**columns, **probability}))

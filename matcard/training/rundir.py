@@ -134,7 +134,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole: a killed run leaves the old one or the new one."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""Configurations: YAML under the command line, misspelt names, a loss of another kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from matcard.errors import InputError
+from matcard.losses.options import CardinalityOptions, FocalOptions
+from matcard.training.config import config_from_dict, config_to_dict, flatten, option_types, overlaid, parse_config
+from matcard.training.options import Config
+
+
+def parsed(*argv: str) -> Config:
+    return parse_config(argv, prog="python -m matcard.train", description="")
+
+
+def test_the_default_is_train_yaml():
+    config = parsed()
+    assert config.data.source == "perovskite_phases"
+    loss = config.loss
+    assert isinstance(loss, CardinalityOptions)
+    assert (loss.name, loss.space, loss.combine, loss.scale) == ("spread", "class-embedding", "reweight", 3.0)
+
+
+def test_the_command_line_overrides_the_file(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"optimizer": {"lr": 0.5}, "trainer": {"batch_size": 7}, "loss": {"scale": 2}}))
+    config = parsed("--config", str(file), "--optimizer.lr", "0.25", "--seed=4")
+    assert (config.optimizer.lr, config.trainer.batch_size, config.seed) == (0.25, 7, 4)
+    assert config.loss.scale == 2.0
+    assert config.loss.name == "spread", "what the file does not name is as in train.yaml"
+
+
+def test_a_loss_of_another_kind_sets_the_files_options_aside():
+    assert parsed("--loss.name", "focal", "--loss.gamma", "1.5").loss == FocalOptions(gamma=1.5)
+
+
+def test_a_loss_of_the_same_kind_keeps_them():
+    loss = parsed("--loss.name=magnitude").loss
+    assert (loss.name, loss.space, loss.scale) == ("magnitude", "class-embedding", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--loss.scal", "3"], ["--loss.scal", "loss.scale"]),
+        (["--scale", "3"], ["--scale", "loss.scale"]),
+        (["--loss.name", "spred"], ["spred", "spread"]),
+        (["--model.name", "cgcn"], ["cgcn", "cgcnn"]),
+        (["--loss.name", "focal", "--loss.scale", "3"], ["loss.scale", "loss.gamma"]),
+        (["--trainer.max_epochs", "many"], ["trainer.max_epochs", "int", "many"]),
+        (["--trainer.max_epochs", "0"], ["trainer.max_epochs", "1 or more"]),
+        (["--optimizer.lr", "-1"], ["optimizer.lr", "above 0"]),
+        (["--optimizer.name", "rmsprop"], ["optimizer.name", "adamw"]),
+        (["--trainer.accumulate", "4"], ["accumulate", "distinct", "batch_size"]),
+        (["--config", "nothing.yaml"], ["nothing.yaml", "train.yaml"]),
+        (["runs"], ["runs", "--help"]),
+        (["--loss.scale", "learn"], ["scale", "descent"]),
+        (["--data.threshold", "3", "--data.bins", "1,2"], ["threshold", "bins"]),
+    ],
+)
+def test_bad_usage_says_what_was_expected(argv, words):
+    with pytest.raises(InputError) as error:
+        parsed(*argv)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("- 1\n", "mapping"), ("a: [", "YAML"), ("trainer: {max_epoch: 3}\n", "trainer.max_epochs")]
+)
+def test_a_bad_file_is_named(tmp_path, text, word):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=word):
+        parsed("--config", str(file))
+
+
+def test_lists_need_no_brackets():
+    assert parsed("--data.bins", "1,2.5,4").data.bins == [1.0, 2.5, 4.0]
+    assert parsed("--data.bins=-1,2").data.bins == [-1.0, 2.0]
+    assert parsed("--data.split.fractions", "0.5,0.25,0.25").data.split.fractions == (0.5, 0.25, 0.25)
+
+
+def test_a_configuration_survives_the_file():
+    config = parsed("--data.bins", "1,2", "--data.split.folds", "5", "--data.split.fold", "2", "--model.width", "32")
+    text = yaml.safe_dump(config_to_dict(config))
+    assert config_from_dict(yaml.safe_load(text)) == config
+
+
+def test_every_option_survives_the_command_line():
+    config = parsed("--loss.name", "focal")
+    kinds = {"loss": type(config.loss), "model": type(config.model)}
+    values = flatten(config_to_dict(config))
+    assert set(values) == set(dict(option_types(Config, kinds)))
+    argv = [f"--{name}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}" for name, value in values.items()]
+    assert parsed(*argv) == config
+
+
+def test_overlaid_merges_what_is_of_one_kind():
+    base = {"loss": {"name": "spread", "scale": 3}, "seed": 1}
+    assert overlaid(base, {"loss": {"order": 2}}) == {"loss": {"name": "spread", "scale": 3, "order": 2}, "seed": 1}
+    assert overlaid(base, {"loss": {"name": "ce"}})["loss"] == {"name": "ce"}
+    assert base["loss"] == {"name": "spread", "scale": 3}
+
+
+def test_options_load_no_torch():
+    code = (
+        "import sys, matcard.training.config as c; c.parse_config(['--seed', '1'], prog='p', description='');"
+        "heavy = {'torch', 'pandas', 'pymatgen', 'lightning', 'sklearn'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_names_every_option():
+    done = subprocess.run([sys.executable, "-m", "matcard.train", "--help"], capture_output=True, text=True, check=True)
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name}" in done.stdout
+    assert "Learning rate at its highest" in done.stdout
