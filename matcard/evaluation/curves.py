@@ -70,7 +70,8 @@ def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> 
         if best is not None:
             label = f"epoch {best}: best\n{metric_label(monitor)}"
             axes.axvline(best, color=style.GREY, linewidth=1.0, linestyle=style.DOTTED, zorder=0.9, label=label)
-    panels[2].legend(**_BESIDE)
+    if panels[2].get_legend_handles_labels()[0]:
+        panels[2].legend(**_BESIDE)
     return figure
 
 

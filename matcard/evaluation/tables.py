@@ -102,7 +102,7 @@ def class_count_table(
             style=_MINORITY_STYLE if rare[index] else None,
         )
     if rare.any():
-        table.caption = f"{MINORITY_MARK} minority: a share of the training part below 1/{len(class_names)}"
+        table.caption = f"{MINORITY_MARK} less than 1/{len(class_names)} of the training part"
     return table
 
 

@@ -88,9 +88,9 @@ def test_best_f1_of_a_class_is_the_best_of_all_its_offsets(case, data):
 
     decision = best_f1(targets, probabilities, names(probabilities.shape[1]), f"phase {c}")
     others = np.delete(probabilities, c, axis=1).max(axis=1)
-    levels = np.unique(np.log(others) - np.log(probabilities[:, c]))
+    levels = np.unique((np.log(others) - np.log(probabilities[:, c])).round(9))
     tried = []
-    for offset in [levels[0] - 1, *((levels[1:] + levels[:-1]) / 2), levels[-1] + 1]:
+    for offset in [0, levels[0] - 1, *((levels[1:] + levels[:-1]) / 2), levels[-1] + 1]:
         moved = np.log(probabilities)
         moved[:, c] += offset
         tried.append(f1(moved.argmax(axis=1)))
