@@ -53,10 +53,8 @@ class Crystals:
         counts = self.num_sites[index]
         offsets = offsets_from_counts(counts)
         # Site k of the new crystal j is site k of the old crystal index[j].
-        sites = np.arange(offsets[-1]) + np.repeat(self.offsets[index] - offsets[:-1], counts)
-        return Crystals(
-            self.ids[index], self.lattice[index], offsets, self.numbers[sites], self.frac_coords[sites]
-        )
+        sites = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][index] - offsets[:-1], counts)
+        return Crystals(self.ids[index], self.lattice[index], offsets, self.numbers[sites], self.frac_coords[sites])
 
     def structure(self, i: int) -> Any:
         """Give crystal i as a `pymatgen.core.Structure`."""
@@ -71,9 +69,7 @@ class Crystals:
         from ase import Atoms
 
         sites = self._sites(i)
-        return Atoms(
-            self.numbers[sites], scaled_positions=self.frac_coords[sites], cell=self.lattice[i], pbc=True
-        )
+        return Atoms(self.numbers[sites], scaled_positions=self.frac_coords[sites], cell=self.lattice[i], pbc=True)
 
     def _sites(self, i: int) -> slice:
         if not -len(self) <= i < len(self):

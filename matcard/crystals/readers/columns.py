@@ -80,9 +80,7 @@ def table_batches(table: Table, wanted: Wanted) -> Iterator[Batch]:
                 require_column(wanted.target, frame.columns, table.name, "target")
         structures = frame.reindex(columns=list(roles.structure))
         whole = len(roles.structure) == 1
-        kept = frame.drop(
-            columns=[c for c in (roles.id, INDEX, *STRUCTURE_COLUMNS, *roles.structure) if c in frame]
-        )
+        kept = frame.drop(columns=[c for c in (roles.id, INDEX, *STRUCTURE_COLUMNS, *roles.structure) if c in frame])
         rows = [str(k) for k in frame.index]
         yield Batch(
             ids=rows if roles.id is None else as_ids(frame.reindex(columns=[roles.id])[roles.id]),

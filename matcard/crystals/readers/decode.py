@@ -23,9 +23,7 @@ def from_columns(cell: tuple[Any, Any, Any]) -> Raw:
     lattice, species, coords = (_unquoted(value) for value in cell)
     numbers = _floats(lattice, "the lattice")
     if numbers.size not in (6, 9):
-        raise StructureError(
-            f"the lattice has {numbers.size} numbers; give 6 (a b c alpha beta gamma) or 9 (3 x 3)"
-        )
+        raise StructureError(f"the lattice has {numbers.size} numbers; give 6 (a b c alpha beta gamma) or 9 (3 x 3)")
     if isinstance(species, str) or not all(isinstance(symbol, str) for symbol in species):
         raise StructureError("species must be a list of element symbols")
     sites = _floats(coords, "frac_coords")
@@ -38,14 +36,12 @@ def from_columns(cell: tuple[Any, Any, Any]) -> Raw:
 def from_cell(value: Any) -> Raw:
     """Decode what one column holds: CIF text, or a pymatgen dict (as such or as JSON)."""
     if isinstance(value, str) and not value.lstrip().startswith("{"):
-        from matcard.crystals.readers.text import from_cif
+        from matcard.crystals.readers.cif import from_cif
 
         return from_cif(value)
     value = _unquoted(value)
     if not isinstance(value, dict):
-        raise StructureError(
-            f"the structure is a {type(value).__name__}; CIF text or a pymatgen dict was expected"
-        )
+        raise StructureError(f"the structure is a {type(value).__name__}; CIF text or a pymatgen dict was expected")
     return from_dict(value)
 
 
@@ -72,9 +68,7 @@ def from_structure(structure: Any) -> Raw:
     """Decode a `pymatgen.core.Structure`."""
     lattice = getattr(structure, "lattice", None)
     if lattice is None:
-        raise StructureError(
-            f"a {type(structure).__name__} has no lattice; a pymatgen Structure was expected"
-        )
+        raise StructureError(f"a {type(structure).__name__} has no lattice; a pymatgen Structure was expected")
     _refuse_partly_periodic(lattice.pbc)
     for k, site in enumerate(structure):
         if not site.is_ordered:
@@ -108,9 +102,7 @@ def _refuse_partly_periodic(pbc: Any) -> None:
 
 def _disordered(site: int, shares: Mapping[str, float]) -> StructureError:
     content = " + ".join(f"{share:g} {symbol}" for symbol, share in shares.items()) or "nothing"
-    return StructureError(
-        f"site {site + 1} is disordered ({content}); use an ordered structure, one whole atom a site"
-    )
+    return StructureError(f"site {site + 1} is disordered ({content}); use an ordered structure, one whole atom a site")
 
 
 def _unquoted(value: Any) -> Any:

@@ -27,9 +27,7 @@ def readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
         raise
     except known as error:
         said = " ".join(str(error).split())
-        raise InputError(
-            f"{path} cannot be read: {said}; is it complete and of the kind its name says?"
-        ) from error
+        raise InputError(f"{path} cannot be read: {said}; is it complete and of the kind its name says?") from error
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -44,6 +42,4 @@ def require_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise InputError(f"{path} does not exist, nor does the folder {path.parent}; correct --data.source")
     names = [other.name for other in path.parent.iterdir()]
-    raise InputError(
-        f"{path} does not exist; correct --data.source ({nearest_names(path.name, sorted(names)[:20])})"
-    )
+    raise InputError(f"{path} does not exist; correct --data.source ({nearest_names(path.name, sorted(names)[:20])})")

@@ -10,7 +10,7 @@ from matcard.crystals.readers.batch import ID_COLUMNS, Batch
 from matcard.crystals.readers.columns import as_ids, require_column
 from matcard.crystals.readers.files import CHUNK, readable
 from matcard.crystals.readers.raw import StructureError
-from matcard.crystals.readers.text import POSCAR_NAME, from_file
+from matcard.crystals.readers.structure_file import from_file, is_structure_file
 from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 LABELS = "id_prop.csv"
 _NAMES = ("{}.cif", "{}.vasp", "{}.POSCAR", "POSCAR_{}", "{}")
-
-
-def is_structure_file(path: Path) -> bool:
-    """Say whether a file is by its name a CIF or a POSCAR."""
-    return path.suffix.lower() == ".cif" or POSCAR_NAME.fullmatch(path.name) is not None
 
 
 def folder_batches(folder: Path, wanted: Wanted) -> Iterator[Batch]:
@@ -56,9 +51,7 @@ def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
         yield Batch(ids, [str(path) for path in some], pd.DataFrame(index=range(len(some))), some, from_file)
 
 
-def _labelled(
-    folder: Path, files: Mapping[str, Path], structures: Sequence[Path], wanted: Wanted
-) -> Iterator[Batch]:
+def _labelled(folder: Path, files: Mapping[str, Path], structures: Sequence[Path], wanted: Wanted) -> Iterator[Batch]:
     ids, columns = _read_labels(folder / LABELS, files, wanted)
     found = [_resolve(name, files) for name in ids]
     named = set(found)
@@ -86,9 +79,7 @@ def _missing(name: str | None) -> StructureError:
     return StructureError(f"no structure file (looked for {looked}); add the file or delete the row")
 
 
-def _read_labels(
-    path: Path, files: Mapping[str, Path], wanted: Wanted
-) -> tuple[list[str | None], pd.DataFrame]:
+def _read_labels(path: Path, files: Mapping[str, Path], wanted: Wanted) -> tuple[list[str | None], pd.DataFrame]:
     """Read ids and the other columns; without a header the label takes the target's name."""
     import pandas as pd
 

@@ -71,9 +71,7 @@ def _extended_xyz(path: Path) -> Iterator[Frame]:
                 continue
             frame += 1
             if not line.strip().isdigit():
-                raise InputError(
-                    f"{path} frame {frame} begins with {line.strip()!r}; a number of atoms was expected"
-                )
+                raise InputError(f"{path} frame {frame} begins with {line.strip()!r}; a number of atoms was expected")
             rest = list(islice(file, int(line) + 1))
             if len(rest) < int(line) + 1:
                 raise InputError(f"{path} ends in the middle of frame {frame}; is the file complete?")

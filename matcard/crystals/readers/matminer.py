@@ -43,9 +43,7 @@ def _frames(path: Path) -> Iterator[pd.DataFrame]:
                 start += len(chunk)
                 yield frame
     if index and start != len(index):
-        raise InputError(
-            f"{path} has {len(index)} index entries for {start} rows; fetch or write the file again"
-        )
+        raise InputError(f"{path} has {len(index)} index entries for {start} rows; fetch or write the file again")
 
 
 def _head(path: Path, file: IO[bytes]) -> tuple[list[str] | None, list[Any]]:
@@ -76,7 +74,5 @@ def _some(path: Path, rows: Iterator[Any], start: int) -> list[Any]:
         chunk.extend(islice(rows, CHUNK))
     except ijson.JSONError as error:
         said = " ".join(str(error).split())
-        raise InputError(
-            f"{path} is broken after row {start + len(chunk)}: {said}; fetch or write it again"
-        ) from None
+        raise InputError(f"{path} is broken after row {start + len(chunk)}: {said}; fetch or write it again") from None
     return chunk

@@ -14,9 +14,10 @@ from matcard.crystals.readers.batch import Batch, Wanted
 from matcard.crystals.readers.columns import as_ids, scalars, table_batches
 from matcard.crystals.readers.decode import from_ase, from_structure
 from matcard.crystals.readers.files import require_file
-from matcard.crystals.readers.folder import file_batches, folder_batches, is_structure_file
+from matcard.crystals.readers.folder import file_batches, folder_batches
 from matcard.crystals.readers.frames import frame_batches, labels
 from matcard.crystals.readers.matminer import matminer_json
+from matcard.crystals.readers.structure_file import is_structure_file
 from matcard.crystals.readers.tables import csv, json_lines, parquet
 from matcard.crystals.table import Crystals, CrystalTable
 from matcard.crystals.validate import find_faults, no_fault
@@ -116,9 +117,7 @@ def from_atoms(
 
     frames = list(atoms)
     if columns is None:
-        columns = scalars(
-            pd.DataFrame([labels(frame) for frame in frames], index=range(len(frames)), dtype=object)
-        )
+        columns = scalars(pd.DataFrame([labels(frame) for frame in frames], index=range(len(frames)), dtype=object))
     return _from_objects("atoms", frames, ids, columns, from_ase, jobs)
 
 
@@ -174,9 +173,7 @@ def _checked(batches: Iterator[Batch], name: str, jobs: int) -> Iterator[Crystal
     rows = 0
     for batch in batches:
         rows += len(batch.ids)
-        crystals, reasons, notes = assemble(
-            np.array(batch.ids, dtype=object), batch.payloads, batch.decode, jobs
-        )
+        crystals, reasons, notes = assemble(np.array(batch.ids, dtype=object), batch.payloads, batch.decode, jobs)
         faults = np.where(no_fault(reasons), find_faults(crystals), reasons)
         for i, (row_id, where) in enumerate(zip(batch.ids, batch.where, strict=True)):
             faults[i] = faults[i] or _id_fault(row_id, where, seen)

@@ -75,8 +75,12 @@ def _csv_frames(path: Path, wanted: Wanted) -> Iterator[pd.DataFrame]:
             yield others
             return
         row = 0
-        with pd.read_csv(path, usecols=bulky, dtype=str, chunksize=CHUNK) as chunks:
-            for structures in chunks:
+        # All columns, though only the bulky are kept: with usecols pandas cuts lines that are too long.
+        with pd.read_csv(path, dtype=str, chunksize=CHUNK) as chunks:
+            for cells in chunks:
+                if not isinstance(cells.index, pd.RangeIndex):  # pandas took the first field for an index
+                    raise InputError(f"{path} has more fields in a row than names in its header; quote them")
+                structures = cells[bulky]
                 structures.index += 1
                 yield others.iloc[row : row + len(structures)].join(structures)
                 row += len(structures)
@@ -89,7 +93,8 @@ def _json_line_frames(path: Path) -> Iterator[pd.DataFrame]:
         lines = enumerate(file, start=1)
         while chunk := list(islice(lines, CHUNK)):
             rows = {k: _json_object(path, k, line) for k, line in chunk if not line.isspace()}
-            yield pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)), dtype=object)
+            if rows:
+                yield pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)), dtype=object)
 
 
 def _json_object(path: Path, k: int, line: bytes) -> dict[str, Any]:
@@ -98,7 +103,5 @@ def _json_object(path: Path, k: int, line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} line {k} is not JSON: {error}; is the file complete?") from None
     if not isinstance(row, dict):
-        raise InputError(
-            f"{path} line {k} is a {type(row).__name__}; a JSON object {{...}} a line was expected"
-        )
+        raise InputError(f"{path} line {k} is a {type(row).__name__}; a JSON object {{...}} a line was expected")
     return row

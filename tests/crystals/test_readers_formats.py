@@ -1,0 +1,390 @@
+"""The same crystals in every format read back equal."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import warnings
+
+import ase.db
+import ase.io
+import numpy as np
+import pandas as pd
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from matcard.crystals import from_atoms, from_structures, iter_crystals, read_crystals
+from matcard.crystals.readers import matminer
+
+GAPS = [5.0, 0.0, 1.5]
+KINDS = ["salt", "metal", "other"]
+
+
+def _structures():
+    return [
+        Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+        Structure(Lattice.cubic(2.87), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+        Structure(
+            Lattice.from_parameters(3.1, 4.2, 5.3, 80, 95, 103),
+            ["Li", "O", "Ti"],
+            [[0.01, 0.02, 0.03], [0.51, 0.47, 0.22], [0.3, 0.8, 0.61]],
+        ),
+    ]
+
+
+@pytest.fixture(scope="module")
+def structures():
+    return _structures()
+
+
+IDS = ["a-1", "a-2", "007"]
+
+
+def _frame(**columns):
+    return pd.DataFrame({"material_id": IDS, **columns, "gap": GAPS, "kind": KINDS})
+
+
+def _abc(structures):
+    return [[*s.lattice.abc, *s.lattice.angles] for s in structures]
+
+
+def _species(structures):
+    return [[site.specie.symbol for site in s] for s in structures]
+
+
+def _coords(structures):
+    return [s.frac_coords.ravel().tolist() for s in structures]
+
+
+def _cifs(structures):
+    return [s.to(fmt="cif") for s in structures]
+
+
+def _check(table, structures, *, columns=("gap", "kind"), ids=IDS, sorted_sites=False, rotated=False):
+    """Compare with the structures themselves: cell, elements, and sites modulo lattice translations."""
+    assert list(table.crystals.ids) == list(ids)
+    assert table.left_out.empty
+    assert list(table.columns) == list(columns)
+    assert isinstance(table.columns.index, pd.RangeIndex)
+    if "gap" in columns:
+        assert table.columns["gap"].dtype.kind == "f"
+        assert table.columns["gap"].tolist() == GAPS
+    for i, expected in enumerate(structures):
+        got = table.crystals.structure(i)
+        if rotated:
+            np.testing.assert_allclose(got.lattice.parameters, expected.lattice.parameters, atol=1e-5)
+        else:
+            np.testing.assert_allclose(got.lattice.matrix, expected.lattice.matrix, atol=1e-5)
+        for site in expected:
+            apart = got.frac_coords - site.frac_coords
+            near = np.abs(apart - np.round(apart)).max(axis=1) < 1e-5
+            assert [got[int(k)].specie.symbol for k in np.flatnonzero(near)] == [site.specie.symbol]
+        assert len(got) == len(expected)
+        if not sorted_sites:
+            assert got.atomic_numbers == expected.atomic_numbers
+
+
+def _write_parquet(tmp_path, structures, nested):
+    path = tmp_path / "t.parquet"
+    coords = [s.frac_coords.tolist() for s in structures] if nested else _coords(structures)
+    lattice = (
+        {"lattice": [s.lattice.matrix.tolist() for s in structures]}
+        if nested
+        else {"lattice_abc_angles": _abc(structures)}
+    )
+    _frame(**lattice, species=_species(structures), frac_coords=coords).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_parquet_flat_columns(tmp_path, structures, nested):
+    table = read_crystals(_write_parquet(tmp_path, structures, nested), target="gap")
+    _check(table, structures)
+
+
+def test_parquet_keeps_a_stored_index_as_ids(tmp_path, structures):
+    path = tmp_path / "t.parquet"
+    _frame(cif=_cifs(structures)).set_index("material_id").rename_axis(None).to_parquet(path)
+    _check(read_crystals(path), structures, sorted_sites=True)
+
+
+def test_csv_with_cif(tmp_path, structures):
+    path = tmp_path / "t.csv"
+    _frame(cif=_cifs(structures)).to_csv(path, index=False)
+    _check(read_crystals(path), structures, sorted_sites=True)
+
+
+@pytest.mark.parametrize("lattice", ["lattice", "lattice_abc_angles"])
+def test_csv_gz_with_lists_as_json(tmp_path, structures, lattice):
+    path = tmp_path / "t.csv.gz"
+    cells = [s.lattice.matrix.tolist() for s in structures] if lattice == "lattice" else _abc(structures)
+    _frame(
+        **{lattice: [json.dumps(c) for c in cells]},
+        species=[json.dumps(s) for s in _species(structures)],
+        frac_coords=[json.dumps(c) for c in _coords(structures)],
+    ).to_csv(path, index=False)
+    _check(read_crystals(path), structures)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_json_lines_with_dicts(tmp_path, structures, compress, as_text):
+    lines = [
+        json.dumps({"id": i, "structure": s.to_json() if as_text else s.as_dict(), "gap": g, "kind": k})
+        for i, s, g, k in zip(IDS, structures, GAPS, KINDS, strict=True)
+    ]
+    text = "\n\n".join(lines).encode()
+    path = tmp_path / ("t.jsonl.gz" if compress else "t.jsonl")
+    path.write_bytes(gzip.compress(text) if compress else text)
+    _check(read_crystals(path), structures)
+
+
+def test_json_lines_of_the_flat_columns(tmp_path, structures):
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        "\n".join(
+            json.dumps({"jid": i, "lattice": s.lattice.matrix.ravel().tolist(), "species": p, "frac_coords": c})
+            for i, s, p, c in zip(IDS, structures, _species(structures), _coords(structures), strict=True)
+        )
+    )
+    _check(read_crystals(path), structures, columns=())
+
+
+def _matminer(structures, index, order):
+    content = {
+        "columns": ["structure", "gap", "kind"],
+        "index": index,
+        "data": [[s.as_dict(), g, k] for s, g, k in zip(structures, GAPS, KINDS, strict=True)],
+    }
+    return gzip.compress(json.dumps({key: content[key] for key in order}).encode())
+
+
+@pytest.mark.parametrize("order", [("index", "columns", "data"), ("data", "columns", "index")])
+def test_matminer_json(tmp_path, structures, order, monkeypatch):
+    monkeypatch.setattr("matcard.crystals.readers.matminer.CHUNK", 2)
+    path = tmp_path / "matbench_gap.json.gz"
+    path.write_bytes(_matminer(structures, IDS, order))
+    _check(read_crystals(path, target="gap"), structures)
+
+
+def test_matminer_json_counts_its_rows_from_its_index(tmp_path, structures):
+    path = tmp_path / "t.json"
+    path.write_bytes(gzip.decompress(_matminer(structures, [0, 1, 2], ("columns", "index", "data"))))
+    _check(read_crystals(path), structures, ids=["0", "1", "2"])
+
+
+def test_json_list_of_records(tmp_path, structures):
+    path = tmp_path / "t.json"
+    rows = zip(IDS, structures, GAPS, KINDS, strict=True)
+    path.write_text(json.dumps([{"id": i, "structure": s.as_dict(), "gap": g, "kind": k} for i, s, g, k in rows]))
+    _check(read_crystals(path), structures)
+
+
+def test_matminer_json_is_streamed(tmp_path, structures, monkeypatch):
+    """The first rows come out when little of the file is read."""
+    handed = []
+
+    class Counting(io.BytesIO):
+        def read(self, size=-1):
+            handed.append(super().read(size))
+            return handed[-1]
+
+    rows = [[s.as_dict(), g, k] for s, g, k in zip(structures, GAPS, KINDS, strict=True)] * 100
+    content = {"columns": ["structure", "gap", "kind"], "index": [f"m{k}" for k in range(300)], "data": rows}
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(matminer, "CHUNK", 5)
+    monkeypatch.setattr(matminer, "open_bytes", lambda path: Counting(path.read_bytes()))
+    pieces = iter_crystals(path)
+    assert next(pieces).crystals.ids.tolist() == ["m0", "m1", "m2", "m3", "m4"]
+    assert sum(map(len, handed)) < path.stat().st_size / 2
+    assert sum(len(piece) for piece in pieces) == 295
+
+
+def test_structure_column_by_name(tmp_path, structures):
+    path = tmp_path / "t.csv"
+    _frame(relaxed=_cifs(structures)).rename(columns={"material_id": "name"}).to_csv(path, index=False)
+    table = read_crystals(path, id_column="name", structure_column="relaxed")
+    _check(table, structures, sorted_sites=True)
+
+
+FORMS = ["{}.cif", "POSCAR_{}", "{}.vasp"]
+
+
+def _folder(tmp_path, structures):
+    for name, form, structure in zip(IDS, FORMS, structures, strict=True):
+        structure.to(filename=str(tmp_path / form.format(name)), fmt="cif" if form.endswith("cif") else "poscar")
+    return tmp_path
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_folder_without_header(tmp_path, structures, jobs, monkeypatch):
+    monkeypatch.setattr("matcard.crystals.readers.assemble._TASK", 2)
+    _folder(tmp_path, structures)
+    rows = zip(IDS, GAPS, strict=True)
+    (tmp_path / "id_prop.csv").write_text("".join(f"{name}, {gap}\n" for name, gap in rows))
+    table = read_crystals(tmp_path, target="gap", jobs=jobs)
+    _check(table, structures, columns=("gap",), sorted_sites=True)
+    assert list(read_crystals(tmp_path).columns) == ["target"]
+
+
+@pytest.mark.parametrize("first", ["material_id", "whatever"])
+def test_folder_with_header(tmp_path, structures, first):
+    _folder(tmp_path, structures)
+    _frame().rename(columns={"material_id": first}).to_csv(tmp_path / "id_prop.csv", index=False)
+    _check(read_crystals(tmp_path, target="kind"), structures, sorted_sites=True)
+
+
+def test_folder_whose_labels_are_words(tmp_path, structures):
+    """Words in the first line are labels, unless they are known as names of columns."""
+    _folder(tmp_path, structures)
+    rows = zip(IDS, KINDS, strict=True)
+    (tmp_path / "id_prop.csv").write_text("".join(f"{name},{kind}\n" for name, kind in rows))
+    table = read_crystals(tmp_path)
+    assert table.columns["target"].tolist() == KINDS
+    assert read_crystals(tmp_path, target="kind").columns["kind"].tolist() == KINDS
+
+
+def test_files_without_labels(tmp_path, structures):
+    folder = _folder(tmp_path, structures)
+    expected = [structures[k] for k in (2, 1, 0)]  # sorted by file name: 007.vasp, POSCAR_a-2, a-1.cif
+    table = read_crystals(folder, labels_needed=False)
+    _check(table, expected, columns=(), ids=["007", "a-2", "a-1"], sorted_sites=True)
+    table = read_crystals(f"{folder}/*.cif", labels_needed=False)
+    _check(table, structures[:1], columns=(), ids=["a-1"], sorted_sites=True)
+    table = read_crystals(folder / "POSCAR_a-2")
+    _check(table, structures[1:2], columns=(), ids=["a-2"])
+
+
+def _atoms(structures):
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    frames = []
+    for name, gap, kind, structure in zip(IDS, GAPS, KINDS, structures, strict=True):
+        frame = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+        frame.info = {"material_id": name, "gap": gap, "kind": kind}
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize("name", ["t.extxyz", "t.traj"])
+def test_ase_frames(tmp_path, structures, name):
+    path = tmp_path / name
+    ase.io.write(path, _atoms(structures))
+    # Extended XYZ writes eight decimals and takes 007 for a number; both are the format's.
+    ids = ["a-1", "a-2", "7" if name == "t.extxyz" else "007"]
+    _check(read_crystals(path), structures, ids=ids)
+
+
+def test_ase_database(tmp_path, structures):
+    path = tmp_path / "t.db"
+    with ase.db.connect(path) as database:
+        for name, frame in zip(IDS, _atoms(structures), strict=True):
+            database.write(
+                frame,
+                material_id=f"m{name}",
+                gap=frame.info["gap"],
+                data={"kind": frame.info["kind"], "dos": [1, 2]},
+            )
+    table = read_crystals(path, target="gap")
+    assert set(table.columns) == {"id", "gap", "kind"}
+    _check(
+        type(table)(table.crystals, table.columns[["gap", "kind"]], table.left_out),
+        structures,
+        ids=[f"m{name}" for name in IDS],
+    )
+
+
+def test_from_structures_and_from_atoms(structures):
+    columns = {"gap": GAPS, "kind": KINDS}
+    _check(from_structures(structures, IDS, columns), structures)
+    _check(from_structures(iter(structures)), structures, ids=["0", "1", "2"], columns=())
+    _check(from_atoms(_atoms(structures), IDS, columns), structures)
+    told = from_atoms(_atoms(structures))
+    assert told.columns["material_id"].tolist() == IDS
+    assert told.crystals.ids.tolist() == ["0", "1", "2"]
+
+
+def test_objects_go_out_as_they_came_in(structures):
+    crystals = from_structures(structures).crystals
+    for i, structure in enumerate(structures):
+        assert crystals.structure(i) == structure
+        again = from_atoms([crystals.atoms(i)]).crystals
+        np.testing.assert_allclose(again.frac_coords, structure.frac_coords, atol=1e-12)
+        np.testing.assert_allclose(again.lattice[0], structure.lattice.matrix, atol=1e-12)
+
+
+def test_pieces_join_to_the_whole(tmp_path, structures, monkeypatch):
+    """Types of columns are settled over all pieces, ids compared across them."""
+    path = tmp_path / "t.jsonl"
+    rows = []
+    for k in range(7):
+        rows.append({"id": k % 6, "structure": structures[k % 3].as_dict(), "n": None if k < 2 else k})
+    path.write_text("\n".join(map(json.dumps, rows)))
+    whole = read_crystals(path)
+    monkeypatch.setattr("matcard.crystals.readers.tables.CHUNK", 2)
+    assert [len(piece) for piece in iter_crystals(path)] == [2, 2, 2, 0]
+    joined = read_crystals(path)
+    np.testing.assert_array_equal(joined.crystals.frac_coords, whole.crystals.frac_coords)
+    np.testing.assert_array_equal(joined.crystals.offsets, whole.crystals.offsets)
+    pd.testing.assert_frame_equal(joined.columns, whole.columns)
+    pd.testing.assert_frame_equal(joined.left_out, whole.left_out)
+    assert joined.columns["n"].dtype.kind == "f"
+    assert joined.left_out["reason"].str.contains("duplicated id '0', first in t.jsonl line 1").all()
+
+
+def test_pymatgen_dicts_decode_as_pymatgen_reads_them(structures):
+    from matcard.crystals.readers.decode import from_dict, from_structure
+
+    decorated = structures[0].copy()
+    decorated.add_oxidation_state_by_element({"Na": 1, "Cl": -1})
+    by_parameters = structures[2].as_dict()
+    del by_parameters["lattice"]["matrix"]
+    for content in (structures[2].as_dict(), decorated.as_dict(), by_parameters):
+        got, expected = from_dict(content), from_structure(Structure.from_dict(content))
+        assert list(got.symbols) == list(expected.symbols)
+        np.testing.assert_array_equal(got.frac_coords, expected.frac_coords)
+        if got.lattice.shape == (3, 3):
+            np.testing.assert_array_equal(got.lattice, expected.lattice)
+
+
+def test_nested_columns_are_not_kept(tmp_path, structures):
+    path = tmp_path / "t.parquet"
+    _frame(cif=_cifs(structures), magmoms=[[1.0], None, [2.0, 3.0]]).to_parquet(path)
+    assert list(read_crystals(path).columns) == ["gap", "kind"]
+
+
+def test_no_warning_of_a_parser_gets_out(tmp_path, structures):
+    """Hexagonal positions of finite precision and a missing symmetry table make pymatgen warn."""
+    hexagonal = Structure(Lattice.hexagonal(3.2, 5.2), ["Mg", "Mg"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
+    text = hexagonal.to(fmt="cif").replace("0.33333333", "0.3333").replace("0.66666667", "0.6667")
+    path = tmp_path / "mg.cif"
+    path.write_text(text)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table = read_crystals(path, labels_needed=False)
+    assert not caught
+    np.testing.assert_allclose(sorted(table.crystals.frac_coords[:, 0]), [1 / 3, 2 / 3], atol=1e-12)
+
+
+def test_real_parquet(test_data):
+    table = read_crystals(test_data / "mp_icsd20.parquet", target="gap")
+    source = pd.read_parquet(test_data / "mp_icsd20.parquet")
+    assert len(table) == len(source)
+    assert table.left_out.empty
+    assert table.crystals.num_sites.tolist() == source["nsites"].tolist()
+    assert table.crystals.ids.tolist() == source["material_id"].tolist()
+    pd.testing.assert_series_equal(table.columns["gap"], source["gap"])
+    rng = np.random.default_rng(0)
+    for i in rng.choice(len(source), 50, replace=False):
+        row = source.iloc[i]
+        expected = Structure(
+            Lattice.from_parameters(*row["lattice_abc_angles"].astype(float)),
+            row["species"],
+            row["frac_coords"].reshape(-1, 3),
+        )
+        got = table.crystals.structure(int(i))
+        np.testing.assert_allclose(got.lattice.matrix, expected.lattice.matrix, atol=1e-12)
+        assert got.atomic_numbers == expected.atomic_numbers
+        np.testing.assert_array_equal(got.frac_coords, expected.frac_coords)

@@ -1,0 +1,127 @@
+"""Classes from categories, thresholds and bins."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matcard.data.labels import MAX_INTEGER_CLASSES, make_labels, target_column
+from matcard.errors import InputError
+
+
+def test_threshold_belongs_to_the_class_above():
+    labels = make_labels(pd.Series([2.999, 3.0, 3.1, np.nan, -1]), threshold=3, target="gap")
+    assert labels.class_names == ("gap < 3", "gap >= 3")
+    assert labels.codes.tolist() == [0, 1, 1, -1, 0]
+    assert labels.codes.dtype == np.int64
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(-5, 5) | st.none(), min_size=4, max_size=30), st.sets(st.integers(-4, 4), min_size=1))
+def test_bins_are_half_open(values, cuts):
+    edges = sorted(float(cut) for cut in cuts)
+    # One value in each class, so that none is empty.
+    values = [edges[0] - 1, *edges, *values]
+    labels = make_labels(pd.Series(values, dtype=object), bins=edges, target="x")
+    assert len(labels.class_names) == len(edges) + 1
+    for value, code in zip(values, labels.codes, strict=True):
+        assert code == (-1 if value is None else sum(value >= edge for edge in edges))
+
+
+def test_names_of_bins():
+    labels = make_labels(pd.Series([0, 1, 2, 9]), bins=[0.5, 2, 4.25], target="gap")
+    assert labels.class_names == ("gap < 0.5", "0.5 <= gap < 2", "2 <= gap < 4.25", "gap >= 4.25")
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "codes"),
+    [
+        (["b", "a", None, "b"], ("a", "b"), [1, 0, -1, 1]),
+        (["b", " ", "", "a"], ("a", "b"), [1, -1, -1, 0]),
+        ([1.0, 0.0, math.nan, 1.0], ("0", "1"), [1, 0, -1, 1]),
+        ([10, 9, 2], ("2", "9", "10"), [2, 1, 0]),
+        ([True, False, True], ("False", "True"), [1, 0, 1]),
+        ([True, None, False], ("False", "True"), [1, -1, 0]),
+        (["3", "20"], ("20", "3"), [1, 0]),
+    ],
+)
+def test_categories(values, names, codes):
+    labels = make_labels(pd.Series(values), target="kind")
+    assert labels.class_names == names
+    assert labels.codes.tolist() == codes
+
+
+def test_pandas_categories_and_nullable_types():
+    labels = make_labels(pd.Series(["x", None, "y"], dtype="category"), target="kind")
+    assert labels.codes.tolist() == [0, -1, 1]
+    labels = make_labels(pd.Series([1, None, 0], dtype="Int64"), target="kind")
+    assert (labels.class_names, labels.codes.tolist()) == (("0", "1"), [1, -1, 0])
+    labels = make_labels(pd.Series([1.5, None, 0.5], dtype="Float64"), threshold=1, target="kind")
+    assert labels.codes.tolist() == [1, -1, 0]
+    labels = make_labels(pd.Series([True, None, False], dtype="boolean"), target="kind")
+    assert labels.codes.tolist() == [1, -1, 0]
+
+
+def test_other_rows_get_the_same_classes():
+    words = make_labels(pd.Series(["b", "a"]), target="kind")
+    assert words.encode(pd.Series(["a", "c", None, "b"])).tolist() == [0, -1, -1, 1]
+    numbers = make_labels(pd.Series([1.0, 4.0]), threshold=3, target="gap")
+    assert numbers.encode(pd.Series([np.nan, 3.0, "2.5"], dtype=object)).tolist() == [-1, 1, 0]
+    assert words.encode(pd.Series([], dtype=object)).shape == (0,)
+    # The same category whether its column came as whole numbers or, for a missing one, as floats.
+    flags = make_labels(pd.Series([0, 1]), target="is_metal")
+    assert flags.encode(pd.Series([1.0, np.nan, 0.0])).tolist() == [1, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        ([1.5, 2.5], {}, r"gap is numeric \(2 values from 1.5 to 2.5\); .* --data.threshold X or --data.bins a,b,c"),
+        (list(range(MAX_INTEGER_CLASSES + 1)), {}, "gap is numeric"),
+        ([1.0, math.inf], {}, "gap is numeric"),
+        (
+            [1.0, 2.0],
+            {"threshold": 5},
+            r"all 2 rows .* one class, 'gap < 5'; choose another --data.threshold \(gap runs",
+        ),
+        (["a", "a", None], {}, "all 2 rows with a value are of one class, 'a'; name another --data.target"),
+        ([None, None], {}, "gap is missing in all 2 rows"),
+        ([math.nan], {"threshold": 3}, "gap is missing in all 1 rows"),
+        ([], {}, "gap is missing in all 0 rows"),
+        ([1.0, 9.0], {"bins": [2, 4]}, "no row is in '2 <= gap < 4'; choose another --data.bins"),
+        ([1.0, 9.0], {"bins": [4, 2]}, "--data.bins 4,2: finite numbers in increasing order"),
+        ([1.0, 9.0], {"bins": [2, 2]}, "--data.bins 2,2: finite numbers in increasing order"),
+        ([1.0, 9.0], {"bins": []}, "--data.bins is empty"),
+        ([1.0, 9.0], {"threshold": math.nan}, "--data.threshold nan"),
+        ([1.0, 9.0], {"threshold": 1, "bins": [2]}, "--data.threshold and --data.bins are both given"),
+        (["1.0", "metal"], {"threshold": 1}, "gap is not numeric: it holds 'metal'"),
+        ([f"id{k}" for k in range(30)], {}, "gap has 30 distinct values in 30 rows, too many for classes"),
+    ],
+)
+def test_refusals(values, options, message):
+    with pytest.raises(InputError, match=message):
+        make_labels(pd.Series(values, dtype=object if None in values else None), **options, target="gap")
+
+
+def test_target_column():
+    columns = pd.DataFrame({"band_gap": [1.0], "kind": ["a"]})
+    assert target_column(columns, "kind").tolist() == ["a"]
+    with pytest.raises(InputError, match=r"t\.csv has no column 'bandgap' .* did you mean band_gap\?.*band_gap, kind"):
+        target_column(columns, "bandgap", "t.csv")
+
+
+def test_real_targets(test_data):
+    columns = pd.read_parquet(
+        test_data / "mp_icsd20.parquet", columns=["gap", "crystal_system", "point_group", "nsites"]
+    )
+    gap = make_labels(columns["gap"], threshold=3.0, target="gap")
+    assert np.bincount(gap.codes + 1).tolist() == [21_723 - 18_436, 18_436 - 1_767, 1_767]
+    systems = make_labels(columns["crystal_system"], target="crystal_system")
+    assert dict(zip(systems.class_names, np.bincount(systems.codes), strict=True))["triclinic"] == 482
+    assert len(make_labels(columns["point_group"], target="point_group").class_names) == 32
+    assert make_labels(columns["nsites"], target="nsites").class_names == tuple(map(str, range(1, 21)))
