@@ -20,7 +20,6 @@ __getattr__, __dir__, __all__ = attach(
         "iter_crystals": "readers.read",
         "open_store": "store",
         "read_crystals": "readers.read",
-        "write_left_out": "table",
     },
 )
 
@@ -35,5 +34,4 @@ if TYPE_CHECKING:
     from matcard.crystals.store import open_store as open_store
     from matcard.crystals.table import Crystals as Crystals
     from matcard.crystals.table import CrystalTable as CrystalTable
-    from matcard.crystals.table import write_left_out as write_left_out
     from matcard.crystals.validate import find_faults as find_faults

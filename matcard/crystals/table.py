@@ -9,7 +9,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     import pandas as pd
     from jaxtyping import Float64, Int, Int64, Shaped, UInt8
@@ -117,16 +116,3 @@ class CrystalTable:
 
     def __len__(self) -> int:
         return len(self.crystals)
-
-
-def write_left_out(path: Path, left_out: pd.DataFrame, classes: Sequence[str] = ()) -> None:
-    """Write what was left out as CSV with the columns id, where, reason, class.
-
-    Args:
-        path: the file; it is replaced.
-        left_out: as in `CrystalTable.left_out`.
-        classes: the class of each row, "" where unknown (`matcard.data.labels.left_out_classes`).
-    """
-    table = left_out[["id", "where", "reason"]].copy()
-    table["class"] = list(classes) or ""
-    table.to_csv(path, index=False)

@@ -55,9 +55,7 @@ def no_fault(faults: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     return np.array([fault is None for fault in faults], dtype=bool)
 
 
-def first_bad_sites(
-    offsets: Int64[np.ndarray, " N+1"], bad: Bool[np.ndarray, " S"]
-) -> Iterator[tuple[int, int]]:
+def first_bad_sites(offsets: Int64[np.ndarray, " N+1"], bad: Bool[np.ndarray, " S"]) -> Iterator[tuple[int, int]]:
     """Give each crystal that has a bad site, and which of its sites is the first bad one."""
     sites = np.flatnonzero(bad)
     owners = np.searchsorted(offsets, sites, side="right") - 1
@@ -98,9 +96,7 @@ def _overlaps(
             yield int(i), overlap
 
 
-def _close_pairs(
-    crystals: Crystals, indices: Int64[np.ndarray, " B"], n: int
-) -> Iterator[tuple[int, Overlap]]:
+def _close_pairs(crystals: Crystals, indices: Int64[np.ndarray, " B"], n: int) -> Iterator[tuple[int, Overlap]]:
     """Compare all pairs in crystals that have n sites each."""
     sites = crystals.offsets[indices, None] + np.arange(n)
     coords = crystals.frac_coords[sites]

@@ -92,9 +92,7 @@ def _edges(threshold: float | None, bins: Sequence[float] | None) -> tuple[float
         raise InputError("--data.bins is empty; give the edges between classes, such as 0.5,2,4")
     if not np.isfinite(edges).all() or any(low >= high for low, high in pairwise(edges)):
         option = "threshold" if bins is None else "bins"
-        raise InputError(
-            f"--data.{option} {_listed(edges)}: finite numbers in increasing order were expected"
-        )
+        raise InputError(f"--data.{option} {_listed(edges)}: finite numbers in increasing order were expected")
     return edges
 
 
