@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from matcard.crystals.options import GraphOptions
 
-CHUNK_ATOMS = 16_384
+CHUNK_ATOMS = 8192
 """Atoms whose neighbours are searched together: many crystals a numpy call, tens of megabytes."""
 
 

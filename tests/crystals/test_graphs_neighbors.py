@@ -246,6 +246,17 @@ def test_search_widened_step_by_step_finds_what_a_full_search_finds(monkeypatch)
         np.testing.assert_array_equal(other.short, full.short)
 
 
+def test_a_search_that_ends_inside_a_shell_is_widened(monkeypatch):
+    lattice, numbers, frac = ROCK_SALT
+    noisy = crystals_of((lattice, numbers, np.array(frac) + np.random.default_rng(0).uniform(-1, 1, (8, 3)) * 2e-4))
+    full = build_graphs(noisy, GraphOptions())
+    twelfth = np.sort(full.distance[full.target == 0])[11]
+    assert twelfth < np.sort(full.distance[full.target == 0])[12]
+    guess = (twelfth + 1e-6) / np.cbrt(3 / (4 * np.pi) * 12 * 5.64**3 / 8)
+    monkeypatch.setattr(neighbors, "_FIRST_GUESS", guess)
+    same_edges(edges_of(build_graphs(noisy, GraphOptions())), edges_of(full))
+
+
 def test_a_neighbour_too_many_cells_away_is_refused():
     with pytest.raises(InputError, match=r"case-1: .* wrap the fractional coordinates"):
         build_graphs(crystals_of(FCC, (3 * np.eye(3), [1, 1], [[0, 0, 0], [200.5, 0, 0]])), GraphOptions())
