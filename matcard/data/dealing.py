@@ -11,6 +11,10 @@ from matcard.errors import InputError
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Int64, Shaped
 
+    Contents = list[tuple[int, int]]
+
+_ROUNDS = 3  # the first deals, the others put right what later groups have made worse
+
 
 def deal(
     codes: Int[np.ndarray, " N"],
@@ -21,10 +25,8 @@ def deal(
     """Give each sample a part, the same for all samples of a group.
 
     The groups of the rarest class come first, the large ones among them first, equals in random order. Each
-    goes where it raises least the chi-square distance between the parts' class counts and the wanted ones:
-    g of a class's n samples, put where there are a of a wanted w, raise it by (g/n) ((2a + g)/w - 2), and the
-    last term is the same for all parts. Parts that lack a class take precedence once no more groups of that
-    class are left than such parts.
+    goes where it raises least the chi-square distance between the parts' class counts and the wanted ones.
+    Then each is taken up in turn and dealt again.
 
     Args:
         codes: (N,) class of each sample.
@@ -42,36 +44,70 @@ def deal(
             f"{len(contents)} groups cannot be divided into {len(shares)} parts; choose a finer "
             "--data.split.kind, or fewer folds"
         )
-    parts = range(len(shares))
-    wanted = (shares[:, None] * totals).tolist()
-    have = [[0] * len(totals) for _ in parts]
-    waiting = np.bincount([c for group in contents for c, _ in group]).tolist()
-    lacking = [set(parts) for _ in totals]
-    preference = rng.permutation(len(shares)).tolist()
-    rarest = np.array([group[0][0] for group in contents])
-    order = np.lexsort((rng.random(len(contents)), -np.bincount(member), rarest))
-    part = np.empty(len(contents), dtype=np.int64)
-    for g in order.tolist():
-        candidates = set(parts)
-        for c, _ in contents[g]:
-            if waiting[c] <= len(lacking[c]):
-                candidates = candidates & lacking[c] or candidates
-        _, _, best = min(
-            (sum(n / totals[c] * (2 * have[k][c] + n) / wanted[k][c] for c, n in contents[g]), place, k)
-            for k, place in enumerate(preference)
+    table = _Table(contents, totals, shares, rng.permutation(len(shares)).tolist())
+    rarest = np.array([content[0][0] for content in contents])
+    order = np.lexsort((rng.random(len(contents)), -np.bincount(member), rarest)).tolist()
+    part = [table.put(contents[g]) for g in order]
+    for _ in range(1, _ROUNDS):
+        for i, g in enumerate(order):
+            table.take(contents[g], part[i])
+            part[i] = table.put(contents[g])
+    return np.array(part)[np.argsort(order)][member]
+
+
+class _Table:
+    """What lies where, while groups are dealt."""
+
+    def __init__(
+        self,
+        contents: list[Contents],
+        totals: list[int],
+        shares: Float[np.ndarray, " parts"],
+        preference: list[int],
+    ) -> None:
+        self.totals = totals
+        self.wanted = np.multiply.outer(shares, totals).tolist()
+        self.have = [[0] * len(totals) for _ in shares]
+        self.preference = preference
+        # Groups of each class that are not dealt yet, and the parts without the class.
+        self.waiting = np.bincount([c for content in contents for c, _ in content]).tolist()
+        self.lacking = [set(range(len(shares))) for _ in totals]
+
+    def put(self, content: Contents) -> int:
+        """Put a group where it is best, and say where.
+
+        Of a class's n samples, g put where there are a of a wanted w raise the distance by
+        (g/n) ((2a + g)/w - 2); the last term is the same for all parts. Parts that lack a class take
+        precedence once no more groups of that class are left than such parts.
+        """
+        candidates = set(self.preference)
+        for c, _ in content:
+            if self.waiting[c] <= len(self.lacking[c]):
+                candidates = candidates & self.lacking[c] or candidates
+        costs = [
+            (sum(n / self.totals[c] * (2 * self.have[k][c] + n) / self.wanted[k][c] for c, n in content), k)
+            for k in self.preference
             if k in candidates
-        )
-        part[g] = best
-        for c, n in contents[g]:
-            have[best][c] += n
-            waiting[c] -= 1
-            lacking[c].discard(best)
-    return part[member]
+        ]
+        best = min(costs, key=lambda cost: cost[0])[1]
+        for c, n in content:
+            self.have[best][c] += n
+            self.waiting[c] -= 1
+            self.lacking[c].discard(best)
+        return best
+
+    def take(self, content: Contents, part: int) -> None:
+        """Take a group up again."""
+        for c, n in content:
+            self.have[part][c] -= n
+            self.waiting[c] += 1
+            if not self.have[part][c]:
+                self.lacking[c].add(part)
 
 
 def _contents(
     codes: Int[np.ndarray, " N"], member: Int[np.ndarray, " N"]
-) -> tuple[list[list[tuple[int, int]]], list[int]]:
+) -> tuple[list[Contents], list[int]]:
     """List (class, samples) of each group, and the samples of each class.
 
     Classes are numbered from the one of the fewest groups on; the last is one that every sample is in, so
@@ -83,7 +119,7 @@ def _contents(
     place = np.argsort(np.lexsort((np.bincount(codes), of_groups)))
     codes = np.concatenate([place[codes], np.full(len(codes), classes)])
     pairs, samples = np.unique(np.tile(member, 2) * (classes + 1) + codes, return_counts=True)
-    contents: list[list[tuple[int, int]]] = [[] for _ in np.unique(member)]
+    contents: list[Contents] = [[] for _ in np.unique(member)]
     for pair, count in zip(pairs.tolist(), samples.tolist(), strict=True):
         contents[pair // (classes + 1)].append((pair % (classes + 1), count))
     return contents, np.bincount(codes).tolist()

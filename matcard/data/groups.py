@@ -98,7 +98,10 @@ def prototypes(crystals: Crystals) -> Keys:
     with the choice of origin and axes, and isostructural crystals must get one key. Crystals in which spglib
     finds no symmetry are told by a `MatcardWarning` and are groups of their own.
     """
-    keys = [_prototype(crystals, i) for i in range(len(crystals))]
+    with warnings.catch_warnings():
+        # Until its version 3, spglib warns at each call that failures will be exceptions and no longer None.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        keys = [_prototype(crystals, i) for i in range(len(crystals))]
     failed = [str(name) for name, key in zip(crystals.ids, keys, strict=True) if key is None]
     if failed:
         warnings.warn(
@@ -107,27 +110,26 @@ def prototypes(crystals: Crystals) -> Keys:
             MatcardWarning,
             stacklevel=3,
         )
-    return np.array(
-        [key or f"unknown {name}" for name, key in zip(crystals.ids, keys, strict=True)], dtype=object
-    )
+    return np.array([key or f"unknown {name}" for name, key in zip(crystals.ids, keys, strict=True)], dtype=object)
 
 
 def _prototype(crystals: Crystals, i: int) -> str | None:
     import spglib
 
     sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
-    numbers = crystals.numbers[sites]
-    found = spglib.get_symmetry_dataset(
-        (crystals.lattice[i], crystals.frac_coords[sites], numbers.astype(int)), symprec=_SYMPREC
-    )
+    numbers = crystals.numbers[sites].tolist()
+    cell = (crystals.lattice[i].tolist(), crystals.frac_coords[sites].tolist(), numbers)
+    try:
+        found = spglib.get_symmetry_dataset(cell, symprec=_SYMPREC)
+    except spglib.SpglibError:
+        return None
     if found is None:
         return None
-    firsts = np.unique(found.crystallographic_orbits)
     positions: dict[int, list[str]] = {}
-    for site in firsts.tolist():
+    for site in np.unique(found.crystallographic_orbits).tolist():
         # Dots and order only say along which axes the symmetry elements lie.
         symbol = "".join(sorted(found.site_symmetry_symbols[site].replace(".", "")))
-        positions.setdefault(int(numbers[site]), []).append(symbol)
+        positions.setdefault(numbers[site], []).append(symbol)
     elements = sorted(",".join(sorted(symbols)) for symbols in positions.values())
     return f"{found.number} {' '.join(f'({symbols})' for symbols in elements)}"
 
@@ -135,15 +137,12 @@ def _prototype(crystals: Crystals, i: int) -> str | None:
 def _column(table: CrystalTable, name: str) -> Keys:
     columns = [str(column) for column in table.columns.columns]
     if name not in columns:
-        raise InputError(
-            f"--data.split.column {name!r}: the source has no such column; {nearest_names(name, columns)}"
-        )
+        raise InputError(f"--data.split.column {name!r}: the source has no such column; {nearest_names(name, columns)}")
     values = table.columns.iloc[:, columns.index(name)]
     missing = values.isna().to_numpy()
     if missing.any():
         warnings.warn(
-            f"--data.split.column {name}: {missing.sum()} crystals have no value there and are groups "
-            "of their own",
+            f"--data.split.column {name}: {missing.sum()} crystals have no value there and are groups of their own",
             MatcardWarning,
             stacklevel=3,
         )
@@ -163,6 +162,4 @@ def _contents(
 
 def _joined(words: list[str], starts: Int64[np.ndarray, " N"], separator: str) -> Keys:
     ends = [*starts[1:].tolist(), len(words)]
-    return np.array(
-        [separator.join(words[a:b]) for a, b in zip(starts.tolist(), ends, strict=True)], dtype=object
-    )
+    return np.array([separator.join(words[a:b]) for a, b in zip(starts.tolist(), ends, strict=True)], dtype=object)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+
+import pytest
+
+from matcard.data import cache
+from matcard.data.cache import cache_dir, written_whole
+from matcard.errors import MatcardWarning
+
+
+def test_the_environment_names_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path / "a" / "b"))
+    assert cache_dir() == tmp_path / "a" / "b"
+    assert cache_dir().is_dir()
+    assert not list(cache_dir().iterdir())
+
+
+def test_without_it_the_users_cache_folder_is_taken(tmp_path, monkeypatch):
+    monkeypatch.delenv("MATCARD_CACHE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    assert cache_dir() == tmp_path / "matcard"
+
+
+def test_a_cache_that_cannot_be_written_gives_one_temporary_folder(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("MATCARD_CACHE", str(blocked / "cache"))
+    folders = set()
+    for _ in range(2):
+        with pytest.warns(MatcardWarning, match=r"cannot be written.*MATCARD_CACHE"):
+            folders.add(cache_dir())
+    (folder,) = folders
+    assert folder.is_dir()
+    assert tmp_path not in folder.parents
+    folder.rmdir()
+    cache._temporary.cache_clear()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_cache_gives_a_temporary_folder(tmp_path, monkeypatch):
+    tmp_path.chmod(0o500)
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path))
+    with pytest.warns(MatcardWarning, match="cannot be written"):
+        assert cache_dir() != tmp_path
+    cache._temporary.cache_clear()
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    with written_whole(path) as beside:
+        assert (beside.parent, beside.suffix) == (path.parent, ".txt")
+        beside.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with contextlib.suppress(RuntimeError), written_whole(path) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "first"
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_writable_cache_is_taken_without_a_word(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cache_dir() == tmp_path

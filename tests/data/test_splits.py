@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
+
+from matcard.crystals.table import Crystals, CrystalTable, offsets_from_counts
+from matcard.data.options import SplitOptions
+from matcard.data.splits import PARTS, Split, hold_out, make_split, split_table
+from matcard.errors import InputError, MatcardWarning
+
+FRACTIONS = (0.7, 0.15, 0.15)
+few = settings(deadline=None, max_examples=40)
+
+
+def quiet_split(codes, groups, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MatcardWarning)
+        return make_split(np.asarray(codes), np.asarray(groups), **options)
+
+
+def part_of(split, n):
+    part = np.full(n, -1)
+    for k, name in enumerate(PARTS):
+        assert (part[getattr(split, name)] == -1).all()
+        part[getattr(split, name)] = k
+    return part
+
+
+def table_of(formulas, **columns):
+    """Crystals of one formula unit each, in cells too large for sites to meet."""
+    from pymatgen.core import Composition
+
+    contents = [[e.Z for e, n in Composition(f).items() for _ in range(int(n))] for f in formulas]
+    sites = [np.column_stack([np.arange(len(z)) / len(z), np.zeros((len(z), 2))]) for z in contents]
+    n = len(formulas)
+    crystals = Crystals(
+        np.array([f"c{i}" for i in range(n)], dtype=object),
+        np.tile(20.0 * np.eye(3), (n, 1, 1)),
+        offsets_from_counts(np.array([len(z) for z in contents])),
+        np.concatenate(contents).astype(np.uint8),
+        np.concatenate(sites),
+    )
+    return CrystalTable(crystals, pd.DataFrame(columns, index=range(n)), pd.DataFrame())
+
+
+@st.composite
+def samples(draw, one_class_a_group=False, fewest_groups=3):
+    """Classes and groups of up to 120 samples; groups of several classes unless told otherwise."""
+    n = draw(st.integers(fewest_groups, 120))
+    classes = draw(st.integers(1, 5))
+    group = np.array(draw(st.lists(st.integers(0, draw(st.integers(2, 60))), min_size=n, max_size=n)))
+    group[:fewest_groups] = range(fewest_groups)
+    if one_class_a_group:
+        of_group = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=61, max_size=61)))
+        return of_group[group], group
+    return np.array(draw(st.lists(st.integers(0, classes - 1), min_size=n, max_size=n))), group
+
+
+@few
+@given(samples(), st.integers(0, 5))
+def test_parts_are_disjoint_complete_and_share_no_group(data, seed):
+    codes, groups = data
+    split = quiet_split(codes, groups, seed=seed)
+    part = part_of(split, len(codes))
+    assert (part >= 0).all()
+    for group in np.unique(groups):
+        assert len(np.unique(part[groups == group])) == 1
+    for name in PARTS:
+        positions = getattr(split, name)
+        assert len(positions) > 0
+        assert (np.diff(positions) > 0).all()
+
+
+@few
+@given(samples(fewest_groups=8), st.integers(2, 3), st.integers(0, 5))
+def test_folds_share_no_group_and_cover_everything_once(data, folds, seed):
+    codes, groups = data
+    splits = []
+    for fold in range(folds):
+        splits.append(quiet_split(codes, groups, seed=seed, fold=fold, folds=folds))
+    tests = np.concatenate([split.test for split in splits])
+    assert sorted(tests) == list(range(len(codes)))
+    for fold, split in enumerate(splits):
+        assert (split.fold, split.folds) == (fold, folds)
+        part = part_of(split, len(codes))
+        assert all(len(np.unique(part[groups == group])) == 1 for group in np.unique(groups))
+
+
+@few
+@given(samples(one_class_a_group=True), st.integers(0, 5))
+def test_every_class_of_three_groups_is_in_every_part(data, seed):
+    codes, groups = data
+    part = part_of(quiet_split(codes, groups, seed=seed), len(codes))
+    for c in np.unique(codes):
+        number = len(np.unique(groups[codes == c]))
+        assert len(np.unique(part[codes == c])) == min(3, number)
+
+
+@few
+@given(samples(), st.integers(0, 5))
+def test_a_class_that_a_part_lacks_is_told(data, seed):
+    codes, groups = data
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        part = part_of(make_split(codes, groups, seed=seed), len(codes))
+    for k, name in enumerate(PARTS):
+        missing = sorted(set(codes.tolist()) - set(codes[part == k].tolist()))
+        told = [str(w.message) for w in caught if f"the {name} part" in str(w.message)]
+        assert len(told) == (len(missing) > 0)
+        if missing:
+            assert f"of class {', '.join(map(str, missing))}:" in told[0]
+
+
+@few
+@given(st.lists(st.integers(0, 4), min_size=40, max_size=400), st.integers(0, 5))
+def test_without_groups_each_class_is_divided_to_the_sample(codes, seed):
+    codes = np.array(codes)
+    part = part_of(quiet_split(codes, np.arange(len(codes)), seed=seed), len(codes))
+    for c in np.unique(codes):
+        have = np.bincount(part[codes == c], minlength=3)
+        assert (np.abs(have - np.array(FRACTIONS) * have.sum()) < 2).all()
+    sizes = np.bincount(part, minlength=3)
+    assert (np.abs(sizes - np.array(FRACTIONS) * len(codes)) <= 1 + len(np.unique(codes))).all()
+
+
+@few
+@given(samples(one_class_a_group=True), st.integers(0, 5))
+def test_with_groups_a_class_is_off_by_no_more_than_its_largest_group_allows(data, seed):
+    codes, groups = data
+    part = part_of(quiet_split(codes, groups, seed=seed), len(codes))
+    for c in np.unique(codes):
+        sizes = np.bincount(groups[codes == c])
+        if np.count_nonzero(sizes) < 6:
+            continue
+        have = np.bincount(part[codes == c], minlength=3)
+        assert (np.abs(have - np.array(FRACTIONS) * have.sum()) <= 2 * sizes.max()).all()
+
+
+def imbalanced(n=1500, seed=0):
+    """Formulas of one to eight snapshots, classes of 70, 20, 7 and 3 %, some formulas in two classes."""
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, n // 4, n)
+    of_group = rng.choice(4, n // 4, p=[0.7, 0.2, 0.07, 0.03])
+    codes = np.where(rng.random(n) < 0.2, rng.choice(4, n, p=[0.7, 0.2, 0.07, 0.03]), of_group[groups])
+    return codes, groups
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_class_shares_are_close_in_groups_of_several_classes(seed):
+    codes, groups = imbalanced(seed=seed)
+    split = make_split(codes, groups, seed=seed)
+    for k, name in enumerate(PARTS):
+        share = np.bincount(codes[getattr(split, name)], minlength=4) / np.bincount(codes)
+        assert share == pytest.approx(FRACTIONS[k], abs=0.03)
+
+
+def test_folds_are_balanced_better_than_those_of_scikit_learn():
+    def distance(part, codes, folds):
+        have = np.array([np.bincount(codes[part == k], minlength=4) for k in range(folds)])
+        wanted = np.bincount(codes) / folds
+        return ((have - wanted) ** 2 / wanted).sum()
+
+    ours, theirs = [], []
+    for seed in range(5):
+        codes, groups = imbalanced(seed=seed)
+        part, other = np.zeros((2, len(codes)), dtype=int)
+        cut = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(codes, codes, groups)
+        for k, (_, test) in enumerate(cut):
+            other[test] = k
+            part[make_split(codes, groups, seed=seed, fold=k, folds=5).test] = k
+        ours.append(distance(part, codes, 5))
+        theirs.append(distance(other, codes, 5))
+    assert np.mean(ours) < np.mean(theirs)
+    assert np.max(ours) < 1.0
+
+
+def test_same_seed_same_split_other_seed_another():
+    codes, groups = imbalanced()
+    first, again, other = (make_split(codes, groups, seed=s) for s in (3, 3, 4))
+    for name in PARTS:
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    overlap = np.isin(first.test, other.test).mean()
+    assert overlap < 0.5
+
+
+def test_the_order_of_rows_does_not_decide_where_a_group_goes():
+    codes, groups = imbalanced()
+    order = np.random.default_rng(1).permutation(len(codes))
+    split, shuffled = make_split(codes, groups), make_split(codes[order], groups[order])
+    np.testing.assert_array_equal(np.sort(order[shuffled.test]), split.test)
+
+
+def test_large_groups_are_spread_over_the_parts():
+    groups = np.concatenate([np.repeat(np.arange(40), 10), 40 + np.arange(400)])
+    split = make_split(np.zeros(len(groups), dtype=int), groups)
+    large = [np.mean(groups[getattr(split, name)] < 40) for name in PARTS]
+    assert large == pytest.approx([0.5] * 3, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"fractions": (0.7, 0.2, 0.2)}, "sum to 1"),
+        ({"fractions": (1.0, 0.0, 0.0)}, "above 0"),
+        ({"fractions": (0.5, 0.5)}, "three numbers"),
+        ({"folds": 5}, "go together"),
+        ({"folds": 5, "fold": 5}, "from 0 to folds - 1"),
+        ({"folds": 1, "fold": 0}, "at least 2 folds"),
+        ({"folds": 12, "fold": 0}, "10 groups cannot be divided into 12 parts"),
+    ],
+)
+def test_impossible_splits_are_refused(options, says):
+    with pytest.raises(InputError, match=says):
+        make_split(np.arange(20) % 2, np.arange(20) % 10, **options)
+
+
+@pytest.mark.parametrize("groups", [[], ["a", "a"], ["a", "b", "a"]])
+def test_too_few_groups_are_refused(groups):
+    with pytest.raises(InputError, match=r"\d groups cannot be divided into 3 parts"):
+        make_split(np.zeros(len(groups), dtype=int), np.array(groups, dtype=object))
+
+
+def test_hold_out_keeps_the_test_part_and_divides_the_rest():
+    codes, groups = imbalanced()
+    held = groups % 5 == 0
+    split = hold_out(codes, groups, held, fractions=(0.6, 0.2, 0.2))
+    np.testing.assert_array_equal(split.test, np.flatnonzero(held))
+    assert len(split.val) / (~held).sum() == pytest.approx(0.25, abs=0.01)
+    assert not np.isin(groups[split.val], groups[split.train]).any()
+
+
+FORMULAS = ["NaCl", "NaCl", "KCl", "FeO", "Fe2O3", "MgO", "CaO", "SrO", "BaO", "NiO", "CoO", "MnO"] * 2
+
+
+def test_a_held_out_element_is_in_the_test_part_alone():
+    table = table_of(FORMULAS)
+    codes = np.arange(len(FORMULAS)) % 2
+    split = split_table(table, codes, SplitOptions(kind="element", element="Fe"))
+    assert split.kind == "element:Fe"
+    assert [FORMULAS[i] for i in split.test] == ["FeO", "Fe2O3"] * 2
+    in_train, in_val = ({FORMULAS[i] for i in part} for part in (split.train, split.val))
+    assert in_train.isdisjoint(in_val)
+
+
+@pytest.mark.parametrize(
+    ("element", "says"), [("Au", "in no crystal"), ("Cl", "in every crystal"), ("Xx", "no symbol of an element")]
+)
+def test_an_element_that_cannot_be_held_out_is_refused(element, says):
+    table = table_of(["NaCl", "KCl", "RbCl", "CsCl"])
+    with pytest.raises(InputError, match=says):
+        split_table(table, np.array([0, 1, 0, 1]), SplitOptions(kind="element", element=element))
+
+
+@pytest.mark.parametrize("kind", ["formula", "chemical_system", "random"])
+def test_split_table_groups_as_the_options_say(kind):
+    table = table_of(FORMULAS)
+    split = split_table(table, np.arange(len(FORMULAS)) // 12, SplitOptions(kind=kind), seed=2)
+    part = part_of(split, len(FORMULAS))
+    assert (split.kind, split.seed) == (kind, 2)
+    if kind != "random":
+        assert (part[:12] == part[12:]).all()
+        assert part[0] == part[1]
+    if kind == "chemical_system":
+        assert part[3] == part[4]
+
+
+def test_split_by_column_and_by_fold():
+    table = table_of(FORMULAS, lab=[f"lab {i // 4}" for i in range(24)])
+    options = SplitOptions(kind="column", column="lab", folds=2, fold=1)
+    split = split_table(table, np.arange(24) % 2, options)
+    assert (split.kind, split.fold, split.folds) == ("column:lab", 1, 2)
+    assert len(split.test) == 12
+    part = part_of(split, 24).reshape(6, 4)
+    assert (part == part[:, :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"kind": "formulas"}, "did you mean formula"),
+        ({"kind": "column"}, "--data.split.column goes with"),
+        ({"column": "lab"}, "--data.split.column goes with"),
+        ({"kind": "element"}, "--data.split.element goes with"),
+        ({"kind": "element", "element": "Fe", "folds": 3, "fold": 0}, "leave out --data.split.folds"),
+        ({"fractions": (0.9, 0.2, -0.1)}, "above 0"),
+        ({"fold": 1}, "go together"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options, says):
+    with pytest.raises(InputError, match=says):
+        SplitOptions(**options)
+
+
+def test_a_saved_split_is_read_back_for_rows_in_another_order():
+    codes, groups = imbalanced(300)
+    ids = np.array([f"id{i}" for i in range(300)], dtype=object)
+    split = quiet_split(codes, groups, fold=1, folds=4, seed=7)
+    order = np.random.default_rng(0).permutation(300)
+    back = Split.from_json(split.to_json(ids), ids[order])
+    for name in PARTS:
+        assert set(ids[order][getattr(back, name)]) == set(ids[getattr(split, name)])
+        assert (np.diff(getattr(back, name)) > 0).all()
+    assert (back.kind, back.seed, back.fold, back.folds) == ("given", 7, 1, 4)
+
+
+def test_a_saved_split_of_other_or_damaged_data_is_refused():
+    ids = ["a", "b", "c", "d"]
+    text = Split(np.array([0, 1]), np.array([2]), np.array([3]), "formula", 0).to_json(ids)
+    saved = json.loads(text)
+    for wrong, says in (
+        (["a", "b", "c"], "1 ids are in the split but not in the data, such as 'd'"),
+        ([*ids, "e"], "1 ids are in the data but not in the split, such as 'e'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            Split.from_json(text, wrong)
+    for damaged in (
+        text[:-9],
+        "[]",
+        json.dumps({**saved, "val": "c"}),
+        json.dumps({key: value for key, value in saved.items() if key != "seed"}),
+    ):
+        with pytest.raises(InputError, match="damaged"):
+            Split.from_json(damaged, ids)
+    with pytest.raises(InputError, match="'a' is in it twice"):
+        Split.from_json(json.dumps({**saved, "val": ["c", "a"]}), ids)
