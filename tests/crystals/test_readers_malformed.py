@@ -166,6 +166,32 @@ def test_a_bad_cif_is_left_out(tmp_path, old, new, reason):
     assert reason in table.left_out["reason"][0]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Na1 Na", "Na1 Na1+"),
+        ("Na1 Na", "NA1 NA"),
+        ("_atom_site_type_symbol\n", "_atom_site_charge\n"),
+        ("0.5 0.5 0.5 1", "0.5(1) 0.5 5.0E-1 1.00"),
+        ("0.5 0.5 0.5 1", "0.5 0.5 0.5 ?"),
+        ("_symmetry_space_group_name_H-M 'P 1'\n", ""),
+        ("_symmetry_space_group_name_H-M 'P 1'\n", "_symmetry_space_group_name_H-M 'P m -3 m'\n"),
+        ("_symmetry_space_group_name_H-M 'P 1'\n", "_space_group_IT_number 221\n"),
+        ("data_x", "data_global\n_journal_name 'x'\ndata_x"),
+    ],
+)
+def test_what_a_cif_may_hold(tmp_path, old, new):
+    assert old in CIF
+    path = tmp_path / "salt.cif"
+    path.write_text(CIF.replace(old, new))
+    table = read_crystals(path)
+    assert table.left_out.empty
+    assert sorted(zip(table.crystals.numbers, table.crystals.frac_coords.tolist(), strict=True)) == [
+        (11, [0, 0, 0]),
+        (17, [0.5, 0.5, 0.5]),
+    ]
+
+
 def test_a_cif_at_odds_with_its_formula_is_read_with_a_warning(tmp_path):
     path = tmp_path / "salt.cif"
     path.write_text(CIF.replace("data_x", "data_x\n_chemical_formula_sum 'Na Cl H2'"))

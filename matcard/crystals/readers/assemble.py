@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -96,7 +97,8 @@ def atomic_numbers() -> dict[str, int]:
 
 def _decode(payloads: Sequence[Any], decode: Callable[[Any], Raw], jobs: int) -> list[Raw | str]:
     tasks = [payloads[k : k + _TASK] for k in range(0, len(payloads), _TASK)]
-    if jobs == 1 or len(tasks) < 2:
+    # Arrays and objects are decoded sooner than they are sent to another process; text and files are not.
+    if jobs == 1 or len(tasks) < 2 or not any(isinstance(payload, (str, Path)) for payload in payloads):
         return _decode_some(payloads, decode)
     from joblib import Parallel, delayed
 

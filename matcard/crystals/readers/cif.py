@@ -13,11 +13,8 @@ from matcard.crystals.readers.raw import Raw, StructureError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What pymatgen warns of while it does the right thing, or what is refused here with a reason of its own.
-_HARMLESS = re.compile(
-    "rounded to ideal values|Spacegroup from|Defaulting to P1|1-line symmetry op|parsed as|sum to > 1"
-    "|Skipping relative stoichiometry|Cannot determine chemical composition|Issues encountered"
-)
+# What pymatgen warns of that casts doubt on the structure; the rest is harmless, or refused here with a reason.
+_DOUBTFUL = re.compile("Missing elements|Incorrect stoichiometry|implicit hydrogens|Possible issue in CIF file")
 _SYMMETRY = re.compile(
     "_(symmetry|space_group)_(equiv_pos_as_xyz|symop_operation_xyz|space_group_name|name|it_number|int_tables)",
     re.IGNORECASE,
@@ -40,7 +37,7 @@ def from_cif(text: str) -> Raw:
             unparsed = [w for w in parser.warnings if w.startswith("No structure parsed")]
             cause = unparsed[-1].partition("\n")[2] if unparsed else str(error)
             raise StructureError(f"the CIF gives no structure: {cause}") from None
-    said = {*parser.warnings, *(str(w.message) for w in caught if issubclass(w.category, UserWarning))}
+    said = {*parser.warnings, *(str(w.message) for w in caught)}
     if any("Defaulting to P1" in s for s in said):
         _refuse_unknown_symmetry(block)
     raw = from_structure(structure)
@@ -49,7 +46,7 @@ def from_cif(text: str) -> Raw:
             f"the sites are of {sorted(elements)} but were read as {sorted(set(raw.symbols))}; write plain "
             "element symbols in _atom_site_type_symbol"
         )
-    notes = tuple(sorted(" ".join(s.split()) for s in said if not _HARMLESS.search(s)))
+    notes = tuple(sorted(" ".join(s.split()) for s in said if _DOUBTFUL.search(s)))
     return raw._replace(notes=notes)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import zlib
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, cast
 
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHUNK = 5_000
+CHUNK = 2_000
 """Rows that are read, decoded and checked at a time."""
 
 
@@ -41,5 +42,6 @@ def require_file(path: Path) -> None:
         return
     if not path.parent.is_dir():
         raise InputError(f"{path} does not exist, nor does the folder {path.parent}; correct --data.source")
-    names = [other.name for other in path.parent.iterdir()]
-    raise InputError(f"{path} does not exist; correct --data.source ({nearest_names(path.name, sorted(names)[:20])})")
+    close = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()])
+    meant = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise InputError(f"{path} does not exist; correct --data.source{meant}")
