@@ -36,6 +36,7 @@ def _jsonl(tmp_path, *rows):
         ({"species": ["X", "X"]}, "site 1 has the unknown element 'X'"),
         ({"species": "NaCl"}, "a list or dict in JSON was expected"),
         ({"species": [11, 17]}, "species must be a list of element symbols"),
+        ({"species": {"Na": 1, "Cl": 1}}, "species must be a list of element symbols"),
         ({"species": ["Na"]}, "1 species but 6 coordinates"),
         ({"species": [], "frac_coords": []}, "no sites"),
         ({"species": None}, "the structure is missing here"),
@@ -93,6 +94,9 @@ LATTICE = {"matrix": [[4, 0, 0], [0, 4, 0], [0, 0, 4]]}
         ({"lattice": LATTICE, "sites": []}, "no sites"),
         ({"sites": [_site()]}, "no lattice or sites"),
         ({"lattice": LATTICE, "sites": [{"abc": [0, 0, 0]}]}, "malformed structure (KeyError: 'species')"),
+        ({"lattice": LATTICE, "sites": [_site(["Na"])]}, "unknown element"),
+        ({"lattice": LATTICE, "sites": [_site(abc=[0] * 6)]}, "1 sites are (2, 3)"),
+        ({"lattice": {"matrix": [[4, 0], [0, 4]]}, "sites": [_site()]}, "the lattice is (2, 2)"),
         ({"lattice": {**LATTICE, "pbc": [True, True, False]}, "sites": [_site()]}, "periodic in TTF only"),
         ({"lattice": {"a": 4}, "sites": [_site()]}, "malformed structure (KeyError: 'b')"),
         (["a", "list"], "the structure is a list"),
@@ -430,6 +434,24 @@ def test_whatever_a_row_holds_it_is_read_or_left_out(tmp_path_factory, changes):
     assert np.isfinite(table.crystals.lattice).all()
     assert np.isfinite(table.crystals.frac_coords).all()
     assert (table.left_out["reason"].str.len() > 0).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([["lattice"], ["lattice", "matrix"], ["sites"], ["sites", 0], ["sites", 0, "abc"]])
+    | st.sampled_from([["sites", 0, "species"], ["sites", 0, "species", 0], ["sites", 0, "species", 0, "element"]]),
+    JSON,
+)
+def test_whatever_a_pymatgen_dict_holds_it_is_read_or_left_out(tmp_path_factory, place, value):
+    structure = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]).as_dict()
+    parent = structure
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    path = tmp_path_factory.mktemp("fuzz") / "t.jsonl"
+    path.write_text(json.dumps({"structure": structure}))
+    table = read_crystals(path)
+    assert len(table) + len(table.left_out) == 1
 
 
 @settings(deadline=None, max_examples=30)

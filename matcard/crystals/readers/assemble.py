@@ -114,12 +114,15 @@ def _decode_one(payload: Any, decode: Callable[[Any], Raw]) -> Raw | str:
     if isinstance(payload, StructureError):
         return str(payload)
     try:
-        return decode(payload)
+        raw = decode(payload)
     except StructureError as fault:
         return str(fault)
     except Exception as error:  # parsers of other projects raise anything on malformed input
         said = " ".join(str(error).split())[:300]
         return f"malformed structure ({type(error).__name__}: {said}); mend it or delete the row"
+    if raw.lattice.shape not in ((6,), (3, 3)) or raw.frac_coords.shape != (len(raw.symbols), 3):
+        return f"the lattice is {raw.lattice.shape}, {len(raw.symbols)} sites are {raw.frac_coords.shape}; mend the row"
+    return raw
 
 
 def _lattices(raws: Sequence[Raw]) -> Float64[np.ndarray, "N 3 3"]:

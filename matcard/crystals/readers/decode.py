@@ -24,7 +24,7 @@ def from_columns(cell: tuple[Any, Any, Any]) -> Raw:
     numbers = _floats(lattice, "the lattice")
     if numbers.size not in (6, 9):
         raise StructureError(f"the lattice has {numbers.size} numbers; give 6 (a b c alpha beta gamma) or 9 (3 x 3)")
-    if isinstance(species, str) or not all(isinstance(symbol, str) for symbol in species):
+    if not isinstance(species, (list, tuple, np.ndarray)) or not all(isinstance(symbol, str) for symbol in species):
         raise StructureError("species must be a list of element symbols")
     sites = _floats(coords, "frac_coords")
     if sites.size != 3 * len(species):
@@ -59,7 +59,7 @@ def from_dict(structure: Mapping[str, Any]) -> Raw:
         species = site["species"]
         if len(species) != 1 or species[0]["occu"] != 1:
             raise _disordered(k, {item["element"]: item["occu"] for item in species})
-        symbols.append(species[0]["element"])
+        symbols.append(str(species[0]["element"]))
     coords = _floats([site["abc"] for site in sites], "abc of the sites").reshape(-1, 3)
     return Raw(_floats(cell, "the lattice"), symbols, coords)
 

@@ -90,23 +90,19 @@ def from_structures(
     structures: Iterable[Any],
     ids: Sequence[str] | None = None,
     columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
-    *,
-    jobs: int = 1,
 ) -> CrystalTable:
     """Take `pymatgen.core.Structure` objects; ids default to the positions 0, 1, ...
 
     Raises:
         InputError: when ids or columns are not as many as the structures, or there are none.
     """
-    return _from_objects("structures", list(structures), ids, columns, from_structure, jobs)
+    return _from_objects("structures", list(structures), ids, columns, from_structure)
 
 
 def from_atoms(
     atoms: Iterable[Any],
     ids: Sequence[str] | None = None,
     columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
-    *,
-    jobs: int = 1,
 ) -> CrystalTable:
     """Take `ase.Atoms` objects; ids default to the positions 0, 1, ..., columns to what stands in `info`.
 
@@ -118,7 +114,7 @@ def from_atoms(
     frames = list(atoms)
     if columns is None:
         columns = scalars(pd.DataFrame([labels(frame) for frame in frames], index=range(len(frames)), dtype=object))
-    return _from_objects("atoms", frames, ids, columns, from_ase, jobs)
+    return _from_objects("atoms", frames, ids, columns, from_ase)
 
 
 def open_source(source: str | Path, wanted: Wanted) -> Iterator[Batch]:
@@ -153,7 +149,6 @@ def _from_objects(
     ids: Sequence[str] | None,
     columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None,
     decode: Callable[[Any], Raw],
-    jobs: int,
 ) -> CrystalTable:
     import pandas as pd
 
@@ -163,7 +158,7 @@ def _from_objects(
     if not n == len(names) == len(frame):
         raise InputError(f"{n} {name}, {len(names)} ids, {len(frame)} rows of columns; give as many of each")
     where = [f"{name}[{k}]" for k in range(n)]
-    return _join(list(_checked(iter([Batch(names, where, frame, objects, decode)]), name, jobs)))
+    return _join(list(_checked(iter([Batch(names, where, frame, objects, decode)]), name, 1)))
 
 
 def _checked(batches: Iterator[Batch], name: str, jobs: int) -> Iterator[CrystalTable]:
