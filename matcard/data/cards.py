@@ -84,11 +84,7 @@ class Card:
     @property
     def imbalance_ratio(self) -> float | None:
         """Rows of the commonest class for each of the rarest, where they are known."""
-        return (
-            None
-            if self.class_counts is None
-            else max(self.class_counts.values()) / min(self.class_counts.values())
-        )
+        return None if self.class_counts is None else max(self.class_counts.values()) / min(self.class_counts.values())
 
 
 def card_names() -> list[str]:
@@ -138,9 +134,7 @@ def read_card(path: Path) -> Card:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise InputError(
-            f"{path}: expected a mapping with the keys {', '.join(_SCHEMA)}; found {values!r:.80}"
-        )
+        raise InputError(f"{path}: expected a mapping with the keys {', '.join(_SCHEMA)}; found {values!r:.80}")
     _check_keys(path, values, required=_REQUIRED, known=tuple(_SCHEMA))
     for key, value in values.items():
         expected, fits = _SCHEMA[key]
@@ -173,18 +167,14 @@ def _check_keys(
 def _download(path: Path, index: int, entry: Any) -> Download:
     where = f"{path}: urls[{index}]"
     if not isinstance(entry, dict):
-        raise InputError(
-            f"{where}: expected a mapping with url, size and sha256 (or md5); found {entry!r:.80}"
-        )
+        raise InputError(f"{where}: expected a mapping with url, size and sha256 (or md5); found {entry!r:.80}")
     _check_keys(where, entry, required=("url", "size"), known=tuple(field.name for field in fields(Download)))
     for key, value in entry.items():
         expected, fits = _DOWNLOAD_SCHEMA[key]
         if not fits(value):
             raise InputError(f"{where}: key {key!r}: expected {expected}, found {value!r:.80}")
     if "sha256" not in entry and "md5" not in entry:
-        raise InputError(
-            f"{where}: the key 'sha256' is missing (or 'md5', where the source publishes no other)"
-        )
+        raise InputError(f"{where}: the key 'sha256' is missing (or 'md5', where the source publishes no other)")
     return Download(**entry)
 
 
@@ -211,17 +201,12 @@ def _is_edges(value: Any) -> bool:
 
 def _is_counts(value: Any) -> bool:
     return value is None or (
-        isinstance(value, dict)
-        and len(value) > 1
-        and all(map(_is_text, value))
-        and all(map(_is_count, value.values()))
+        isinstance(value, dict) and len(value) > 1 and all(map(_is_text, value)) and all(map(_is_count, value.values()))
     )
 
 
 def _is_hex(length: int) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, str) and len(value) == length and set(value) <= set("0123456789abcdef")
-    )
+    return lambda value: isinstance(value, str) and len(value) == length and set(value) <= set("0123456789abcdef")
 
 
 # Key -> what it must be, in words and as a test. Those in _REQUIRED must be there; the others may be null.

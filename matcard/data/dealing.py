@@ -105,9 +105,7 @@ class _Table:
                 self.lacking[c].add(part)
 
 
-def _contents(
-    codes: Int[np.ndarray, " N"], member: Int[np.ndarray, " N"]
-) -> tuple[list[Contents], list[int]]:
+def _contents(codes: Int[np.ndarray, " N"], member: Int[np.ndarray, " N"]) -> tuple[list[Contents], list[int]]:
     """List (class, samples) of each group, and the samples of each class.
 
     Classes are numbered from the one of the fewest groups on; the last is one that every sample is in, so

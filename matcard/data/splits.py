@@ -68,9 +68,7 @@ class Split:
         listed = Counter(str(name) for part in PARTS for name in saved[part])
         twice = [name for name, times in listed.items() if times > 1]
         if twice:
-            raise InputError(
-                f"split.json: the id {twice[0]!r} is in it twice; take the file as the run wrote it"
-            )
+            raise InputError(f"split.json: the id {twice[0]!r} is in it twice; take the file as the run wrote it")
         for names, where in (
             (listed.keys() - position.keys(), "in the split but not in the data"),
             (position.keys() - listed.keys(), "in the data but not in the split"),
@@ -86,9 +84,7 @@ class Split:
         return Split(train, val, test, saved["kind"], saved["seed"], saved["fold"], saved["folds"])
 
 
-def split_table(
-    table: CrystalTable, codes: Int[np.ndarray, " N"], options: SplitOptions, *, seed: int = 0
-) -> Split:
+def split_table(table: CrystalTable, codes: Int[np.ndarray, " N"], options: SplitOptions, *, seed: int = 0) -> Split:
     """Split labelled crystals as the options say.
 
     Args:
@@ -215,12 +211,10 @@ def _parsed(text: str) -> dict[str, Any]:
         raise InputError(f"split.json: not valid JSON ({error}); it may be damaged") from error
     kinds: dict[str, Any] = {"kind": str, "seed": int, "fold": int | None, "folds": int | None}
     whole = isinstance(saved, dict) and all(
-        name in saved and isinstance(saved[name], kind)
-        for name, kind in (kinds | dict.fromkeys(PARTS, list)).items()
+        name in saved and isinstance(saved[name], kind) for name, kind in (kinds | dict.fromkeys(PARTS, list)).items()
     )
     if not whole:
         raise InputError(
-            f"split.json: expected the keys {', '.join([*kinds, *PARTS])} as a run writes them; it may be "
-            "damaged"
+            f"split.json: expected the keys {', '.join([*kinds, *PARTS])} as a run writes them; it may be damaged"
         )
     return dict(saved)
