@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float64, Shaped
 
-# Structures a worker takes at once: about a second of CIF parsing.
+# Structures that a process takes at once: a second or two of CIF parsing.
 _TASK = 100
 _NOTHING = Raw(np.zeros((3, 3)), (), np.zeros((0, 3)))
 
