@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 UNIT_FLOOR = 1e-6
 """Embeddings shorter than this count as zero: their direction is noise, and its slope explodes."""
 
+MEDIAN_CEILING = 1e6
+"""Largest scale that the median heuristic gives: errors that vanish must not blow it up."""
+
 
 class Measure:
     """The magnitude or the spread of sets of vectors, at a scale that may follow a schedule or the batch.
@@ -37,7 +40,9 @@ class Measure:
 
     def scale(self, points: Float[Tensor, "N D"]) -> float | Float[Tensor, ""]:
         """Give the scale t: the epoch's, or 1 / the median distance of the points."""
-        return median_scale(points, self.options.p) if self.options.scale == "median" else self._scale
+        if self.options.scale == "median":
+            return median_scale(points, self.options.p).clamp_max(MEDIAN_CEILING)
+        return self._scale
 
     def excess(self, points: Float[Tensor, "N D"], scale: float | Tensor) -> Float[Tensor, ""]:
         """Give M(A) = |t(A u {0})| - 1, reduced; in float64 until the 1 is taken off."""

@@ -72,16 +72,20 @@ def test_training_to_no_error_never_breaks(case) -> None:
     optimizer = torch.optim.Adam(weights, lr=0.1)
     for epoch in range(3):
         loss.on_epoch(epoch, 3)
-        for _ in range(40):
+        if epoch == 2:
+            # From right to certain: errors of 1e-30 and less, most of them twins of zero.
+            assert (head(body(x)).argmax(1) == y).all() or not loss.trains_head
+            with torch.no_grad():
+                head.weight.mul_(30)
+        for _ in range((30, 30, 5)[epoch]):
             h = body(x)
             result = loss(head(h), y, h)
             assert torch.isfinite(result)
             optimizer.zero_grad()
             result.backward()
             optimizer.step()
-            assert all(torch.isfinite(weight).all() for weight in weights)
-    if loss.trains_head:
-        assert (head(body(x)).argmax(1) == y).all()
+    # What is not finite once never is again.
+    assert all(torch.isfinite(weight).all() for weight in weights)
 
 
 @pytest.mark.gpu

@@ -100,7 +100,7 @@ def test_the_median_scale_looks_at_a_sample() -> None:
 
 def test_a_reservoir_keeps_a_bounded_uniform_sample_of_each_class() -> None:
     drawn = np.zeros(40)
-    rounds = 1500
+    rounds = 600
     for step in range(rounds):
         pool = Reservoir(5)
         for start in range(0, 40, 8):

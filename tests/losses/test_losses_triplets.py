@@ -39,7 +39,7 @@ def test_batches_without_a_triplet_give_none(targets, anchors) -> None:
 
 def test_positives_and_negatives_are_uniform() -> None:
     y = torch.tensor([0, 1, 0, 1, 0, 2, 2])
-    rounds = 3000
+    rounds = 1500
     counts = np.zeros((2, 7, 7))
     for step in range(rounds):
         a, p, n = mine_triplets(y, seeded(1, step))
