@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.crystals.table import Crystals, offsets_from_counts
+from matcard.crystals.table import Crystals
 from matcard.data.perovskites.phases import PHASES, build, sites
 from matcard.data.perovskites.rules import RULES
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64, Shaped, UInt8
+    from jaxtyping import Int64
 
     from matcard.data.perovskites.ions import Compositions
     from matcard.data.perovskites.phases import Phase
@@ -28,39 +29,28 @@ _DECIMALS = 6  # kept of lattices (angstrom) and fractional coordinates, so that
 
 def sample(
     compositions: Compositions, rng: np.random.Generator
-) -> tuple[Crystals, Int64[np.ndarray, " N"], Shaped[np.ndarray, " N"]]:
+) -> tuple[Crystals, Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
     """Draw the crystals of all phases, in random order.
 
     Returns:
-        The N crystals, which composition each has, and the phase of each (N,), its position in `PHASES`.
+        The N crystals, which composition each has, and the phase of each, its position in `PHASES`.
     """
     drawn = [_of_phase(phase, compositions, rng) for phase in PHASES]
-    phase = np.repeat(np.arange(len(PHASES)), [len(which) for which, *_ in drawn])
+    phase = np.repeat(np.arange(len(PHASES)), [len(which) for which, _ in drawn])
     order = rng.permutation(len(phase))
-    ids = np.array([f"perovskite-{i:04d}" for i in range(len(phase))], dtype=object)
-    in_turn = Crystals(
-        ids[np.argsort(order)],
-        np.concatenate([lattice for _, lattice, _, _ in drawn]),
-        offsets_from_counts(np.concatenate([np.full(len(z), z.shape[1]) for *_, z in drawn])),
-        np.concatenate([z.ravel() for *_, z in drawn]),
-        np.concatenate([frac.reshape(-1, 3) for _, _, frac, _ in drawn]),
-    )
-    return in_turn.take(order), np.concatenate([which for which, *_ in drawn])[order], phase[order]
+    crystals = Crystals.concatenate(crystals for _, crystals in drawn).take(order)
+    ids = np.array([f"perovskite-{i:04d}" for i in range(len(order))], dtype=object)
+    return replace(crystals, ids=ids), np.concatenate([which for which, _ in drawn])[order], phase[order]
 
 
 def _of_phase(
     phase: Phase, compositions: Compositions, rng: np.random.Generator
-) -> tuple[
-    Int64[np.ndarray, " n"],
-    Float[np.ndarray, "n 3 3"],
-    Float[np.ndarray, "n sites 3"],
-    UInt8[np.ndarray, "n sites"],
-]:
-    """Draw the crystals of one phase: compositions, lattices, fractional coordinates, atomic numbers."""
+) -> tuple[Int64[np.ndarray, " n"], Crystals]:
+    """Draw the crystals of one phase, without ids, and which composition each has."""
     rule, site = RULES[phase.name], sites(phase)
     t, n = compositions.tolerance_factor, rule.count
-    likelihood = np.exp(rule.log_likelihood(t, compositions.octahedral_factor))
-    which = np.searchsorted(np.cumsum(likelihood) / likelihood.sum(), rng.random(n))
+    cumulative = np.cumsum(np.exp(rule.log_likelihood(t, compositions.octahedral_factor)))
+    which = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
     a, b, x = compositions.radii[which].T * (1.0 + _BOND_SPREAD * rng.standard_normal(n))
     distortion = rule.distortion(t[which]) * np.exp(_DISTORTION_SPREAD * rng.standard_normal(n))
     lattice, frac = build(phase, a + x, b + x, np.minimum(distortion, _LARGEST_DISTORTION))
@@ -69,5 +59,10 @@ def _of_phase(
     kelvin = rng.uniform(*_TEMPERATURES, n)
     amplitude = _THERMAL * np.sqrt(kelvin / 300.0)[:, None, None] * _MOBILITY[site][:, None]
     frac = frac + amplitude * rng.standard_normal(frac.shape) @ np.linalg.inv(lattice)
-    frac = np.round(frac, _DECIMALS) % 1.0
-    return which, np.round(lattice, _DECIMALS), frac, compositions.numbers[which][:, site]
+    return which, Crystals(
+        np.full(n, "", dtype=object),
+        lattice.round(_DECIMALS),
+        len(site) * np.arange(n + 1),
+        compositions.numbers[which][:, site].ravel(),
+        frac.reshape(-1, 3).round(_DECIMALS) % 1.0,
+    )
