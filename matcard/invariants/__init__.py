@@ -1,17 +1,33 @@
-"""Magnitude and spread of finite metric spaces, as differentiable tensor functions."""
+"""Magnitude and spread of finite metric spaces, as differentiable functions of tensors.
+
+Leading dimensions are batches of spaces. Everything is computed in float64 and given in the input's precision.
+"""
 
 from __future__ import annotations
 
-from matcard.invariants._line import magnitude_on_line
-from matcard.invariants._points import magnitude, median_scale, similarity, spread, weighting
-from matcard.invariants._solve import jitter_log
+from matcard.invariants._matrices import (
+    magnitude_from_similarity,
+    similarity_from_distances,
+    spread_from_similarity,
+    weighting_from_similarity,
+)
+from matcard.invariants._points import magnitude, magnitude_on_line, similarity, spread, weighting
+from matcard.invariants._scales import effective_dimension, magnitude_profile, median_scale
+from matcard.invariants._solve import JitterLog, jitter_log
 
 __all__ = [
+    "JitterLog",
+    "effective_dimension",
     "jitter_log",
     "magnitude",
+    "magnitude_from_similarity",
     "magnitude_on_line",
+    "magnitude_profile",
     "median_scale",
     "similarity",
+    "similarity_from_distances",
     "spread",
+    "spread_from_similarity",
     "weighting",
+    "weighting_from_similarity",
 ]

@@ -121,5 +121,7 @@ def _check_symmetric(matrix: Tensor, name: str, diagonal: float) -> Tensor:
     if not torch.allclose(matrix, matrix.mT, rtol=tolerance, atol=tolerance):
         raise InputError(f"{name} is not symmetric; expected the same entry at (i, j) and (j, i)")
     if not torch.allclose(matrix.diagonal(dim1=-2, dim2=-1), matrix.new_tensor(diagonal), rtol=0, atol=tolerance):
-        raise InputError(f"{name} has a diagonal other than {diagonal:g}: expected each point at no distance from itself")
+        raise InputError(
+            f"{name} has a diagonal other than {diagonal:g}: expected each point at no distance from itself"
+        )
     return to_double(matrix)

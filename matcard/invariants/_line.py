@@ -1,4 +1,4 @@
-"""Points on a line, where both invariants need a sort and no solve."""
+"""Points on a line, where both invariants take a sort and no n x n numbers."""
 
 from __future__ import annotations
 
@@ -6,33 +6,50 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from matcard.invariants._inputs import check_scale, to_double
 from matcard.invariants._solve import share
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 
-def magnitude_on_line(
-    positions: Float[Tensor, "*batch n"], scale: float | Float[Tensor, "*#batch"] = 1.0
-) -> Float[Tensor, "*batch"]:
-    """Magnitude of points on a line: 1 + sum over sorted neighbours of tanh(t gap / 2), in O(n log n).
-
-    Args:
-        positions: one number a point.
-        scale: the dilation t.
-    """
-    ordered = _sorted(to_double(positions))
-    t = check_scale(scale, ordered)
-    if ordered.shape[-1] == 0:
-        return positions.sum(-1)
-    return (1 + torch.tanh(t[..., None] * ordered.diff(dim=-1) / 2).sum(-1)).to(positions)
+def line_magnitude(positions: Float[Tensor, "*batch n"], scale: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Give 1 + sum over neighbours of tanh(t gap / 2), for at least one point."""
+    ordered, _ = _ordered(positions)
+    return 1 + torch.tanh(scale[..., None] * ordered.diff(dim=-1) / 2).sum(-1)
 
 
-def _sorted(positions: Tensor) -> Tensor:
-    """Sort, and let coincident positions share their gradient evenly."""
-    ordered = positions.sort(dim=-1).values
+def line_weights(positions: Float[Tensor, "*batch n"], scale: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch n"]:
+    """Give the weighting: half the tanh of both gaps, with an infinite gap at each end; twins share theirs."""
+    ordered, twin = _ordered(positions)
+    gaps = torch.tanh(scale[..., None] * ordered.diff(dim=-1) / 2)
+    padded = torch.nn.functional.pad(gaps, (1, 1), value=1.0)
+    weights = share((padded[..., 1:] + padded[..., :-1]) / 2, twin)
+    return weights.gather(-1, positions.argsort(dim=-1, stable=True).argsort(dim=-1))
+
+
+def line_row_sums(positions: Float[Tensor, "*batch n"], scale: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch n"]:
+    """Give the row sums of the similarity matrix, in the order of the sorted positions."""
+    ordered, _ = _ordered(positions)
+    decay = torch.exp(-scale[..., None] * ordered.diff(dim=-1))
+    return _decayed_sums(decay) + _decayed_sums(decay.flip(-1)).flip(-1) - 1
+
+
+def _ordered(positions: Tensor) -> tuple[Tensor, Int[Tensor, "*batch n"]]:
+    """Sort; coincident positions form a class of twins and share their gradient evenly."""
+    ordered = positions.sort(dim=-1, stable=True).values
     twin = (ordered.diff(dim=-1, prepend=ordered[..., :1]) > 0).cumsum(-1)
     mean = share(ordered, twin)
-    return mean + (ordered - mean).detach()
+    return mean + (ordered - mean).detach(), twin
+
+
+def _decayed_sums(decay: Float[Tensor, "*batch gaps"]) -> Float[Tensor, "*batch n"]:
+    """Solve s_i = 1 + decay_i s_(i-1) in log2(n) steps; all terms are positive, so nothing cancels."""
+    pad = torch.nn.functional.pad
+    decay = pad(decay, (1, 0))
+    sums, step = torch.ones_like(decay), 1
+    while step < decay.shape[-1]:
+        sums = sums + pad(decay[..., step:] * sums[..., :-step], (step, 0))
+        decay = pad(decay[..., step:] * decay[..., :-step], (step, 0))
+        step *= 2
+    return sums

@@ -3,32 +3,73 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 
-from matcard.invariants._distances import pairwise_distances
+from matcard.errors import InputError
+from matcard.invariants import _matrix_free
 from matcard.invariants._inputs import check_order, check_points, check_scale
-from matcard.invariants._line import magnitude_on_line
-from matcard.invariants._solve import solve_ones
+from matcard.invariants._line import line_magnitude, line_row_sums, line_weights
+from matcard.invariants._similarity import measure
+from matcard.invariants._solve import weights_of_points
+from matcard.invariants._spread import spread_of_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Float
     from torch import Tensor
+
+Method: TypeAlias = Literal["auto", "line", "dense", "matrix_free"]
+# Beyond this many points "auto" keeps no n x n numbers (which would take 0.5 GB each here).
+DENSE_LIMIT = 8192
 
 
 def similarity(
     points: Float[Tensor, "*batch n d"], scale: float | Float[Tensor, "*#batch"] = 1.0, p: float = 2.0
 ) -> Float[Tensor, "*batch n n"]:
-    """Similarity matrix zeta_ij = exp(-t d_ij)."""
-    return _similarity(check_points(points, p), scale, p).to(points)
+    """Similarity matrix zeta_ij = exp(-t d_ij) (Leinster 2013, Doc. Math. 18, 857, section 2.1).
+
+    Args:
+        points: n points of d coordinates, in any floating precision.
+        scale: the dilation t > 0, in units of one over distance; a tensor gives each set of the batch its own.
+        p: the exponent of the l_p distance, 1 to 2.
+
+    Returns:
+        The matrix, computed in float64 and given in the precision of the points.
+
+    Raises:
+        InputError: p outside [1, 2], a scale that is not positive, or points of a wrong shape or dtype.
+    """
+    x, t = _prepare(points, scale, p)
+    return measure(x, t, p).similarity.to(points)
 
 
 def weighting(
-    points: Float[Tensor, "*batch n d"], scale: float | Float[Tensor, "*#batch"] = 1.0, p: float = 2.0
+    points: Float[Tensor, "*batch n d"],
+    scale: float | Float[Tensor, "*#batch"] = 1.0,
+    p: float = 2.0,
+    *,
+    method: Method = "auto",
+    tolerance: float = 1e-8,
 ) -> Float[Tensor, "*batch n"]:
-    """Weighting: w with zeta w = 1, equal on coincident points."""
-    return solve_ones(_similarity(check_points(points, p), scale, p)).to(points)
+    """Weighting: the w with sum_j zeta_ij w_j = 1 for every i (Leinster 2013, definition 1.1.1).
+
+    Coincident points share evenly the weight that the merged point has.
+
+    Args:
+        points: n points of d coordinates.
+        scale: the dilation t > 0.
+        p: the exponent of the l_p distance, 1 to 2.
+        method: see `magnitude`.
+        tolerance: see `magnitude`.
+
+    Raises:
+        InputError: as `magnitude` does.
+    """
+    x, t = _prepare(points, scale, p)
+    return _weights(x, t, p, _route(x, method), tolerance).to(points)
 
 
 def magnitude(
@@ -37,14 +78,36 @@ def magnitude(
     p: float = 2.0,
     *,
     origin: bool = False,
-    method: str = "auto",
+    method: Method = "auto",
+    tolerance: float = 1e-8,
 ) -> Float[Tensor, "*batch"]:
-    """Magnitude |tX| = 1' zeta^-1 1; with `origin`, of the points and zero."""
-    x = check_points(points, p)
-    x = _with_origin(x) if origin else x
-    if x.shape[-1] == 1:
-        return magnitude_on_line(x[..., 0], scale).to(points)
-    return solve_ones(_similarity(x, scale, p)).sum(-1).to(points)
+    """Magnitude |tX| = sum_i w_i, the sum of the weighting (Leinster 2013, definition 1.1.3).
+
+    It lies between 1 (all points coincide) and n (all are far apart); no points have magnitude 0. Coincident points
+    count once. Everything is computed in float64, outside autocast, and given in the precision of the points. A
+    matrix that rounding has made indefinite is lifted by a small multiple of the identity, which `jitter_log`
+    counts; finite points always give a finite value and gradient, and others give a value that is not a number.
+
+    Args:
+        points: n points of d coordinates, in any floating precision.
+        scale: the dilation t > 0, in units of one over distance; a tensor gives each set of the batch its own.
+        p: the exponent of the l_p distance, 1 to 2.
+        origin: whether zero counts as one more point.
+        method: "line" (one coordinate: exact, O(n log n)), "dense" (one Cholesky factor), "matrix_free" (conjugate
+            gradients, O(n) memory, no second derivatives) or "auto": line for one coordinate, otherwise dense up to
+            8192 points and matrix-free beyond.
+        tolerance: of "matrix_free" alone: |1 - zeta w| / sqrt(n) at which the iteration ends. The relative error of
+            the magnitude was below it in all that was measured, that of single weights about 1e3 times it.
+
+    Raises:
+        InputError: p outside [1, 2], a scale that is not positive, points of a wrong shape or dtype, or a method
+            that does not exist or does not suit the points.
+    """
+    x, t = _prepare(points, scale, p, origin)
+    route = _route(x, method)
+    if route == "line" and x.shape[-2]:
+        return line_magnitude(x[..., 0], t).to(points)
+    return _weights(x, t, p, route, tolerance).sum(-1).to(points)
 
 
 def spread(
@@ -54,39 +117,90 @@ def spread(
     p: float = 2.0,
     *,
     origin: bool = False,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Float[Tensor, "*batch"]:
-    """Spread E_q(tX); with `origin`, of the points and zero."""
-    check_order(order)
-    x = check_points(points, p)
-    x = _with_origin(x) if origin else x
+    """Spread E_q(tX): the diversity of order q of the uniform distribution on the points.
+
+    E_q = (sum_i 1/n (sum_j zeta_ij / n)^(q-1))^(1/(1-q)), and its limits at q = 1 and q = inf; at q = 0 it is
+    sum_i 1 / sum_j zeta_ij (Willerton 2015, Homology Homotopy Appl. 17, 21). It lies between 1 and n, and falls
+    as q rises; no points have spread 0. A repeated point counts every time.
+
+    Args:
+        points: n points of d coordinates, in any floating precision.
+        scale: the dilation t > 0, in units of one over distance; a tensor gives each set of the batch its own.
+        order: q, from 0 to infinity.
+        p: the exponent of the l_p distance, 1 to 2.
+        origin: whether zero counts as one more point.
+        method: see `magnitude`; every method is exact here.
+
+    Raises:
+        InputError: as `magnitude` does, and an order that is negative or not a number.
+    """
+    order = check_order(order)
+    x, t = _prepare(points, scale, p, origin)
+    route = _route(x, method)
     if x.shape[-2] == 0:
         return x.sum((-2, -1)).to(points)
-    typicality = _similarity(x, scale, p).mean(-1).log()
-    top = typicality.amax(-1, keepdim=True)
-    if order == 1:
-        return (-typicality.mean(-1)).exp().to(points)
-    if math.isinf(order):
-        return (-top[..., 0]).exp().to(points)
-    top = top.detach()
-    power = torch.log1p(torch.expm1((order - 1) * (typicality - top)).mean(-1)) / (order - 1)
-    return (-top[..., 0] - power).exp().to(points)
+    if route == "line":
+        sums = line_row_sums(x[..., 0], t)
+    elif route == "dense":
+        sums = measure(x, t, p).similarity.sum(-1)
+    else:
+        sums = _each(lambda one, scale: _matrix_free.row_sums(one, scale, p), x, t)
+    return spread_of_sums(sums, order).to(points)
 
 
-def median_scale(points: Float[Tensor, "*batch n d"], p: float = 2.0) -> Float[Tensor, "*batch"]:
-    """Median heuristic: 1 / the median distance between distinct points; 1 where there are none. Detached."""
-    x = check_points(points.detach(), p)
-    distances = pairwise_distances(x, p)
-    distances = torch.where(distances > 0, distances, torch.nan).flatten(-2)
-    if distances.shape[-1] == 0:
-        return points.new_ones(points.shape[:-2])
-    median = distances.nanmedian(-1).values
-    return (1 / torch.where(median.isnan(), 1.0, median)).to(points)
+def magnitude_on_line(
+    positions: Float[Tensor, "*batch n"], scale: float | Float[Tensor, "*#batch"] = 1.0
+) -> Float[Tensor, "*batch"]:
+    """Magnitude of points on a line: 1 + sum over sorted neighbours of tanh(t gap / 2), in O(n log n).
+
+    Source: Leinster and Willerton 2013, Geom. Dedicata 164, 287, theorem 4. The errors of two classes are (a, -a),
+    points on a line at the positions sqrt(2) a for p = 2 and 2 a for p = 1.
+
+    Args:
+        positions: one number a point, in any floating precision.
+        scale: the dilation t > 0.
+
+    Raises:
+        InputError: a scale that is not positive, or positions that are no floating point tensor (..., n).
+    """
+    return magnitude(positions[..., None], scale, method="line")
 
 
-def _with_origin(x: Tensor) -> Tensor:
-    return torch.cat([x, x.new_zeros(*x.shape[:-2], 1, x.shape[-1])], -2)
+def _prepare(
+    points: Tensor, scale: float | Tensor, p: float, origin: bool = False
+) -> tuple[Float[Tensor, "*batch n d"], Float[Tensor, "*batch"]]:
+    """Check both, carry them to float64 and to the same batch dimensions, and add the origin."""
+    x = check_points(points, p)
+    t = check_scale(scale, x) + x.new_zeros(x.shape[:-2])
+    x = x.expand(*t.shape, *x.shape[-2:])
+    return torch.nn.functional.pad(x, (0, 0, 0, 1)) if origin else x, t
 
 
-def _similarity(x: Tensor, scale: float | Tensor, p: float) -> Tensor:
-    return torch.exp(-check_scale(scale, x)[..., None, None] * pairwise_distances(x, p))
+def _route(x: Tensor, method: Method) -> Method:
+    if method not in get_args(Method):
+        raise InputError(f"method = {method!r}: expected one of {', '.join(get_args(Method))}")
+    if method == "line" and x.shape[-1] != 1:
+        raise InputError(f"method = 'line' with points of {x.shape[-1]} coordinates; expected 1: use method='auto'")
+    if method != "auto":
+        return method
+    if x.shape[-1] == 1:
+        return "line"
+    return "dense" if x.shape[-2] <= DENSE_LIMIT else "matrix_free"
+
+
+def _weights(x: Tensor, t: Tensor, p: float, route: Method, tolerance: float) -> Float[Tensor, "*batch n"]:
+    if x.shape[-2] == 0:
+        return x.sum(-1)
+    if route == "line":
+        return line_weights(x[..., 0], t)
+    if route == "dense":
+        return weights_of_points(x, t, p)
+    return _each(lambda one, scale: _matrix_free.weights(one, scale, p, tolerance), x, t)
+
+
+def _each(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> Float[Tensor, "*batch n"]:
+    """Take the sets of a batch one after the other."""
+    sets = x.reshape(math.prod(t.shape), *x.shape[-2:])
+    return torch.stack([function(one, scale) for one, scale in zip(sets, t.flatten(), strict=True)]).view(x.shape[:-1])

@@ -1,4 +1,4 @@
-"""The solve zeta w = b by one Cholesky factor that serves value, gradient and higher derivatives."""
+"""The solve zeta w = 1 by one Cholesky factor that serves value, gradient and higher derivatives."""
 
 from __future__ import annotations
 
@@ -6,24 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from matcard.invariants._similarity import Measured, form_gradient, measure
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Float, Int
     from torch import Tensor
 
 
+# Twins leave a pivot of rounding errors, whose root is below 1e-6 for any matrix that fits a memory.
+_SMALL_PIVOT = 1e-6
+
+
 class JitterLog:
-    """How often a similarity matrix had to be lifted to be factorised, in this process.
+    """How often, in this process, a similarity matrix had to be lifted to be factorised.
 
     Attributes:
         count: matrices lifted so far.
-        largest: the largest number that was added to a diagonal.
+        largest: the largest number added to a diagonal.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Start to count anew."""
+        """Count anew."""
         self.count = 0
         self.largest = 0.0
 
@@ -36,32 +44,34 @@ def share(values: Float[Tensor, "*batch n"], twin: Int[Tensor, "*batch n"]) -> F
 
     Args:
         values: a number a point.
-        twin: for each point the index that names its class.
+        twin: for each point the index, below n, that names its class.
     """
-    totals = torch.zeros_like(values).scatter_add(-1, twin, values)
-    sizes = torch.zeros_like(values).scatter_add(-1, twin, torch.ones_like(values))
+    zeros = torch.zeros_like(values)
+    totals = zeros.scatter_add(-1, twin, values)
+    sizes = zeros.scatter_add(-1, twin, torch.ones_like(values))
     return (totals / sizes.clamp(min=1)).gather(-1, twin)
 
 
 class _Factor(torch.autograd.Function):
-    """The Cholesky factor of zeta + (1 - mean over twins), with the twins that it found.
+    """The Cholesky factor of zeta + 1 - (mean over twins), and who is whose twin.
 
-    Points at similarity 1 make zeta singular. Adding the projection on the differences between twins makes it
-    definite again and leaves the solution for a right side that is equal on twins as it was: exactly the solution
-    of the merged space, shared evenly.
+    Points at similarity 1 make zeta singular. The projection on the differences between twins makes it definite
+    again, and leaves the solution as it was for a right side that is equal on twins: the exact solution of the
+    merged space, shared evenly.
     """
 
     @staticmethod
     def forward(similarity: Tensor) -> tuple[Tensor, Tensor]:
-        n = similarity.shape[-1]
-        same = similarity == 1
-        twin = torch.arange(n, device=similarity.device).expand(similarity.shape[:-1])
-        matrix = similarity
-        if same.sum() > twin.numel():
-            twin = same.to(torch.uint8).argmax(-1)
-            same = twin[..., :, None] == twin[..., None, :]
-            matrix = similarity - same / same.sum(-1, keepdim=True)
-            matrix.diagonal(dim1=-2, dim2=-1).add_(1)
+        factor, info = torch.linalg.cholesky_ex(similarity)
+        pivots = factor.diagonal(dim1=-2, dim2=-1)
+        if not ((info > 0) | (pivots < _SMALL_PIVOT).any(-1)).any():
+            return factor, torch.arange(similarity.shape[-1], device=similarity.device).expand(pivots.shape)
+        same = similarity >= 1
+        same.diagonal(dim1=-2, dim2=-1).fill_(True)
+        twin = same.to(torch.uint8).argmax(-1)
+        same = twin[..., :, None] == twin[..., None, :]
+        matrix = similarity - same / same.sum(-1, keepdim=True)
+        matrix.diagonal(dim1=-2, dim2=-1).add_(1)
         return _cholesky(matrix), twin
 
     @staticmethod
@@ -74,47 +84,105 @@ class _Factor(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int], similarity: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        return _Factor.apply(similarity.movedim(in_dims[0], 0)), (0, 0)
+        return _factor(similarity.movedim(in_dims[0], 0)), (0, 0)
+
+
+_factor: Callable[[Tensor], tuple[Tensor, Tensor]] = _Factor.apply
 
 
 def _cholesky(matrix: Tensor) -> Tensor:
-    """Factorise, lifting the diagonal of those matrices that fail by ever more, relative to the precision."""
+    """Factorise; where that fails, lift the diagonal by ever more, from n eps up to what must succeed, and log it.
+
+    A matrix that holds a value that is not finite gives a factor that is not a number.
+    """
+    factor: Tensor
     factor, info = torch.linalg.cholesky_ex(matrix)
-    n = matrix.shape[-1]
-    jitter = n * torch.finfo(matrix.dtype).eps
-    while jitter <= n and (failed := info > 0).any():
-        lifted = matrix[failed]
-        lifted.diagonal(dim1=-2, dim2=-1).add_(jitter)
-        factor[failed], info[failed] = torch.linalg.cholesky_ex(lifted)
-        jitter_log.count += int(jitter == n * torch.finfo(matrix.dtype).eps) * len(lifted)
-        jitter_log.largest = max(jitter_log.largest, jitter)
-        jitter *= 100
+    failed = info > 0
+    if failed.any():
+        n = matrix.shape[-1]
+        finite = matrix.isfinite().flatten(-2).all(-1)
+        factor[failed & ~finite] = torch.nan
+        failed = failed & finite
+        jitter_log.count += int(failed.sum())
+        jitter = n * torch.finfo(matrix.dtype).eps
+        while failed.any():
+            lifted = matrix[failed]
+            lifted.diagonal(dim1=-2, dim2=-1).add_(jitter)
+            factor[failed], info[failed] = torch.linalg.cholesky_ex(lifted)
+            jitter_log.largest = max(jitter_log.largest, jitter)
+            failed = failed & (info > 0)
+            jitter *= 100
     return factor
 
 
-class _Solve(torch.autograd.Function):
-    """w = zeta^+ b; its derivative needs only further solves with the same factor."""
+def _apply(factor: Tensor, twin: Tensor, right: Tensor) -> Tensor:
+    """Solve by two triangular solves (cholesky_solve would copy the factor first)."""
+    half = torch.linalg.solve_triangular(factor, share(right, twin)[..., None], upper=False)
+    solution: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0]
+    return solution
+
+
+class _SolvePoints(torch.autograd.Function):
+    """w = zeta^+ b as a function of points and scale: dw = -zeta^+ dzeta w, at the price of one more solve."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(similarity: Tensor, factor: Tensor, twin: Tensor, right: Tensor) -> Tensor:
-        return torch.cholesky_solve(share(right, twin)[..., None], factor)[..., 0]
+    def forward(
+        points: Tensor, scale: Tensor, right: Tensor, p: float, factor: Tensor, twin: Tensor, *measured: Tensor | None
+    ) -> Tensor:
+        return _apply(factor, twin, right)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        points, scale, _, ctx.p, *constants = inputs
+        ctx.save_for_backward(points, scale, output, *constants)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        points, scale, solution, factor, twin, *measured = ctx.saved_tensors
+        adjoint = _solve_points(points, scale, grad, ctx.p, factor, twin, *measured)
+        with_scale = ctx.needs_input_grad[1]
+        on = form_gradient(points, scale, ctx.p, Measured(*measured), -adjoint, solution, with_scale)
+        return *on, adjoint, *[None] * 6
+
+
+_solve_points: Callable[..., Tensor] = _SolvePoints.apply
+
+
+class _SolveMatrix(torch.autograd.Function):
+    """w = zeta^+ b as a function of a given matrix."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(similarity: Tensor, right: Tensor, factor: Tensor, twin: Tensor) -> Tensor:
+        return _apply(factor, twin, right)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
-        similarity, factor, twin, _ = inputs
+        similarity, _, factor, twin = inputs
         ctx.save_for_backward(similarity, factor, twin, output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         similarity, factor, twin, solution = ctx.saved_tensors
-        adjoint = _Solve.apply(similarity, factor, twin, grad)
-        return -adjoint[..., :, None] * solution[..., None, :], None, None, adjoint
+        adjoint = _solve_matrix(similarity, grad, factor, twin)
+        return -adjoint[..., :, None] * solution[..., None, :], adjoint, None, None
 
 
-def solve_ones(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:
+_solve_matrix: Callable[..., Tensor] = _SolveMatrix.apply
+
+
+def weights_of_points(
+    points: Float[Tensor, "*batch n d"], scale: Float[Tensor, "*batch"], p: float
+) -> Float[Tensor, "*batch n"]:
     """Give the weighting: the solution of zeta w = 1, equal on twins."""
-    factor, twin = _Factor.apply(similarity)
-    weights: Tensor = _Solve.apply(similarity, factor, twin, torch.ones_like(similarity[..., 0]))
-    return weights
+    measured = measure(points.detach(), scale.detach(), p)
+    ones = torch.ones_like(points[..., 0])
+    return _solve_points(points, scale, ones, p, *_factor(measured.similarity), *measured)
+
+
+def weights_of_matrix(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:
+    """Give the weighting of a similarity matrix."""
+    return _solve_matrix(similarity, torch.ones_like(similarity[..., 0]), *_factor(similarity))

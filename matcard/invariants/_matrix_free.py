@@ -1,0 +1,143 @@
+"""Row sums and weightings of many points: the similarity matrix is made in pieces and never kept.
+
+Memory grows as n, time as n^2 for a product. The weighting comes from conjugate gradients in float64, preconditioned
+by a Nystrom approximation (Frangella, Tropp and Udell 2023, SIAM J. Matrix Anal. Appl. 44, 718).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from matcard.errors import MatcardWarning
+from matcard.invariants._distances import distances, pull, row_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from matcard.invariants._distances import NearPairs
+
+_MAX_ITERATIONS = 2000
+_LANDMARKS = 128
+
+
+class _RowSums(torch.autograd.Function):
+    """zeta 1."""
+
+    @staticmethod
+    def forward(points: Tensor, scale: Tensor, p: float) -> Tensor:
+        return _product(points, scale, p, torch.ones_like(points[:, 0]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
+        points, scale, ctx.p = inputs
+        ctx.save_for_backward(points, scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        points, scale = ctx.saved_tensors
+        return *_form_gradient(points, scale, ctx.p, grad, torch.ones_like(grad)), None
+
+
+class _Weights(torch.autograd.Function):
+    """zeta^+ 1."""
+
+    @staticmethod
+    def forward(points: Tensor, scale: Tensor, p: float, tolerance: float) -> Tensor:
+        return _conjugate_gradients(points, scale, p, torch.ones_like(points[:, 0]), tolerance)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, float], output: Tensor) -> None:
+        points, scale, ctx.p, ctx.tolerance = inputs
+        ctx.save_for_backward(points, scale, output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        points, scale, weights = ctx.saved_tensors
+        if (grad == grad[0]).all():  # as for the magnitude: its adjoint needs no solve
+            adjoint = grad[0] * weights
+        else:
+            adjoint = _conjugate_gradients(points, scale, ctx.p, grad, ctx.tolerance)
+        return *_form_gradient(points, scale, ctx.p, -adjoint, weights), None, None
+
+
+_row_sums: Callable[..., Tensor] = _RowSums.apply
+_weights: Callable[..., Tensor] = _Weights.apply
+
+
+def row_sums(points: Float[Tensor, "n d"], scale: Float[Tensor, ""], p: float) -> Float[Tensor, " n"]:
+    """Give the row sums of the similarity matrix."""
+    return _row_sums(points, scale, p)
+
+
+def weights(points: Float[Tensor, "n d"], scale: Float[Tensor, ""], p: float, tolerance: float) -> Float[Tensor, " n"]:
+    """Give the weighting w with |1 - zeta w| <= tolerance sqrt(n); without twins merged, twins share evenly."""
+    return _weights(points, scale, p, tolerance)
+
+
+def _pieces(points: Tensor, scale: Tensor, p: float) -> Iterator[tuple[slice, Tensor, NearPairs, Tensor]]:
+    """Rows of the matrix: which, their distances, near pairs and similarities, with the dimension of a batch."""
+    for rows in row_chunks(points[None]):
+        spacing, near = distances(points[None], rows, p)
+        yield rows, spacing, near, (spacing * -scale).exp_()
+
+
+def _product(points: Tensor, scale: Tensor, p: float, vector: Tensor) -> Tensor:
+    return torch.cat([similarity[0] @ vector for _, _, _, similarity in _pieces(points, scale, p)])
+
+
+def _form_gradient(points: Tensor, scale: Tensor, p: float, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of left' zeta right with respect to points and scale."""
+    on_points, on_scale = torch.zeros_like(points), torch.zeros_like(scale)
+    for rows, spacing, near, similarity in _pieces(points, scale, p):
+        on_points -= scale * pull(points[None], rows, p, spacing, near, similarity, left[None, rows], right[None])[0]
+        on_scale -= left[rows] @ (similarity.mul_(spacing)[0] @ right)
+    return on_points, on_scale
+
+
+def _conjugate_gradients(points: Tensor, scale: Tensor, p: float, right: Tensor, tolerance: float) -> Tensor:
+    precondition = _nystrom(points, scale, p)
+    solution, residual = torch.zeros_like(right), right
+    bound = tolerance * right.norm()
+    ahead = precondition(residual)
+    direction, along = ahead, residual @ ahead
+    for _ in range(_MAX_ITERATIONS):
+        if not residual.norm() > bound:
+            return solution
+        image = _product(points, scale, p, direction)
+        step = along / (direction @ image)
+        solution, residual = solution + step * direction, residual - step * image
+        ahead = precondition(residual)
+        before, along = along, residual @ ahead
+        direction = ahead + along / before * direction
+    warnings.warn(
+        f"the weighting of {len(points)} points did not reach the tolerance {tolerance:g} in {_MAX_ITERATIONS} steps; "
+        f"its residual is {float(residual.norm() / right.norm()):.2g}: use a larger scale, a larger tolerance or "
+        "method='dense'",
+        MatcardWarning,
+        stacklevel=2,
+    )
+    return solution
+
+
+def _nystrom(points: Tensor, scale: Tensor, p: float) -> Callable[[Tensor], Tensor]:
+    """The inverse of the Nystrom approximation from evenly chosen landmarks, plus its mean error on the diagonal."""
+    n = len(points)
+    landmarks = torch.linspace(0, n - 1, min(n, _LANDMARKS), device=points.device).long()
+    columns = torch.cat([piece[0][:, landmarks] for *_, piece in _pieces(points, scale, p)])
+    values, vectors = torch.linalg.eigh(columns[landmarks])
+    kept = values > values[-1] * 1e-10  # twins among the landmarks leave zeros
+    root = columns @ (vectors[:, kept] / values[kept].sqrt())
+    shift = (1 - root.square().sum(-1)).mean().clamp(min=1e-6)
+    inner = root.T @ root
+    inner.diagonal().add_(shift)
+    factor = torch.linalg.cholesky(inner)
+    return lambda vector: (vector - root @ torch.cholesky_solve((vector @ root)[:, None], factor)[:, 0]) / shift
