@@ -12,6 +12,11 @@ from matcard.errors import InputError, MatcardWarning, TrainingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rich.console import Console
+
+PIPE_WIDTH = 110
+"""Characters a line where the output is no screen."""
+
 
 def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
     """Run a command on the words of the command line and exit with its code.
@@ -35,6 +40,13 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
         # The reader (head, a pager) has gone; Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def make_console() -> Console:
+    """Give the console that commands print to: as wide as the screen, or wide enough for tables in a file or pipe."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def _show_warning(

@@ -12,8 +12,8 @@ from matcard.training.config import parse_config
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DESCRIPTION = """Train a classifier of crystals, choose its best epoch on the validation part and measure it once on the
-test part. Go on with a killed run by --resume RUN_DIR."""
+DESCRIPTION = """Train a classifier of crystals, choose its best epoch on the validation part and measure it
+once on the test part. Go on with a killed run by --resume RUN_DIR."""
 
 
 def main(argv: Sequence[str]) -> None:

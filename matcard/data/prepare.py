@@ -72,8 +72,8 @@ class LabelledTable:
             return
         first = self.table.left_out.iloc[0]
         raise InputError(
-            f"{bad} of {total} rows cannot be used ({bad / total:.1%}; --data.max_left_out allows {largest_share:.1%}). "
-            f"The first is {first['where']}: {first['reason']}. All are listed in {listed}; mend them, or allow more "
+            f"{bad} of {total} rows cannot be used ({bad / total:.1%}; --data.max_left_out allows {largest_share:.1%})."
+            f" The first is {first['where']}: {first['reason']}. All are listed in {listed}; mend them, or allow more "
             "with --data.max_left_out"
         )
 
@@ -120,7 +120,7 @@ def read_labelled(options: DataOptions) -> LabelledTable:
         card = load_card(source)
         table = load_table(card)
         if target is None:
-            target, threshold, bins = card.target, card.threshold, card.bins
+            target, threshold, bins = card.target, card.threshold, list(card.bins) if card.bins else None
     elif Path(source).exists():
         table = read_crystals(
             source,

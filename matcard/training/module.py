@@ -36,7 +36,7 @@ class Classifier(lightning.LightningModule):
         optimizer: rule, learning rate and schedule.
         epochs: length of the training, for schedules.
         monitor: validation metric that the plateau schedule follows.
-        seed: seeds dropout, together with the epoch, so that a resumed run repeats an uninterrupted one.
+        seed: seeds dropout, together with epoch and step, so that a resumed run repeats an uninterrupted one.
         description: plain values kept in the checkpoint, enough to load the network without its run directory.
     """
 
@@ -73,9 +73,12 @@ class Classifier(lightning.LightningModule):
         return self.centroids(output.embedding)  # type: ignore[no-any-return]
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(_mixed(self.seed, self.current_epoch, self.global_rank))
         self.loss.on_epoch(self.current_epoch, self.epochs)
         self._epoch_losses = []
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        # Loaders draw from the generator too, and not alike in a resumed run: what a step draws starts here.
+        torch.manual_seed(_mixed(self.seed, self.current_epoch, batch_index, self.global_rank))
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         output = self.model(batch)

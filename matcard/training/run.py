@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,9 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
+from matcard.cli import make_console
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rich.console import Console
+
     from matcard.data.prepare import CrystalData, LabelledTable
     from matcard.training.options import Config, TrainerOptions
 
@@ -44,7 +47,7 @@ def train(config: Config, console: Console | None = None) -> RunDir:
     """
     higher_is_better(config.trainer.monitor)  # a misspelt metric is told before the data are read
     labelled = read_labelled(config.data)
-    return _carry_out(RunDir.create(config), config, labelled, console or Console())
+    return _carry_out(RunDir.create(config), config, labelled, console or make_console())
 
 
 def resume(path: Path, console: Console | None = None) -> RunDir:
@@ -57,7 +60,7 @@ def resume(path: Path, console: Console | None = None) -> RunDir:
     if run.test_metrics.is_file():
         raise InputError(f"{path} is finished: its test metrics are in {run.test_metrics}")
     config = run.load_config()
-    return _carry_out(run, config, read_labelled(config.data), console or Console())
+    return _carry_out(run, config, read_labelled(config.data), console or make_console())
 
 
 def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> RunDir:
@@ -140,6 +143,8 @@ def build_classifier(config: Config, data: DataModule) -> Classifier:
 def build_trainer(config: Config, run: RunDir, console: Console) -> lightning.Trainer:
     """Make Lightning's trainer with the callbacks that write the run's files."""
     options = config.trainer
+    # What Lightning says of devices and of other products is no news to who trains crystals.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
     speed = Speed()
