@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> None:
     """Print the table of all losses, or of those named."""
-    parser = argparse.ArgumentParser(
-        prog="python -m matcard.losses", description="Show the losses and their options."
-    )
+    parser = argparse.ArgumentParser(prog="python -m matcard.losses", description="Show the losses and their options.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(loss_names())}")
     names = parser.parse_args(argv).names or loss_names()
 

@@ -61,9 +61,7 @@ class Loss(nn.Module, ABC, Generic[O]):
         super().__init__()
         checked = make_options(options if options is not None else self.name, **changes)
         if checked.name != self.name:
-            raise InputError(
-                f"{type(self).__name__} takes options of {self.name!r}, found those of {checked.name!r}"
-            )
+            raise InputError(f"{type(self).__name__} takes options of {self.name!r}, found those of {checked.name!r}")
         self.options = cast("O", checked)
         self.seed = seed
         if class_counts is None and checked.needs_counts:
@@ -94,9 +92,7 @@ class Loss(nn.Module, ABC, Generic[O]):
             if len(logits) == 0:
                 return logits.sum() if embeddings is None else logits.sum() + embeddings.sum()
             loss, terms = self.compute(logits, targets.long(), embeddings)
-        self._terms = {
-            name: term if isinstance(term, float) else term.detach() for name, term in terms.items()
-        }
+        self._terms = {name: term if isinstance(term, float) else term.detach() for name, term in terms.items()}
         return loss
 
     @abstractmethod
@@ -118,9 +114,7 @@ class Loss(nn.Module, ABC, Generic[O]):
     def _check(self, logits: Tensor, targets: Tensor, embeddings: Tensor | None) -> None:
         name, samples = self.name, len(logits)
         if logits.ndim != 2 or logits.shape[1] < 2:
-            raise InputError(
-                f"loss {name!r}: logits have shape {tuple(logits.shape)}, expected (N, C) with C >= 2"
-            )
+            raise InputError(f"loss {name!r}: logits have shape {tuple(logits.shape)}, expected (N, C) with C >= 2")
         if targets.is_floating_point() or targets.shape != (samples,):
             raise InputError(
                 f"loss {name!r}: targets have shape {tuple(targets.shape)} and type {targets.dtype}, "
@@ -134,13 +128,9 @@ class Loss(nn.Module, ABC, Generic[O]):
         if not self.needs_embeddings:
             return
         if embeddings is None:
-            raise InputError(
-                f"loss {name!r} in this space needs embeddings: loss(logits, targets, embeddings)"
-            )
+            raise InputError(f"loss {name!r} in this space needs embeddings: loss(logits, targets, embeddings)")
         if embeddings.ndim != 2 or len(embeddings) != samples:
-            raise InputError(
-                f"loss {name!r}: embeddings have shape {tuple(embeddings.shape)}, expected ({samples}, F)"
-            )
+            raise InputError(f"loss {name!r}: embeddings have shape {tuple(embeddings.shape)}, expected ({samples}, F)")
 
 
 class SampleLoss(Loss[O]):
@@ -198,9 +188,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def _checked_counts(class_counts: Sequence[int], *, warn: bool) -> Float[Tensor, " C"]:
     counts = torch.as_tensor([float(count) for count in class_counts])
     if len(counts) < 2 or not bool(torch.isfinite(counts).all()) or bool((counts < 0).any()):
-        raise InputError(
-            f"class_counts is {list(class_counts)}: expected two numbers or more, none of them below 0"
-        )
+        raise InputError(f"class_counts is {list(class_counts)}: expected two numbers or more, none of them below 0")
     if warn and bool((counts == 0).any()):
         empty = [index for index, count in enumerate(class_counts) if count == 0]
         warnings.warn(

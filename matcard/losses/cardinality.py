@@ -50,9 +50,7 @@ class CardinalityLoss(Loss[CardinalityOptions]):
         **changes: Any,
     ) -> None:
         super().__init__(options, class_counts=class_counts, seed=seed, **changes)
-        base = cast(
-            "SampleLoss[Any]", build_loss(self.options.base_options(), class_counts=class_counts, seed=seed)
-        )
+        base = cast("SampleLoss[Any]", build_loss(self.options.base_options(), class_counts=class_counts, seed=seed))
         self.space: Space = _space(self.options)(self.options, base, seed)
         self.needs_embeddings = self.space.needs_embeddings
         self.trains_head = self.space.trains_head
@@ -83,11 +81,7 @@ class CardinalityLoss(Loss[CardinalityOptions]):
         self.space.on_epoch(epoch, epochs)
 
     def _guard(self, num_classes: int) -> None:
-        if (
-            self._warned
-            or num_classes != 2
-            or (self.options.space, self.options.combine) != ("error", "replace")
-        ):
+        if self._warned or num_classes != 2 or (self.options.space, self.options.combine) != ("error", "replace"):
             return
         self._warned = True
         warnings.warn(

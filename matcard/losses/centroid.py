@@ -57,9 +57,7 @@ class CentroidClassifier(nn.Module):
             InputError: `fit` has not been called.
         """
         if len(self.centroids) == 0:
-            raise InputError(
-                "the centroid classifier has no centroids yet: call fit(embeddings, targets, C) first"
-            )
+            raise InputError("the centroid classifier has no centroids yet: call fit(embeddings, targets, C) first")
         similarity = unit(embeddings) @ self.centroids.to(embeddings).T
         similarity = torch.where(self.present.to(embeddings.device), similarity, -1.0)
         others = similarity.sum(dim=1, keepdim=True) - similarity

@@ -81,9 +81,7 @@ class Reservoir:
 
     def clear(self) -> None:
         """Forget all rows."""
-        self.load(
-            {"rows": torch.zeros(0, 0), "targets": torch.zeros(0).long(), "keys": torch.zeros(0).long()}
-        )
+        self.load({"rows": torch.zeros(0, 0), "targets": torch.zeros(0).long(), "keys": torch.zeros(0).long()})
 
     def add(self, rows: Float[Tensor, "N F"], targets: Int[Tensor, " N"], generator: torch.Generator) -> None:
         """Offer rows, and drop those of each class with the largest keys beyond `size`."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from matcard.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from matcard.losses.checks import one_of, whole, within
 
 COMBINATIONS = {
     "error": {
@@ -66,7 +64,7 @@ class CrossEntropyOptions(LossOptions):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", "cross_entropy")
-        _within("label_smoothing", self.label_smoothing, 0, 1)
+        within("label_smoothing", self.label_smoothing, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class ClassBalancedOptions(LossOptions):
     """0 weighs classes equally; towards 1 weights approach inverse class counts. In [0, 1)."""
 
     def __post_init__(self) -> None:
-        _within("beta", self.beta, 0, 1)
+        within("beta", self.beta, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class FocalOptions(LossOptions):
     """How strongly well-classified samples are played down; 0 is cross-entropy."""
 
     def __post_init__(self) -> None:
-        _within("gamma", self.gamma, 0)
+        within("gamma", self.gamma, 0)
 
 
 @dataclass(frozen=True)
@@ -134,10 +132,10 @@ class LDAMOptions(LossOptions):
     """beta of the class-balanced weights, in [0, 1)."""
 
     def __post_init__(self) -> None:
-        _within("max_margin", self.max_margin, 0, ends="()")
-        _within("logit_scale", self.logit_scale, 0, ends="()")
-        _within("drw_start", self.drw_start, 0, 1, ends="[]")
-        _within("beta", self.beta, 0, 1)
+        within("max_margin", self.max_margin, 0, ends="()")
+        within("logit_scale", self.logit_scale, 0, ends="()")
+        within("drw_start", self.drw_start, 0, 1, ends="[]")
+        within("beta", self.beta, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ class LogitAdjustmentOptions(LossOptions):
     """Strength of the adjustment; 0 is cross-entropy, 1 aims at balanced error."""
 
     def __post_init__(self) -> None:
-        _within("tau", self.tau, 0)
+        within("tau", self.tau, 0)
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,7 @@ class BrierOptions(LossOptions):
     """`sum` grows with the batch, as the cardinality losses do; `mean` divides by the number of samples."""
 
     def __post_init__(self) -> None:
-        _one_of("reduction", self.reduction, ("sum", "mean"))
+        one_of("reduction", self.reduction, ("sum", "mean"))
 
 
 @dataclass(frozen=True)
@@ -200,9 +198,7 @@ class CardinalityOptions(LossOptions):
     """Which invariant of finite metric spaces is taken."""
     space: Literal["error", "embedding", "class-embedding"] = "error"
     """What is counted: errors onehot(y) - p; embeddings; or embeddings beside their class."""
-    combine: Literal["replace", "multiply", "add", "divide", "ratio", "reweight", "effective-number"] = (
-        "replace"
-    )
+    combine: Literal["replace", "multiply", "add", "divide", "ratio", "reweight", "effective-number"] = "replace"
     """What is made of it. error: replace, multiply, add. embedding: add, divide, multiply, ratio.
     class-embedding: reweight, effective-number."""
     scale: float | str = 1.0
@@ -214,7 +210,7 @@ class CardinalityOptions(LossOptions):
     p: float = 2.0
     """Distances are l_p, 1 <= p <= 2; beyond 2 the similarity matrix need not be positive definite."""
     order: float = 0.0
-    """Order of the spread, in [0, inf]; the magnitude has none."""
+    """Order of the spread, in [0, inf], `.inf` being YAML's infinity; the magnitude has none."""
     reduction: Literal["none", "mean"] = "none"
     """`none`: M as published, which grows with the batch; `mean`: M divided by the number of vectors."""
     log: bool = False
@@ -259,16 +255,18 @@ class CardinalityOptions(LossOptions):
             ("reduction", ("none", "mean")),
             ("form", ("triplet", "per-class")),
             ("anchors", ("all", "class-aware")),
+            ("log", (False, True)),
+            ("unit_norm", (False, True)),
         ):
-            _one_of(option, getattr(self, option), known)
+            one_of(option, getattr(self, option), known)
         self._check_combination()
         self._check_scale()
-        _within("p", self.p, 1, 2, ends="[]")
-        _within("temperature", self.temperature, 0, ends="()")
-        _whole("reservoir", self.reservoir)
-        _within("lambda_invariant", self.lambda_invariant, 0)
+        within("p", self.p, 1, 2, ends="[]")
+        within("temperature", self.temperature, 0, ends="()")
+        whole("reservoir", self.reservoir)
+        within("lambda_invariant", self.lambda_invariant, 0)
         if self.lambda_base is not None:
-            _within("lambda_base", self.lambda_base, 0)
+            within("lambda_base", self.lambda_base, 0)
         self._check_order()
         self._check_base()
 
@@ -316,17 +314,14 @@ class CardinalityOptions(LossOptions):
         }
         options = make_options(self.base, **given)
         if not options.per_sample:
-            raise InputError(
-                f"loss.base is {self.base!r}: expected a loss of single samples, such as cross_entropy"
-            )
+            raise InputError(f"loss.base is {self.base!r}: expected a loss of single samples, such as cross_entropy")
         return options
 
     def _check_combination(self) -> None:
         if self.combine not in COMBINATIONS[self.space]:
             valid = "; ".join(f"{space}: {', '.join(combine)}" for space, combine in COMBINATIONS.items())
             raise InputError(
-                f"loss.space {self.space!r} and loss.combine {self.combine!r} do not go together; "
-                f"valid: {valid}"
+                f"loss.space {self.space!r} and loss.combine {self.combine!r} do not go together; valid: {valid}"
             )
 
     def _check_scale(self) -> None:
@@ -337,28 +332,22 @@ class CardinalityOptions(LossOptions):
                 "loss divides by them; set it, schedule it (loss.scale_schedule), or tune it"
             )
         if not isinstance(self.scale, str):
-            _within("scale", self.scale, 0, ends="()")
+            within("scale", self.scale, 0, ends="()")
         if self.scale_schedule == "none":
             if self.scale_end is not None:
-                raise InputError(
-                    "loss.scale_end is given without a schedule: set loss.scale_schedule to linear or log"
-                )
+                raise InputError("loss.scale_end is given without a schedule: set loss.scale_schedule to linear or log")
             return
         if isinstance(self.scale, str):
             raise InputError("loss.scale 'median' follows each batch: loss.scale_schedule has to be 'none'")
         if self.scale_end is None:
-            raise InputError(
-                f"loss.scale_schedule {self.scale_schedule!r} needs loss.scale_end, a number above 0"
-            )
-        _within("scale_end", self.scale_end, 0, ends="()")
+            raise InputError(f"loss.scale_schedule {self.scale_schedule!r} needs loss.scale_end, a number above 0")
+        within("scale_end", self.scale_end, 0, ends="()")
 
     def _check_order(self) -> None:
         if self.order != math.inf:
-            _within("order", self.order, 0, ends="[]")
+            within("order", self.order, 0, ends="[]")
         if self.order and self.name == "magnitude":
-            raise InputError(
-                "loss.order belongs to the spread: the magnitude has none; set loss.name to 'spread'"
-            )
+            raise InputError("loss.order belongs to the spread: the magnitude has none; set loss.name to 'spread'")
         if self.order and self.combine == "reweight":
             raise InputError(
                 "loss.order has to be 0 for loss.combine 'reweight': only then is the spread a sum of shares"
@@ -371,24 +360,3 @@ class CardinalityOptions(LossOptions):
                 f"loss.combine 'effective-number' replaces class counts, and loss.base {options.name!r} uses "
                 "none; set class_balanced, weighted_cross_entropy, logit_adjustment, balanced_softmax, ldam"
             )
-
-
-def _within(option: str, value: Any, low: float, high: float = math.inf, ends: str = "[)") -> None:
-    """Refuse what is not a finite number between two ends, `[` and `]` belonging to the interval."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    above = number and (value > low or (value == low and ends[0] == "["))
-    below = number and (value < high or (value == high and ends[1] == "]"))
-    if not (above and below):
-        raise InputError(
-            f"loss.{option} is {value!r}: expected a number in {ends[0]}{low:g}, {high:g}{ends[1]}"
-        )
-
-
-def _whole(option: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"loss.{option} is {value!r}: expected a whole number of 1 or more")
-
-
-def _one_of(option: str, value: Any, known: Collection[str]) -> None:
-    if value not in known:
-        raise InputError(f"loss.{option} is {value!r}: expected one of {', '.join(known)}")

@@ -185,9 +185,7 @@ def class_balanced_weights(counts: Float[Tensor, " C"], beta: float) -> Float[Te
     return weights * (len(counts) / weights.sum())
 
 
-def adjust_logits(
-    logits: Float[Tensor, "N C"], class_counts: Sequence[int], tau: float = 1.0
-) -> Float[Tensor, "N C"]:
+def adjust_logits(logits: Float[Tensor, "N C"], class_counts: Sequence[int], tau: float = 1.0) -> Float[Tensor, "N C"]:
     """Adjust logits after training: z - tau log prior (Menon et al. 2021, equation 9).
 
     Args:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
+import importlib
 import math
 import subprocess
 import sys
@@ -35,6 +37,8 @@ INTERVALS = {
     "lambda_invariant": ("magnitude", [-1, math.inf]),
     "anchors": ("magnitude", ["some"]),
     "form": ("magnitude", ["pair"]),
+    "log": ("magnitude", ["yes"]),
+    "unit_norm": ("magnitude", [None]),
     "scale_schedule": ("magnitude", ["cosine"]),
 }
 
@@ -57,7 +61,7 @@ def test_names_options_and_the_table_load_no_torch() -> None:
 def test_losses_work_with_torch_alone() -> None:
     code = """
 import sys
-for name in ("pandas", "lightning", "jaxtyping", "scipy", "sklearn", "torch_geometric", "rich", "docstring_parser"):
+for name in ("numpy", "pandas", "lightning", "jaxtyping", "scipy", "sklearn", "torch_geometric", "rich"):
     sys.modules[name] = None
 import torch
 from matcard.losses import MagnitudeLoss, CentroidClassifier, build_loss
@@ -204,6 +208,13 @@ def test_the_table_knows_the_names(capsys) -> None:
     assert all(name in shown for name in [*loss_names(), "ce", "effective-number", "2601.04941"])
     with pytest.raises(InputError, match="nearest: focal"):
         main(["focale"])
+
+
+@pytest.mark.parametrize("module", ["registry", "cardinality", "rivals"])
+def test_examples_in_the_documentation_are_right(module) -> None:
+    tested = doctest.testmod(importlib.import_module(f"matcard.losses.{module}"))
+    assert tested.attempted > 0
+    assert tested.failed == 0
 
 
 def test_options_cannot_be_changed_in_place() -> None:
