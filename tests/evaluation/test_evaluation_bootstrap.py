@@ -33,11 +33,11 @@ def plain_bootstrap(targets, probabilities, counts, resamples, seed):
 def test_intervals_are_those_of_a_plain_bootstrap(num_classes):
     targets, probabilities, counts = imbalanced(150, num_classes)
     got = bootstrap_intervals(targets, probabilities, train_counts=counts, resamples=4000)
-    draws = plain_bootstrap(targets, probabilities, counts, 1500, seed=1)
+    draws = plain_bootstrap(targets, probabilities, counts, 600, seed=1)
     for name, (low, high) in got.items():
         values = np.array([draw[name] for draw in draws])
         expected = np.quantile(values, [0.025, 0.975])
-        # The quantiles of 1500 draws are themselves uncertain by about a tenth of the spread.
+        # The quantiles of 600 draws are themselves uncertain by about a tenth of the spread.
         assert (low, high) == pytest.approx(expected, abs=0.35 * values.std() + 1e-9), name
         assert low < values.mean() < high
 
