@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from rich.progress import MofNCompleteColumn, Progress
 
 from matcard.cli import make_console
@@ -76,7 +78,9 @@ def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Co
         console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
     classifier = build_classifier(config, module)
     trainer = build_trainer(config, run, console)
-    with _told_where(run):
+    with _told_where(run), warnings.catch_warnings():
+        # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
+        warnings.simplefilter("ignore", PossibleUserWarning)
         trainer.fit(classifier, module, ckpt_path=run.last if run.last.is_file() else None, weights_only=True)
     if trainer.is_global_zero:
         best = torch.load(run.best, weights_only=True, map_location="cpu")

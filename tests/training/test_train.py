@@ -1,0 +1,289 @@
+"""Whole runs on sixty small crystals: the files they leave, bad input, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from sklearn.metrics import f1_score, recall_score
+
+from matcard.errors import InputError, MatcardWarning
+from matcard.training.config import parse_config
+from matcard.training.run import resume, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = [
+    "config.yaml", "split.json", "left_out.csv", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
+    "test_metrics.json", "predictions.parquet", "environment.json", "confusion.png", "recall.png",
+]  # fmt: skip
+
+
+def options(table: Path, run: Path, *more: str) -> list[str]:
+    return [
+        f"--data.source={table}", "--data.target=kind", "--data.jobs=1", "--trainer.batch_size=16",
+        "--trainer.max_epochs=2", "--model.width=8", "--model.hidden=8", "--trainer.accelerator=cpu",
+        f"--run_dir={run}", *more,
+    ]  # fmt: skip
+
+
+def run_here(*argv: str):
+    return train(parse_config(argv, prog="python -m matcard.train", description=""))
+
+
+def command(*argv: str, **more) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "matcard.train", *argv], capture_output=True, text=True, **more)
+
+
+@pytest.fixture(scope="module")
+def finished(small_table, tmp_path_factory) -> Path:
+    """A finished run of two epochs."""
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    os.environ["MATCARD_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    return run_here(*options(small_table, path)).path
+
+
+def test_a_run_leaves_its_files(finished):
+    for name in FILES:
+        assert (finished / name).stat().st_size > 0, name
+    assert list((finished / "tensorboard").glob("events*"))
+    assert not list(finished.rglob("*.part"))
+
+
+def test_the_parts_are_of_different_formulas(finished, small_table):
+    formula = {}
+    for line in small_table.read_text().splitlines():
+        row = json.loads(line)
+        formula[row["id"]] = tuple(sorted(site["species"][0]["element"] for site in row["structure"]["sites"]))
+    split = json.loads((finished / "split.json").read_text())
+    parts = [{formula[name] for name in split[part]} for part in ("train", "val", "test")]
+    assert sum(len(split[part]) for part in ("train", "val", "test")) == 60
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+def test_predictions_and_metrics_agree(finished):
+    predictions = pd.read_parquet(finished / "predictions.parquet")
+    names = ["caesium", "rocksalt", "zincblende"]
+    assert list(predictions) == ["id", "split", "target", "predicted", *(f"prob_{name}" for name in names)]
+    assert len(predictions) == predictions["id"].nunique() == 60
+    probabilities = predictions[[f"prob_{name}" for name in names]].to_numpy()
+    np.testing.assert_allclose(probabilities.sum(1), 1.0, atol=1e-9)
+    assert (predictions["predicted"] == np.array(names)[probabilities.argmax(1)]).all()
+    test = predictions[predictions["split"] == "test"]
+    metrics = json.loads((finished / "test_metrics.json").read_text())
+    assert metrics["n"] == len(test)
+    assert metrics["accuracy"] == pytest.approx((test["target"] == test["predicted"]).mean())
+    macro = f1_score(test["target"], test["predicted"], average="macro", labels=names, zero_division=0)
+    assert metrics["macro_f1"] == pytest.approx(macro)
+    recalls = recall_score(test["target"], test["predicted"], average=None, labels=names, zero_division=0)
+    assert [metrics["recall"][name]["value"] for name in names] == pytest.approx(list(recalls))
+    for key in ("balanced_accuracy", "minority_recall", "mcc", "g_mean", "roc_auc", "average_precision"):
+        assert key in metrics
+    assert set(metrics["recall"]["rocksalt"]) >= {"value", "low", "high", "n"}
+
+
+def test_metrics_have_a_row_an_epoch_and_choose_the_best(finished):
+    rows = pd.read_csv(finished / "metrics.csv")
+    assert rows["epoch"].tolist() == [0, 1]
+    checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == rows["val_macro_f1"].idxmax()
+    assert checkpoint["matcard"]["class_names"] == ["caesium", "rocksalt", "zincblende"]
+
+
+def test_its_configuration_repeats_the_run(finished, tmp_path):
+    again = run_here("--config", str(finished / "config.yaml"), f"--run_dir={tmp_path / 'again'}").path
+    for name in ("metrics.csv", "test_metrics.json", "split.json"):
+        assert (again / name).read_text() == (finished / name).read_text()
+    first, second = (pd.read_parquet(path / "predictions.parquet") for path in (finished, again))
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_another_seed_is_another_run(finished, small_table, tmp_path):
+    other = run_here(*options(small_table, tmp_path / "other", "--seed=1")).path
+    assert (other / "split.json").read_text() != (finished / "split.json").read_text()
+
+
+def test_bad_rows_are_listed_and_counted(small_table, tmp_path):
+    rows = [json.loads(line) for line in small_table.read_text().splitlines()]
+    rows[3]["structure"]["lattice"]["matrix"][0] = [0.0, 0.0, 0.0]
+    rows[7]["kind"] = None
+    table = tmp_path / "bad.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)))
+    done = command(*options(table, tmp_path / "run"), check=True)
+    left_out = pd.read_csv(tmp_path / "run" / "left_out.csv")
+    assert left_out["id"].tolist() == ["c3", "c7"]
+    assert left_out["class"].tolist()[0] == rows[3]["kind"]
+    assert "volume" in left_out["reason"][0]
+    assert "kind is missing" in left_out["reason"][1]
+    assert "left out" in done.stdout
+    assert "1 rows without a target" in done.stdout
+
+
+def test_too_many_bad_rows_stop_the_run(small_table, tmp_path):
+    rows = [json.loads(line) for line in small_table.read_text().splitlines()]
+    for row in rows[:6]:
+        row["structure"]["sites"][0]["abc"] = [float("nan")] * 3
+    table = tmp_path / "bad.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)))
+    done = command(*options(table, tmp_path / "run"))
+    assert done.returncode == 2
+    assert "6 of 60 rows" in done.stderr
+    assert "max_left_out" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(pd.read_csv(tmp_path / "run" / "left_out.csv")) == 6
+    assert run_here(*options(table, tmp_path / "allowed", "--data.max_left_out=0.2")).test_metrics.is_file()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (["--data.target=knd"], ["knd", "kind"]),
+        (["--data.source=nowhere.csv"], ["nowhere.csv", "perovskite_phases"]),
+        (["--data.source=perovskite_phase"], ["perovskite_phases"]),
+        (["--trainer.monitor=macro_f"], ["macro_f", "macro_f1"]),
+        (["--data.target=size"], ["size", "--data.threshold"]),
+        (["--data.target=size", "--data.threshold=99"], ["size", "99"]),
+    ],
+)
+def test_bad_usage_exits_2(small_table, tmp_path, changed, words):
+    done = command(*options(small_table, tmp_path / "run"), *changed)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "run").exists(), "nothing was begun"
+
+
+def test_a_used_directory_is_refused(finished, small_table):
+    before = (finished / "config.yaml").read_text()
+    with pytest.raises(InputError, match="--resume"):
+        run_here(*options(small_table, finished))
+    assert (finished / "config.yaml").read_text() == before
+
+
+def test_numbers_make_classes(small_table, tmp_path):
+    argv = options(small_table, tmp_path / "run", "--data.target=size", "--data.bins=4.5,5.5")
+    metrics = json.loads(run_here(*argv).test_metrics.read_text())
+    assert list(metrics["recall"]) == ["size < 4.5", "4.5 <= size < 5.5", "size >= 5.5"]
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "cosine"])
+def test_a_killed_run_ends_as_an_uninterrupted_one(small_table, tmp_path, schedule):
+    more = [f"--optimizer.schedule={schedule}", "--trainer.max_epochs=4", "--trainer.patience=3"]
+    whole = run_here(*options(small_table, tmp_path / "whole", *more))
+    killed = tmp_path / "killed"
+    argv = [sys.executable, "-m", "matcard.train", *options(small_table, killed, *more)]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoints" / "last.ckpt").is_file() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if not (killed / "test_metrics.json").is_file():
+        resume(killed)
+    for name in ("metrics.csv", "test_metrics.json"):
+        assert (killed / name).read_text() == (whole.path / name).read_text()
+    states = [torch.load(path / "checkpoints" / "last.ckpt", weights_only=True) for path in (whole.path, killed)]
+    for name, value in states[0]["state_dict"].items():
+        torch.testing.assert_close(states[1]["state_dict"][name], value, rtol=0, atol=0)
+
+
+def test_a_run_killed_before_its_first_epoch_begins_again(finished, tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "config.yaml").write_text((finished / "config.yaml").read_text())
+    resume(begun)
+    assert (begun / "test_metrics.json").read_text() == (finished / "test_metrics.json").read_text()
+
+
+def test_what_cannot_be_resumed_says_why(finished, tmp_path):
+    with pytest.raises(InputError, match="finished"):
+        resume(finished)
+    with pytest.raises(InputError, match=r"no config\.yaml"):
+        resume(tmp_path)
+    done = command("--resume", str(finished), "--seed=3")
+    assert done.returncode == 2
+    assert "stands alone" in done.stderr
+
+
+def test_changed_labels_are_noticed(finished, small_table, tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    rows = [json.loads(line) for line in small_table.read_text().splitlines()]
+    rows[0]["kind"] = "rocksalt" if rows[0]["kind"] != "rocksalt" else "caesium"
+    table = tmp_path / "changed.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)))
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    config["data"]["source"] = str(table)
+    (begun / "config.yaml").write_text(yaml.safe_dump(config))
+    for name in ("split.json", "data.sha256"):
+        (begun / name).write_text((finished / name).read_text())
+    with pytest.raises(InputError, match="changed since"):
+        resume(begun)
+
+
+def test_ctrl_c_says_how_to_go_on(small_table, tmp_path):
+    run = tmp_path / "run"
+    argv = [sys.executable, "-m", "matcard.train", *options(small_table, run, "--trainer.max_epochs=500")]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "last.ckpt").is_file():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"--resume {run}" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_a_loss_that_explodes_is_an_error_not_a_result(small_table, tmp_path):
+    argv = options(small_table, tmp_path / "run", "--loss.name=ce", "--optimizer.lr=1e30", "--trainer.gradient_clip=0")
+    done = command(*argv)
+    assert done.returncode == 1
+    assert "--optimizer.lr" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "test_metrics.json").exists()
+
+
+def test_a_collapse_is_told(small_table, tmp_path):
+    argv = options(small_table, tmp_path / "run", "--loss.name=ce", "--optimizer.lr=1e-9", "--trainer.max_epochs=3")
+    with pytest.warns(MatcardWarning, match="one class only"):
+        run_here(*argv)
+
+
+LOSSES = [
+    "--loss.name=cross_entropy", "--loss.name=weighted_cross_entropy", "--loss.name=class_balanced", "--loss.name=focal",
+    "--loss.name=ldam", "--loss.name=balanced_softmax", "--loss.name=logit_adjustment", "--loss.name=brier",
+    *(
+        f"--loss.name={name} --loss.space={space} --loss.combine={combine}"
+        for name in ("magnitude", "spread")
+        for space, combines in (
+            ("error", ("replace", "multiply", "add")),
+            ("embedding", ("add", "divide", "multiply", "ratio")),
+            ("class-embedding", ("reweight",)),
+        )
+        for combine in combines
+    ),
+    "--loss.name=magnitude --loss.space=class-embedding --loss.combine=effective-number --loss.base=class_balanced",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains(small_table, tmp_path, loss):
+    run = run_here(*options(small_table, tmp_path / "run", "--trainer.max_epochs=1", *loss.split()))
+    metrics = json.loads(run.test_metrics.read_text())
+    assert np.isfinite(metrics["log_loss"])
