@@ -63,6 +63,11 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(value=successes / n if n else float("nan"), low=float(low), high=float(high), n=int(n))
 
 
+def successes(interval: Interval) -> int:
+    """Give k back from k/n; also of an interval read from JSON, where an undefined value is null."""
+    return round(interval["value"] * interval["n"]) if interval["n"] else 0
+
+
 def wilson_f1(hits: int, errors: int, level: float = 0.95) -> Interval:
     """Give F1 with an interval from Wilson's.
 

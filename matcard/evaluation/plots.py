@@ -10,6 +10,7 @@ import numpy as np
 
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio
+from matcard.evaluation.intervals import successes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -70,18 +71,19 @@ def recall_figure(metrics: Mapping[str, Any]) -> Figure:
     """
     rare = set(metrics["minority_classes"])
     names = sorted(metrics["recall"], key=lambda name: -metrics["recall"][name]["n"])
+    recalls = [metrics["recall"][name] for name in names]
     rows = range(len(names))
     figure = style.new_figure(6.4, 1.35 + 0.27 * max(len(names), 3))
     axes = figure.add_subplot()
-    for row, name in zip(rows, names, strict=True):
-        _draw_interval(axes, row, metrics["recall"][name], rare=name in rare)
+    for row, recall in enumerate(recalls):
+        _draw_interval(axes, row, recall, rare=names[row] in rare)
     style.tidy(axes, grid="x", x="recall, with 95 % Wilson interval")
     axes.set(xlim=(-0.015, 1.015), ylim=(len(names) - 0.4, -0.6))
     axes.set_yticks(rows, [style.short(name, _NAME_WIDTH) for name in names])
     _mark_minority(axes.get_yticklabels(), names, rare)
     axes.tick_params(axis="y", length=0)
     beside = axes.secondary_yaxis("right")
-    beside.set_yticks(rows, [_found(metrics["recall"][name]) for name in names])
+    beside.set_yticks(rows, [f"{successes(recall):,} of {recall['n']:,}" for recall in recalls])
     beside.tick_params(length=0, labelsize=style.SMALL, labelcolor=style.GREY)
     beside.spines["right"].set_visible(False)
     axes.annotate("found", (1, 1), (5, 0), "axes fraction", "offset points", fontsize=style.SMALL, color=style.GREY)
@@ -138,7 +140,3 @@ def _draw_mean(axes: Axes, value: float | None, colour: str, over: str) -> None:
     if value is not None and not math.isnan(value):
         label = f"mean over {over}: {value:.3f}"
         axes.axvline(value, color=colour, linewidth=1.1, linestyle=style.DASHED, zorder=0.9, label=label)
-
-
-def _found(recall: Mapping[str, Any]) -> str:
-    return f"{round(recall['value'] * recall['n']):,} of {recall['n']:,}" if recall["n"] else "none"

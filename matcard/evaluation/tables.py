@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matcard.evaluation.groups import minority_mask
+from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
             format_score(value),
             "no samples" if math.isnan(value) else f"{format_score(low)}-{format_score(high)}",
             _track(low, value, high),
-            "0 / 0" if math.isnan(value) else f"{round(value * recall['n'])} / {recall['n']}",
+            f"{successes(recall)} / {recall['n']}",
             format_score(_number(metrics["precision"][name]["value"])),
             style=_MINORITY_STYLE if name in rare else None,
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from matcard.errors import InputError
-from matcard.evaluation.intervals import wilson, wilson_bounds, wilson_f1
+from matcard.evaluation.intervals import successes, wilson, wilson_bounds, wilson_f1
 
 few = settings(deadline=None, max_examples=50)
 counts = st.integers(0, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -49,6 +49,13 @@ def test_no_case_no_interval():
     got = wilson(0, 0)
     assert got["n"] == 0
     assert all(math.isnan(got[key]) for key in ("value", "low", "high"))
+
+
+@few
+@given(counts)
+@example((57, 100))
+def test_successes_come_back_despite_rounding(kn):
+    assert successes(wilson(*kn)) == kn[0]
 
 
 def test_ends_are_exact():
