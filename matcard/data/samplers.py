@@ -59,9 +59,7 @@ class ClassSampler(Sampler[int]):
         return iter(balanced_draws(self.targets, self.power, len(self), generator).tolist())
 
 
-def build_sampler(
-    kind: str, targets: Sequence[int] | Int[np.ndarray, " N"], *, seed: int = 0
-) -> ClassSampler:
+def build_sampler(kind: str, targets: Sequence[int] | Int[np.ndarray, " N"], *, seed: int = 0) -> ClassSampler:
     """Make the sampler of a kind: `shuffle`, `square-root` or `class-aware`.
 
     Raises:
