@@ -17,6 +17,7 @@ from matcard.data.cards import card_names, load_card, load_table
 from matcard.data.labels import make_labels, target_column
 from matcard.data.splits import Split, split_table
 from matcard.errors import InputError, nearest_names
+from matcard.files import written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +59,9 @@ class LabelledTable:
 
         names = np.array([*self.class_names, ""], dtype=object)
         malformed = self.table.left_out[["id", "where", "reason"]].assign(**{"class": names[self.left_out_codes]})
-        pd.concat([malformed, self.unlabelled.assign(**{"class": ""})]).to_csv(path, index=False)
+        listed = pd.concat([malformed, self.unlabelled.assign(**{"class": ""})])
+        with written_whole(path) as beside:
+            listed.to_csv(beside, index=False)
 
     def check_left_out(self, largest_share: float, listed: Path) -> None:
         """Stop where too many rows are malformed.

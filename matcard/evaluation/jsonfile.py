@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from matcard.errors import InputError
+from matcard.files import written_whole
 
 
 def to_json(value: Any, path: str | Path) -> None:
@@ -18,14 +18,9 @@ def to_json(value: Any, path: str | Path) -> None:
 
     A reader sees the old file or the new one, never half of it.
     """
-    path = Path(path)
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with written_whole(Path(path)) as beside:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_json(path: str | Path) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from matcard.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,10 +66,5 @@ def short(name: str, width: int) -> str:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure in the format of the path's suffix; a reader sees the old file or the new one."""
-    path = Path(path)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with written_whole(Path(path)) as beside:
         figure.savefig(beside, dpi=_DPI)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

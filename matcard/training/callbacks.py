@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from matcard.errors import MatcardWarning
+from matcard.files import written_whole
 from matcard.losses import collapse_advice
 
 if TYPE_CHECKING:
@@ -42,12 +43,10 @@ class MetricsFile(Callback):
         values = {name: f"{value.item():.10g}" for name, value in sorted(trainer.logged_metrics.items())}
         self._rows.append({"epoch": str(trainer.current_epoch), **values})
         names = list(dict.fromkeys(name for row in self._rows for name in row))
-        part = self.path.with_suffix(".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with written_whole(self.path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self._rows)
-        part.replace(self.path)
 
 
 class Speed(Callback):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from matcard.models.registry import model_options
 
 from matcard.errors import InputError, nearest_names
 from matcard.losses.registry import loss_options
+from matcard.models.registry import model_options
 from matcard.resources import resource_dir
 from matcard.training.options import Config
 
@@ -212,6 +212,9 @@ def _normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
 
 
 def _bracketed(value: str, kind: Any) -> str:
+    """Write a list, or infinity, as YAML does."""
+    if value == "inf":
+        return ".inf"
     sequence = any(typing.get_origin(item) in (list, tuple) for item in (kind, *typing.get_args(kind)))
     return f"[{value}]" if sequence and not value.startswith("[") and value != "null" else value
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from matcard.evaluation.confusion import confusion_matrix
 from matcard.evaluation.curves import learning_figure
-from matcard.evaluation.metrics import classification_metrics, to_json
+from matcard.evaluation.metrics import classification_metrics, metrics_beside_argmax, to_json
 from matcard.evaluation.plots import confusion_figure, recall_figure
+from matcard.evaluation.selection import best_score
 from matcard.evaluation.style import save_figure
-from matcard.evaluation.tables import recall_table
+from matcard.evaluation.tables import recall_table, summary_line
+from matcard.files import written_whole
 from matcard.training.inference import predict
 
 if TYPE_CHECKING:
@@ -46,9 +48,14 @@ def write_results(
     save_figure(recall_figure(metrics), run.path / "recall.png")
     with run.metrics.open(newline="", encoding="utf-8") as file:
         save_figure(learning_figure(list(csv.DictReader(file)), classifier.monitor), run.path / "learning.png")
+    decision = best_score(scores["val"].targets, scores["val"].probabilities, data.class_names)
+    decision.save(run.decision)
+    beside = metrics_beside_argmax(test.targets, test.probabilities, train_counts=data.class_counts, decision=decision)
+    metrics["at_decision"] = {"rule": beside["rule"], **beside["chosen"]}
     # Last, since its presence says that the run is finished.
     to_json(metrics, run.test_metrics)
     console.print(recall_table(metrics))
+    console.print(f"with the decision rule chosen on validation: {summary_line(metrics['at_decision'])}")
     console.print(f"run: {run.path}", soft_wrap=True)
 
 
@@ -70,6 +77,5 @@ def write_predictions(
         }
         probability = {f"prob_{name}": probabilities[:, c] for c, name in enumerate(class_names)}
         tables.append(pd.DataFrame({**columns, **probability}))
-    part_file = run.predictions.with_name(run.predictions.name + ".part")
-    pd.concat(tables, ignore_index=True).to_parquet(part_file, index=False)
-    part_file.replace(run.predictions)
+    with written_whole(run.predictions) as beside:
+        pd.concat(tables, ignore_index=True).to_parquet(beside, index=False)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from rich.progress import MofNCompleteColumn, Progress
 
 from matcard.cli import make_console

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from matcard.errors import InputError
+from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict, read_yaml
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class RunDir:
         return self.path / "test_metrics.json"
 
     @property
+    def decision(self) -> Path:
+        """The decision rule with the best macro-F1 on the validation part."""
+        return self.path / "decision.json"
+
+    @property
     def predictions(self) -> Path:
         """Probabilities of every sample."""
         return self.path / "predictions.parquet"
@@ -132,9 +138,8 @@ class RunDir:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole: a killed run leaves the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def environment() -> dict[str, Any]:

@@ -34,7 +34,9 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kind = "rocksalt" if k % 2 else "caesium" if k % 6 else "zincblende"
         size = rng.uniform(3.5, 4.2) if kind == "caesium" else rng.uniform(5.2, 6.5)
         lattice = Lattice.cubic(size)
-        structure = Structure.from_spacegroup(PROTOTYPES[kind], lattice, [cation, anion], [[0, 0, 0], SECOND_SITE[kind]])
+        structure = Structure.from_spacegroup(
+            PROTOTYPES[kind], lattice, [cation, anion], [[0, 0, 0], SECOND_SITE[kind]]
+        )
         structure = structure.get_primitive_structure()
         rows.append({"id": f"c{k}", "structure": structure.as_dict(), "kind": kind, "size": size})
     path = tmp_path_factory.mktemp("data") / "small.jsonl"

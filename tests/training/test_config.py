@@ -87,6 +87,10 @@ def test_lists_need_no_brackets():
     assert parsed("--data.split.fractions", "0.5,0.25,0.25").data.split.fractions == (0.5, 0.25, 0.25)
 
 
+def test_infinity_needs_no_point():
+    assert parsed("--loss.order", "inf").loss.order == float("inf")
+
+
 def test_a_configuration_survives_the_file():
     config = parsed("--data.bins", "1,2", "--data.split.folds", "5", "--data.split.fold", "2", "--model.width", "32")
     text = yaml.safe_dump(config_to_dict(config))
@@ -98,7 +102,9 @@ def test_every_option_survives_the_command_line():
     kinds = {"loss": type(config.loss), "model": type(config.model)}
     values = flatten(config_to_dict(config))
     assert set(values) == set(dict(option_types(Config, kinds)))
-    argv = [f"--{name}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}" for name, value in values.items()]
+    argv = [
+        f"--{name}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}" for name, value in values.items()
+    ]
     assert parsed(*argv) == config
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FILES = [
     "config.yaml", "split.json", "left_out.csv", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
     "test_metrics.json", "predictions.parquet", "environment.json", "confusion.png", "recall.png",
+    "learning.png", "decision.json",
 ]  # fmt: skip
 
 
