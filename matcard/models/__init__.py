@@ -1,4 +1,7 @@
-"""Networks: a batch in, logits and the embedding that feeds the head out."""
+"""Networks that map a batch to `Output(logits (N, C), embedding (N, F))`.
+
+Importing the package loads no torch; using a model does.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,42 @@ from matcard._lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    {"Output": "output", "build_model": "registry", "model_names": "registry", "model_options": "registry"},
+    {
+        "Classifier": "base",
+        "CGCNN": "cgcnn",
+        "MLP": "mlp",
+        "CGCNNOptions": "options",
+        "MLPOptions": "options",
+        "ModelOptions": "options",
+        "TransformerOptions": "options",
+        "OriginalCheckpoint": "original",
+        "read_original": "original",
+        "Output": "output",
+        "build_model": "registry",
+        "model_names": "registry",
+        "model_options": "registry",
+        "LoadReport": "transfer",
+        "initialize": "transfer",
+        "load_weights": "transfer",
+        "CrystalTransformer": "transformer",
+    },
 )
 
 if TYPE_CHECKING:
+    from matcard.models.base import Classifier as Classifier
+    from matcard.models.cgcnn import CGCNN as CGCNN
+    from matcard.models.mlp import MLP as MLP
+    from matcard.models.options import CGCNNOptions as CGCNNOptions
+    from matcard.models.options import MLPOptions as MLPOptions
+    from matcard.models.options import ModelOptions as ModelOptions
+    from matcard.models.options import TransformerOptions as TransformerOptions
+    from matcard.models.original import OriginalCheckpoint as OriginalCheckpoint
+    from matcard.models.original import read_original as read_original
     from matcard.models.output import Output as Output
     from matcard.models.registry import build_model as build_model
     from matcard.models.registry import model_names as model_names
     from matcard.models.registry import model_options as model_options
+    from matcard.models.transfer import LoadReport as LoadReport
+    from matcard.models.transfer import initialize as initialize
+    from matcard.models.transfer import load_weights as load_weights
+    from matcard.models.transformer import CrystalTransformer as CrystalTransformer

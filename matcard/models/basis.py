@@ -38,21 +38,22 @@ class GaussianBasis(nn.Module):
         centres = options.dmin + options.step * torch.arange(count, dtype=torch.float64)
         self.register_buffer("centres", centres.to(torch.get_default_dtype()), persistent=False)
 
-    @torch.no_grad()
-    def forward(self, distance: Float[Tensor, " E"]) -> tuple[Float[Tensor, "E G"], slice]:
-        """Expand distances in angstrom; they get no gradient.
+    def reached(self, distance: Float[Tensor, " E"]) -> slice:
+        """Give the centres where the Gaussians of some distance are not 0.
 
-        Returns:
-            the values at the centres that some distance reaches, and which of all centres these are. Elsewhere every
-            value is 0, so weights for those centres need not be multiplied. Away from CPUs it is all of them:
-            finding out would make the device wait.
+        Weights for the other centres need not be multiplied. Away from CPUs all centres are given: finding out would
+        make the device wait.
         """
-        reached = slice(0, len(self.centres))
-        if distance.device.type == "cpu" and len(distance):
-            reach = self.var * math.sqrt(-math.log(NEGLIGIBLE))
-            ends = torch.stack([distance.amin() - reach, distance.amax() + reach]).to(self.centres.dtype)
-            first, last = torch.searchsorted(self.centres, ends).tolist()
-            reached = slice(first, last)
-        exponent = ((distance[:, None] - self.centres[reached]) / self.var).square_().neg_()
+        if distance.device.type != "cpu" or not len(distance):
+            return slice(0, len(self.centres))
+        reach = self.var * math.sqrt(-math.log(NEGLIGIBLE))
+        ends = torch.stack([distance.amin() - reach, distance.amax() + reach])
+        first, last = torch.searchsorted(self.centres, ends.to(self.centres.dtype)).tolist()
+        return slice(first, last)
+
+    @torch.no_grad()
+    def forward(self, distance: Float[Tensor, " E"], centres: slice = slice(None)) -> Float[Tensor, "E G"]:
+        """Expand distances in angstrom at some of the centres; they get no gradient."""
+        exponent = ((distance[:, None] - self.centres[centres]) / self.var).square_().neg_()
         values = exponent.clamp_min_(2 * math.log(NEGLIGIBLE)).exp_()
-        return values.masked_fill_(values < NEGLIGIBLE, 0.0), reached
+        return nn.functional.threshold(values, NEGLIGIBLE, 0.0, inplace=True)

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from matcard.models.crystal import CrystalModel
-from matcard.models.edge_moments import BasisMoments, EdgeMoments
+from matcard.models.edge_moments import EdgeMoments, ExpandedEdges
 from matcard.models.gated_sum import GatedSum
-from matcard.models.norm import batch_norm, uses_batch
+from matcard.models.norm import batch_norm, running_statistics, update_running, uses_batch
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -29,18 +28,14 @@ class CGCNN(CrystalModel):
 
     def make_convolutions(self, options: CrystalModelOptions) -> nn.ModuleList:
         """Make the convolutions."""
-        return nn.ModuleList(
-            CGCNNConv(options.width, len(self.basis.centres)) for _ in range(options.convolutions)
-        )
+        return nn.ModuleList(CGCNNConv(options.width, len(self.basis.centres)) for _ in range(options.convolutions))
 
     def convolve(self, atoms: Float[Tensor, "A F"], edges: Edges) -> Float[Tensor, "A F"]:
         """Apply the convolutions."""
-        basis, reached = self.basis(edges.distance)
-        moments = None
-        if atoms.device.type == "cpu" and uses_batch(self.convs[0].bn1, len(basis)):
-            moments = BasisMoments.of(basis, edges)
+        reached = self.basis.reached(edges.distance)
+        expanded = ExpandedEdges(edges, self.basis(edges.distance, reached), reached)
         for convolution in self.convs:
-            atoms = convolution(atoms, edges, basis, reached, moments)
+            atoms = convolution(atoms, expanded)
         return atoms
 
 
@@ -51,9 +46,13 @@ class CGCNNConv(nn.Module):
     a softplus after the residual. Either batch norm uses its running statistics where a training batch has fewer
     than two rows for it.
 
+    On CPUs BN1 is folded into W and b, its statistics computed from sums over atoms (`EdgeMoments`), so that edges
+    are passed over once, with a narrow product in place of the wide one (`GatedSum`). Elsewhere, where many small
+    operations cost more than wide ones, the formula is computed as it stands.
+
     Args:
         width: F, numbers an atom carries.
-        num_gaussians: G, numbers an edge carries.
+        num_gaussians: numbers an edge carries.
     """
 
     def __init__(self, width: int, num_gaussians: int) -> None:
@@ -63,86 +62,59 @@ class CGCNNConv(nn.Module):
         self.bn1 = nn.BatchNorm1d(2 * width)
         self.bn2 = nn.BatchNorm1d(width)
 
-    def forward(
-        self,
-        atoms: Float[Tensor, "A F"],
-        edges: Edges,
-        basis: Float[Tensor, "E g"],
-        reached: slice,
-        moments: BasisMoments | None,
-    ) -> Float[Tensor, "A F"]:
-        """Convolve.
-
-        Args:
-            atoms: vector of each atom.
-            edges: the batch's.
-            basis: distances expanded, at the g of G centres `reached`.
-            reached: those centres.
-            moments: the basis' sums; needed in training on CPUs.
-        """
-        ends = self.fc_full.weight[:, : 2 * self.width]
-        weight = torch.cat([ends, self.fc_full.weight[:, 2 * self.width :][:, reached]], 1)
+    def forward(self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges) -> Float[Tensor, "A F"]:
+        """Convolve the vectors of atoms."""
         if atoms.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
-                total = self._sum_folded(atoms.to(weight.dtype), edges, basis, weight, moments)
+                total = self.sum_folded(atoms.to(self.fc_full.weight.dtype), expanded)
         else:
-            total = self._sum_plain(atoms, edges, basis, weight)
-        return F.softplus(atoms + batch_norm(self.bn2, total))
+            total = self.sum_plain(atoms, expanded)
+        return nn.functional.softplus(atoms + batch_norm(self.bn2, total))
 
-    def _sum_plain(
-        self, atoms: Float[Tensor, "A F"], edges: Edges, basis: Float[Tensor, "E g"], weight: Float[Tensor, "2F K"]
-    ) -> Float[Tensor, "A F"]:
+    def sum_plain(self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges) -> Float[Tensor, "A F"]:
         """Sum the messages as the formula stands, W split by its three arguments."""
-        of_target, of_source, of_edge = weight.split([self.width, self.width, basis.shape[1]], 1)
-        inner = F.linear(atoms, of_target, self.fc_full.bias)[edges.target]
-        inner = inner + F.linear(atoms, of_source)[edges.source] + F.linear(basis, of_edge)
+        edges = expanded.edges
+        of_target, of_source, of_edge = self._split(self._weight(expanded.reached))
+        inner = nn.functional.linear(atoms, of_target, self.fc_full.bias)[edges.target]
+        inner = inner + nn.functional.linear(atoms, of_source)[edges.source]
+        inner = inner + nn.functional.linear(expanded.basis, of_edge)
         gate, core = batch_norm(self.bn1, inner).chunk(2, 1)
-        message = torch.sigmoid(gate) * F.softplus(core)
-        return message.new_zeros(edges.num_atoms, self.width).index_add(0, edges.target, message)
+        message = torch.sigmoid(gate) * nn.functional.softplus(core)
+        return message.new_zeros(len(atoms), self.width).index_add(0, edges.target, message)
 
-    def _sum_folded(
-        self,
-        atoms: Float[Tensor, "A F"],
-        edges: Edges,
-        basis: Float[Tensor, "E g"],
-        weight: Float[Tensor, "2F K"],
-        moments: BasisMoments | None,
-    ) -> Float[Tensor, "A F"]:
-        """Sum the messages with BN1 folded into W and b, so that edges are passed over once."""
-        weight, bias = self._fold(atoms, edges, weight, moments)
+    def sum_folded(self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges) -> Float[Tensor, "A F"]:
+        """Sum the messages with BN1 folded into W and b."""
+        weight, bias = self._fold(atoms, expanded)
         # GatedSum takes minus the core.
         weight = torch.cat([weight[: self.width], -weight[self.width :]])
         bias = torch.cat([bias[: self.width], -bias[self.width :], torch.zeros_like(bias)])
-        of_target, of_source, of_edge = weight.split([self.width, self.width, basis.shape[1]], 1)
-        terms = F.linear(atoms, torch.cat([of_target, of_source]), bias).view(-1, 2 * self.width)
-        total: Tensor = GatedSum.apply(terms, of_edge, basis, edges)
+        of_target, of_source, of_edge = self._split(weight)
+        terms = nn.functional.linear(atoms, torch.cat([of_target, of_source]), bias).view(-1, 2 * self.width)
+        total: Tensor = GatedSum.apply(terms, of_edge, expanded.basis, expanded.edges)  # type: ignore[no-untyped-call]
         return total
 
     def _fold(
-        self,
-        atoms: Float[Tensor, "A F"],
-        edges: Edges,
-        weight: Float[Tensor, "2F K"],
-        moments: BasisMoments | None,
+        self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges
     ) -> tuple[Float[Tensor, "2F K"], Float[Tensor, " 2F"]]:
         """Give W and b that include BN1, updating its running statistics in training."""
-        norm, bias = self.bn1, self.fc_full.bias
-        if moments is None:
-            mean, variance = norm.running_mean, norm.running_var
-        else:
-            mean_x, covariance = EdgeMoments.apply(atoms, edges, moments)
+        norm, bias, weight = self.bn1, self.fc_full.bias, self._weight(expanded.reached)
+        count = len(expanded.basis)
+        if uses_batch(norm, count):
+            of_x, covariance = EdgeMoments.apply(atoms, expanded.edges, expanded.moments)  # type: ignore[no-untyped-call]
             wide = weight.double()
-            mean = wide @ mean_x + bias
+            mean = wide @ of_x + bias
             variance = ((wide @ covariance) * wide).sum(1)
-            _update(norm, mean.detach(), variance.detach(), len(edges.source))
+            update_running(norm, mean, variance, count)
+        else:
+            mean, variance = running_statistics(norm)
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         folded = (bias - mean) * scale + norm.bias
         return (weight * scale[:, None]).to(weight.dtype), folded.to(weight.dtype)
 
+    def _weight(self, reached: slice) -> Float[Tensor, "2F K"]:
+        """Give W without its columns for Gaussians that no edge reaches."""
+        ends, of_edge = self.fc_full.weight.tensor_split([2 * self.width], dim=1)
+        return torch.cat([ends, of_edge[:, reached]], 1)
 
-@torch.no_grad()
-def _update(norm: nn.BatchNorm1d, mean: Float[Tensor, " F"], variance: Float[Tensor, " F"], count: int) -> None:
-    """Move running statistics as `nn.BatchNorm1d` does, with the unbiased variance."""
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
-    norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var.dtype), norm.momentum)
-    norm.num_batches_tracked.add_(1)
+    def _split(self, weight: Float[Tensor, "2F K"]) -> tuple[Tensor, ...]:
+        return weight.tensor_split([self.width, 2 * self.width], dim=1)

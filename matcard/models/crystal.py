@@ -6,7 +6,6 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
-from torch.nn import functional as F
 
 from matcard.models.base import Classifier
 from matcard.models.basis import GaussianBasis
@@ -46,9 +45,7 @@ class CrystalModel(Classifier):
         self.convs = self.make_convolutions(options)
         self.conv_to_fc = nn.Linear(options.width, options.hidden)
         self.dropout = nn.Dropout(options.dropout)
-        self.fcs = nn.ModuleList(
-            nn.Linear(options.hidden, options.hidden) for _ in range(options.hidden_layers - 1)
-        )
+        self.fcs = nn.ModuleList(nn.Linear(options.hidden, options.hidden) for _ in range(options.hidden_layers - 1))
         self.fc_out = nn.Linear(options.hidden, num_classes)
 
     @abstractmethod
@@ -66,9 +63,11 @@ class CrystalModel(Classifier):
             InputError: an element without features, an edge between two crystals.
         """
         atoms = self.convolve(self.embedding(batch.z), Edges.of(batch))
-        hidden = F.softplus(self.conv_to_fc(F.softplus(mean_by_crystal(atoms, batch.batch, batch.ptr))))
+        hidden = nn.functional.softplus(
+            self.conv_to_fc(nn.functional.softplus(mean_by_crystal(atoms, batch.batch, batch.ptr)))
+        )
         for index, layer in enumerate(self.fcs):
-            hidden = F.softplus(layer(self.dropout(hidden) if index == 0 else hidden))
+            hidden = nn.functional.softplus(layer(self.dropout(hidden) if index == 0 else hidden))
         return hidden
 
     def classify(self, embedding: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -17,81 +19,111 @@ if TYPE_CHECKING:
 
 
 class BasisMoments(NamedTuple):
-    """What the moments need of the distances; the same in every layer. Centred sums, float64."""
+    """What the moments need of degrees and distances, which is the same in every layer; float64."""
 
-    mean: Float[Tensor, " G"]
-    incoming: Float[Tensor, "A G"]
-    outgoing: Float[Tensor, "A G"]
-    products: Float[Tensor, "G G"]
     in_degree: Float[Tensor, "A 1"]
     out_degree: Float[Tensor, "A 1"]
+    mean: Float[Tensor, " G"]
+    """Mean of the basis over all edges; the sums below are of the basis less this mean."""
+    incoming: Float[Tensor, "A G"]
+    """Sum over the edges into each atom."""
+    outgoing: Float[Tensor, "A G"]
+    """Sum over the edges out of each atom."""
+    products: Float[Tensor, "G G"]
+    """Sum of outer products over all edges."""
 
     @classmethod
     def of(cls, basis: Float[Tensor, "E G"], edges: Edges) -> BasisMoments:
-        """Sum the basis over the edges into and out of each atom, and its products over all edges."""
-        mean = basis.mean(0, dtype=torch.float64)
+        """Sum up the basis of a batch with at least one edge."""
         in_degree = edges.target_ptr.diff().double()[:, None]
         out_degree = edges.source_ptr.diff().double()[:, None]
-        incoming = segment_sum(basis, torch.arange(len(basis)), edges.target_ptr).double()
+        incoming = segment_sum(basis, edges.positions, edges.target_ptr).double()
         outgoing = segment_sum(basis, edges.by_source, edges.source_ptr).double()
+        mean = incoming.sum(0) / len(basis)
         products = mean.new_zeros(len(mean), len(mean))
         centre = mean.to(basis.dtype)
         for block in edges.blocks:
             centred = basis[block.edges] - centre
             products += centred.t() @ centred
-        return cls(
-            mean, incoming - in_degree * mean, outgoing - out_degree * mean, products, in_degree, out_degree
-        )
+        incoming, outgoing = incoming - in_degree * mean, outgoing - out_degree * mean
+        return cls(in_degree, out_degree, mean, incoming, outgoing, products)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpandedEdges:
+    """The edges of a batch with their distances expanded; the same in every layer."""
+
+    edges: Edges
+    """The edges."""
+    basis: Float[Tensor, "E G"]
+    """Values of the G Gaussians that are reached."""
+    reached: slice
+    """Which of all Gaussians these are."""
+
+    @cached_property
+    def moments(self) -> BasisMoments:
+        """Sums of the basis."""
+        return BasisMoments.of(self.basis, self.edges)
 
 
 class EdgeMoments(torch.autograd.Function):
     """Mean and covariance over the edges j -> i of x = [v_i, v_j, g_ij], without forming x.
 
-    `apply(atoms (A, F), edges, basis_moments)` gives (2F+G,) and (2F+G, 2F+G), float64: sums over edges of products
-    of the parts of x are products of each atom's vector with what its edges sum to. So the statistics of any linear
-    map of x, U mean and diag(U cov U'), cost what A atoms cost in place of E edges, twelve times as many. Covariances
-    are of centred numbers and in float64 since those two terms may cancel.
+    `apply(atoms (A, F), edges, moments)` gives (K,) and (K, K), K = 2F + G, in float64. The sum over edges of
+    a product of two parts of x is the sum over atoms of an atom's vector times what its edges sum to. So the
+    statistics of any linear map U x, which are U mean and diag(U cov U'), cost what atoms cost in place of edges.
+    Covariances are of centred numbers and in float64, since the terms of that diagonal may cancel.
     """
 
     @staticmethod
     def forward(
         ctx: Any, atoms: Float[Tensor, "A F"], edges: Edges, basis: BasisMoments
     ) -> tuple[Float[Tensor, " K"], Float[Tensor, "K K"]]:
+        """Compute mean and covariance."""
         count = len(edges.source)
         wide = atoms.detach().double()
-        centre_in = (basis.in_degree * wide).sum(0) / count
-        centre_out = (basis.out_degree * wide).sum(0) / count
-        as_target, as_source = wide - centre_in, wide - centre_out
-        neighbours = segment_sum(as_source.to(atoms.dtype), edges.source, edges.target_ptr)
-        incoming = torch.cat([basis.in_degree * as_target, neighbours, basis.incoming], 1)
-        outgoing = torch.cat([basis.out_degree * as_source, basis.outgoing], 1)
-        first = as_target.t() @ incoming
-        second = as_source.t() @ outgoing
-        width = atoms.shape[1]
-        covariance = basis.products.new_empty(first.shape[1], first.shape[1])
-        covariance[:width] = first
-        covariance[width : 2 * width, width:] = second
-        covariance[2 * width :, 2 * width :] = basis.products
-        covariance[width:, :width] = first[:, width:].t()
-        covariance[2 * width :, width : 2 * width] = second[:, width:].t()
-        ctx.edges, ctx.basis, ctx.count = edges, basis, count
-        ctx.save_for_backward(as_target.to(atoms.dtype), incoming.to(atoms.dtype), outgoing.to(atoms.dtype))
-        return torch.cat([centre_in, centre_out, basis.mean]), covariance / count
+        target_mean = (basis.in_degree.t() @ wide).squeeze(0) / count
+        source_mean = (basis.out_degree.t() @ wide).squeeze(0) / count
+        targets, sources = wide - target_mean, wide - source_mean
+        narrow_sources = sources.to(atoms.dtype)
+        neighbours = segment_sum(narrow_sources, edges.source, edges.target_ptr)
+
+        t, s, g = _parts(atoms.shape[1])
+        size = 2 * atoms.shape[1] + len(basis.mean)
+        sums = basis.products.new_empty(size, size)
+        sums[t, t] = targets.t() @ (basis.in_degree * targets)
+        sums[t, s] = targets.t() @ neighbours.double()
+        sums[t, g] = targets.t() @ basis.incoming
+        sums[s, s] = sources.t() @ (basis.out_degree * sources)
+        sums[s, g] = sources.t() @ basis.outgoing
+        sums[g, g] = basis.products
+        sums[s, t], sums[g, t], sums[g, s] = sums[t, s].t(), sums[t, g].t(), sums[s, g].t()
+
+        ctx.edges, ctx.basis = edges, basis
+        ctx.save_for_backward(targets.to(atoms.dtype), narrow_sources, neighbours)
+        return torch.cat([target_mean, source_mean, basis.mean]), sums / count
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad_mean: Float[Tensor, " K"], grad_covariance: Float[Tensor, "K K"]
     ) -> tuple[Float[Tensor, "A F"], None, None]:
-        as_target, incoming, outgoing = ctx.saved_tensors
-        edges, basis = ctx.edges, ctx.basis
-        width = as_target.shape[1]
-        # An edge's x gets S (x - mean) / E + dmean / E; an atom sums that over its edges, in each of its roles.
-        both = ((grad_covariance + grad_covariance.t()) / ctx.count).to(as_target.dtype)
-        receivers = segment_sum(as_target, edges.target[edges.by_source], edges.source_ptr)
-        grad = incoming @ both[:, :width]
-        grad += torch.cat([receivers, outgoing], 1) @ both[:, width : 2 * width]
-        grad += torch.cat([basis.in_degree, basis.out_degree], 1).to(grad.dtype) @ (
-            grad_mean[: 2 * width].view(2, width) / ctx.count
-        ).to(grad.dtype)
+        """Give the gradient of the atoms' vectors."""
+        targets, sources, neighbours = ctx.saved_tensors
+        edges, basis, dtype = ctx.edges, ctx.basis, targets.dtype
+        receivers = segment_sum(targets, edges.target[edges.by_source], edges.source_ptr)
+        t, s, g = _parts(targets.shape[1])
+        # The x of an edge gets (grad_mean + both (x - mean)) / E. An atom sums that over its edges, in either role.
+        count = len(edges.source)
+        mean = (grad_mean / count).to(dtype)
+        both = ((grad_covariance + grad_covariance.t()) / count).to(dtype)
+        grad = torch.addmm(mean[t], targets, both[t, t]).mul_(basis.in_degree.to(dtype))
+        grad += torch.addmm(mean[s], sources, both[s, s]).mul_(basis.out_degree.to(dtype))
+        grad.addmm_(neighbours, both[s, t]).addmm_(basis.incoming.to(dtype), both[g, t])
+        grad.addmm_(receivers, both[t, s]).addmm_(basis.outgoing.to(dtype), both[g, s])
         return grad, None, None
+
+
+def _parts(width: int) -> tuple[slice, slice, slice]:
+    """Give where x holds target, source and basis."""
+    return slice(0, width), slice(width, 2 * width), slice(2 * width, None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch.nn import functional as F
+from torch import nn
 
 from matcard.errors import InputError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-BLOCK_EDGES = 2048
+BLOCK_EDGES = 1024
 """Edges worked on together on a CPU: at the usual widths what is computed of them stays in a core's cache."""
 
 
@@ -72,6 +73,11 @@ class Edges:
         return _pointer(self.target, self.num_atoms)
 
     @cached_property
+    def positions(self) -> Int[Tensor, " E"]:
+        """The edges in their order, 0 to E-1."""
+        return torch.arange(len(self.target), device=self.target.device)
+
+    @cached_property
     def by_source(self) -> Int[Tensor, " E"]:
         """Edges in the order of their sources."""
         return self.source.argsort(stable=True)
@@ -95,9 +101,7 @@ class Edges:
             if edge[crystal + 1] - edge[cuts[-1]] > BLOCK_EDGES:
                 cuts.append(crystal)
         cuts.append(len(atom) - 1)
-        return [
-            self._block(slice(atom[i], atom[j]), slice(edge[i], edge[j])) for i, j in zip(cuts, cuts[1:], strict=False)
-        ]
+        return [self._block(slice(atom[i], atom[j]), slice(edge[i], edge[j])) for i, j in pairwise(cuts)]
 
     def _block(self, atoms: slice, edges: slice) -> Block:
         pointers = slice(atoms.start, atoms.stop + 1)
@@ -114,8 +118,8 @@ def segment_sum(
     rows: Float[Tensor, "R F"], order: Int[Tensor, " E"], pointer: Int[Tensor, " S+1"]
 ) -> Float[Tensor, "S F"]:
     """Sum rows by segments: segment s holds `rows[order[pointer[s]:pointer[s + 1]]]`; an empty one gives 0."""
-    return F.embedding_bag(order, rows, pointer, mode="sum", include_last_offset=True)
+    return nn.functional.embedding_bag(order, rows, pointer, mode="sum", include_last_offset=True)
 
 
 def _pointer(index: Int[Tensor, " E"], size: int) -> Int[Tensor, " A+1"]:
-    return F.pad(torch.bincount(index, minlength=size).cumsum(0), (1, 0))
+    return nn.functional.pad(torch.bincount(index, minlength=size).cumsum(0), (1, 0))

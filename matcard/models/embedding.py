@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from matcard.crystals.atom_features import WIDTH, atom_features
 from matcard.errors import InputError
@@ -58,7 +57,7 @@ class FeatureEmbedding(nn.Linear):
         if self._unread is not None:
             raise self._unread
         try:
-            return F.embedding(numbers, super().forward(self.features))
+            return nn.functional.embedding(numbers, super().forward(self.features))
         except IndexError:
             raise InputError(
                 f"there are features for elements 1 to {len(self.features) - 1}, and the batch holds atomic number "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError
 from matcard.models import options as o
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Entry(NamedTuple):
 
 MODELS: dict[str, Entry] = {
     "cgcnn": Entry(o.CGCNNOptions, "cgcnn:CGCNN"),
+    "transformer": Entry(o.TransformerOptions, "transformer:CrystalTransformer"),
+    "mlp": Entry(o.MLPOptions, "mlp:MLP"),
 }
 """Every model: its options class, and `module:class` within this package."""
 
@@ -34,16 +37,38 @@ def model_options(name: str) -> type[o.ModelOptions]:
     """Give the options class of a model; loads no torch.
 
     Raises:
-        InputError: no such model; the nearest names are given.
+        InputError: no such model.
     """
-    if name not in MODELS:
-        raise InputError(f"unknown model {name!r}; {nearest_names(name, MODELS)}")
-    return MODELS[name].options
+    return _entry(name).options
 
 
-def build_model(options: o.ModelOptions, *, num_classes: int) -> Classifier:
-    """Make a network of a configuration, with new weights."""
-    model_options(options.name)
-    module, _, attribute = MODELS[options.name].path.partition(":")
-    made = getattr(importlib.import_module(f"matcard.models.{module}"), attribute)(options, num_classes)
-    return cast("Classifier", made)
+def build_model(options: o.ModelOptions, *, num_classes: int, **data: Any) -> Classifier:
+    """Make a model with new weights; its encoder is frozen if `options.freeze` says so.
+
+    `options.init_from` is not read here, so that a finished run's model can be made without that file: a new run
+    calls `matcard.models.initialize` next.
+
+    Args:
+        options: of the model.
+        num_classes: C, at least 2.
+        **data: what else the model must know of its data: `num_features` of table rows.
+
+    Raises:
+        InputError: no such model, or fewer than two classes.
+    """
+    if num_classes < 2:
+        raise InputError(f"a classifier needs at least 2 classes, not {num_classes}")
+    module, _, name = _entry(options.name).path.partition(":")
+    made = getattr(importlib.import_module(f"matcard.models.{module}"), name)
+    model = cast("Classifier", made(options, num_classes, **data))
+    if options.freeze:
+        model.freeze()
+    return model
+
+
+def _entry(name: str) -> Entry:
+    if name in MODELS:
+        return MODELS[name]
+    near = difflib.get_close_matches(name, MODELS, n=3)
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    raise InputError(f"unknown model: {name!r}{hint}; valid: {', '.join(MODELS)}")

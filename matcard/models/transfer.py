@@ -1,0 +1,148 @@
+"""Starting from weights that exist: which are taken, which are new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from matcard.errors import InputError
+from matcard.models.base import HEAD, in_head
+from matcard.models.original import is_original, load_safely, read_original
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from matcard.models.base import Classifier
+    from matcard.models.options import ModelOptions
+
+LIGHTNING_PREFIX = "model."
+"""What stands before the weights' names in a checkpoint of a training run."""
+BEST = Path("checkpoints", "best.ckpt")
+"""Where a run directory keeps its best epoch."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a file of weights."""
+
+    path: Path
+    """The file that was read."""
+    loaded: tuple[str, ...]
+    """Entries taken from it."""
+    renewed: tuple[str, ...]
+    """Entries of the model that were not, and are as new."""
+    left: tuple[str, ...]
+    """Entries of the file that were not used."""
+
+    def __str__(self) -> str:
+        new = f"new: {', '.join(self.renewed)}" if self.renewed else "none new"
+        left = f"; not used: {', '.join(self.left)}" if self.left else ""
+        return f"{len(self.loaded)} weights from {self.path}, {new}{left}"
+
+
+def initialize(model: Classifier, options: ModelOptions) -> LoadReport | None:
+    """Start a new run from `options.init_from`; a frozen encoder gets a new head.
+
+    Returns:
+        what was loaded, or None where nothing is asked for.
+
+    Raises:
+        InputError: a file that cannot be read, or whose weights are of another model or other widths.
+    """
+    if options.init_from is None:
+        return None
+    return load_weights(model, Path(options.init_from), new_head=options.freeze)
+
+
+def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> LoadReport:
+    """Load the encoder, and the head where it fits, into a model.
+
+    Args:
+        model: to be loaded into, in place.
+        path: checkpoint of the original project, .ckpt or .safetensors file, or run directory.
+        new_head: leave the model's head as it is even if the file has one that fits.
+
+    Raises:
+        InputError: see `initialize`.
+    """
+    path = path / BEST if path.is_dir() else path
+    saved = read_weights(path)
+    own = model.state_dict()
+    head_fits = all(name in saved and saved[name].shape == own[name].shape for name in own if in_head(name))
+    taken = {name: value for name, value in saved.items() if not in_head(name) or (head_fits and not new_head)}
+    _check(model, own, taken, saved, path)
+    model.load_state_dict(taken, strict=False)
+    return LoadReport(
+        path,
+        tuple(sorted(taken)),
+        tuple(name for name in own if name not in taken and name not in model.constants),
+        tuple(sorted(set(saved) - set(taken))),
+    )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a model from a file of any of the known kinds.
+
+    Raises:
+        InputError: a file that cannot be read, or of another kind.
+    """
+    if path.suffix == ".safetensors":
+        return _without_prefix(_read_safetensors(path))
+    content = load_safely(path)
+    if is_original(content):
+        return read_original(path).state
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(
+            f"{path}: expected weights: a checkpoint of this or of the original CGCNN project, or a state_dict"
+        )
+    return _without_prefix(state)
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave the model's weights among those of a training run, by the names that the model gives them."""
+    own = {name.removeprefix(LIGHTNING_PREFIX): state[name] for name in state if name.startswith(LIGHTNING_PREFIX)}
+    return own or dict(state)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of weights") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: cannot be read as safetensors ({error})") from None
+
+
+def _check(
+    model: Classifier, own: dict[str, Tensor], taken: dict[str, Tensor], saved: dict[str, Tensor], path: Path
+) -> None:
+    """Refuse weights that do not fill the encoder, saying which options would make one that they fill."""
+    missing = [name for name in own if name not in taken and not in_head(name) and name not in model.constants]
+    foreign = [name for name in taken if name not in own]
+    shapes = [
+        f"{name} {tuple(taken[name].shape)} for {tuple(own[name].shape)}"
+        for name in taken
+        if name in own and taken[name].shape != own[name].shape and name not in model.constants
+    ]
+    if not (missing or foreign or shapes):
+        return
+    there, here = model.widths(saved), model.widths(own)
+    differing = [f"--model.{name} {value}" for name, value in there.items() if here[name] != value]
+    found = [f"missing {_some(missing)}"] * bool(missing) + [f"foreign {_some(foreign)}"] * bool(foreign)
+    found += [f"shapes {_some(shapes)}"] * bool(shapes)
+    advice = f"build the model with {' '.join(differing)}" if differing else "build the model as it was trained"
+    raise InputError(
+        f"{path}: its weights do not fit this {type(model).__name__} ({'; '.join(found)}): {advice}; only the head "
+        f"({HEAD}) may differ"
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
