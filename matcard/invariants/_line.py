@@ -47,7 +47,8 @@ def _decayed_sums(decay: Float[Tensor, "*batch gaps"]) -> Float[Tensor, "*batch 
     """Solve s_i = 1 + decay_i s_(i-1) in log2(n) steps; all terms are positive, so nothing cancels."""
     pad = torch.nn.functional.pad
     decay = pad(decay, (1, 0))
-    sums, step = torch.ones_like(decay), 1
+    sums, step = 1 + decay, 2
+    decay = pad(decay[..., 1:] * decay[..., :-1], (1, 0))
     while step < decay.shape[-1]:
         sums = sums + pad(decay[..., step:] * sums[..., :-step], (step, 0))
         decay = pad(decay[..., step:] * decay[..., :-step], (step, 0))

@@ -32,7 +32,7 @@ class _RowSums(torch.autograd.Function):
 
     @staticmethod
     def forward(points: Tensor, scale: Tensor, p: float) -> Tensor:
-        return _product(points, scale, p, torch.ones_like(points[:, 0]))
+        return _product(points, scale, p, points.new_ones(len(points)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
@@ -51,7 +51,7 @@ class _Weights(torch.autograd.Function):
 
     @staticmethod
     def forward(points: Tensor, scale: Tensor, p: float, tolerance: float) -> Tensor:
-        return _conjugate_gradients(points, scale, p, torch.ones_like(points[:, 0]), tolerance)
+        return _conjugate_gradients(points, scale, p, points.new_ones(len(points)), tolerance)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, float], output: Tensor) -> None:

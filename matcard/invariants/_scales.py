@@ -9,7 +9,7 @@ import torch
 
 from matcard.errors import InputError
 from matcard.invariants._distances import distances
-from matcard.invariants._inputs import check_points
+from matcard.invariants._inputs import check_points, check_scale
 from matcard.invariants._points import Method, magnitude
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def effective_dimension(
     x, slopes = check_points(points.detach(), p), []
     with torch.enable_grad():
         for t in _scales(scales):
-            scale = x.new_full(x.shape[:-2], float(t)).requires_grad_()
+            scale = check_scale(t, x).detach().expand(x.shape[:-2]).clone().requires_grad_()
             value = magnitude(x, scale, p, method=method)
             (growth,) = torch.autograd.grad(value.log().sum(), scale)
-            slopes.append(growth.to(points) * float(t))
+            slopes.append((growth * scale).detach().to(points))
     return torch.stack(slopes, -1)
 
 

@@ -45,7 +45,7 @@ class _Measure(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor | None, None]:
         points, scale, *measured = ctx.saved_tensors
-        ones = torch.ones_like(points[..., 0])
+        ones = points.new_ones(points.shape[:-1])
         with_scale = ctx.needs_input_grad[1]
         return *form_gradient(points, scale, ctx.p, Measured(*measured), ones, ones, with_scale, grad), None
 

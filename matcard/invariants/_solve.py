@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Twins leave a pivot of rounding errors, whose root is below 1e-6 for any matrix that fits a memory.
-_SMALL_PIVOT = 1e-6
+# Twins leave a pivot of rounding errors, whose root is below 1e-5 for any matrix that fits a memory.
+_SMALL_PIVOT = 1e-5
 
 
 class JitterLog:
@@ -69,7 +69,7 @@ class _Factor(torch.autograd.Function):
         same = similarity >= 1
         same.diagonal(dim1=-2, dim2=-1).fill_(True)
         twin = same.to(torch.uint8).argmax(-1)
-        same = twin[..., :, None] == twin[..., None, :]
+        same = (twin[..., :, None] == twin[..., None, :]).to(similarity)
         matrix = similarity - same / same.sum(-1, keepdim=True)
         matrix.diagonal(dim1=-2, dim2=-1).add_(1)
         return _cholesky(matrix), twin
@@ -179,10 +179,10 @@ def weights_of_points(
 ) -> Float[Tensor, "*batch n"]:
     """Give the weighting: the solution of zeta w = 1, equal on twins."""
     measured = measure(points.detach(), scale.detach(), p)
-    ones = torch.ones_like(points[..., 0])
+    ones = points.new_ones(points.shape[:-1])
     return _solve_points(points, scale, ones, p, *_factor(measured.similarity), *measured)
 
 
 def weights_of_matrix(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:
     """Give the weighting of a similarity matrix."""
-    return _solve_matrix(similarity, torch.ones_like(similarity[..., 0]), *_factor(similarity))
+    return _solve_matrix(similarity, similarity.new_ones(similarity.shape[:-1]), *_factor(similarity))
