@@ -23,9 +23,10 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
 
     Exit codes: 0 done, 1 training failed, 2 bad usage or input, 130 interrupted.
     """
-    warnings.showwarning = _show_warning
     try:
-        command(sys.argv[1:] if argv is None else argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            command(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -20,7 +20,7 @@ from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better
 from matcard.evaluation.tables import class_count_table
 from matcard.losses import build_loss
-from matcard.models import build_model
+from matcard.models import build_model, initialize
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, ProgressBar, Speed
 from matcard.training.config import config_to_dict
 from matcard.training.data import DataModule
@@ -78,10 +78,14 @@ def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Co
         console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
     classifier = build_classifier(config, module)
     trainer = build_trainer(config, run, console)
+    begun = run.last.is_file()
+    if not begun and (report := initialize(classifier.model, config.model)):
+        console.print(f"start from {report}")
     with _told_where(run), warnings.catch_warnings():
         # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
         warnings.simplefilter("ignore", PossibleUserWarning)
-        trainer.fit(classifier, module, ckpt_path=run.last if run.last.is_file() else None, weights_only=True)
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resumed run's
+        trainer.fit(classifier, module, ckpt_path=run.last if begun else None, weights_only=True)
     if trainer.is_global_zero:
         best = torch.load(run.best, weights_only=True, map_location="cpu")
         classifier.load_state_dict(best["state_dict"])

@@ -115,6 +115,10 @@ class RunDir:
         os.environ[_RUN_DIR_VARIABLE] = str(path.resolve())
         run = cls(path)
         values = {**config_to_dict(config), "run_dir": None}
+        for part, option in (("data", "source"), ("model", "init_from")):
+            # So that the file repeats the run from any folder.
+            if (value := values[part][option]) and Path(value).exists():
+                values[part][option] = str(Path(value).resolve())
         write_text(run.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         write_text(run.environment, json.dumps(environment(), indent=2) + "\n")
         return run

@@ -88,7 +88,7 @@ def test_lists_need_no_brackets():
 
 
 def test_infinity_needs_no_point():
-    assert parsed("--loss.order", "inf").loss.order == float("inf")
+    assert parsed("--loss.space=error", "--loss.combine=replace", "--loss.order", "inf").loss.order == float("inf")
 
 
 def test_a_configuration_survives_the_file():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,8 +35,8 @@ def test_ranks_share_every_batch(size, batch_size, ranks):
         sizes = [len(part) for part in parts]
         assert min(sizes) >= 1
         assert max(sizes) - min(sizes) <= 1
-        assert sorted(sum(parts, [])) == sorted(whole[step]), "the ranks hold the batch that one process would"
-    assert sorted(sum((part for share in shares for part in share), [])) == list(range(100, 100 + size))
+        assert sorted(chain(*parts)) == sorted(whole[step]), "the ranks hold the batch that one process would"
+    assert sorted(chain(*chain(*shares))) == list(range(100, 100 + size))
 
 
 def test_a_last_batch_of_one_joins_the_one_before():
