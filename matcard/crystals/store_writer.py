@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.crystals.graphs import EMPTY
-from matcard.crystals.stored import ARRAYS, write_durably, write_header
+from matcard.crystals.stored import ARRAYS, write_header
+from matcard.files import written_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +75,9 @@ class StoreWriter:
         self._note()
 
     def _note(self) -> None:
-        write_durably(self.folder / _JOURNAL, json.dumps(self.rows))
+        # The arrays are safe on disk by now; should a power cut lose the note itself, the build starts anew.
+        with written_whole(self.folder / _JOURNAL) as file:
+            file.write_text(json.dumps(self.rows), encoding="utf-8")
 
     def _cut(self) -> None:
         """Take away what was written after the last note.
@@ -88,6 +91,8 @@ class StoreWriter:
             if self._path(name).stat().st_size < whole:
                 raise ValueError(f"{name}.npy is shorter than noted")
             os.truncate(self._path(name), whole)
+        for note in self.folder.glob(".*"):
+            note.unlink()
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -82,17 +81,7 @@ def write_header(folder: Path, content: dict[str, Any]) -> None:
     files = {name: fingerprint(folder / f"{name}.npy") for name in ARRAYS}
     content = {"format": FORMAT, **content, "files": files}
     text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
-    write_durably(folder / HEADER, text)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Put a file in place as a whole, so that neither a kill nor a power cut leaves half of it."""
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    (folder / HEADER).write_text(text, encoding="utf-8")
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

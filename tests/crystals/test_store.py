@@ -282,12 +282,14 @@ def killed(tmp_path):
 def test_a_killed_build_goes_on(killed, crystals, tmp_path):
     with (killed / "source.npy").open("ab") as file:
         file.write(b"a piece that was not finished")
+    (killed / ".journal-1.json").write_text("{")
     calls = Calls()
     with warnings.catch_warnings(action="error"):
         graphs = open_store(crystals, OPTIONS, tmp_path, progress=calls)
     assert calls[0] > 5
     same_graphs(graphs, build_graphs(crystals, OPTIONS))
     assert not list(tmp_path.glob("*.partial"))
+    assert sorted(file.stem for file in graphs.folder.iterdir()) == sorted([*NAMES, "header"])
 
 
 def lose_rows(partial):
