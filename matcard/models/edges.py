@@ -16,18 +16,34 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-BLOCK_EDGES = 1024
+BLOCK_EDGES = 1536
 """Edges worked on together on a CPU: at the usual widths what is computed of them stays in a core's cache."""
 
 
 class Block(NamedTuple):
-    """Whole crystals of a batch, whose edges stay among themselves. Pointers count from the block's first edge."""
+    """The e edges of some whole crystals of a batch, which stay among these crystals' a atoms.
+
+    Pointers count from the block's first edge.
+    """
 
     atoms: slice
+    """Its atoms among the batch's."""
     edges: slice
+    """Its edges among the batch's."""
+    target: Int[Tensor, " e"]
+    """Centre of each edge, counted in the batch."""
+    ends: Int[Tensor, " 2e"]
+    """2 target and 2 source + 1 of each edge in turn: its rows where two rows an atom hold what it gives as either."""
+    pairs: Int[Tensor, " e+1"]
+    """First place of each edge in `ends`, and 2e."""
+    in_order: Int[Tensor, " e"]
+    """The edges, 0 to e - 1."""
     target_ptr: Int[Tensor, " a+1"]
-    source_ptr: Int[Tensor, " a+1"]
+    """First edge into each atom, and e."""
     by_source: Int[Tensor, " e"]
+    """The edges in the order of their sources."""
+    source_ptr: Int[Tensor, " a+1"]
+    """First place in `by_source` of the edges out of each atom, and e."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +104,6 @@ class Edges:
         return _pointer(self.source, self.num_atoms)
 
     @cached_property
-    def term_rows(self) -> Int[Tensor, "E 2"]:
-        """Rows 2 target and 2 source + 1 of each edge, where two rows an atom hold what it gives as either."""
-        return torch.stack([2 * self.target, 2 * self.source + 1], dim=1)
-
-    @cached_property
     def blocks(self) -> list[Block]:
         """The batch in blocks of about `BLOCK_EDGES` edges, or one crystal where that has more."""
         atom, edge = self.ptr.tolist(), self.target_ptr[self.ptr].tolist()
@@ -105,12 +116,17 @@ class Edges:
 
     def _block(self, atoms: slice, edges: slice) -> Block:
         pointers = slice(atoms.start, atoms.stop + 1)
+        target, count = self.target[edges], edges.stop - edges.start
         return Block(
-            atoms,
-            edges,
-            self.target_ptr[pointers] - edges.start,
-            self.source_ptr[pointers] - edges.start,
-            self.by_source[edges] - edges.start,
+            atoms=atoms,
+            edges=edges,
+            target=target,
+            ends=torch.stack([2 * target, 2 * self.source[edges] + 1], dim=1).view(-1),
+            pairs=torch.arange(0, 2 * count + 1, 2),
+            in_order=self.positions[:count],
+            target_ptr=self.target_ptr[pointers] - edges.start,
+            by_source=self.by_source[edges] - edges.start,
+            source_ptr=self.source_ptr[pointers] - edges.start,
         )
 
 

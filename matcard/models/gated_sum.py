@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from torch.autograd.function import once_differentiable
 
 from matcard.models.edges import segment_sum
@@ -43,13 +42,10 @@ class GatedSum(torch.autograd.Function):
         """Compute the sums."""
         ctx.save_for_backward(terms, weight, basis)
         ctx.edges = edges
-        activations = _Activations(terms.detach(), weight.detach(), basis, edges)
-        width = terms.shape[1] // 2
-        out = terms.new_empty(edges.num_atoms, width)
+        work = _BlockWork(terms, weight, basis)
+        out = terms.new_empty(edges.num_atoms, terms.shape[1] // 2)
         for block in edges.blocks:
-            sigmoids, log_core = activations(block)
-            message = log_core.mul_(sigmoids[:, :width])
-            out[block.atoms] = segment_sum(message, edges.positions[: len(message)], block.target_ptr)
+            out[block.atoms] = work.sums(block)
         return out.neg_()
 
     @staticmethod
@@ -57,43 +53,58 @@ class GatedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Float[Tensor, "A F"]) -> tuple[Tensor, Tensor, None, None]:
         """Give the gradients of terms and weight."""
         terms, weight, basis = ctx.saved_tensors
-        edges = ctx.edges
-        activations = _Activations(terms, weight, basis, edges)
-        width = grad.shape[1]
-        grad_terms = terms.new_empty(edges.num_atoms, 2, 2 * width)
+        work = _BlockWork(terms, weight, basis)
+        grad_terms = terms.new_empty(len(grad), 2, terms.shape[1])
         grad_weight = weight.new_zeros(weight.shape[::-1])
-        for block in edges.blocks:
-            sigmoids, log_core = activations(block)
-            # d(-s_f log s_c) / d(f, c) = s_f (s_f - 1) log s_c, s_f (s_c - 1)
-            common = grad.index_select(0, edges.target[block.edges]).mul_(sigmoids[:, :width])
-            inner = sigmoids.sub_(1)
-            inner[:, width:].mul_(common)
-            inner[:, :width].mul_(common.mul_(log_core))
-            grad_terms[block.atoms, 0] = segment_sum(inner, edges.positions[: len(inner)], block.target_ptr)
-            grad_terms[block.atoms, 1] = segment_sum(inner, block.by_source, block.source_ptr)
-            grad_weight.addmm_(basis[block.edges].t(), inner)
+        for block in ctx.edges.blocks:
+            work.gradients(block, grad, grad_terms[block.atoms], grad_weight)
         return grad_terms.view(terms.shape), grad_weight.t(), None, None
 
 
-class _Activations:
-    """Computes sigmoid([f, c]) (e, 2F) and log sigmoid(c) (e, F) of the edges of a block."""
+class _BlockWork:
+    """What is done for one block of edges.
+
+    Each array that a method makes is freed when it returns, so the next block's take the same memory, still in cache.
+    """
 
     def __init__(
-        self,
-        terms: Float[Tensor, "2A 2F"],
-        weight: Float[Tensor, "2F G"],
-        basis: Float[Tensor, "E G"],
-        edges: Edges,
+        self, terms: Float[Tensor, "2A 2F"], weight: Float[Tensor, "2F G"], basis: Float[Tensor, "E G"]
     ) -> None:
-        self.terms, self.weight, self.basis, self.edges = terms, weight.t(), basis, edges
-        self.core = slice(terms.shape[1] // 2, None)
+        self.terms, self.weight, self.basis = terms.detach(), weight.detach().t(), basis
+        width = terms.shape[1] // 2
+        self.gate, self.core = slice(0, width), slice(width, None)
         self.lowest = math.log(torch.finfo(terms.dtype).tiny)
-        # What c cannot exceed. Only where that is large may sigmoid(c) underflow.
-        bound = 2 * terms.abs().amax() + weight.abs().sum(1).amax()
+        # What |c| cannot exceed. Only where that is large may sigmoid(c) underflow.
+        largest = torch.linalg.vector_norm(self.terms, math.inf)
+        bound = 2 * largest + torch.linalg.matrix_norm(self.weight, 1)
         self.may_underflow = not bool(bound < -self.lowest)
 
-    def __call__(self, block: Block) -> tuple[Float[Tensor, "e 2F"], Float[Tensor, "e F"]]:
-        inner = nn.functional.embedding_bag(self.edges.term_rows[block.edges], self.terms, mode="sum")
+    def sums(self, block: Block) -> Float[Tensor, "a F"]:
+        """Sum sigmoid(f) log sigmoid(c) over the edges into each atom of the block."""
+        sigmoids, log_core = self._activate(block)
+        return segment_sum(log_core.mul_(sigmoids[:, self.gate]), block.in_order, block.target_ptr)
+
+    def gradients(
+        self,
+        block: Block,
+        grad: Float[Tensor, "A F"],
+        grad_terms: Float[Tensor, "a 2 2F"],
+        grad_weight: Float[Tensor, "G 2F"],
+    ) -> None:
+        """Write the gradient of the block's terms and add that of the weight."""
+        sigmoids, log_core = self._activate(block)
+        # d(-s_f log s_c) / d(f, c) = s_f (s_f - 1) log s_c, s_f (s_c - 1)
+        common = grad.index_select(0, block.target).mul_(sigmoids[:, self.gate])
+        inner = sigmoids.sub_(1)
+        inner[:, self.core].mul_(common)
+        inner[:, self.gate].mul_(common.mul_(log_core))
+        grad_terms[:, 0] = segment_sum(inner, block.in_order, block.target_ptr)
+        grad_terms[:, 1] = segment_sum(inner, block.by_source, block.source_ptr)
+        grad_weight.addmm_(self.basis[block.edges].t(), inner)
+
+    def _activate(self, block: Block) -> tuple[Float[Tensor, "e 2F"], Float[Tensor, "e F"]]:
+        """Compute sigmoid([f, c]) and log sigmoid(c)."""
+        inner = segment_sum(self.terms, block.ends, block.pairs)
         inner.addmm_(self.basis[block.edges], self.weight)
         core = inner[:, self.core].clone() if self.may_underflow else None
         sigmoids = inner.sigmoid_()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from matcard.errors import InputError
+from matcard.errors import InputError, nearest_names
 from matcard.models import options as o
 
 if TYPE_CHECKING:
@@ -67,8 +66,6 @@ def build_model(options: o.ModelOptions, *, num_classes: int, **data: Any) -> Cl
 
 
 def _entry(name: str) -> Entry:
-    if name in MODELS:
-        return MODELS[name]
-    near = difflib.get_close_matches(name, MODELS, n=3)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    raise InputError(f"unknown model: {name!r}{hint}; valid: {', '.join(MODELS)}")
+    if name not in MODELS:
+        raise InputError(f"unknown model {name!r}; {nearest_names(name, MODELS)}")
+    return MODELS[name]
