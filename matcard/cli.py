@@ -44,10 +44,14 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
 
 
 def make_console() -> Console:
-    """Give the console that commands print to: as wide as the screen, or wide enough for tables in a file or pipe."""
+    """Give the console that commands print to: as wide as the screen, or wide enough for tables in a file or pipe.
+
+    In a run of several processes only the first prints.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, quiet=os.environ.get("LOCAL_RANK", "0") != "0")
 
 
 def _show_warning(

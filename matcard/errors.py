@@ -25,8 +25,14 @@ class TrainingError(RuntimeError):
     """Training could not go on (a loss that is not finite, say); commands print the message and exit 1."""
 
 
+_FEW = 30
+"""Names beyond so many are listed only where none is near."""
+
+
 def nearest_names(name: str, names: Iterable[str]) -> str:
-    """Say which of `names` is probably meant by `name`, or list them all, for the end of an error message."""
+    """Say which of `names` is probably meant by `name`, and list them, for the end of an error message."""
     known = list(names)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known)}"
+    meant = f"did you mean {' or '.join(close)}?" if close else ""
+    listed = f"there are: {', '.join(known) or 'none'}" if not close or len(known) <= _FEW else ""
+    return " ".join(filter(None, (meant, listed)))

@@ -1,4 +1,4 @@
-"""Where downloads, generated data and graphs are kept, and how files get there whole."""
+"""Where downloads, generated data and graphs are kept."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ import functools
 import os
 import shutil
 import tempfile
-import uuid
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matcard.errors import MatcardWarning
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def cache_dir() -> Path:
@@ -41,21 +35,6 @@ def cache_dir() -> Path:
             stacklevel=2,
         )
         return temporary
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; it becomes `path` at the end, and vanishes if writing fails.
-
-    A reader, or another process that writes the same, sees the old file or the new one, never half of it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @functools.cache

@@ -59,15 +59,6 @@ class ClassSampler(Sampler[int]):
         return iter(balanced_draws(self.targets, self.power, len(self), generator).tolist())
 
 
-def build_sampler(kind: str, targets: Sequence[int] | Int[np.ndarray, " N"], *, seed: int = 0) -> ClassSampler:
-    """Make the sampler of a kind: `shuffle`, `square-root` or `class-aware`.
-
-    Raises:
-        InputError: no samples, or an unknown kind.
-    """
-    return ClassSampler(targets, kind, seed=seed)
-
-
 def balanced_draws(
     targets: Int[np.ndarray, " N"], power: float, draws: int, generator: np.random.Generator
 ) -> Int[np.ndarray, " M"]:

@@ -5,11 +5,10 @@ Undefined is NaN, never 0; averages run over classes with support, and their num
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from matcard.errors import InputError
+from matcard.errors import InputError, nearest_names
 from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.checks import check_class_names, check_counts, check_labels, check_predictions
 from matcard.evaluation.confusion import confusion_averages, confusion_matrix
@@ -83,9 +82,7 @@ def metric_label(name: str) -> str:
 
 def _metric(name: str) -> _Metric:
     if name not in _METRICS:
-        near = difflib.get_close_matches(name, _METRICS, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(_METRICS)}"
-        raise InputError(f"unknown metric {name!r}; {hint}")
+        raise InputError(f"unknown metric {name!r}; {nearest_names(name, _METRICS)}")
     return _METRICS[name]
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from matcard.errors import InputError
+from matcard.errors import InputError, nearest_names
 from matcard.losses import options as o
 
 if TYPE_CHECKING:
@@ -98,9 +97,7 @@ def build_loss(
 
 def unknown(what: str, name: str, known: Collection[str]) -> InputError:
     """Make the error for a name that is not among those known, with the nearest."""
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    return InputError(f"unknown {what}: {name!r}{hint}; valid: {', '.join(known) or 'none'}")
+    return InputError(f"unknown {what} {name!r}; {nearest_names(name, known)}")
 
 
 def _entry(name: str) -> Entry:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor, nn
 
-    from matcard.training.module import Classifier
+    from matcard.training.module import TrainingModule
 
 
 class Scores(NamedTuple):
@@ -47,14 +47,14 @@ def gather_scores(parts: list[Scores]) -> Scores:
     return Scores.join(scores for rank in ranks for scores in rank)
 
 
-def predict(module: Classifier, batches: Iterable[Any]) -> Scores:
+def predict(module: TrainingModule, batches: Iterable[Any]) -> Scores:
     """Score every batch in evaluation mode, on the module's device."""
     with evaluating(module) as device:
         moved = (batch.to(device) for batch in batches)
         return Scores.join([Scores.of(batch, module(batch)) for batch in moved])
 
 
-def embed(module: Classifier, batches: Iterable[Any]) -> tuple[Float[Tensor, "n F"], Int[Tensor, " n"]]:
+def embed(module: TrainingModule, batches: Iterable[Any]) -> tuple[Float[Tensor, "n F"], Int[Tensor, " n"]]:
     """Give the embedding and the target of every sample, in evaluation mode, on the module's device."""
     with evaluating(module) as device:
         moved = (batch.to(device) for batch in batches)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import numpy as np
 import torch
-from torch import nn
 
 from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from matcard.losses.base import Loss
+    from matcard.models.base import Classifier
     from matcard.training.data import DataModule
     from matcard.training.options import OptimizerOptions
 
@@ -26,7 +26,7 @@ PLATEAU_FACTOR = 1 / 3
 PLATEAU_PATIENCE = 5
 
 
-class Classifier(lightning.LightningModule):
+class TrainingModule(lightning.LightningModule):
     """Trains `model` with `loss` and measures the whole validation part after each epoch.
 
     Args:
@@ -42,7 +42,7 @@ class Classifier(lightning.LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Classifier,
         loss: Loss[Any],
         data: DataModule,
         optimizer: OptimizerOptions,

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
     from matcard.training.data import DataModule
     from matcard.training.inference import Scores
-    from matcard.training.module import Classifier
+    from matcard.training.module import TrainingModule
     from matcard.training.rundir import RunDir
 
 
 def write_results(
-    run: RunDir, classifier: Classifier, data: DataModule, ids: Shaped[np.ndarray, " N"], console: Console
+    run: RunDir, module: TrainingModule, data: DataModule, ids: Shaped[np.ndarray, " N"], console: Console
 ) -> None:
     """Score the three parts with the best epoch's weights, write and show the test metrics.
 
     This is where a run looks at its test part, the only place and once.
     """
-    scores = {part: predict(classifier, data.eval_dataloader(part)) for part in data.parts}
+    scores = {part: predict(module, data.eval_dataloader(part)) for part in data.parts}
     write_predictions(run, scores, ids, data.class_names)
     test = scores["test"]
     metrics = classification_metrics(
@@ -47,7 +47,7 @@ def write_results(
     save_figure(confusion_figure(confusion, data.class_names, rare), run.path / "confusion.png")
     save_figure(recall_figure(metrics), run.path / "recall.png")
     with run.metrics.open(newline="", encoding="utf-8") as file:
-        save_figure(learning_figure(list(csv.DictReader(file)), classifier.monitor), run.path / "learning.png")
+        save_figure(learning_figure(list(csv.DictReader(file)), module.monitor), run.path / "learning.png")
     decision = best_score(scores["val"].targets, scores["val"].probabilities, data.class_names)
     decision.save(run.decision)
     beside = metrics_beside_argmax(test.targets, test.probabilities, train_counts=data.class_counts, decision=decision)

@@ -24,7 +24,7 @@ from matcard.models import build_model, initialize
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, ProgressBar, Speed
 from matcard.training.config import config_to_dict
 from matcard.training.data import DataModule
-from matcard.training.module import Classifier
+from matcard.training.module import TrainingModule
 from matcard.training.results import write_results
 from matcard.training.rundir import RunDir, write_text
 
@@ -66,30 +66,30 @@ def resume(path: Path, console: Console | None = None) -> RunDir:
 
 
 def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> RunDir:
-    data = _prepared(run, config, labelled, console)
+    crystals = _prepared(run, config, labelled, console)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    module = DataModule(data.dataset, data.split, data.codes, data.class_names, config.trainer, config.seed)
+    data = DataModule(
+        crystals.dataset, crystals.split, crystals.codes, crystals.class_names, config.trainer, config.seed
+    )
     console.print(
-        class_count_table(
-            data.class_names, {part: module.count(part) for part in module.parts}, labelled.left_out_counts
-        )
+        class_count_table(data.class_names, {part: data.count(part) for part in data.parts}, labelled.left_out_counts)
     )
     if len(labelled.unlabelled):
         console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
-    classifier = build_classifier(config, module)
+    module = build_module(config, data)
     trainer = build_trainer(config, run, console)
     begun = run.last.is_file()
-    if not begun and (report := initialize(classifier.model, config.model)):
+    if not begun and (report := initialize(module.model, config.model)):
         console.print(f"start from {report}")
     with _told_where(run), warnings.catch_warnings():
         # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resumed run's
-        trainer.fit(classifier, module, ckpt_path=run.last if begun else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=run.last if begun else None, weights_only=True)
     if trainer.is_global_zero:
         best = torch.load(run.best, weights_only=True, map_location="cpu")
-        classifier.load_state_dict(best["state_dict"])
-        write_results(run, classifier, module, data.ids, console)
+        module.load_state_dict(best["state_dict"])
+        write_results(run, module, data, crystals.ids, console)
     return run
 
 
@@ -126,7 +126,7 @@ def _told_where(run: RunDir) -> Iterator[None]:
         raise KeyboardInterrupt(f"finished epochs are kept; go on with --resume {run.path}") from stopped
 
 
-def build_classifier(config: Config, data: DataModule) -> Classifier:
+def build_module(config: Config, data: DataModule) -> TrainingModule:
     """Make the network and the loss of a configuration for the classes of a data set."""
     loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
     model = build_model(config.model, num_classes=data.num_classes)
@@ -136,7 +136,7 @@ def build_classifier(config: Config, data: DataModule) -> Classifier:
         "class_names": list(data.class_names),
         "class_counts": data.class_counts.tolist(),
     }
-    return Classifier(
+    return TrainingModule(
         model,
         loss,
         data,

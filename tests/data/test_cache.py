@@ -7,8 +7,9 @@ import warnings
 import pytest
 
 from matcard.data import cache
-from matcard.data.cache import cache_dir, written_whole
+from matcard.data.cache import cache_dir
 from matcard.errors import MatcardWarning
+from matcard.files import written_whole
 
 
 def test_the_environment_names_the_cache(tmp_path, monkeypatch):

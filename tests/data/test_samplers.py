@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.samplers import POWERS, balanced_draws, build_sampler
+from matcard.data.samplers import POWERS, ClassSampler, balanced_draws
 from matcard.errors import InputError
 
 TARGETS = np.repeat([0, 1, 2], [900, 90, 10])
@@ -23,7 +23,7 @@ def class_shares(positions) -> np.ndarray:
     ("kind", "weights"), [("class-aware", [1, 1, 1]), ("square-root", [900**0.5, 90**0.5, 10**0.5])]
 )
 def test_classes_come_in_the_published_proportion(kind, weights) -> None:
-    sampler = build_sampler(kind, TARGETS, seed=3)
+    sampler = ClassSampler(TARGETS, kind, seed=3)
     positions = []
     for epoch in range(20):
         sampler.set_epoch(epoch)
@@ -34,23 +34,23 @@ def test_classes_come_in_the_published_proportion(kind, weights) -> None:
 
 
 def test_shuffle_gives_each_sample_once() -> None:
-    order = list(build_sampler("shuffle", TARGETS, seed=1))
+    order = list(ClassSampler(TARGETS, "shuffle", seed=1))
     assert sorted(order) == list(range(len(TARGETS)))
     assert order != sorted(order)
 
 
 @pytest.mark.parametrize("kind", POWERS)
 def test_seed_and_epoch_alone_decide(kind) -> None:
-    sampler = build_sampler(kind, TARGETS, seed=5)
+    sampler = ClassSampler(TARGETS, kind, seed=5)
     first = list(sampler)
     assert len(first) == len(sampler) == len(TARGETS)
     assert list(sampler) == first
     sampler.set_epoch(1)
     assert list(sampler) != first
-    resumed = build_sampler(kind, TARGETS.tolist(), seed=5)
+    resumed = ClassSampler(TARGETS.tolist(), kind, seed=5)
     resumed.set_epoch(1)
     assert list(resumed) == list(sampler)
-    assert list(build_sampler(kind, TARGETS, seed=6)) != first
+    assert list(ClassSampler(TARGETS, kind, seed=6)) != first
 
 
 @given(
@@ -72,4 +72,4 @@ def test_none_comes_again_before_all_of_its_class_have_come(targets, draws, powe
 @pytest.mark.parametrize(("kind", "targets"), [("sqrt", [0, 1]), ("shuffle", []), ("class-aware", [[0, 1]])])
 def test_bad_input_is_refused(kind, targets) -> None:
     with pytest.raises(InputError):
-        build_sampler(kind, targets)
+        ClassSampler(targets, kind)

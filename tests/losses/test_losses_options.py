@@ -118,13 +118,13 @@ def test_ce_is_cross_entropy() -> None:
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"'magnitud'; nearest: magnitude; valid: magnitude, spread"):
+    with pytest.raises(InputError, match=r"'magnitud'; did you mean magnitude\? there are: magnitude, spread"):
         loss_options("magnitud")
-    with pytest.raises(InputError, match=r"option of loss 'focal': 'gama'; nearest: gamma; valid: gamma"):
+    with pytest.raises(InputError, match=r"option of loss 'focal' 'gama'; did you mean gamma\? there are: gamma"):
         build_loss("focal", gama=2)
-    with pytest.raises(InputError, match="unknown option of loss 'magnitude': 'scales'; nearest: scale"):
+    with pytest.raises(InputError, match="unknown option of loss 'magnitude' 'scales'; did you mean scale"):
         matcard.losses.MagnitudeLoss(scales=2)
-    with pytest.raises(InputError, match=r"'balanced_softmax': 'tau'; valid: none"):
+    with pytest.raises(InputError, match=r"'balanced_softmax' 'tau'; there are: none"):
         build_loss("balanced_softmax", class_counts=[1, 2], tau=1)
 
 
@@ -165,9 +165,9 @@ def test_learning_the_scale_is_refused_with_the_reason(scale) -> None:
         ({"scale": "median", "scale_schedule": "linear", "scale_end": 2.0}, "follows each batch"),
         ({"order": 1.0}, "the magnitude has none"),
         ({"name": "spread", "order": 1.0, "space": "class-embedding", "combine": "reweight"}, "order"),
-        ({"base": "focl"}, "nearest: focal"),
+        ({"base": "focl"}, "did you mean focal"),
         ({"base": "spread"}, "loss of single samples"),
-        ({"base": "focal", "base_tau": 1.0}, "option of loss 'focal': 'tau'; valid: gamma"),
+        ({"base": "focal", "base_tau": 1.0}, "option of loss 'focal' 'tau'; there are: gamma"),
         ({"base": "logit_adjustment", "base_tau": -1.0}, "loss.tau is -1.0"),
         ({"space": "class-embedding", "combine": "effective-number"}, "set class_balanced"),
     ],
@@ -206,7 +206,7 @@ def test_the_table_knows_the_names(capsys) -> None:
     main([])
     shown = capsys.readouterr().out
     assert all(name in shown for name in [*loss_names(), "ce", "effective-number", "2601.04941"])
-    with pytest.raises(InputError, match="nearest: focal"):
+    with pytest.raises(InputError, match="did you mean focal"):
         main(["focale"])
 
 

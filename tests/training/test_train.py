@@ -281,6 +281,25 @@ LOSSES = [
 ]  # fmt: skip
 
 
+def test_two_processes_share_the_work(small_table, tmp_path):
+    run = tmp_path / "run"
+    done = command(*options(small_table, run, "--trainer.devices=2", "--trainer.batch_size=4"), check=True)
+    assert done.stdout.count("Recall per class") == 1
+    assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0, 1]
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    assert len(predictions) == predictions["id"].nunique() == 60
+
+
+def test_a_run_starts_from_another(finished, small_table, tmp_path):
+    argv = options(small_table, tmp_path / "run", f"--model.init_from={finished}", "--model.freeze=true")
+    run = run_here(*argv)
+    before, after = (
+        torch.load(path, weights_only=True)["state_dict"] for path in (finished / "checkpoints" / "best.ckpt", run.last)
+    )
+    for name, value in after.items():
+        assert torch.equal(value, before[name]) != name.startswith("model.fc_out."), name
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains(small_table, tmp_path, loss):
     run = run_here(*options(small_table, tmp_path / "run", "--trainer.max_epochs=1", *loss.split()))

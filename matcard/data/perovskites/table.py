@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.table import Crystals, CrystalTable
-from matcard.data.cache import cache_dir, written_whole
+from matcard.data.cache import cache_dir
 from matcard.errors import MatcardWarning
+from matcard.files import written_whole
 
 if TYPE_CHECKING:
     Arrays = dict[str, np.ndarray]
