@@ -23,7 +23,7 @@ from torch_geometric.loader import DataLoader as ListLoader
 
 from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_store, read_crystals
 from matcard.crystals.atom_features import atom_features
-from matcard.crystals.batches import GraphDataset, SeededSampler
+from matcard.crystals.batches import GraphDataset
 from matcard.crystals.neighbors import Edges, nearest
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def loading(sample: Crystals) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         graphs = open_store(sample, OPTIONS, Path(folder))
         dataset = GraphDataset(graphs, torch.zeros(len(graphs)))
-        sampler = SeededSampler(len(dataset), seed=0)
+        sampler = np.random.default_rng(0).permutation(len(dataset)).tolist()
         ours = DataLoader(dataset, BATCH, sampler=sampler, collate_fn=dataset.collate)
         items = [graphs[i] for i in range(len(graphs))]
         for index, data in enumerate(items):
@@ -205,7 +205,7 @@ def read_epoch(graphs: Graphs) -> None:
     """Go through a store in random order, in a fresh process as the worker of a loader does."""
     torch.set_num_threads(1)
     dataset = GraphDataset(graphs)
-    batches = iter(DataLoader(dataset, BATCH, sampler=SeededSampler(len(graphs), seed=0), collate_fn=dataset.collate))
+    batches = iter(DataLoader(dataset, BATCH, shuffle=True, collate_fn=dataset.collate))
     next(batches)
     cpu, before = time.process_time(), memory()
     most = max(memory() for _ in batches)

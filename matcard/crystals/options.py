@@ -26,9 +26,9 @@ class GraphOptions:
     """Number of nearest neighbours an atom takes edges from."""
 
     ties: Ties = "keep"
-    """What happens when the last neighbour belongs to a shell of distances equal to 0.01 angstrom that is too
-    large to fit as a whole: `keep` keeps the whole shell, `cut` drops it as a whole (an atom whose first shell
-    is too large then has no edge), `strict` splits it and takes exactly `neighbors`, as the original CGCNN does
+    """What happens when the last neighbour belongs to a shell, of distances equal to within 0.01 angstrom, that
+    has too many members: `keep` keeps the whole shell, `cut` drops it as a whole (an atom whose first shell is
+    too large then has no edge), `strict` splits it and takes exactly `neighbors`, as the original CGCNN does
     (the graph then depends on the order of sites)."""
 
     def __post_init__(self) -> None:
