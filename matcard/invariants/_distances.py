@@ -41,16 +41,17 @@ def distances(points: Float[Tensor, "B n d"], rows: slice, p: float) -> tuple[Fl
     own = points[:, rows]
     if p == 2:
         square = points.square().sum(-1, keepdim=True)
-        own_square = square[:, rows]
-        squared = (own_square + square.mT).baddbmm_(own, points.mT, alpha=-2)
+        smallest = square[:, rows] * _NEAR
+        squared = (square[:, rows] + square.mT).baddbmm_(own, points.mT, alpha=-2)
+        squared.diagonal(rows.start, -2, -1).fill_(torch.inf)
+        pairs = squared.new_empty((3, 0), dtype=torch.long)
         # "Not greater" rather than "less": squares that overflowed are not numbers, and come right below.
-        near = (squared > own_square * _NEAR).logical_not_()
-        near.diagonal(rows.start, -2, -1).fill_(False)
-        count = near.count_nonzero()
-        if count <= _NEAR_PAIRS * near[..., 0].numel():
-            pairs = near.nonzero().T if count else near.new_empty((3, 0), dtype=torch.long)
-            batch, row, column = pairs
-            squared[batch, row, column] = (own[batch, row] - points[batch, column]).square().sum(-1)
+        if not (squared.amin(-1, keepdim=True) > smallest).all():
+            pairs = (squared > smallest).logical_not_().nonzero().T
+        if pairs.shape[1] <= _NEAR_PAIRS * squared[..., 0].numel():
+            if pairs.shape[1]:
+                batch, row, column = pairs
+                squared[batch, row, column] = (own[batch, row] - points[batch, column]).square().sum(-1)
             squared.diagonal(rows.start, -2, -1).zero_()
             return squared.sqrt_(), pairs
     return torch.cdist(own, points, p=p, compute_mode="donot_use_mm_for_euclid_dist"), None
@@ -63,47 +64,47 @@ def pull(
     spacing: Float[Tensor, "B rows n"],
     near: NearPairs,
     force: Float[Tensor, "B rows n"],
-    left: Float[Tensor, "B rows"],
+    left: Float[Tensor, "B n"],
     right: Float[Tensor, "B n"],
-) -> Float[Tensor, "B n d"]:
-    """Give sum_ij left_i force_ij right_j grad d(x_i, x_j), i among the rows, the gradient being that of all points.
+) -> Float[Tensor, "B rows d"]:
+    """Give the gradient of sum_ij left_i force_ij right_j d(x_i, x_j) with respect to some of the points.
 
-    Coincident points do not pull each other.
+    The forces are symmetric, so that the rows of these points hold all that pulls on them. Coincident points do not
+    pull each other.
 
     Args:
         points: all points.
-        rows: those that the rows stand for.
+        rows: those that are asked for.
         p: the exponent of the distance.
         spacing: what `distances` gave for these rows.
         near: the pairs that came with it.
-        force: the derivative by each distance, but for the factors that follow.
-        left: the factor of each row.
-        right: the factor of each column.
+        force: the weights of the distances of these rows.
+        left: a factor a point.
+        right: another one.
     """
     own, left, right = points[:, rows], left[..., None], right[..., None]
+    own_left, own_right = left[:, rows], right[:, rows]
     if near is None:
         tension = (force / spacing ** (p - 1)).masked_fill_(spacing == 0, 0)
-        on_own, gradient = torch.empty_like(own), torch.empty_like(points)
+        gradient = torch.empty_like(own)
         for c in range(points.shape[-1]):
             difference = own[..., None, c] - points[:, None, :, c]
             part = difference.sign().mul_(difference.abs_().pow_(p - 1)).mul_(tension)
-            on_own[..., c : c + 1], gradient[..., c : c + 1] = left * (part @ right), -right * (part.mT @ left)
-    else:
+            gradient[..., c : c + 1] = own_left * (part @ right) + own_right * (part @ left)
+        return gradient
+    tension = force / spacing
+    tension.diagonal(rows.start, -2, -1).zero_()
+    gradient = torch.zeros_like(own)
+    if near.shape[1]:
         batch, row, column = near
-        tension = force / spacing
-        tension.diagonal(rows.start, -2, -1).zero_()
         close = tension[batch, row, column].masked_fill_(spacing[batch, row, column] == 0, 0)
         tension[batch, row, column] = 0
-        to_own, to_all = tension @ _moments(right, points), tension.mT @ _moments(left, own)
-        on_own = left * (own * to_own[..., -1:] - to_own[..., :-1])
-        gradient = right * (points * to_all[..., -1:] - to_all[..., :-1])
-        close = close[:, None] * left[batch, row] * right[batch, column] * (own[batch, row] - points[batch, column])
-        on_own.index_put_((batch, row), close, accumulate=True)
-        gradient.index_put_((batch, column), -close, accumulate=True)
-    gradient[:, rows] += on_own
+        close *= (own_left[batch, row] * right[batch, column] + own_right[batch, row] * left[batch, column])[:, 0]
+        apart = close[:, None] * (own[batch, row] - points[batch, column])
+        gradient.index_put_((batch, row), apart, accumulate=True)
+    # sum_j T_ij f_j (x_i - x_j) for both factors f by one product, with f and f x.
+    drawn = tension @ torch.cat([right, right * points, left, left * points], -1)
+    by_right, by_left = drawn.tensor_split(2, -1)
+    gradient += own_left * (own * by_right[..., :1] - by_right[..., 1:])
+    gradient += own_right * (own * by_left[..., :1] - by_left[..., 1:])
     return gradient
-
-
-def _moments(weights: Tensor, points: Tensor) -> Tensor:
-    """Weighted coordinates, and the weights as a last column."""
-    return torch.cat([weights * points, weights], -1)

@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def line_magnitude(positions: Float[Tensor, "*batch n"], scale: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+def line_magnitude(positions: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
     """Give 1 + sum over neighbours of tanh(t gap / 2), for at least one point."""
     ordered, _ = _ordered(positions)
-    return 1 + torch.tanh(scale[..., None] * ordered.diff(dim=-1) / 2).sum(-1)
+    return 1 + torch.tanh(ordered.diff(dim=-1) / 2).sum(-1)
 
 
-def line_weights(positions: Float[Tensor, "*batch n"], scale: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch n"]:
+def line_weights(positions: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
     """Give the weighting: half the tanh of both gaps, with an infinite gap at each end; twins share theirs."""
     ordered, twin = _ordered(positions)
-    gaps = torch.tanh(scale[..., None] * ordered.diff(dim=-1) / 2)
+    gaps = torch.tanh(ordered.diff(dim=-1) / 2)
     padded = torch.nn.functional.pad(gaps, (1, 1), value=1.0)
     weights = share((padded[..., 1:] + padded[..., :-1]) / 2, twin)
     return weights.gather(-1, positions.argsort(dim=-1, stable=True).argsort(dim=-1))
 
 
-def line_row_sums(positions: Float[Tensor, "*batch n"], scale: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch n"]:
+def line_row_sums(positions: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
     """Give the row sums of the similarity matrix, in the order of the sorted positions."""
     ordered, _ = _ordered(positions)
-    decay = torch.exp(-scale[..., None] * ordered.diff(dim=-1))
+    decay = torch.exp(-ordered.diff(dim=-1))
     return _decayed_sums(decay) + _decayed_sums(decay.flip(-1)).flip(-1) - 1
 
 

@@ -31,80 +31,82 @@ class _RowSums(torch.autograd.Function):
     """zeta 1."""
 
     @staticmethod
-    def forward(points: Tensor, scale: Tensor, p: float) -> Tensor:
-        return _product(points, scale, p, points.new_ones(len(points)))
+    def forward(points: Tensor, p: float) -> Tensor:
+        return _product(points, p, points.new_ones(len(points)))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
-        points, scale, ctx.p = inputs
-        ctx.save_for_backward(points, scale)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        points, ctx.p = inputs
+        ctx.save_for_backward(points)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        points, scale = ctx.saved_tensors
-        return *_form_gradient(points, scale, ctx.p, grad, torch.ones_like(grad)), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (points,) = ctx.saved_tensors
+        return _form_gradient(points, ctx.p, grad, torch.ones_like(grad)), None
 
 
 class _Weights(torch.autograd.Function):
     """zeta^+ 1."""
 
     @staticmethod
-    def forward(points: Tensor, scale: Tensor, p: float, tolerance: float) -> Tensor:
-        return _conjugate_gradients(points, scale, p, points.new_ones(len(points)), tolerance)
+    def forward(points: Tensor, p: float, tolerance: float) -> Tensor:
+        return _conjugate_gradients(points, p, points.new_ones(len(points)), tolerance)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, float], output: Tensor) -> None:
-        points, scale, ctx.p, ctx.tolerance = inputs
-        ctx.save_for_backward(points, scale, output)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        points, ctx.p, ctx.tolerance = inputs
+        ctx.save_for_backward(points, output)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        points, scale, weights = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        points, weights = ctx.saved_tensors
         if (grad == grad[0]).all():  # as for the magnitude: its adjoint needs no solve
             adjoint = grad[0] * weights
         else:
-            adjoint = _conjugate_gradients(points, scale, ctx.p, grad, ctx.tolerance)
-        return *_form_gradient(points, scale, ctx.p, -adjoint, weights), None, None
+            adjoint = _conjugate_gradients(points, ctx.p, grad, ctx.tolerance)
+        return _form_gradient(points, ctx.p, -adjoint, weights), None, None
 
 
 _row_sums: Callable[..., Tensor] = _RowSums.apply
 _weights: Callable[..., Tensor] = _Weights.apply
 
 
-def row_sums(points: Float[Tensor, "n d"], scale: Float[Tensor, ""], p: float) -> Float[Tensor, " n"]:
+def row_sums(points: Float[Tensor, "n d"], p: float) -> Float[Tensor, " n"]:
     """Give the row sums of the similarity matrix."""
-    return _row_sums(points, scale, p)
+    return _row_sums(points, p)
 
 
-def weights(points: Float[Tensor, "n d"], scale: Float[Tensor, ""], p: float, tolerance: float) -> Float[Tensor, " n"]:
+def weights(points: Float[Tensor, "n d"], p: float, tolerance: float) -> Float[Tensor, " n"]:
     """Give the weighting w with |1 - zeta w| <= tolerance sqrt(n); without twins merged, twins share evenly."""
-    return _weights(points, scale, p, tolerance)
+    return _weights(points, p, tolerance)
 
 
-def _pieces(points: Tensor, scale: Tensor, p: float) -> Iterator[tuple[slice, Tensor, NearPairs, Tensor]]:
+def _pieces(points: Tensor, p: float) -> Iterator[tuple[slice, Tensor, NearPairs, Tensor]]:
     """Rows of the matrix: which, their distances, near pairs and similarities, with the dimension of a batch."""
     for rows in row_chunks(points[None]):
         spacing, near = distances(points[None], rows, p)
-        yield rows, spacing, near, (spacing * -scale).exp_()
+        yield rows, spacing, near, spacing.neg().exp_()
 
 
-def _product(points: Tensor, scale: Tensor, p: float, vector: Tensor) -> Tensor:
-    return torch.cat([similarity[0] @ vector for _, _, _, similarity in _pieces(points, scale, p)])
+def _product(points: Tensor, p: float, vector: Tensor) -> Tensor:
+    return torch.cat([similarity[0] @ vector for _, _, _, similarity in _pieces(points, p)])
 
 
-def _form_gradient(points: Tensor, scale: Tensor, p: float, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient of left' zeta right with respect to points and scale."""
-    on_points, on_scale = torch.zeros_like(points), torch.zeros_like(scale)
-    for rows, spacing, near, similarity in _pieces(points, scale, p):
-        on_points -= scale * pull(points[None], rows, p, spacing, near, similarity, left[None, rows], right[None])[0]
-        on_scale -= left[rows] @ (similarity.mul_(spacing)[0] @ right)
-    return on_points, on_scale
+def _form_gradient(points: Tensor, p: float, left: Tensor, right: Tensor) -> Tensor:
+    """Gradient of left' zeta right."""
+    sides = left[None], right[None]
+    return torch.cat(
+        [
+            -pull(points[None], rows, p, spacing, near, similarity, *sides)[0]
+            for rows, spacing, near, similarity in _pieces(points, p)
+        ]
+    )
 
 
-def _conjugate_gradients(points: Tensor, scale: Tensor, p: float, right: Tensor, tolerance: float) -> Tensor:
-    precondition = _nystrom(points, scale, p)
+def _conjugate_gradients(points: Tensor, p: float, right: Tensor, tolerance: float) -> Tensor:
+    precondition = _nystrom(points, p)
     solution, residual = torch.zeros_like(right), right
     bound = tolerance * right.norm()
     ahead = precondition(residual)
@@ -112,7 +114,7 @@ def _conjugate_gradients(points: Tensor, scale: Tensor, p: float, right: Tensor,
     for _ in range(_MAX_ITERATIONS):
         if not residual.norm() > bound:
             return solution
-        image = _product(points, scale, p, direction)
+        image = _product(points, p, direction)
         step = along / (direction @ image)
         solution, residual = solution + step * direction, residual - step * image
         ahead = precondition(residual)
@@ -128,11 +130,11 @@ def _conjugate_gradients(points: Tensor, scale: Tensor, p: float, right: Tensor,
     return solution
 
 
-def _nystrom(points: Tensor, scale: Tensor, p: float) -> Callable[[Tensor], Tensor]:
+def _nystrom(points: Tensor, p: float) -> Callable[[Tensor], Tensor]:
     """The inverse of the Nystrom approximation from evenly chosen landmarks, plus its mean error on the diagonal."""
     n = len(points)
     landmarks = torch.linspace(0, n - 1, min(n, _LANDMARKS), device=points.device).long()
-    columns = torch.cat([piece[0][:, landmarks] for *_, piece in _pieces(points, scale, p)])
+    columns = torch.cat([piece[0][:, landmarks] for *_, piece in _pieces(points, p)])
     values, vectors = torch.linalg.eigh(columns[landmarks])
     kept = values > values[-1] * 1e-10  # twins among the landmarks leave zeros
     root = columns @ (vectors[:, kept] / values[kept].sqrt())

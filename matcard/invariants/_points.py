@@ -42,8 +42,8 @@ def similarity(
     Raises:
         InputError: p outside [1, 2], a scale that is not positive, or points of a wrong shape or dtype.
     """
-    x, t = _prepare(points, scale, p)
-    return measure(x, t, p).similarity.to(points)
+    x = _prepare(points, scale, p)
+    return measure(x, p).similarity.to(points)
 
 
 def weighting(
@@ -68,8 +68,8 @@ def weighting(
     Raises:
         InputError: as `magnitude` does.
     """
-    x, t = _prepare(points, scale, p)
-    return _weights(x, t, p, _route(x, method), tolerance).to(points)
+    x = _prepare(points, scale, p)
+    return _weights(x, p, _route(x, method), tolerance).to(points)
 
 
 def magnitude(
@@ -104,11 +104,11 @@ def magnitude(
         InputError: p outside [1, 2], a scale that is not positive, points of a wrong shape or dtype, or a method
             that does not exist or does not suit the points.
     """
-    x, t = _prepare(points, scale, p, origin)
+    x = _prepare(points, scale, p, origin)
     route = _route(x, method)
     if route == "line" and x.shape[-2]:
-        return line_magnitude(x[..., 0], t).to(points)
-    return _weights(x, t, p, route, tolerance).sum(-1).to(points)
+        return line_magnitude(x[..., 0]).to(points)
+    return _weights(x, p, route, tolerance).sum(-1).to(points)
 
 
 def spread(
@@ -138,16 +138,16 @@ def spread(
         InputError: as `magnitude` does, and an order that is negative or not a number.
     """
     order = check_order(order)
-    x, t = _prepare(points, scale, p, origin)
+    x = _prepare(points, scale, p, origin)
     route = _route(x, method)
     if x.shape[-2] == 0:
         return x.sum((-2, -1)).to(points)
     if route == "line":
-        sums = line_row_sums(x[..., 0], t)
+        sums = line_row_sums(x[..., 0])
     elif route == "dense":
-        sums = measure(x, t, p).similarity.sum(-1)
+        sums = measure(x, p).similarity.sum(-1)
     else:
-        sums = _each(lambda one, scale: _matrix_free.row_sums(one, scale, p), x, t)
+        sums = _each(lambda one: _matrix_free.row_sums(one, p), x)
     return spread_of_sums(sums, order).to(points)
 
 
@@ -169,14 +169,14 @@ def magnitude_on_line(
     return magnitude(positions[..., None], scale, method="line")
 
 
-def _prepare(
-    points: Tensor, scale: float | Tensor, p: float, origin: bool = False
-) -> tuple[Float[Tensor, "*batch n d"], Float[Tensor, "*batch"]]:
-    """Check both, carry them to float64 and to the same batch dimensions, and add the origin."""
+def _prepare(points: Tensor, scale: float | Tensor, p: float, origin: bool = False) -> Float[Tensor, "*batch n d"]:
+    """Check both, and give the dilated points in float64, with the origin if asked for.
+
+    As t d(x, y) = d(t x, t y), nothing that follows needs the scale, and autograd gives its gradient.
+    """
     x = check_points(points, p)
-    t = check_scale(scale, x) + x.new_zeros(x.shape[:-2])
-    x = x.expand(*t.shape, *x.shape[-2:])
-    return torch.nn.functional.pad(x, (0, 0, 0, 1)) if origin else x, t
+    x = x * check_scale(scale, x)[..., None, None]
+    return torch.nn.functional.pad(x, (0, 0, 0, 1)) if origin else x
 
 
 def _route(x: Tensor, method: Method) -> Method:
@@ -191,17 +191,17 @@ def _route(x: Tensor, method: Method) -> Method:
     return "dense" if x.shape[-2] <= DENSE_LIMIT else "matrix_free"
 
 
-def _weights(x: Tensor, t: Tensor, p: float, route: Method, tolerance: float) -> Float[Tensor, "*batch n"]:
+def _weights(x: Tensor, p: float, route: Method, tolerance: float) -> Float[Tensor, "*batch n"]:
     if x.shape[-2] == 0:
         return x.sum(-1)
     if route == "line":
-        return line_weights(x[..., 0], t)
+        return line_weights(x[..., 0])
     if route == "dense":
-        return weights_of_points(x, t, p)
-    return _each(lambda one, scale: _matrix_free.weights(one, scale, p, tolerance), x, t)
+        return weights_of_points(x, p)
+    return _each(lambda one: _matrix_free.weights(one, p, tolerance), x)
 
 
-def _each(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> Float[Tensor, "*batch n"]:
+def _each(function: Callable[[Tensor], Tensor], x: Tensor) -> Float[Tensor, "*batch n"]:
     """Take the sets of a batch one after the other."""
-    sets = x.reshape(math.prod(t.shape), *x.shape[-2:])
-    return torch.stack([function(one, scale) for one, scale in zip(sets, t.flatten(), strict=True)]).view(x.shape[:-1])
+    sets = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+    return torch.stack([function(one) for one in sets]).view(x.shape[:-1])

@@ -115,49 +115,48 @@ def _cholesky(matrix: Tensor) -> Tensor:
     return factor
 
 
-def _apply(factor: Tensor, twin: Tensor, right: Tensor) -> Tensor:
+def _apply(factor: Tensor, right: Tensor) -> Tensor:
     """Solve by two triangular solves (cholesky_solve would copy the factor first)."""
-    half = torch.linalg.solve_triangular(factor, share(right, twin)[..., None], upper=False)
+    half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
     solution: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0]
     return solution
 
 
 class _SolvePoints(torch.autograd.Function):
-    """w = zeta^+ b as a function of points and scale: dw = -zeta^+ dzeta w, at the price of one more solve."""
+    """w = zeta^+ b, for b equal on twins, as a function of points: dw = -zeta^+ dzeta w needs but a solve."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(
-        points: Tensor, scale: Tensor, right: Tensor, p: float, factor: Tensor, twin: Tensor, *measured: Tensor | None
+        points: Tensor, right: Tensor, p: float, factor: Tensor, twin: Tensor, *measured: Tensor | None
     ) -> Tensor:
-        return _apply(factor, twin, right)
+        return _apply(factor, right)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        points, scale, _, ctx.p, *constants = inputs
-        ctx.save_for_backward(points, scale, output, *constants)
+        points, _, ctx.p, *constants = inputs
+        ctx.save_for_backward(points, output, *constants)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        points, scale, solution, factor, twin, *measured = ctx.saved_tensors
-        adjoint = _solve_points(points, scale, grad, ctx.p, factor, twin, *measured)
-        with_scale = ctx.needs_input_grad[1]
-        on = form_gradient(points, scale, ctx.p, Measured(*measured), -adjoint, solution, with_scale)
-        return *on, adjoint, *[None] * 6
+        points, solution, factor, twin, *measured = ctx.saved_tensors
+        adjoint = _solve_points(points, share(grad, twin), ctx.p, factor, twin, *measured)
+        on_points = form_gradient(points, ctx.p, Measured(*measured), -adjoint, solution)
+        return on_points, adjoint, *[None] * 6
 
 
 _solve_points: Callable[..., Tensor] = _SolvePoints.apply
 
 
 class _SolveMatrix(torch.autograd.Function):
-    """w = zeta^+ b as a function of a given matrix."""
+    """w = zeta^+ b, for b equal on twins, as a function of a given matrix."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(similarity: Tensor, right: Tensor, factor: Tensor, twin: Tensor) -> Tensor:
-        return _apply(factor, twin, right)
+        return _apply(factor, right)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -167,20 +166,18 @@ class _SolveMatrix(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         similarity, factor, twin, solution = ctx.saved_tensors
-        adjoint = _solve_matrix(similarity, grad, factor, twin)
+        adjoint = _solve_matrix(similarity, share(grad, twin), factor, twin)
         return -adjoint[..., :, None] * solution[..., None, :], adjoint, None, None
 
 
 _solve_matrix: Callable[..., Tensor] = _SolveMatrix.apply
 
 
-def weights_of_points(
-    points: Float[Tensor, "*batch n d"], scale: Float[Tensor, "*batch"], p: float
-) -> Float[Tensor, "*batch n"]:
-    """Give the weighting: the solution of zeta w = 1, equal on twins."""
-    measured = measure(points.detach(), scale.detach(), p)
+def weights_of_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch n"]:
+    """Give the weighting of dilated points: the solution of zeta w = 1, equal on twins."""
+    measured = measure(points.detach(), p)
     ones = points.new_ones(points.shape[:-1])
-    return _solve_points(points, scale, ones, p, *_factor(measured.similarity), *measured)
+    return _solve_points(points, ones, p, *_factor(measured.similarity), *measured)
 
 
 def weights_of_matrix(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:

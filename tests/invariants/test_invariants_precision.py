@@ -68,7 +68,7 @@ def test_a_scale_in_another_precision() -> None:
     value.backward()
     assert scale.grad is not None
     assert scale.grad.dtype == torch.bfloat16
-    torch.testing.assert_close(magnitude_on_line(POINTS[:, 0], scale), magnitude(POINTS[:, :1], float(scale)))
+    torch.testing.assert_close(magnitude_on_line(POINTS[:, 0], scale), magnitude(POINTS[:, :1], scale.item()))
 
 
 def test_import_loads_nothing_heavier_than_torch() -> None:
