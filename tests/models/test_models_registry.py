@@ -1,0 +1,223 @@
+"""Names, options, and what every model has in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from model_cases import join, random_batch, small, small_transformer
+from torch_geometric.data import Data
+
+from matcard.errors import InputError
+from matcard.models import (
+    CGCNN,
+    MLP,
+    CGCNNOptions,
+    CrystalTransformer,
+    MLPOptions,
+    ModelOptions,
+    TransformerOptions,
+    build_model,
+    embedding,
+    model_names,
+    model_options,
+)
+
+CLASSES = {
+    "cgcnn": (CGCNNOptions, CGCNN),
+    "transformer": (TransformerOptions, CrystalTransformer),
+    "mlp": (MLPOptions, MLP),
+}
+
+
+def test_names_options_and_classes():
+    assert model_names() == list(CLASSES)
+    for name, (options, made) in CLASSES.items():
+        assert model_options(name) is options
+        assert options().name == name
+        assert next(iter(dataclasses.fields(options))).name == "name"
+        data = {"num_features": 3} if name == "mlp" else {}
+        assert type(build_model(options(), num_classes=2, **data)) is made
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(InputError, match=r"unknown model 'cgnn'.*cgcnn"):
+        model_options("cgnn")
+    with pytest.raises(InputError, match="unknown model 'resnet50'"):
+        build_model(ModelOptions("resnet50"), num_classes=2)
+
+
+def test_one_class_is_none():
+    with pytest.raises(InputError, match="at least 2 classes"):
+        build_model(small(), num_classes=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "expected"),
+    [
+        (CGCNNOptions, {"width": 0}, "--model.width is 0"),
+        (CGCNNOptions, {"convolutions": 0}, "--model.convolutions is 0"),
+        (CGCNNOptions, {"hidden_layers": 0}, "--model.hidden_layers is 0"),
+        (CGCNNOptions, {"dropout": 1.0}, "--model.dropout is 1.0"),
+        (CGCNNOptions, {"step": 0.0}, "--model.step 0.0"),
+        (CGCNNOptions, {"dmin": 9.0}, "dmin < dmax"),
+        (CGCNNOptions, {"var": -0.1}, "--model.var is -0.1"),
+        (CGCNNOptions, {"atom_features": "magpie"}, "expected cgcnn or learned"),
+        (TransformerOptions, {"heads": 5}, "not a multiple of --model.heads 5"),
+        (TransformerOptions, {"heads": 0}, "--model.heads is 0"),
+        (MLPOptions, {"hidden": 0}, "--model.hidden is 0"),
+        (MLPOptions, {"dropout": -0.1}, "--model.dropout is -0.1"),
+    ],
+)
+def test_values_out_of_range(options, value, expected):
+    with pytest.raises(InputError) as caught:
+        options(**value)
+    assert expected in str(caught.value)
+
+
+def test_defaults_are_the_originals():
+    options = CGCNNOptions()
+    assert (options.width, options.convolutions, options.hidden, options.hidden_layers) == (64, 3, 128, 1)
+    assert (options.dmin, options.dmax, options.step, options.var, options.dropout) == (0.0, 8.0, 0.2, None, 0.5)
+
+
+def test_options_load_no_torch():
+    code = (
+        "import sys; from matcard.models import model_options, CGCNNOptions; model_options('mlp'); "
+        "assert not {'torch', 'numpy', 'pandas'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_models_need_nothing_heavy():
+    code = (
+        "import sys; from matcard.models import CGCNN, CGCNNOptions, MLP; CGCNN(CGCNNOptions(), 2); "
+        "assert not {'pymatgen', 'pandas', 'lightning', 'matminer', 'torch_geometric'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_of_tables():
+    torch.manual_seed(0)
+    model = build_model(MLPOptions(hidden=5, hidden_layers=2), num_classes=3, num_features=4)
+    x = torch.randn(7, 4)
+    hidden = x
+    for layer in model.layers:
+        hidden = (hidden @ layer.weight.t() + layer.bias).clamp(min=0)
+    output = model(Data(x=x))
+    torch.testing.assert_close(output.embedding, hidden)
+    torch.testing.assert_close(output.logits, hidden @ model.fc_out.weight.t() + model.fc_out.bias)
+    assert model.train()(Data(x=x[:1])).logits.shape == (1, 3)
+
+
+def test_dropout_of_rows():
+    torch.manual_seed(0)
+    model = build_model(MLPOptions(hidden=50, hidden_layers=1, dropout=0.5), num_classes=2, num_features=4)
+    batch = Data(x=torch.randn(5, 4))
+    assert torch.equal(model(batch).embedding, model(batch).embedding)
+    assert not torch.equal(model(batch).logits, model(batch).logits)
+    assert torch.equal(model.eval()(batch).logits, model(batch).logits)
+
+
+@pytest.mark.parametrize("options", [small(), small_transformer(), small(atom_features="learned")])
+def test_sizes_of_outputs(options):
+    model = build_model(options, num_classes=4)
+    batch = random_batch(5, isolated=1)
+    for training in (True, False):
+        output = model.train(training)(batch)
+        assert output.logits.shape == (5, 4)
+        assert output.embedding.shape == (5, options.hidden)
+        assert torch.isfinite(output.logits).all()
+
+
+def attention(conv, atoms, batch, basis):
+    """A transformer's convolution, edge by edge and head by head."""
+    heads, each = conv.heads, conv.out_channels
+    query, key, value = (
+        linear(atoms).view(-1, heads, each) for linear in (conv.lin_query, conv.lin_key, conv.lin_value)
+    )
+    of_edge = conv.lin_edge(basis).view(-1, heads, each)
+    rows = []
+    for i in range(len(atoms)):
+        edges = [e for e, target in enumerate(batch.edge_index[1].tolist()) if target == i]
+        total = torch.zeros(heads, each)
+        for h in range(heads):
+            scores = [query[i, h] @ (key[batch.edge_index[0, e], h] + of_edge[e, h]) / each**0.5 for e in edges]
+            for e, share in zip(edges, torch.stack(scores).softmax(0) if edges else [], strict=True):
+                total[h] += share * (value[batch.edge_index[0, e], h] + of_edge[e, h])
+        rows.append(total.flatten() + conv.lin_skip(atoms[i]))
+    return torch.stack(rows)
+
+
+def test_attention_edge_by_edge():
+    torch.manual_seed(0)
+    model = build_model(small_transformer(), num_classes=2).eval()
+    batch = random_batch(3, isolated=1)
+    basis = torch.exp(-(((batch.distance[:, None] - model.basis.centres) / 0.2) ** 2))
+    atoms = model.embedding(batch.z)
+    for conv, norm in zip(model.convs, model.norms, strict=True):
+        atoms = torch.nn.functional.softplus(atoms + norm(attention(conv, atoms, batch, basis)))
+    pooled = torch.stack([atoms[batch.batch == k].mean(0) for k in range(3)])
+    softplus = torch.nn.functional.softplus
+    expected = softplus(model.conv_to_fc(softplus(pooled)))
+    torch.testing.assert_close(model(batch).embedding, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_transformer_of_permuted_sites():
+    model = build_model(small_transformer(), num_classes=2).eval()
+    batch = random_batch(1)
+    order = torch.randperm(batch.num_nodes, generator=torch.Generator().manual_seed(1))
+    moved = join(
+        [
+            Data(
+                z=batch.z[order],
+                edge_index=order.argsort()[batch.edge_index],
+                distance=batch.distance,
+                num_nodes=batch.num_nodes,
+            )
+        ]
+    )
+    torch.testing.assert_close(model(moved), model(batch), atol=1e-5, rtol=1e-5)
+
+
+def without_matminer(monkeypatch):
+    def missing():
+        raise InputError("matminer is not installed")
+
+    monkeypatch.setattr(embedding, "atom_features", missing)
+
+
+def test_prediction_where_matminer_is_missing(monkeypatch):
+    model = build_model(small(), num_classes=2).eval()
+    batch = random_batch()
+    expected = model(batch)
+    without_matminer(monkeypatch)
+    bare = build_model(small(), num_classes=2).eval()
+    with pytest.raises(InputError, match="matminer is not installed"):
+        bare(batch)
+    bare.load_state_dict(model.state_dict())
+    torch.testing.assert_close(bare(batch), expected)
+    build_model(small(atom_features="learned"), num_classes=2)(batch)
+
+
+def test_features_of_a_file_go_before_those_installed(monkeypatch):
+    """A model predicts from the features that it was trained on."""
+    table = np.random.default_rng(0).random((120, 92), dtype=np.float32)
+    monkeypatch.setattr(embedding, "atom_features", lambda: table)
+    model = build_model(small(), num_classes=2)
+    monkeypatch.undo()
+    other = build_model(small(), num_classes=2)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.embedding.features, torch.from_numpy(table))
+
+
+def test_elements_without_features():
+    batch = random_batch()
+    batch.z[2] = 104
+    with pytest.raises(InputError, match=r"atomic number 104.*--model\.atom_features learned"):
+        build_model(small(), num_classes=2)(batch)
+    build_model(small(atom_features="learned"), num_classes=2)(batch)
