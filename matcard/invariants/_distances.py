@@ -41,8 +41,10 @@ def distances(points: Float[Tensor, "B n d"], rows: slice, p: float) -> tuple[Fl
     own = points[:, rows]
     if p == 2:
         square = points.square().sum(-1, keepdim=True)
-        smallest = square[:, rows] * _NEAR
-        squared = (square[:, rows] + square.mT).baddbmm_(own, points.mT, alpha=-2)
+        own_square, ones = square[:, rows], torch.ones_like(square)
+        # |x|^2 + |y|^2 - 2 x.y in one product.
+        squared = torch.cat([own, own_square, ones[:, rows]], -1) @ torch.cat([-2 * points, ones, square], -1).mT
+        smallest = own_square * _NEAR
         squared.diagonal(rows.start, -2, -1).fill_(torch.inf)
         pairs = squared.new_empty((3, 0), dtype=torch.long)
         # "Not greater" rather than "less": squares that overflowed are not numbers, and come right below.

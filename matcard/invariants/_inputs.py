@@ -73,6 +73,16 @@ def check_order(order: float) -> float:
     return float(order)
 
 
+def check_tolerance(tolerance: float) -> None:
+    """Look at the tolerance of an iteration.
+
+    Raises:
+        InputError: it is not positive.
+    """
+    if not tolerance > 0:
+        raise InputError(f"tolerance = {tolerance}: expected a positive number, such as 1e-8")
+
+
 def check_distances(distances: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Give a matrix of distances in float64.
 
@@ -100,8 +110,10 @@ def check_similarity(similarity: Float[Tensor, "*batch n n"], definite: bool) ->
     if ((matrix < 0) | (matrix > 1)).any():
         raise InputError(f"{_SIMILARITY} holds an entry outside [0, 1]; expected exp(-distance) or its like")
     if definite and matrix.numel():
-        lowest = torch.linalg.eigvalsh(matrix.detach())[..., 0].min().item()
-        if lowest < -matrix.shape[-1] * torch.finfo(similarity.dtype).eps:
+        rounding = matrix.shape[-1] * torch.finfo(similarity.dtype).eps
+        lifted = matrix.detach() + rounding * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        if torch.linalg.cholesky_ex(lifted).info.any():
+            lowest = torch.linalg.eigvalsh(matrix.detach())[..., 0].min().item()
             raise InputError(
                 f"{_SIMILARITY} has the eigenvalue {lowest:.3g}; expected it positive definite, without which there "
                 "need be no magnitude: use spread, which does not need it, or another metric"

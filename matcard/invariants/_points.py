@@ -9,10 +9,10 @@ import torch
 
 from matcard.errors import InputError
 from matcard.invariants import _matrix_free
-from matcard.invariants._inputs import check_order, check_points, check_scale
+from matcard.invariants._inputs import check_order, check_points, check_scale, check_tolerance
 from matcard.invariants._line import line_magnitude, line_row_sums, line_weights
 from matcard.invariants._similarity import measure
-from matcard.invariants._solve import weights_of_points
+from matcard.invariants._solve import magnitude_of_points, weights_of_points
 from matcard.invariants._spread import spread_of_sums
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def weighting(
     Raises:
         InputError: as `magnitude` does.
     """
+    check_tolerance(tolerance)
     x = _prepare(points, scale, p)
     return _weights(x, p, _route(x, method), tolerance).to(points)
 
@@ -101,13 +102,16 @@ def magnitude(
             the magnitude was below it in all that was measured, that of single weights about 1e3 times it.
 
     Raises:
-        InputError: p outside [1, 2], a scale that is not positive, points of a wrong shape or dtype, or a method
-            that does not exist or does not suit the points.
+        InputError: p outside [1, 2], a scale or tolerance that is not positive, points of a wrong shape or dtype, or
+            a method that does not exist or does not suit the points.
     """
+    check_tolerance(tolerance)
     x = _prepare(points, scale, p, origin)
     route = _route(x, method)
-    if route == "line" and x.shape[-2]:
+    if x.shape[-2] and route == "line":
         return line_magnitude(x[..., 0]).to(points)
+    if x.shape[-2] and route == "dense":
+        return magnitude_of_points(x, p).to(points)
     return _weights(x, p, route, tolerance).sum(-1).to(points)
 
 
@@ -175,7 +179,14 @@ def _prepare(points: Tensor, scale: float | Tensor, p: float, origin: bool = Fal
     As t d(x, y) = d(t x, t y), nothing that follows needs the scale, and autograd gives its gradient.
     """
     x = check_points(points, p)
-    x = x * check_scale(scale, x)[..., None, None]
+    t = check_scale(scale, x)
+    try:
+        x = x * t[..., None, None]
+    except RuntimeError as error:
+        raise InputError(
+            f"scale has shape {tuple(t.shape)}; expected one number, or one for each set of points in a batch of "
+            f"shape {tuple(x.shape[:-2])}"
+        ) from error
     return torch.nn.functional.pad(x, (0, 0, 0, 1)) if origin else x
 
 

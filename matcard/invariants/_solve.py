@@ -62,7 +62,8 @@ class _Factor(torch.autograd.Function):
 
     @staticmethod
     def forward(similarity: Tensor) -> tuple[Tensor, Tensor]:
-        factor, info = torch.linalg.cholesky_ex(similarity)
+        # The transpose is the same matrix in the order that LAPACK wants.
+        factor, info = torch.linalg.cholesky_ex(similarity.mT)
         pivots = factor.diagonal(dim1=-2, dim2=-1)
         if not ((info > 0) | (pivots < _SMALL_PIVOT).any(-1)).any():
             return factor, torch.arange(similarity.shape[-1], device=similarity.device).expand(pivots.shape)
@@ -149,6 +150,34 @@ class _SolvePoints(torch.autograd.Function):
 _solve_points: Callable[..., Tensor] = _SolvePoints.apply
 
 
+class _Magnitude(torch.autograd.Function):
+    """The sum of given weights as a function of points: d|X| = -w' dzeta w needs no solve at all."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        points: Tensor, weights: Tensor, p: float, factor: Tensor, twin: Tensor, *measured: Tensor | None
+    ) -> Tensor:
+        return weights.sum(-1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        points, weights, ctx.p, *constants = inputs
+        ctx.save_for_backward(points, weights, *constants)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        points, weights, factor, twin, *measured = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            weights = _solve_points(points, torch.ones_like(weights), ctx.p, factor, twin, *measured)
+        on_points = form_gradient(points, ctx.p, Measured(*measured), -grad[..., None] * weights, weights)
+        return on_points, *[None] * 7
+
+
+_magnitude: Callable[..., Tensor] = _Magnitude.apply
+
+
 class _SolveMatrix(torch.autograd.Function):
     """w = zeta^+ b, for b equal on twins, as a function of a given matrix."""
 
@@ -176,8 +205,15 @@ _solve_matrix: Callable[..., Tensor] = _SolveMatrix.apply
 def weights_of_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch n"]:
     """Give the weighting of dilated points: the solution of zeta w = 1, equal on twins."""
     measured = measure(points.detach(), p)
-    ones = points.new_ones(points.shape[:-1])
-    return _solve_points(points, ones, p, *_factor(measured.similarity), *measured)
+    return _solve_points(points, points.new_ones(points.shape[:-1]), p, *_factor(measured.similarity), *measured)
+
+
+def magnitude_of_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch"]:
+    """Give the magnitude of dilated points."""
+    measured = measure(points.detach(), p)
+    factor, twin = _factor(measured.similarity)
+    weights = _apply(factor, points.new_ones(points.shape[:-1]))
+    return _magnitude(points, weights, p, factor, twin, *measured)
 
 
 def weights_of_matrix(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:

@@ -49,6 +49,19 @@ def test_scale(invariant: Callable[..., torch.Tensor], scale: float) -> None:
         invariant(POINTS, scale)
 
 
+@pytest.mark.parametrize("invariant", OF_POINTS)
+def test_scales_of_a_batch(invariant: Callable[..., torch.Tensor]) -> None:
+    with pytest.raises(InputError, match=r"scale has shape \(2,\).*batch of shape \(5,\)"):
+        invariant(POINTS.expand(5, 3, 3), torch.ones(2))
+
+
+@pytest.mark.parametrize("invariant", [weighting, magnitude])
+@pytest.mark.parametrize("tolerance", [0.0, -1e-8, math.nan])
+def test_tolerance(invariant: Callable[..., torch.Tensor], tolerance: float) -> None:
+    with pytest.raises(InputError, match="tolerance = "):
+        invariant(POINTS, method="matrix_free", tolerance=tolerance)
+
+
 @pytest.mark.parametrize("order", [-0.1, math.nan, -math.inf])
 def test_order(order: float) -> None:
     with pytest.raises(InputError, match=r"order = .*from 0 to infinity"):

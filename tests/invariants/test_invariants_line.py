@@ -37,8 +37,8 @@ def test_the_line_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a matrix was made for points on a line")
 
-    monkeypatch.setattr(points_module, "weights_of_points", refuse)
-    monkeypatch.setattr(points_module, "measure", refuse)
+    for dense in ("weights_of_points", "magnitude_of_points", "measure"):
+        monkeypatch.setattr(points_module, dense, refuse)
     line = torch.arange(5.0)[:, None]
     magnitude(line)
     weighting(line)

@@ -90,7 +90,7 @@ def test_chosen_for_many_points(monkeypatch: pytest.MonkeyPatch) -> None:
     points = draw("normal")
     dense = magnitude(points)
     monkeypatch.setattr(points_module, "DENSE_LIMIT", 199)
-    monkeypatch.setattr(points_module, "weights_of_points", None)
+    monkeypatch.setattr(points_module, "magnitude_of_points", None)
     torch.testing.assert_close(magnitude(points), dense)
 
 

@@ -1,0 +1,237 @@
+"""How exact, fast and large the cardinality losses are, beside the obvious code and cross-entropy, in one run.
+
+python benchmarks/losses.py
+python benchmarks/losses.py --sizes 32 128 512 --markdown
+python benchmarks/losses.py --device cuda
+python benchmarks/losses.py --step $MATCARD_TEST_DATA/mp_icsd20.parquet
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mpmath
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional
+
+from matcard.invariants import magnitude, similarity, spread, weighting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+BATCH = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 128, 512, 2048, 8192], help="batch sizes N")
+    parser.add_argument("--classes", type=int, nargs="+", default=[2, 10, 100], help="numbers of classes C")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="threads on the CPU")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time for each figure, five runs at least")
+    parser.add_argument("--step", metavar="TABLE", help="instead, the share of a CGCNN step on these crystals")
+    parser.add_argument("--markdown", action="store_true", help="print tables as markdown")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    show = markdown if args.markdown else rich_table
+    if args.step:
+        show(f"beside a CGCNN step, batch {BATCH}", *step_share(args.step, args.device, args.seconds))
+        return
+    show("relative error of the magnitude", *accuracy(args.device))
+    show("forward and backward from logits", *timing(args.sizes, args.classes, args.device, args.seconds))
+
+
+def rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def markdown(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    print(f"\n{title}\n\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def plain_magnitude(points: Tensor) -> Tensor:
+    """The obvious code: distances, exponential, jitter, LU solve, autograd. What a singular matrix gives is given."""
+    zeta = torch.exp(-torch.cdist(points, points)) + 1e-9 * torch.eye(len(points), device=points.device)
+    solution, _ = torch.linalg.solve_ex(zeta, torch.ones_like(zeta[:, :1]))
+    return solution.sum()
+
+
+def errors(logits: Tensor, targets: Tensor) -> Tensor:
+    """Errors and the origin. Two classes have errors (a, -a), a line: one coordinate, as the losses have it."""
+    found = functional.pad(functional.one_hot(targets, logits.shape[1]) - logits.softmax(1), (0, 0, 0, 1))
+    return 2**0.5 * found[:, :1] if found.shape[1] == 2 else found
+
+
+def draw(n: int, classes: int, device: str, sure: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Logits and targets; the larger `sure`, the better the logits know the targets."""
+    generator = torch.Generator().manual_seed(n + classes)
+    targets = torch.randint(classes, (n,), generator=generator)
+    logits = torch.randn(n, classes, generator=generator) + sure * functional.one_hot(targets, classes)
+    return logits.to(device), targets.to(device)
+
+
+def accuracy(device: str) -> tuple[list[str], list[list[str]]]:
+    """Compare with 40 digits for few points, with float64 from differences of coordinates for more."""
+    rows = []
+    for n, classes, sure, what in (
+        (64, 2, 0, "two classes, untrained"),
+        (64, 10, 0, "untrained"),
+        (64, 10, 25, "trained: twins and near twins"),
+        (512, 10, 0, "untrained"),
+        (512, 100, 0, "untrained"),
+    ):
+        points = errors(*draw(n, classes, device, sure))
+        exact = exact_magnitude(points.double()) if n <= 64 else careful_magnitude(points.double())
+        values = {
+            "ours": magnitude(points.double()),
+            "LU solve in float32": plain_magnitude(points),
+            "ours without a matrix": magnitude(points.double(), method="matrix_free"),
+        }
+        off = [abs(float(value) / float(exact) - 1) for value in values.values()]
+        found = [f"{each:.0e}" if math.isfinite(each) else "singular" for each in off]
+        rows.append([str(n), str(classes), what, "40 digits" if n <= 64 else "float64", *found])
+    return ["N", "C", "errors", "reference", *values], rows
+
+
+def exact_magnitude(points: Tensor) -> mpmath.mpf:
+    """Magnitude with 40 digits; twins are merged, since they make the matrix singular."""
+    rows = [[mpmath.mpf(value) for value in row] for row in points.unique(dim=0).tolist()]
+    with mpmath.workdps(40):
+        zeta = mpmath.matrix(len(rows))
+        for i, x in enumerate(rows):
+            for j, y in enumerate(rows):
+                zeta[i, j] = mpmath.exp(-mpmath.sqrt(mpmath.fsum((a - b) ** 2 for a, b in zip(x, y, strict=True))))
+        return mpmath.fsum(mpmath.lu_solve(zeta, mpmath.ones(len(rows), 1)))
+
+
+def careful_magnitude(points: Tensor) -> Tensor:
+    """Magnitude in the precision of the points, with distances from differences of coordinates."""
+    zeta = torch.exp(-torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist"))
+    return torch.linalg.solve(zeta, torch.ones_like(zeta[:, :1])).sum()
+
+
+def timing(
+    sizes: Sequence[int], classes: Sequence[int], device: str, seconds: float
+) -> tuple[list[str], list[list[str]]]:
+    """Time value and gradient of each contender in turn, from the same logits."""
+    contenders: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "magnitude": lambda logits, targets: magnitude(errors(logits, targets)),
+        "spread": lambda logits, targets: spread(errors(logits, targets)),
+        "float32 LU solve": lambda logits, targets: plain_magnitude(errors(logits, targets)),
+        "cross-entropy": functional.cross_entropy,
+    }
+    rows = []
+    for c in classes:
+        for n in sizes:
+            logits, targets = draw(n, c, device)
+            runs = [gradient_of(loss, logits, targets) for loss in contenders.values()]
+            times = best(runs, device, seconds)
+            peaks = [f"{peak(run, device):,.0f}" for run in runs[:3]]
+            ratio = f"{times[2] / times[0]:.2f}"
+            rows.append([str(c), str(n), *(f"{1e3 * each:,.2f}" for each in times), ratio, " / ".join(peaks)])
+    units = [f"{name}, ms" for name in contenders]
+    return ["C", "N", *units, "solve / magnitude", "memory of these three, MB"], rows
+
+
+def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> Callable[[], object]:
+    def run() -> object:
+        leaf = logits.clone().requires_grad_()
+        return torch.autograd.grad(loss(leaf, *rest), leaf)
+
+    return run
+
+
+def best(runs: Sequence[Callable[[], object]], device: str, seconds: float) -> list[float]:
+    """Give the least seconds of each run; they take turns, so that a busy moment of the machine strikes all.
+
+    On the CPU they are CPU seconds, which other processes disturb less.
+    """
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    times: list[list[float]] = [[] for _ in runs]
+    start = time.perf_counter()
+    while len(times[0]) < 5 or time.perf_counter() - start < seconds * len(runs):
+        for run, found in zip(runs, times, strict=True):
+            synchronize(device)
+            before = clock()
+            run()
+            synchronize(device)
+            found.append(clock() - before)
+    return [min(found) for found in times]
+
+
+def synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak(run: Callable[[], object], device: str) -> float:
+    """Give the megabytes that a run needs at its height, beyond what was there before."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # Linux: what is free goes back, and the high-water mark falls
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    run()
+    return max(0.0, resident("VmHWM") - before)
+
+
+def resident(which: str) -> float:
+    return int(Path("/proc/self/status").read_text().split(f"{which}:")[1].split()[0]) / 1e3
+
+
+def step_share(table: str, device: str, seconds: float) -> tuple[list[str], list[list[str]]]:
+    """Time a training step with cross-entropy, and beside it what each invariant adds."""
+    from matcard.crystals import GraphOptions, build_graphs, read_crystals
+    from matcard.crystals.batches import GraphDataset
+    from matcard.models.cgcnn import CGCNN
+    from matcard.models.options import CGCNNOptions
+
+    crystals = read_crystals(table).crystals
+    chosen = torch.randperm(len(crystals), generator=torch.Generator().manual_seed(0))[:BATCH]
+    batch = GraphDataset(build_graphs(crystals.take(chosen.numpy()), GraphOptions())).__getitems__(list(range(BATCH)))
+    batch = batch.to(device)
+    logits, targets = draw(BATCH, 10, device)
+    model = CGCNN(CGCNNOptions(), num_classes=10).to(device)
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        functional.cross_entropy(model(batch).logits, targets).backward()
+        optimizer.step()
+
+    embeddings = torch.randn(BATCH, 128, device=device)
+    both = torch.cat([functional.normalize(embeddings), functional.one_hot(targets, 10)], 1)
+    parts = {
+        "cross-entropy": gradient_of(functional.cross_entropy, logits, targets),
+        "magnitude of errors, C = 2": gradient_of(lambda z: magnitude(errors(z, targets % 2)), logits[:, :2]),
+        "magnitude of errors, C = 10": gradient_of(lambda z: magnitude(errors(z, targets)), logits),
+        "spread of errors, C = 10": gradient_of(lambda z: spread(errors(z, targets)), logits),
+        "magnitude of embeddings, F = 128": gradient_of(magnitude, embeddings),
+        "spread of embeddings, F = 128": gradient_of(spread, embeddings),
+        "reweighting by magnitude": lambda: weighting(both, 3.0).clamp_min(0),
+        "reweighting by spread": lambda: 1 / similarity(both, 3.0).sum(1),
+    }
+    whole, *times = best([step, *parts.values()], device, seconds)
+    rows = [[name, f"{1e3 * each:.2f}", f"{each / whole:.1%}"] for name, each in zip(parts, times, strict=True)]
+    return ["what", "ms", "share of the step"], [["CGCNN step with cross-entropy", f"{1e3 * whole:.2f}", ""], *rows]
+
+
+if __name__ == "__main__":
+    main()
