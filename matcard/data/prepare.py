@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int64, Shaped
 
     from matcard.crystals.graphs import Graphs
+    from matcard.crystals.options import GraphOptions
     from matcard.data.options import DataOptions
 
 
@@ -103,6 +104,16 @@ class CrystalData:
     def dataset(self) -> GraphDataset:
         """The graphs with their targets, as a data set of torch."""
         return GraphDataset(self.graphs, self.codes)
+
+    def notes(self, options: GraphOptions) -> list[str]:
+        """Say how many atoms have fewer neighbours than asked for, or a shell that was cut."""
+        within = f"{options.neighbors} neighbours within {options.radius:g} A"
+        counts = {
+            "without any neighbour": self.graphs.isolated,
+            f"with fewer than {within}": self.graphs.short,
+            f"whose shell of equal distances was cut to keep {options.neighbors} neighbours": self.graphs.truncated,
+        }
+        return [f"{np.sum(atoms)} atoms {what}" for what, atoms in counts.items() if np.any(atoms)]
 
     @property
     def fingerprint(self) -> str:

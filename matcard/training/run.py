@@ -76,6 +76,8 @@ def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Co
     )
     if len(labelled.unlabelled):
         console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
+    for note in crystals.notes(config.data.graph):
+        console.print(note)
     module = build_module(config, data)
     trainer = build_trainer(config, run, console)
     begun = run.last.is_file()
