@@ -1,10 +1,14 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all, and YAML that is read or explained."""
 
 from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from matcard.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,3 +28,17 @@ def written_whole(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        InputError: it cannot be read or is not YAML; the line is named.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error

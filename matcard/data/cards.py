@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import yaml
-
 from matcard.errors import InputError, nearest_names
+from matcard.files import read_yaml
 from matcard.resources import resource_dir
 
 if TYPE_CHECKING:
@@ -127,12 +126,7 @@ def read_card(path: Path) -> Card:
     Raises:
         InputError: unreadable file, missing or unknown key, value of the wrong form; file and key named.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a card ({error})") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a mapping with the keys {', '.join(_SCHEMA)}; found {values!r:.80}")
     _check_keys(path, values, required=_REQUIRED, known=tuple(_SCHEMA))

@@ -12,9 +12,8 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from matcard.errors import InputError, nearest_names
+from matcard.files import read_yaml
 from matcard.losses.registry import loss_options
 from matcard.models.registry import model_options
 from matcard.resources import resource_dir
@@ -41,9 +40,9 @@ def parse_config(argv: Sequence[str], *, prog: str, description: str) -> Config:
     for flag in ("--config", "--loss.name", "--model.name"):
         first.add_argument(flag)
     named, rest = first.parse_known_args(list(argv))
-    values = read_yaml(find_config(DEFAULT_CONFIG))
+    values = read_config(find_config(DEFAULT_CONFIG))
     if named.config:
-        values = overlaid(values, read_yaml(find_config(named.config)))
+        values = overlaid(values, read_config(find_config(named.config)))
     names = {part: getattr(named, f"{part}.name") for part in _NAMED}
     values = overlaid(values, {part: {"name": name} for part, name in names.items() if name})
     kinds = _kinds(values)
@@ -71,18 +70,13 @@ def config_to_dict(config: Config) -> dict[str, Any]:
     return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(config)))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping of options.
 
     Raises:
         InputError: missing file, broken YAML (with its line), or something else than a mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a configuration ({error})") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
+    values = read_yaml(path)
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -17,7 +17,7 @@ import yaml
 
 from matcard.errors import InputError
 from matcard.files import written_whole
-from matcard.training.config import config_from_dict, config_to_dict, read_yaml
+from matcard.training.config import config_from_dict, config_to_dict, read_config
 
 if TYPE_CHECKING:
     from matcard.training.options import Config
@@ -137,7 +137,7 @@ class RunDir:
 
     def load_config(self) -> Config:
         """Read the resolved configuration."""
-        return config_from_dict(read_yaml(self.config))
+        return config_from_dict(read_config(self.config))
 
 
 def write_text(path: Path, text: str) -> None:
