@@ -19,8 +19,6 @@ __getattr__, __dir__, __all__ = attach(
         "MLPOptions": "options",
         "ModelOptions": "options",
         "TransformerOptions": "options",
-        "OriginalCheckpoint": "original",
-        "read_original": "original",
         "Output": "output",
         "build_model": "registry",
         "model_names": "registry",
@@ -28,6 +26,7 @@ __getattr__, __dir__, __all__ = attach(
         "LoadReport": "transfer",
         "initialize": "transfer",
         "load_weights": "transfer",
+        "read_weights": "transfer",
         "CrystalTransformer": "transformer",
     },
 )
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from matcard.models.options import MLPOptions as MLPOptions
     from matcard.models.options import ModelOptions as ModelOptions
     from matcard.models.options import TransformerOptions as TransformerOptions
-    from matcard.models.original import OriginalCheckpoint as OriginalCheckpoint
-    from matcard.models.original import read_original as read_original
     from matcard.models.output import Output as Output
     from matcard.models.registry import build_model as build_model
     from matcard.models.registry import model_names as model_names
@@ -49,4 +46,5 @@ if TYPE_CHECKING:
     from matcard.models.transfer import LoadReport as LoadReport
     from matcard.models.transfer import initialize as initialize
     from matcard.models.transfer import load_weights as load_weights
+    from matcard.models.transfer import read_weights as read_weights
     from matcard.models.transformer import CrystalTransformer as CrystalTransformer

@@ -41,8 +41,8 @@ def running_statistics(norm: _BatchNorm) -> tuple[Float[Tensor, " F"], Float[Ten
 def update_running(norm: _BatchNorm, mean: Float[Tensor, " F"], variance: Float[Tensor, " F"], count: int) -> None:
     """Move running statistics as batch norm does after a batch of `count` rows with this (biased) variance."""
     running_mean, running_variance = running_statistics(norm)
-    momentum = norm.momentum or 0.0
-    running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-    running_variance.lerp_((variance * (count / (count - 1))).to(running_variance.dtype), momentum)
+    assert norm.momentum is not None
+    running_mean.lerp_(mean.to(running_mean.dtype), norm.momentum)
+    running_variance.lerp_((variance * (count / (count - 1))).to(running_variance.dtype), norm.momentum)
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)

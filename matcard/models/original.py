@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,13 +11,14 @@ import torch
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
 
 SCALARS = ("f8", "f4", "i8", "i4", "b1")
 """Types of the numpy numbers that such files hold among their results."""
+
+_TELLING = {"embedding.weight", "convs.0.fc_full.weight", "conv_to_fc.weight", "fc_out.weight"}
 
 
 class _ScalarType:
@@ -68,56 +68,21 @@ def load_safely(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read as saved weights, it is damaged or no such file ({error})") from None
 
 
-@dataclass(frozen=True, eq=False)
-class OriginalCheckpoint:
-    """What a .pth.tar file of the original project holds."""
-
-    state: dict[str, Tensor]
-    """Weights, named as in `CGCNN`."""
-    args: Mapping[str, Any]
-    """Command line of the training."""
-    task: Literal["classification", "regression"]
-    """A classifier's head can be used; a regression's is left behind."""
-    mean: float
-    """Mean of the property in training, which the network was trained on less; 0 for a classifier."""
-    std: float
-    """Standard deviation of the property in training, which it was divided by; 1 for a classifier."""
+def is_original(content: Any) -> bool:
+    """Say whether a loaded file is a checkpoint of the original project."""
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    return isinstance(state, dict) and set(state) >= _TELLING
 
 
-def read_original(path: Path) -> OriginalCheckpoint:
-    """Read a checkpoint of the original project.
+def original_weights(content: dict[str, Any]) -> dict[str, Tensor]:
+    """Give the weights of a checkpoint of the original project, which have the names that `CGCNN` gives them.
 
-    Its embedding of a crystal, and a classifier's log_softmax(logits), are those of `CGCNN` with these weights on
-    the same edges. Where an atom had too few neighbours the original took the first atom of the crystal at
-    radius + 1 angstrom for the missing: those edges have to be in the batch for equal numbers.
-
-    Raises:
-        InputError: not such a file.
+    With them, `CGCNN` gives the original's embedding of a crystal, and a classifier's log_softmax(logits) is what the
+    original predicts, on the same edges. Where an atom had too few neighbours the original took the first atom of the
+    crystal at radius + 1 angstrom for each that was missing: those edges have to be in the batch for equal numbers.
     """
-    content = load_safely(path)
-    if not is_original(content):
-        raise InputError(
-            f"{path}: expected a checkpoint of the original CGCNN project, a dictionary with state_dict, args and "
-            f"normalizer, found {sorted(content) if isinstance(content, dict) else type(content).__name__}"
-        )
     state = dict(content["state_dict"])
     for name in [name for name in state if name.endswith("running_mean")]:
         # Files older than torch 0.4.1 do not count batches.
         state.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
-    normalizer = content.get("normalizer") or {}
-    return OriginalCheckpoint(
-        state,
-        content.get("args") or {},
-        "regression" if len(state["fc_out.weight"]) == 1 else "classification",
-        float(normalizer.get("mean", 0)),
-        float(normalizer.get("std", 1)),
-    )
-
-
-def is_original(content: Any) -> bool:
-    """Say whether a loaded file is a checkpoint of the original project."""
-    if not (isinstance(content, dict) and isinstance(content.get("state_dict"), dict)):
-        return False
-    return {"embedding.weight", "convs.0.fc_full.weight", "conv_to_fc.weight", "fc_out.weight"} <= set(
-        content["state_dict"]
-    )
+    return state

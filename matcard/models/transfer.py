@@ -10,7 +10,7 @@ import torch
 
 from matcard.errors import InputError
 from matcard.models.base import HEAD, in_head
-from matcard.models.original import is_original, load_safely, read_original
+from matcard.models.original import is_original, load_safely, original_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,14 +92,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return _without_prefix(_read_safetensors(path))
     content = load_safely(path)
-    if is_original(content):
-        return read_original(path).state
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(
             f"{path}: expected weights: a checkpoint of this or of the original CGCNN project, or a state_dict"
         )
-    return _without_prefix(state)
+    return original_weights(content) if is_original(content) else _without_prefix(state)
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:

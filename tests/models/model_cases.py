@@ -60,14 +60,14 @@ def random_batch(num_crystals: int = 5, seed: int = 0, num_neighbors: int = 4, i
     return join([crystal(size, num_neighbors, generator, isolated) for size in sizes])
 
 
-def randomize(model: nn.Module, seed: int = 0, size: float = 1.0) -> None:
+def randomize(model: nn.Module, seed: int = 0) -> None:
     """Give a model's batch norms weights and running statistics that are not the trivial ones."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d):
             for values, low in ((module.weight, 0.5), (module.running_var, 0.5), (module.bias, -0.5)):
-                values.data = size * (low + torch.rand(len(values), generator=generator)).to(values.dtype)
-            module.running_mean = torch.rand(len(module.bias), generator=generator).to(module.bias.dtype) - 0.5
+                values.data = low + torch.rand(len(values), generator=generator)
+            module.running_mean = torch.rand(len(module.bias), generator=generator) - 0.5
 
 
 class OriginalLayer(nn.Module):

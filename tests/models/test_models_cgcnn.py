@@ -258,6 +258,34 @@ def test_two_forward_passes_before_the_backward():
     torch.testing.assert_close(model.fc_out.weight.grad, together)
 
 
+def test_a_deterministic_run_repeats_itself():
+    batch = random_batch()
+    torch.use_deterministic_algorithms(True)
+    try:
+        runs = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            runs.append(gradients(CGCNN(small(), 2), batch))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for name, gradient in runs[0].items():
+        assert torch.equal(gradient, runs[1][name]), name
+
+
+def test_equal_edges_with_large_weights_stay_finite():
+    """No variance at all, and rounding errors far above batch norm's eps."""
+    torch.manual_seed(0)
+    model = CGCNN(small(convolutions=1), 2)
+    with torch.no_grad():
+        model.convs[0].fc_full.weight.mul_(1e8)
+        model.embedding.bias.add_(1e3)
+    batch = random_batch()
+    batch.z[:] = 8
+    batch.distance[:] = 2.0
+    for gradient in gradients(model, batch).values():
+        assert torch.isfinite(gradient).all()
+
+
 def test_half_precision_of_autocast_stays_outside_the_convolution():
     torch.manual_seed(0)
     model = CGCNN(small(), 2).eval()
