@@ -26,7 +26,7 @@ _NEAR_PAIRS = 16
 def row_chunks(points: Float[Tensor, "B n d"]) -> Iterator[slice]:
     """Cut the rows of the n x n matrices of B sets of points into pieces that are handled at once."""
     sets, n, _ = points.shape
-    step = max(1, _CHUNK.get(points.device.type, 2**15) // max(1, sets * n))
+    step = max(1, _CHUNK.get(points.device.type, _CHUNK["cpu"]) // max(1, sets * n))
     for start in range(0, n, step):
         yield slice(start, min(n, start + step))
 

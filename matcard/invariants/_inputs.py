@@ -22,8 +22,12 @@ def to_double(values: Tensor) -> Tensor:
 
     Autocast leaves float64 tensors alone, so everything computed from the result stays in float64.
     """
-    device = "cpu" if values.device.type == "mps" else values.device
-    return values.to(device=device, dtype=torch.float64)
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def restore(values: Tensor, like: Tensor) -> Tensor:
+    """Give the values in the precision and then on the device of the input."""
+    return values.to(like.dtype).to(like.device)
 
 
 def check_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch n d"]:
@@ -56,7 +60,7 @@ def check_scale(scale: float | Float[Tensor, "*#batch"], like: Tensor) -> Float[
         InputError: a number that is not positive and finite.
     """
     if isinstance(scale, torch.Tensor):
-        return scale.to(like)
+        return to_double(scale).to(like.device)
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f"scale = {scale}: expected a positive, finite number")
     return like.new_tensor(scale)

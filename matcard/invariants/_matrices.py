@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from matcard.invariants._inputs import check_distances, check_order, check_scale, check_similarity
+from matcard.invariants._inputs import check_distances, check_order, check_scale, check_similarity, restore
 from matcard.invariants._solve import weights_of_matrix
 from matcard.invariants._spread import spread_of_sums
 
@@ -28,7 +28,7 @@ def similarity_from_distances(
         InputError: the matrix is not such a one, or the scale is not positive.
     """
     matrix = check_distances(distances)
-    return torch.exp(-check_scale(scale, matrix)[..., None, None] * matrix).to(distances)
+    return restore(torch.exp(-check_scale(scale, matrix)[..., None, None] * matrix), distances)
 
 
 def weighting_from_similarity(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:
@@ -40,7 +40,7 @@ def weighting_from_similarity(similarity: Float[Tensor, "*batch n n"]) -> Float[
     Raises:
         InputError: the matrix is not such a one.
     """
-    return weights_of_matrix(check_similarity(similarity, definite=True)).to(similarity)
+    return restore(weights_of_matrix(check_similarity(similarity, definite=True)), similarity)
 
 
 def magnitude_from_similarity(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
@@ -52,7 +52,7 @@ def magnitude_from_similarity(similarity: Float[Tensor, "*batch n n"]) -> Float[
     Raises:
         InputError: the matrix is not such a one.
     """
-    return weights_of_matrix(check_similarity(similarity, definite=True)).sum(-1).to(similarity)
+    return restore(weights_of_matrix(check_similarity(similarity, definite=True)).sum(-1), similarity)
 
 
 def spread_from_similarity(similarity: Float[Tensor, "*batch n n"], order: float = 0.0) -> Float[Tensor, "*batch"]:
@@ -68,5 +68,5 @@ def spread_from_similarity(similarity: Float[Tensor, "*batch n n"], order: float
     matrix = check_similarity(similarity, definite=False)
     order = check_order(order)
     if matrix.shape[-1] == 0:
-        return matrix.sum((-2, -1)).to(similarity)
-    return spread_of_sums(matrix.sum(-1), order).to(similarity)
+        return restore(matrix.sum((-2, -1)), similarity)
+    return restore(spread_of_sums(matrix.sum(-1), order), similarity)

@@ -9,7 +9,7 @@ import torch
 
 from matcard.errors import InputError
 from matcard.invariants import _matrix_free
-from matcard.invariants._inputs import check_order, check_points, check_scale, check_tolerance
+from matcard.invariants._inputs import check_order, check_points, check_scale, check_tolerance, restore
 from matcard.invariants._line import line_magnitude, line_row_sums, line_weights
 from matcard.invariants._similarity import measure
 from matcard.invariants._solve import magnitude_of_points, weights_of_points
@@ -43,7 +43,7 @@ def similarity(
         InputError: p outside [1, 2], a scale that is not positive, or points of a wrong shape or dtype.
     """
     x = _prepare(points, scale, p)
-    return measure(x, p).similarity.to(points)
+    return restore(measure(x, p).similarity, points)
 
 
 def weighting(
@@ -70,7 +70,7 @@ def weighting(
     """
     check_tolerance(tolerance)
     x = _prepare(points, scale, p)
-    return _weights(x, p, _route(x, method), tolerance).to(points)
+    return restore(_weights(x, p, _route(x, method), tolerance), points)
 
 
 def magnitude(
@@ -109,10 +109,10 @@ def magnitude(
     x = _prepare(points, scale, p, origin)
     route = _route(x, method)
     if x.shape[-2] and route == "line":
-        return line_magnitude(x[..., 0]).to(points)
+        return restore(line_magnitude(x[..., 0]), points)
     if x.shape[-2] and route == "dense":
-        return magnitude_of_points(x, p).to(points)
-    return _weights(x, p, route, tolerance).sum(-1).to(points)
+        return restore(magnitude_of_points(x, p), points)
+    return restore(_weights(x, p, route, tolerance).sum(-1), points)
 
 
 def spread(
@@ -145,14 +145,14 @@ def spread(
     x = _prepare(points, scale, p, origin)
     route = _route(x, method)
     if x.shape[-2] == 0:
-        return x.sum((-2, -1)).to(points)
+        return restore(x.sum((-2, -1)), points)
     if route == "line":
         sums = line_row_sums(x[..., 0])
     elif route == "dense":
         sums = measure(x, p).similarity.sum(-1)
     else:
         sums = _each(lambda one: _matrix_free.row_sums(one, p), x)
-    return spread_of_sums(sums, order).to(points)
+    return restore(spread_of_sums(sums, order), points)
 
 
 def magnitude_on_line(

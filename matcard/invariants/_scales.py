@@ -9,7 +9,7 @@ import torch
 
 from matcard.errors import InputError
 from matcard.invariants._distances import distances
-from matcard.invariants._inputs import check_points, check_scale
+from matcard.invariants._inputs import check_points, check_scale, restore
 from matcard.invariants._points import Method, magnitude
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def effective_dimension(
             scale = check_scale(t, x).detach().expand(x.shape[:-2]).clone().requires_grad_()
             value = magnitude(x, scale, p, method=method)
             (growth,) = torch.autograd.grad(value.log().sum(), scale)
-            slopes.append((growth * scale).detach().to(points))
+            slopes.append(restore((growth * scale).detach(), points))
     return torch.stack(slopes, -1)
 
 
@@ -97,7 +97,7 @@ def median_scale(points: Float[Tensor, "*batch n d"], p: float = 2.0) -> Float[T
     median = spacing.masked_fill(spacing == 0, torch.nan).nanmedian(-1).values
     limits = torch.finfo(points.dtype)
     scale = torch.where(median.isnan(), 1.0, 1 / median).clamp(limits.tiny, limits.max)
-    return scale.view(points.shape[:-2]).to(points)
+    return restore(scale.view(points.shape[:-2]), points)
 
 
 def _scales(scales: Sequence[float] | Tensor) -> Sequence[float] | Tensor:
