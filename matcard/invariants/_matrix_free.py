@@ -135,6 +135,8 @@ def _nystrom(points: Tensor, p: float) -> Callable[[Tensor], Tensor]:
     n = len(points)
     landmarks = torch.linspace(0, n - 1, min(n, _LANDMARKS), device=points.device).long()
     columns = torch.cat([piece[0][:, landmarks] for *_, piece in _pieces(points, p)])
+    if not columns.isfinite().all():  # a point that is not a number makes every weight one that is none either
+        return lambda vector: torch.full_like(vector, torch.nan)
     values, vectors = torch.linalg.eigh(columns[landmarks])
     kept = values > values[-1] * 1e-10  # twins among the landmarks leave zeros
     root = columns @ (vectors[:, kept] / values[kept].sqrt())

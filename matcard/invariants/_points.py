@@ -215,4 +215,6 @@ def _weights(x: Tensor, p: float, route: Method, tolerance: float) -> Float[Tens
 def _each(function: Callable[[Tensor], Tensor], x: Tensor) -> Float[Tensor, "*batch n"]:
     """Take the sets of a batch one after the other."""
     sets = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+    if not len(sets):
+        return x.sum(-1)
     return torch.stack([function(one) for one in sets]).view(x.shape[:-1])

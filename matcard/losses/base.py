@@ -66,7 +66,7 @@ class Loss(nn.Module, ABC, Generic[O]):
         self.seed = seed
         if class_counts is None and checked.needs_counts:
             raise InputError(f"loss {self.name!r} needs class_counts, the training samples of each class")
-        counts = None if class_counts is None else _checked_counts(class_counts, warn=checked.needs_counts)
+        counts = None if class_counts is None else checked_counts(class_counts, warn=checked.needs_counts)
         self.register_buffer("class_counts", counts)
         self._terms: Terms = {}
 
@@ -79,7 +79,8 @@ class Loss(nn.Module, ABC, Generic[O]):
         """Give the loss of a batch; half precision is computed and given in float32.
 
         Raises:
-            InputError: shapes that do not fit, targets that are no class numbers, or embeddings missing.
+            InputError: shapes or types that do not fit, embeddings missing, or targets that are no class numbers
+                (on the CPU: on other devices their values are not looked at, since that would make the CPU wait).
         """
         self._check(logits, targets, embeddings)
         if not self.needs_embeddings:
@@ -90,6 +91,7 @@ class Loss(nn.Module, ABC, Generic[O]):
             logits = at_least_float32(logits)
             embeddings = None if embeddings is None else at_least_float32(embeddings)
             if len(logits) == 0:
+                self._terms = {}
                 return logits.sum() if embeddings is None else logits.sum() + embeddings.sum()
             loss, terms = self.compute(logits, targets.long(), embeddings)
         self._terms = {name: term if isinstance(term, float) else term.detach() for name, term in terms.items()}
@@ -113,13 +115,24 @@ class Loss(nn.Module, ABC, Generic[O]):
 
     def _check(self, logits: Tensor, targets: Tensor, embeddings: Tensor | None) -> None:
         name, samples = self.name, len(logits)
-        if logits.ndim != 2 or logits.shape[1] < 2:
-            raise InputError(f"loss {name!r}: logits have shape {tuple(logits.shape)}, expected (N, C) with C >= 2")
+        if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
+            raise InputError(
+                f"loss {name!r}: logits have shape {tuple(logits.shape)} and type {logits.dtype}, "
+                "expected (N, C) with C >= 2 of a floating-point type"
+            )
         if targets.is_floating_point() or targets.shape != (samples,):
             raise InputError(
                 f"loss {name!r}: targets have shape {tuple(targets.shape)} and type {targets.dtype}, "
                 f"expected ({samples},) class numbers of an integer type"
             )
+        if samples and targets.device.type == "cpu":
+            low, high = int(targets.min()), int(targets.max())
+            if low < 0 or high >= logits.shape[1]:
+                raise InputError(
+                    f"loss {name!r}: targets go from {low} to {high}, expected class numbers from 0 to "
+                    f"{logits.shape[1] - 1}, since the logits have {logits.shape[1]} classes; no target is ignored: "
+                    "leave out samples without a label"
+                )
         if self.class_counts is not None and len(self.class_counts) != logits.shape[1]:
             raise InputError(
                 f"loss {name!r} was built with class_counts of {len(self.class_counts)} classes, "
@@ -185,14 +198,19 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _checked_counts(class_counts: Sequence[int], *, warn: bool) -> Float[Tensor, " C"]:
+def checked_counts(class_counts: Sequence[int], *, warn: bool) -> Float[Tensor, " C"]:
+    """Give class counts as a tensor; those of 0 become 1, with a warning if asked for.
+
+    Raises:
+        InputError: fewer than two counts, or one that is negative or not finite.
+    """
     counts = torch.as_tensor([float(count) for count in class_counts])
     if len(counts) < 2 or not bool(torch.isfinite(counts).all()) or bool((counts < 0).any()):
         raise InputError(f"class_counts is {list(class_counts)}: expected two numbers or more, none of them below 0")
     if warn and bool((counts == 0).any()):
         empty = [index for index, count in enumerate(class_counts) if count == 0]
         warnings.warn(
-            f"classes {empty} have no training samples; they are counted as 1 so that the loss stays finite. "
+            f"classes {empty} have no training samples; they are counted as 1 so that everything stays finite. "
             "Leave these classes out, or split so that each is in the training part",
             MatcardWarning,
             stacklevel=4,

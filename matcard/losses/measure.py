@@ -83,6 +83,6 @@ def scheduled_scale(start: float, end: float | None, schedule: str, epoch: int, 
 
 
 def unit(vectors: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
-    """Give vectors of length 1; those of (almost) no length become 0, with no gradient."""
+    """Give vectors of length 1; those of (almost) no length become 0, with no gradient; NaN stays NaN."""
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return torch.where(length > UNIT_FLOOR, vectors / length.clamp_min(UNIT_FLOOR), 0.0)
+    return torch.where(length <= UNIT_FLOOR, 0.0, vectors / length.clamp_min(UNIT_FLOOR))

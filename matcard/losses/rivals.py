@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from matcard.losses.base import SampleLoss
+from matcard.errors import InputError
+from matcard.losses.base import SampleLoss, checked_counts
 from matcard.losses.options import (
     BalancedSoftmaxOptions,
     BrierOptions,
@@ -190,12 +191,17 @@ def adjust_logits(logits: Float[Tensor, "N C"], class_counts: Sequence[int], tau
 
     Args:
         logits: logits of a network trained with plain cross-entropy.
-        class_counts: training samples of each class, each above 0.
+        class_counts: training samples of each class; 0 is taken for 1, with a warning.
         tau: strength; 1 aims at balanced error.
+
+    Raises:
+        InputError: counts that are negative, not finite, or not as many as the logits have classes.
 
     Example:
         >>> adjust_logits(torch.zeros(1, 2), [3, 1]).argmax().item()
         1
     """
-    counts = torch.as_tensor(class_counts, dtype=logits.dtype, device=logits.device)
-    return logits - tau * (counts / counts.sum()).log()
+    counts = checked_counts(class_counts, warn=True).double()
+    if len(counts) != logits.shape[-1]:
+        raise InputError(f"class_counts are of {len(counts)} classes, and the logits have {logits.shape[-1]}")
+    return logits - tau * (counts / counts.sum()).log().to(logits)

@@ -118,6 +118,9 @@ def test_few_points_and_none() -> None:
         points = torch.zeros(3, n, 2)
         torch.testing.assert_close(magnitude(points, method="matrix_free"), torch.full((3,), float(min(n, 1))))
         torch.testing.assert_close(spread(points, method="matrix_free"), torch.full((3,), float(min(n, 1))))
+    no_sets = torch.zeros(0, 2, 3, requires_grad=True)
+    for invariant in (magnitude, spread):
+        assert invariant(no_sets, method="matrix_free").shape == (0,)
 
 
 def test_too_few_steps_warn_and_still_give_a_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,6 +236,8 @@ def test_logged_terms_are_those_of_the_loss() -> None:
     assert terms["jitter"] == 0
     assert total == pytest.approx(2 * terms["base"] + 0.5 * terms["invariant"])
     assert run("spread", space="embedding", combine="ratio")[1].logged()["triplets"] == 9
+    loss(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+    assert loss.logged() == {}
 
 
 @given(seed=st.integers(0, 500), scale=st.floats(0.1, 5))
@@ -277,6 +279,14 @@ def test_the_gradient_of_unit_vectors_vanishes_at_zero() -> None:
     h = torch.zeros(2, 3, requires_grad=True)
     unit_rows(h).sum().backward()
     assert h.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("combine", ["add", "divide", "multiply", "ratio"])
+def test_embeddings_that_are_not_numbers_are_not_hidden(combine) -> None:
+    broken = EMBEDDINGS.copy()
+    broken[0, 0] = math.nan
+    assert math.isnan(value("magnitude", embeddings=broken, space="embedding", combine=combine))
+    assert math.isnan(value("spread", embeddings=broken, space="class-embedding", combine="reweight"))
 
 
 def test_two_classes_of_errors_alone_are_warned_of_once() -> None:

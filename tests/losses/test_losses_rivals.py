@@ -124,6 +124,25 @@ def test_adjusting_after_training_divides_probabilities_by_the_prior(tau, seed) 
     np.testing.assert_allclose(adjusted, divided / divided.sum(1, keepdims=True), rtol=1e-9)
 
 
+def test_adjusting_half_precision_by_large_counts() -> None:
+    adjusted = adjust_logits(torch.zeros(1, 2).half(), [300_000, 100_000])
+    assert adjusted.dtype == torch.float16
+    assert adjusted[0].tolist() == pytest.approx([math.log(4 / 3), math.log(4)], rel=1e-3)
+
+
+def test_counts_of_an_adjustment_are_checked() -> None:
+    z = torch.zeros(1, 3)
+    with pytest.raises(InputError, match="two numbers or more"):
+        adjust_logits(z, [3])
+    with pytest.raises(InputError, match="2 classes, and the logits have 3"):
+        adjust_logits(z, [3, 1])
+    with pytest.raises(InputError, match="below 0"):
+        adjust_logits(z, [3, -1, 2])
+    with pytest.warns(MatcardWarning, match=r"classes \[1\]"):
+        adjusted = adjust_logits(z, [3, 0, 2])
+    torch.testing.assert_close(adjusted, adjust_logits(z, [3, 1, 2]))
+
+
 def test_adjusting_undoes_the_shift_that_training_with_logit_adjustment_learns() -> None:
     prior = torch.tensor(COUNTS, dtype=torch.float64)
     z = torch.tensor(LOGITS)
@@ -169,8 +188,12 @@ def test_focal_keeps_its_slope_where_nothing_is_wrong() -> None:
         (torch.zeros(3, 1), torch.tensor([0, 0, 0]), "with C >= 2"),
         (torch.zeros(3, 2), torch.tensor([0, 1]), r"expected \(3,\)"),
         (torch.zeros(2, 2), torch.tensor([0.0, 1.0]), "integer"),
+        (torch.zeros(2, 2, dtype=torch.long), torch.tensor([0, 1]), "floating-point"),
+        (torch.zeros(2, 3), torch.tensor([0, 3]), "from 0 to 3, expected class numbers from 0 to 2"),
+        (torch.zeros(2, 3), torch.tensor([-100, 1]), "from -100 to 1, .* no target is ignored"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(logits, targets, said) -> None:
-    with pytest.raises(InputError, match=said):
-        build_loss("ce")(logits, targets)
+def test_what_does_not_fit_is_refused(logits, targets, said) -> None:
+    for name in ("ce", "magnitude"):
+        with pytest.raises(InputError, match=said):
+            build_loss(name)(logits, targets)
