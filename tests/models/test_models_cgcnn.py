@@ -272,16 +272,18 @@ def test_a_deterministic_run_repeats_itself():
         assert torch.equal(gradient, runs[1][name]), name
 
 
-def test_equal_edges_with_large_weights_stay_finite():
-    """No variance at all, and rounding errors far above batch norm's eps."""
+def test_a_gate_that_cancels_exactly_stays_finite():
+    """Each atom is its own neighbour and W v_i - W v_i is 0: rounding alone decides the sign of the variance."""
     torch.manual_seed(0)
     model = CGCNN(small(convolutions=1), 2)
-    with torch.no_grad():
-        model.convs[0].fc_full.weight.mul_(1e8)
-        model.embedding.bias.add_(1e3)
+    width = model.convs[0].width
     batch = random_batch()
-    batch.z[:] = 8
+    batch.edge_index = batch.edge_index[1].repeat(2, 1)
     batch.distance[:] = 2.0
+    with torch.no_grad():
+        weight = model.convs[0].fc_full.weight
+        weight.mul_(1e8)
+        weight[:, width : 2 * width] = -weight[:, :width]
     for gradient in gradients(model, batch).values():
         assert torch.isfinite(gradient).all()
 
@@ -308,8 +310,11 @@ def test_dropout_leaves_the_embedding_whole_and_stands_before_the_head():
     torch.testing.assert_close(with_dropout.embedding, without.embedding)
     assert not torch.allclose(with_dropout.logits, without.logits)
     torch.testing.assert_close(model.eval()(batch), twin.eval()(batch))
-    deep = CGCNN(small(dropout=0.5, hidden_layers=2), 2)
+    deep = CGCNN(small(dropout=0.5, hidden_layers=3), 2)
+    calls = []
+    deep.dropout.register_forward_hook(lambda *_: calls.append(1))
     output = deep(batch)
+    assert len(calls) == 1, "the original's dropout stands after the first hidden layer only"
     torch.testing.assert_close(deep.fc_out(output.embedding), output.logits)
     assert not torch.allclose(deep(batch).embedding, output.embedding)
 

@@ -121,6 +121,8 @@ def test_dropout_of_rows():
     assert torch.equal(model(batch).embedding, model(batch).embedding)
     assert not torch.equal(model(batch).logits, model(batch).logits)
     assert torch.equal(model.eval()(batch).logits, model(batch).logits)
+    deep = build_model(MLPOptions(hidden=50, hidden_layers=3, dropout=0.5), num_classes=2, num_features=4)
+    assert not torch.equal(deep(batch).embedding, deep(batch).embedding)
 
 
 @pytest.mark.parametrize("options", [small(), small_transformer(), small(atom_features="learned")])
