@@ -82,7 +82,7 @@ class Plain(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="table of crystals that matcard reads; perovskite_phases where not given")
-    parser.add_argument("--crystals", type=int, default=1024, help="random sample that is trained on")
+    parser.add_argument("--crystals", type=int, default=512, help="random sample that is trained on")
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 256], help="batch sizes")
     parser.add_argument("--turns", type=int, default=5, help="turns through all ways")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")

@@ -125,7 +125,7 @@ def _check(
     missing = [name for name in own if name not in taken and not in_head(name) and name not in model.constants]
     foreign = [name for name in taken if name not in own]
     shapes = [
-        f"{name} {tuple(taken[name].shape)} for {tuple(own[name].shape)}"
+        f"{name} {tuple(taken[name].shape)} in the file and {tuple(own[name].shape)} here"
         for name in taken
         if name in own and taken[name].shape != own[name].shape and name not in model.constants
     ]

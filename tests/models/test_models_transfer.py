@@ -151,7 +151,7 @@ def test_widths_of_an_original_file_are_told(tmp_path):
 
 def test_another_basis_is_told(tmp_path):
     path = as_run(build_model(small(dmax=6.0), num_classes=2), tmp_path)
-    with pytest.raises(InputError, match=r"convs\.0\.fc_full\.weight \(12, 43\) for \(12, 53\)"):
+    with pytest.raises(InputError, match=r"convs\.0\.fc_full\.weight \(12, 43\) in the file and \(12, 53\) here"):
         load_weights(build_model(small(), num_classes=2), path)
 
 
