@@ -215,6 +215,19 @@ def test_the_median_heuristic_sets_the_scale(name) -> None:
     assert got == pytest.approx(excess(name, points, loss.logged()["scale"]))
 
 
+def test_the_median_of_triplets_is_that_of_positives_and_negatives_together() -> None:
+    a, p, n = triplets()
+    points = np.unique(np.vstack([p - a, n - a]), axis=0)
+    gaps = np.sort([np.linalg.norm(x - y) for i, x in enumerate(points) for y in points[:i]])
+    _, loss = run("spread", space="embedding", combine="ratio", scale="median")
+    assert 1 / gaps[len(gaps) // 2 + 3] <= loss.logged()["scale"] <= 1 / gaps[len(gaps) // 2 - 3]
+
+
+def test_the_median_scale_of_vanishing_errors_is_bounded() -> None:
+    sure = 40 * np.eye(3)[TARGETS] + LOGITS
+    assert run("magnitude", logits=sure, scale="median")[1].logged()["scale"] == 1e6
+
+
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [("linear", [1.0, 3.25, 5.5, 7.75, 10.0]), ("log", [10 ** (i / 4) for i in range(5)])],

@@ -66,6 +66,16 @@ def test_copies_of_a_crystal_do_not_raise_the_number() -> None:
     torch.testing.assert_close(loss.space.base.class_counts, torch.ones(3))
 
 
+def test_embeddings_of_older_epochs_are_forgotten() -> None:
+    loss = build_loss("magnitude", class_counts=COUNTS, base="class_balanced", **OPTIONS)
+    z, h, y = torch.zeros(4, 3), torch.eye(4), torch.zeros(4, dtype=torch.long)
+    for number, embeddings in enumerate((h, h[:1].expand(4, 4))):
+        loss.on_epoch(number, 3)
+        loss(z, y, embeddings)
+    loss.on_epoch(2, 3)
+    torch.testing.assert_close(loss.space.base.class_counts, torch.ones(3))
+
+
 def test_a_run_that_resumes_between_epochs_goes_on_the_same() -> None:
     def fresh():
         return build_loss("magnitude", class_counts=COUNTS, seed=3, base="class_balanced", reservoir=4, **OPTIONS)

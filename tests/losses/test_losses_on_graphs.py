@@ -1,0 +1,78 @@
+"""The losses on the graph embeddings of a network, inside bf16 training, on a CPU and on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from loss_cases import case_id
+from torch_geometric.data import Data
+
+from matcard.losses import Loss, build_loss
+from matcard.models import CGCNN, CGCNNOptions
+
+COUNTS = [8, 4]
+EMBEDDING = {"space": "embedding", "scale": 2.0, "lambda_base": 1.0, "lambda_invariant": 0.3}
+MODES: list[dict[str, Any]] = [
+    *({**EMBEDDING, "combine": combine} for combine in ("add", "divide", "multiply", "ratio")),
+    {**EMBEDDING, "combine": "add", "form": "per-class", "unit_norm": True},
+    {"space": "class-embedding", "combine": "reweight", "scale": 3.0},
+]
+CASES = [(name, mode) for name in ("magnitude", "spread") for mode in MODES]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def crystals() -> tuple[Data, torch.Tensor]:
+    """Twelve graphs of three atoms, each joined to both others; the rarer four are of other elements."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.tensor([0, 0, 1] * 4)
+    inside = torch.tensor([[1, 2, 0, 2, 0, 1], [0, 0, 1, 1, 2, 2]])
+    z = torch.randint(1, 40, (12, 3), generator=generator) + 40 * targets[:, None]
+    batch = Data(
+        z=z.flatten(),
+        edge_index=torch.cat([inside + 3 * k for k in range(12)], 1),
+        distance=2 + 4 * torch.rand(72, generator=generator),
+        batch=torch.arange(12).repeat_interleave(3),
+        ptr=torch.arange(0, 37, 3),
+        num_graphs=12,
+        num_nodes=36,
+    )
+    return batch, targets
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_training_in_bf16_with_invariants_in_float64(case, device: str) -> None:
+    name, options = case
+    batch, targets = (each.to(device) for each in crystals())
+    torch.manual_seed(0)
+    model = CGCNN(CGCNNOptions(width=6, hidden=10, convolutions=2, dropout=0.0), 2).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    loss = build_loss(name, class_counts=COUNTS, **options).to(device)
+
+    def forward(loss: Loss[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        with torch.autocast(device, dtype=torch.bfloat16):
+            logits, embedding = model(batch)
+            return loss(logits, targets, embedding), logits, embedding
+
+    def evaluate() -> tuple[float, float]:
+        """The loss, which must be what float64 makes of the same outputs, and cross-entropy."""
+        with torch.no_grad():
+            value, logits, embedding = forward(loss.eval())
+        assert (value.dtype, logits.dtype) == (torch.float32, torch.bfloat16)
+        reference = loss(logits.double(), targets, embedding.double())
+        torch.testing.assert_close(value.double(), reference, rtol=1e-5, atol=1e-6)
+        return float(value), float(torch.nn.functional.cross_entropy(logits.float(), targets))
+
+    before = evaluate()
+    loss.train()
+    for _ in range(20):
+        optimizer.zero_grad()
+        forward(loss)[0].backward()
+        assert all(weight.grad.isfinite().all() for weight in model.parameters())
+        assert model.embedding.weight.grad.abs().max() > 0
+        optimizer.step()
+    after = evaluate()
+    assert after[0] < before[0]
+    assert after[1] < before[1] / 2
