@@ -51,6 +51,17 @@ def test_twins_share_the_gradient_of_the_merged_point(d: int, p: float) -> None:
 
 
 @pytest.mark.parametrize("d", [1, 3])
+def test_weights_of_twins_pull_alike(d: int) -> None:
+    """Twins have the same weight, so only the mean of what is made of their weights can matter."""
+    points = draw(6, d)[[0, 1, 2, 3, 4, 5, 1]].requires_grad_()
+    uneven = torch.arange(7.0, dtype=torch.float64)
+    even = uneven.clone()
+    even[[1, 6]] = 3.5
+    slopes = [gradient((weighting(points, 1.3) * factor).sum(), points) for factor in (uneven, even)]
+    torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("order", ORDERS)
 def test_spread_counts_every_twin(d: int, order: float) -> None:
     distinct = draw(6, d)
