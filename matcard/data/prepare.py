@@ -134,7 +134,9 @@ def read_labelled(options: DataOptions) -> LabelledTable:
         card = load_card(source)
         table = load_table(card)
         if target is None:
-            target, threshold, bins = card.target, card.threshold, list(card.bins) if card.bins else None
+            target = card.target
+            if threshold is None and bins is None:
+                threshold, bins = card.threshold, list(card.bins) if card.bins else None
     elif Path(source).exists():
         table = read_crystals(
             source,
@@ -174,7 +176,7 @@ def prepare(
     if saved_split is not None:
         split = Split.from_json(saved_split, crystals.ids)
     else:
-        split = split_table(labelled.table, labelled.codes, options.split, seed=seed)
+        split = split_table(labelled.table, labelled.codes, options.split, seed=seed, class_names=labelled.class_names)
     return CrystalData(crystals.ids, labelled.codes, labelled.class_names, graphs, split)
 
 

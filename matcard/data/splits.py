@@ -84,7 +84,14 @@ class Split:
         return Split(train, val, test, saved["kind"], saved["seed"], saved["fold"], saved["folds"])
 
 
-def split_table(table: CrystalTable, codes: Int[np.ndarray, " N"], options: SplitOptions, *, seed: int = 0) -> Split:
+def split_table(
+    table: CrystalTable,
+    codes: Int[np.ndarray, " N"],
+    options: SplitOptions,
+    *,
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+) -> Split:
     """Split labelled crystals as the options say.
 
     Args:
@@ -92,6 +99,7 @@ def split_table(table: CrystalTable, codes: Int[np.ndarray, " N"], options: Spli
         codes: (N,) class of each.
         options: kind of groups, shares, folds.
         seed: another seed gives another split.
+        class_names: how the classes are called in warnings; their codes where not given.
 
     Raises:
         InputError: too few groups, an unknown column, an element that is in no crystal or in all of them.
@@ -104,7 +112,7 @@ def split_table(table: CrystalTable, codes: Int[np.ndarray, " N"], options: Spli
                 "of the source; choose one that some crystals contain and others do not"
             )
         groups = group_keys(table, "formula")
-        split = hold_out(codes, groups, held, fractions=options.fractions, seed=seed)
+        split = hold_out(codes, groups, held, fractions=options.fractions, seed=seed, class_names=class_names)
         return replace(split, kind=f"element:{options.element}")
     kind = f"column:{options.column}" if options.kind == "column" else options.kind
     split = make_split(
@@ -114,6 +122,7 @@ def split_table(table: CrystalTable, codes: Int[np.ndarray, " N"], options: Spli
         seed=seed,
         fold=options.fold,
         folds=options.folds,
+        class_names=class_names,
     )
     return replace(split, kind=kind)
 
@@ -126,6 +135,7 @@ def make_split(
     seed: int = 0,
     fold: int | None = None,
     folds: int | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Split:
     """Divide N samples so that no group is in two parts and each part has its share of each class.
 
@@ -141,6 +151,7 @@ def make_split(
         seed: another seed gives another split.
         fold: which fold is the test part.
         folds: number of folds, or None for one split by `fractions`.
+        class_names: how the classes are called in warnings; their codes where not given.
 
     Raises:
         InputError: fractions that do not sum to 1, a fold out of range, fewer groups than parts.
@@ -154,7 +165,7 @@ def make_split(
     else:
         held = deal(codes, groups, np.full(folds, 1.0 / folds), rng) == fold
         split = replace(_rest_divided(codes, groups, held, fractions, seed, rng), fold=fold, folds=folds)
-    _tell_missing(codes, split)
+    _tell_missing(codes, split, class_names)
     return split
 
 
@@ -165,6 +176,7 @@ def hold_out(
     *,
     fractions: tuple[float, float, float] = _FRACTIONS,
     seed: int = 0,
+    class_names: Sequence[str] | None = None,
 ) -> Split:
     """Take the samples `held` as the test part and divide the others as `make_split` does.
 
@@ -173,7 +185,7 @@ def hold_out(
     """
     check_shares(fractions, None, None)
     split = _rest_divided(codes, groups, held, fractions, seed, np.random.default_rng(seed))
-    _tell_missing(codes, split)
+    _tell_missing(codes, split, class_names)
     return split
 
 
@@ -190,13 +202,14 @@ def _rest_divided(
     return Split(rest[part == 0], rest[part == 1], np.flatnonzero(held), "given", seed)
 
 
-def _tell_missing(codes: Int[np.ndarray, " N"], split: Split) -> None:
+def _tell_missing(codes: Int[np.ndarray, " N"], split: Split, class_names: Sequence[str] | None) -> None:
     """Warn of classes that a part has nothing of."""
     for part in PARTS:
-        missing = np.setdiff1d(codes, codes[getattr(split, part)])
-        if len(missing):
+        missing = np.setdiff1d(codes, codes[getattr(split, part)]).tolist()
+        if missing:
+            named = [str(code) if class_names is None else class_names[code] for code in missing]
             warnings.warn(
-                f"the {part} part has no sample of class {', '.join(map(str, missing.tolist()))}: too few "
+                f"the {part} part has no sample of class {', '.join(named)}: too few "
                 "groups hold it; join classes, or choose a finer --data.split.kind",
                 MatcardWarning,
                 stacklevel=3,

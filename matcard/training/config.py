@@ -49,9 +49,9 @@ def parse_config(argv: Sequence[str], *, prog: str, description: str) -> Config:
     known = dict(option_types(Config, kinds))
     given = flatten(values)
     _check_names(given, known)
+    given = {name: value for name, value in given.items() if name in known}  # no empty sections
     parser = build_parser(kinds, prog=prog, description=description)
-    parser.set_defaults(given)
-    return _parsed(parser, _normalised(rest, known))
+    return _parsed(parser, given, _normalised(rest, known))
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
@@ -150,9 +150,11 @@ def overlaid(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, A
     merged = dict(values)
     for key, value in later.items():
         earlier = merged.get(key)
+        if value is None and isinstance(earlier, dict):
+            continue  # an empty section
         if key in _NAMED and isinstance(value, dict) and isinstance(earlier, dict) and "name" in value:
             find = _NAMED[key]
-            if "name" not in earlier or find(value["name"]) is not find(earlier["name"]):
+            if "name" not in earlier or find(_name(key, value)) is not find(earlier["name"]):
                 earlier = {}
         merged[key] = overlaid(earlier, value) if isinstance(value, dict) and isinstance(earlier, dict) else value
     return merged
@@ -162,15 +164,21 @@ def _kinds(values: Mapping[str, Any]) -> dict[str, type]:
     """Find the options classes of the loss and the model."""
     kinds = {}
     for part, find in _NAMED.items():
-        section = values.get(part) or {}
-        if not isinstance(section, dict) or not isinstance(section.get("name"), str):
-            raise InputError(f"option {part}: expected a mapping with a name, found {section!r}")
-        kinds[part] = find(section["name"])
+        kinds[part] = find(_name(part, values.get(part)))
     return kinds
+
+
+def _name(part: str, section: Any) -> str:
+    """Give the name of the loss or model that a section of a configuration describes."""
+    if not isinstance(section, dict) or not isinstance(section.get("name"), str):
+        raise InputError(f"option {part}: expected a mapping with a name, found {section!r}")
+    return str(section["name"])
 
 
 def _check_names(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for name, value in values.items():
+        if name in known and value is None and types.NoneType not in typing.get_args(known[name]):
+            raise InputError(f"option --{name} is null: give a value, or leave the line out for the default")
         if name in known or (value in ({}, None) and any(other.startswith(f"{name}.") for other in known)):
             continue
         raise InputError(f"unknown option {name!r}; {_nearest(name, known)}")
@@ -213,8 +221,10 @@ def _bracketed(value: str, kind: Any) -> str:
     return f"[{value}]" if sequence and not value.startswith("[") and value != "null" else value
 
 
-def _parsed(parser: ArgumentParser, argv: list[str]) -> Config:
+def _parsed(parser: ArgumentParser, given: dict[str, Any], argv: list[str]) -> Config:
     try:
+        parser.parse_object(given)  # set_defaults takes values of any type
+        parser.set_defaults(given)
         filled = parser.instantiate(parser.parse_args(argv))
     except argparse.ArgumentError as error:
         raise InputError(_retold(str(error))) from error

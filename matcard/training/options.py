@@ -98,5 +98,5 @@ class Config:
     """Directory of the run; runs/<name>-<time> where it is not given."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"--seed is {self.seed}: expected a whole number of 0 or more")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed is {self.seed}: expected a whole number from 0 to {2**32 - 1}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -17,11 +19,12 @@ from rich.progress import MofNCompleteColumn, Progress
 from matcard.cli import make_console
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
-from matcard.evaluation.metrics import higher_is_better
+from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.evaluation.tables import class_count_table
 from matcard.losses import build_loss
 from matcard.models import build_model, initialize
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, ProgressBar, Speed
+from matcard.training.checkpoints import WholeCheckpoints
 from matcard.training.config import config_to_dict
 from matcard.training.data import DataModule
 from matcard.training.module import TrainingModule
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from matcard.training.options import Config, TrainerOptions
 
 FORMAT_VERSION = 1
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def train(config: Config, console: Console | None = None) -> RunDir:
@@ -78,20 +82,22 @@ def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Co
         console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
     for note in crystals.notes(config.data.graph):
         console.print(note)
+    check_monitor(config.trainer.monitor, data)
     module = build_module(config, data)
     trainer = build_trainer(config, run, console)
     begun = run.last.is_file()
     if not begun and (report := initialize(module.model, config.model)):
         console.print(f"start from {report}")
-    with _told_where(run), warnings.catch_warnings():
-        # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
-        warnings.simplefilter("ignore", PossibleUserWarning)
-        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resumed run's
-        trainer.fit(module, data, ckpt_path=run.last if begun else None, weights_only=True)
-    if trainer.is_global_zero:
-        best = torch.load(run.best, weights_only=True, map_location="cpu")
-        module.load_state_dict(best["state_dict"])
-        write_results(run, module, data, crystals.ids, console)
+    with _told_where(run):
+        with warnings.catch_warnings():
+            # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resumed run's
+            trainer.fit(module, data, ckpt_path=run.last if begun else None, weights_only=True)
+        if trainer.is_global_zero:
+            best = torch.load(run.best, weights_only=True, map_location="cpu")
+            module.load_state_dict(best["state_dict"])
+            write_results(run, module, data, crystals.ids, console)
     return run
 
 
@@ -110,8 +116,9 @@ def _prepared(run: RunDir, config: Config, labelled: LabelledTable, console: Con
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if saved is None:
-        write_text(run.split, data.split.to_json(data.ids))
+        # The split last: where it is found, by a resumed run or by another process, the fingerprint is there too.
         write_text(run.fingerprint, data.fingerprint + "\n")
+        write_text(run.split, data.split.to_json(data.ids))
     elif run.fingerprint.read_text(encoding="utf-8").strip() != data.fingerprint:
         raise InputError(
             f"--resume {run.path}: the labels of {config.data.source} have changed since the run began; start a new run"
@@ -119,13 +126,35 @@ def _prepared(run: RunDir, config: Config, labelled: LabelledTable, console: Con
     return data
 
 
+def check_monitor(monitor: str, data: DataModule) -> None:
+    """Refuse a metric that the validation part does not define, whatever is predicted.
+
+    Raises:
+        InputError: the metric of a perfect prediction is NaN.
+    """
+    targets = data.codes[data.parts["val"]]
+    perfect = np.eye(data.num_classes)[targets]
+    metrics = classification_metrics(targets, perfect, class_names=data.class_names, train_counts=data.class_counts)
+    if np.isnan(metrics[monitor]):
+        raise InputError(
+            f"--trainer.monitor {monitor} is undefined on the validation part, which holds "
+            f"{', '.join(repr(data.class_names[c]) for c in np.unique(targets))} only; choose another metric, such as "
+            "macro_f1, or another --data.split"
+        )
+
+
 @contextmanager
 def _told_where(run: RunDir) -> Iterator[None]:
-    """Turn Lightning's exit after Ctrl-C into an interruption that says what is kept."""
+    """Say what is kept where Ctrl-C (an exit, by way of Lightning) or a disk that takes no more ends a run."""
+    kept = f"finished epochs are kept; go on with --resume {run.path}"
     try:
         yield
     except SystemExit as stopped:
-        raise KeyboardInterrupt(f"finished epochs are kept; go on with --resume {run.path}") from stopped
+        raise KeyboardInterrupt(kept) from stopped
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise InputError(f"{run.path} cannot be written ({error.strerror}): make room; {kept}") from error
 
 
 def build_module(config: Config, data: DataModule) -> TrainingModule:
@@ -180,7 +209,10 @@ def build_trainer(config: Config, run: RunDir, console: Console) -> lightning.Tr
     ]
     if options.patience:
         callbacks.append(
-            EarlyStopping(monitor, mode=mode, patience=options.patience, check_on_train_epoch_end=True, verbose=False)
+            # An undefined metric (MCC of an epoch that predicts one class) is no better metric, and no reason to stop.
+            EarlyStopping(
+                monitor, mode=mode, patience=options.patience, check_finite=False, check_on_train_epoch_end=True
+            )
         )
     accelerator, precision = _device(options)
     return lightning.Trainer(
@@ -191,11 +223,12 @@ def build_trainer(config: Config, run: RunDir, console: Console) -> lightning.Tr
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip or None,
         deterministic=options.deterministic,
-        sync_batchnorm=options.devices != 1 and accelerator == "cuda",
+        sync_batchnorm=options.devices != 1 and accelerator == "gpu",
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         enable_model_summary=False,
         enable_progress_bar=console.is_terminal,
         log_every_n_steps=1,

@@ -111,7 +111,10 @@ class RunDir:
             raise InputError(
                 f"--run_dir {path} exists and is not empty: name another, or go on with it by --resume {path}"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--run_dir {path} cannot be made ({error.strerror}): name another") from error
         os.environ[_RUN_DIR_VARIABLE] = str(path.resolve())
         run = cls(path)
         values = {**config_to_dict(config), "run_dir": None}

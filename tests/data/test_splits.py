@@ -104,6 +104,13 @@ def test_every_class_of_three_groups_is_in_every_part(data, seed):
         assert len(np.unique(part[codes == c])) == min(3, number)
 
 
+def test_a_class_that_a_part_lacks_is_told_by_name():
+    codes = np.array([0] * 9 + [1])
+    with pytest.warns(MatcardWarning) as told:
+        make_split(codes, np.arange(10), class_names=["cubic", "triclinic"])
+    assert ["no sample of class triclinic:" in str(w.message) for w in told] == [True, True]
+
+
 @few
 @given(samples(), st.integers(0, 5))
 def test_a_class_that_a_part_lacks_is_told(data, seed):

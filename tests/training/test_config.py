@@ -72,13 +72,29 @@ def test_bad_usage_says_what_was_expected(argv, words):
 
 
 @pytest.mark.parametrize(
-    ("text", "word"), [("- 1\n", "mapping"), ("a: [", "YAML"), ("trainer: {max_epoch: 3}\n", "trainer.max_epochs")]
+    ("text", "word"),
+    [
+        ("- 1\n", "mapping"),
+        ("a: [", "YAML"),
+        ("trainer: {max_epoch: 3}\n", "trainer.max_epochs"),
+        ("trainer: {max_epochs: many}\n", "trainer.max_epochs.*int.*many"),
+        ("trainer: {max_epochs: null}\n", "trainer.max_epochs is null"),
+        ("loss: {name: 3}\n", "option loss: expected a mapping with a name"),
+        ("loss: spread\n", "option loss: expected a mapping with a name"),
+        ("seed: 4294967296\n", "seed is 4294967296"),
+    ],
 )
 def test_a_bad_file_is_named(tmp_path, text, word):
     file = tmp_path / "bad.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=word):
         parsed("--config", str(file))
+
+
+def test_an_empty_section_says_nothing(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("trainer:\nmodel:\nloss:\ndata:\n  split:\n  target: null\n")
+    assert parsed("--config", str(file)) == parsed()
 
 
 def test_lists_need_no_brackets():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,11 +18,14 @@ import torch
 import yaml
 from sklearn.metrics import f1_score, recall_score
 
-from matcard.cli import run_command
-from matcard.errors import InputError
+from matcard.cli import make_console, run_command
+from matcard.errors import InputError, MatcardWarning
 from matcard.train import main
+from matcard.training import run as run_module
+from matcard.training.checkpoints import WholeCheckpoints
 from matcard.training.config import parse_config
-from matcard.training.run import resume, train
+from matcard.training.run import build_trainer, resume, train
+from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,6 +161,7 @@ def test_too_many_bad_rows_stop_the_run(small_table, tmp_path):
         (["--trainer.monitor=macro_f"], ["macro_f", "macro_f1"]),
         (["--data.target=size"], ["size", "--data.threshold"]),
         (["--data.target=size", "--data.threshold=99"], ["size", "99"]),
+        (["--run_dir=/dev/null/run"], ["/dev/null/run", "name another"]),
     ],
 )
 def test_bad_usage_exits_2(small_table, tmp_path, capsys, changed, words):
@@ -167,6 +172,36 @@ def test_bad_usage_exits_2(small_table, tmp_path, capsys, changed, words):
     for word in words:
         assert word in told
     assert not (tmp_path / "run").exists(), "nothing was begun"
+
+
+def test_a_metric_that_validation_cannot_give_is_refused(small_table, tmp_path):
+    rows = [json.loads(line) for line in small_table.read_text().splitlines()]
+    for k, row in enumerate(rows):
+        row["kind"] = "rare" if k == 0 else "common"
+    table = tmp_path / "rare.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)))
+    with (
+        pytest.warns(MatcardWarning, match="has no sample of class rare"),
+        pytest.raises(InputError, match="roc_auc is undefined on the validation part, which holds 'common' only"),
+    ):
+        run_here(*options(table, tmp_path / "run", "--trainer.monitor=roc_auc"))
+
+
+def test_an_undefined_epoch_is_no_reason_to_stop(tmp_path):
+    config = parse_config(["--trainer.monitor=mcc", "--trainer.patience=2"], prog="", description="")
+    trainer = build_trainer(config, RunDir(tmp_path), make_console())
+    (stopping,) = trainer.early_stopping_callbacks
+    told = [stopping._evaluate_stopping_criteria(torch.tensor(value))[0] for value in (0.5, torch.nan, torch.nan)]
+    assert told == [False, False, True]
+
+
+def test_a_full_disk_says_what_is_kept(small_table, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", full)
+    with pytest.raises(InputError, match=r"run cannot be written \(No space left.*--resume"):
+        run_here(*options(small_table, tmp_path / "run"))
 
 
 def test_a_used_directory_is_refused(finished, small_table):
@@ -210,6 +245,23 @@ def test_a_run_killed_before_its_first_epoch_begins_again(finished, tmp_path):
     (begun / "config.yaml").write_text((finished / "config.yaml").read_text())
     resume(begun)
     assert (begun / "test_metrics.json").read_text() == (finished / "test_metrics.json").read_text()
+
+
+@pytest.mark.parametrize("written", [[], ["left_out.csv"], ["left_out.csv", "data.sha256"]])
+def test_a_run_killed_before_its_split_makes_one(finished, tmp_path, written):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    for name in ("config.yaml", *written):
+        (begun / name).write_text((finished / name).read_text())
+    assert resume(begun).split.read_text() == (finished / "split.json").read_text()
+
+
+def test_the_split_is_written_after_its_fingerprint(small_table, tmp_path, monkeypatch):
+    order = []
+    write = run_module.write_text
+    monkeypatch.setattr(run_module, "write_text", lambda path, text: (order.append(path.name), write(path, text)))
+    run_here(*options(small_table, tmp_path / "run", "--trainer.max_epochs=1"))
+    assert order == ["data.sha256", "split.json"], "a kill in between must not leave a split alone"
 
 
 def test_what_cannot_be_resumed_says_why(finished, tmp_path):
@@ -279,6 +331,16 @@ LOSSES = [
     ),
     "--loss.name=magnitude --loss.space=class-embedding --loss.combine=effective-number --loss.base=class_balanced",
 ]  # fmt: skip
+
+
+def test_processes_on_gpus_share_batch_statistics(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(run_module.lightning, "Trainer", lambda **options: given.update(options))
+    monkeypatch.setattr(run_module, "_device", lambda options: ("gpu", "32-true"))
+    for devices in (1, 2):
+        config = parse_config([f"--trainer.devices={devices}"], prog="", description="")
+        build_trainer(config, RunDir(tmp_path), make_console())
+        assert given["sync_batchnorm"] is (devices == 2)
 
 
 def test_two_processes_share_the_work(small_table, tmp_path):
