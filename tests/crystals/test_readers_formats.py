@@ -246,6 +246,47 @@ def test_folder_whose_labels_are_words(tmp_path, structures):
     assert read_crystals(tmp_path, target="kind").columns["kind"].tolist() == KINDS
 
 
+WORDS = ["None", "NA", "null", "", "nan"]
+SPELT = {
+    "kind": (WORDS, [*WORDS[:3], None, "nan"]),
+    "gap": (["1.5", "nan", "NaN", "", "NA"], [1.5, None, None, None, None]),
+    "count": (["1", "2", "NA", "4", "5"], [1, 2, None, 4, 5]),
+    "metal": (["True", "NA", "False", "", "True"], [True, None, False, None, True]),
+    "all": (["NA"] * 5, ["NA"] * 5),
+    "code": (["1", "None", "2", "NA", "3"], ["1", "None", "2", "NA", "3"]),
+}
+
+
+def _check_spelling(columns):
+    for name, (_, expected) in SPELT.items():
+        assert [None if pd.isna(value) else value for value in columns[name]] == expected, name
+    assert columns["gap"].dtype == columns["count"].dtype == float
+
+
+def test_csv_fields_are_missing_only_where_empty(tmp_path, structures):
+    """Words that pandas by itself takes for missing are ids and labels; marks among numbers are not."""
+    path = tmp_path / "t.csv"
+    ids = ["NA", "None", "null", "nan", "N/A"]
+    frame = pd.DataFrame({"id": ids, **{name: written for name, (written, _) in SPELT.items()}})
+    frame.assign(cif=_cifs([structures[0]] * 5)).to_csv(path, index=False)
+    table = read_crystals(path)
+    assert table.crystals.ids.tolist() == ids
+    _check_spelling(table.columns)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_labels_of_a_folder_are_missing_only_where_empty(tmp_path, structures, header):
+    ids = ["NA", "None", "null", "nan", "-"]
+    for name in ids:
+        structures[0].to(str(tmp_path / f"{name}.cif"))
+    frame = pd.DataFrame({"id": ids, **{name: written for name, (written, _) in SPELT.items()}})
+    frame.to_csv(tmp_path / "id_prop.csv", index=False, header=header)
+    table = read_crystals(tmp_path)
+    assert table.crystals.ids.tolist() == ids
+    names = dict(zip(table.columns, SPELT, strict=True))
+    _check_spelling(table.columns.rename(columns=names))
+
+
 def test_files_without_labels(tmp_path, structures):
     folder = _folder(tmp_path, structures)
     expected = [structures[k] for k in (2, 1, 0)]  # sorted by file name: 007.vasp, POSCAR_a-2, a-1.cif

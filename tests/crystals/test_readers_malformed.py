@@ -149,7 +149,16 @@ Cl1 Cl 0.5 0.5 0.5 1
         ("Na1 Na 0 0 0 1", "N1 NO3 0 0 0 1", "the sites are of ['Cl', 'No'] but were read as ['Cl', 'N']"),
         ("Na 0 0 0 1", "Na 0 0 0 1\nK1 K 0 0 0 1", "the CIF gives no structure: Occupancy 2.0 exceeded"),
         ("Na 0 0 0 1", "Na 0 0 0 1\nK1 K 0 0 0.05 1", "overlap, 0.200 angstrom apart"),
-        ("_cell_length_a 4", "_cell_length_a 0", "the CIF gives no structure"),
+        (
+            "_cell_length_a 4",
+            "_cell_length_a 0",
+            "= 0 4 4 90 90 90; correct _cell_length_*/_cell_angle_*",
+        ),
+        ("_cell_length_b 4", "_cell_length_b 0.0(1)", "zero-volume cell"),
+        ("_cell_angle_alpha 90", "_cell_angle_alpha 0", "zero-volume cell"),
+        ("_cell_angle_gamma 90", "_cell_angle_gamma 180", "zero-volume cell"),
+        ("alpha 90\n_cell_angle_beta 90", "alpha 30\n_cell_angle_beta 30", "zero-volume cell"),
+        ("_cell_length_a 4", "_cell_length_a abc", "could not convert string to float"),
         ("_cell_length_a 4", "", "the CIF has no cell"),
         ("'P 1'", "'F d -3 z'", "_symmetry_space_group_name_H-M = F d -3 z is not understood"),
         ("0.5 0.5 0.5 1\n", "0.5", "malformed structure (ValueError"),
@@ -231,7 +240,7 @@ def test_bad_files_of_a_folder_are_left_out(tmp_path):
         "malformed structure (IndexError",
         "unknown element 'D'",
         "zero-volume cell",
-        "the CIF has no atom sites",
+        "the file is not UTF-8 text",
         "the CIF has no atom sites",
         "holds 2 frames",
         "no structure file (looked for absent.cif, absent.vasp",
@@ -342,7 +351,10 @@ ROW = json.dumps({"id": "a", **GOOD})
         ("t.csv", b"", r"t\.csv cannot be read: No columns"),
         ("t.csv", b"id,cif\n1,a\n2,b,c,d\n", r"t\.csv cannot be read: .*line 3"),
         ("t.csv", b"id,cif\n1,a,b\n2,b,c\n", r"t\.csv has more fields"),
-        ("t.csv", b"id,cif\n\xff\xfe,b\n", r"t\.csv cannot be read"),
+        ("t.csv", b"id,cif\n\xff\xfe,b\n", r"t\.csv is not UTF-8 text \(it holds the byte 0xff\); save it as UTF-8"),
+        ("t.csv", "id,cif\n1,a\n".encode("utf-16"), r"t\.csv is not UTF-8 text"),
+        ("t.csv", b"id,cif\n" + b"1,a\n" * 9999 + b"1,\xe9\n", r"t\.csv is not UTF-8 text"),
+        ("id_prop.csv", b"a,caf\xe9\n", r"id_prop\.csv is not UTF-8 text \(it holds the byte 0xe9\); save it as UTF-8"),
         ("t.csv", b"id,cif\n", r"t\.csv has no rows"),
         ("t.csv", b"id,gap\n1,2\n", r"t\.csv: no column with structures among 'id', 'gap'; looked for lattice_abc"),
         ("t.csv.gz", gzip.compress(b"id,cif\n1,a\n" * 99)[:-20], r"t\.csv\.gz cannot be read"),
@@ -370,7 +382,21 @@ def test_a_broken_file_stops_with_its_name(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        read_crystals(path)
+        read_crystals(tmp_path if name == "id_prop.csv" else path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_cif_that_is_not_utf8_is_told(tmp_path, encoding):
+    (tmp_path / "a.cif").write_text(CIF)
+    (tmp_path / "b.cif").write_text(CIF, encoding=encoding)
+    table = read_crystals(tmp_path, labels_needed=False)
+    assert table.crystals.ids.tolist() == ["a"]
+    assert table.left_out["reason"].tolist() == ["the file is not UTF-8 text; save it as UTF-8"]
+
+
+def test_a_byte_that_does_not_concern_the_structure_does_no_harm(tmp_path):
+    (tmp_path / "a.cif").write_text(f"# André\n{CIF}_publ_author_name 'André'\n", encoding="latin-1")
+    assert read_crystals(tmp_path / "a.cif").crystals.ids.tolist() == ["a"]
 
 
 def test_unknown_columns_and_sources(tmp_path):

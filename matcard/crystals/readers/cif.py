@@ -6,9 +6,12 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from matcard.crystals.readers.assemble import atomic_numbers
+import numpy as np
+
+from matcard.crystals.readers.assemble import atomic_numbers, lattice_from_parameters
 from matcard.crystals.readers.decode import from_structure
 from matcard.crystals.readers.raw import Raw, StructureError
+from matcard.crystals.validate import MIN_HEIGHT, cell_heights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,7 @@ def from_cif(text: str) -> Raw:
         blocks = parser.as_dict()
         block = _only_block(blocks, text)
         elements = _elements(block)
+        _refuse_flat_cell(block)
         try:
             (structure,) = parser.parse_structures(primitive=False, on_error="ignore")
         except ValueError as error:
@@ -54,6 +58,8 @@ def _only_block(blocks: Mapping[str, Mapping[str, Any]], text: str) -> Mapping[s
     """Give the data block with the sites; blocks of the same name hide one another from the parser."""
     with_sites = [block for block in blocks.values() if "_atom_site_fract_x" in block]
     if not with_sites:
+        if "\ufffd" in text or "\0" in text:  # bytes that did not decode; UTF-16 without its mark
+            raise StructureError("the file is not UTF-8 text; save it as UTF-8")
         raise StructureError("the CIF has no atom sites in fractional coordinates (_atom_site_fract_x)")
     if len(with_sites) > 1 or text.count("_atom_site_fract_x") > 1:
         raise StructureError("the CIF holds several structures; give each a file or row of its own")
@@ -86,6 +92,19 @@ def _elements(block: Mapping[str, Any]) -> set[str]:
             )
         elements.add(element)
     return elements
+
+
+def _refuse_flat_cell(block: Mapping[str, Any]) -> None:
+    from pymatgen.io.cif import str2float
+
+    keys = [*(f"_cell_length_{k}" for k in "abc"), *(f"_cell_angle_{k}" for k in ("alpha", "beta", "gamma"))]
+    if not all(isinstance(block.get(key), str) for key in keys):
+        return  # the symmetry gives what is not written, or the parser says what is wrong
+    parameters = np.array([[str2float(block[key]) for key in keys]], dtype=np.float64)
+    thinnest = cell_heights(lattice_from_parameters(parameters)).min()
+    if np.isfinite(parameters).all() and not thinnest >= MIN_HEIGHT:
+        said = " ".join(block[key] for key in keys)
+        raise StructureError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
 
 
 def _refuse_unknown_symmetry(block: Mapping[str, Any]) -> None:

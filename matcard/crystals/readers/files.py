@@ -26,6 +26,9 @@ def readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(f"{path} is not UTF-8 text (it holds the byte {byte:#04x}); save it as UTF-8") from error
     except known as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read: {said}; is it complete and of the kind its name says?") from error

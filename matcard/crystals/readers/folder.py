@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from matcard.crystals.readers.batch import ID_COLUMNS, Batch
 from matcard.crystals.readers.columns import as_ids, require_column
+from matcard.crystals.readers.fields import AS_WRITTEN, read_fields
 from matcard.crystals.readers.files import CHUNK, readable
 from matcard.crystals.readers.raw import StructureError
 from matcard.crystals.readers.structure_file import from_file, is_structure_file
@@ -84,7 +85,7 @@ def _read_labels(path: Path, files: Mapping[str, Path], wanted: Wanted) -> tuple
     import pandas as pd
 
     with readable(path):
-        cells = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
+        cells = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True, **AS_WRITTEN)
         if cells.shape[1] < 2 and wanted.labels_needed:
             raise InputError(f"{path} has one column; write id,label on each line")
         header = _has_header(cells, files, wanted)
@@ -93,7 +94,7 @@ def _read_labels(path: Path, files: Mapping[str, Path], wanted: Wanted) -> tuple
         for option, column in (("id_column", ids), ("target", wanted.target)):
             if column is not None:
                 require_column(column, names, str(path), option)
-        table = pd.read_csv(
+        table = read_fields(
             path, header=None, names=names, skiprows=int(header), dtype={ids: str}, skipinitialspace=True
         )
     return as_ids(table[ids].str.strip()), table.drop(columns=ids)

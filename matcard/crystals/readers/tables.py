@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.crystals.readers.batch import ID_COLUMNS
 from matcard.crystals.readers.columns import STRUCTURE_COLUMNS
+from matcard.crystals.readers.fields import read_fields
 from matcard.crystals.readers.files import CHUNK, open_bytes, readable
 from matcard.errors import InputError
 
@@ -69,7 +70,7 @@ def _csv_frames(path: Path, wanted: Wanted) -> Iterator[pd.DataFrame]:
         bulky = [name for name in header if name in STRUCTURE_COLUMNS or name == wanted.structure_column]
         small = [name for name in header if name not in bulky]
         ids = {name: str for name in small if name in ID_COLUMNS or name == wanted.id_column}
-        others = pd.read_csv(path, usecols=small, dtype=ids, low_memory=False)
+        others = read_fields(path, usecols=small, dtype=ids)
         others.index += 1
         if not bulky:
             yield others
