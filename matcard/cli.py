@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system says of a disk that takes no more: no fault of the code."""
 PIPE_WIDTH = 110
 """Characters a line where the output is no screen."""
 
@@ -41,6 +44,11 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
         # The reader (head, a pager) has gone; Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        print(f"error: cannot write ({error}): make room, or choose another place", file=sys.stderr)
+        sys.exit(2)
 
 
 def make_console() -> Console:

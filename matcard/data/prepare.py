@@ -39,7 +39,8 @@ class LabelledTable:
         codes: (N,) class of each crystal.
         class_names: the C classes.
         unlabelled: id, where and reason of the crystals whose target is missing.
-        left_out_codes: class of each malformed row, -1 where its target is missing too.
+        left_out_codes: class of each malformed row; -1 where its target is missing too, or of no class.
+        left_out_texts: target of each malformed row as it was read; empty where missing.
     """
 
     table: CrystalTable
@@ -47,6 +48,7 @@ class LabelledTable:
     class_names: tuple[str, ...]
     unlabelled: pd.DataFrame
     left_out_codes: Int64[np.ndarray, " M"]
+    left_out_texts: Shaped[np.ndarray, " M"]
 
     @property
     def left_out_counts(self) -> Int64[np.ndarray, " C"]:
@@ -54,31 +56,39 @@ class LabelledTable:
         known = self.left_out_codes[self.left_out_codes >= 0]
         return np.bincount(known, minlength=len(self.class_names))
 
+    @property
+    def lost_classes(self) -> dict[str, int]:
+        """Classes that only malformed rows have, with the number of these rows."""
+        lost = self.left_out_texts[(self.left_out_codes < 0) & (self.left_out_texts != "")]
+        return dict(zip(*(values.tolist() for values in np.unique(lost.astype(str), return_counts=True)), strict=True))
+
     def write_left_out(self, path: Path) -> None:
         """Write every row that was not used: id, where, reason, class."""
         import pandas as pd
 
-        names = np.array([*self.class_names, ""], dtype=object)
-        malformed = self.table.left_out[["id", "where", "reason"]].assign(**{"class": names[self.left_out_codes]})
+        # The class where there is one, else the target as it was read.
+        named = np.array([*self.class_names, ""], dtype=object)[self.left_out_codes]
+        classes = np.where(self.left_out_codes < 0, self.left_out_texts, named)
+        malformed = self.table.left_out[["id", "where", "reason"]].assign(**{"class": classes})
         listed = pd.concat([malformed, self.unlabelled.assign(**{"class": ""})])
         with written_whole(path) as beside:
             listed.to_csv(beside, index=False)
 
     def check_left_out(self, largest_share: float, listed: Path) -> None:
-        """Stop where too many rows are malformed.
+        """Stop where too many of the rows with a target are malformed.
 
         Raises:
-            InputError: more than `largest_share` of the rows; the commonest reasons are named.
+            InputError: more than `largest_share` of them; the first reason is named.
         """
-        bad = len(self.table.left_out)
-        total = len(self.table) + len(self.unlabelled) + bad
+        malformed = self.table.left_out[self.left_out_texts != ""]
+        bad, total = len(malformed), len(self.table) + len(malformed)
         if bad <= largest_share * total:
             return
-        first = self.table.left_out.iloc[0]
+        first = malformed.iloc[0]
         raise InputError(
-            f"{bad} of {total} rows cannot be used ({bad / total:.1%}; --data.max_left_out allows {largest_share:.1%})."
-            f" The first is {first['where']}: {first['reason']}. All are listed in {listed}; mend them, or allow more "
-            "with --data.max_left_out"
+            f"{bad} of {total} rows with a target cannot be used ({bad / total:.1%}; --data.max_left_out allows "
+            f"{largest_share:.1%}). The first is {first['where']}: {first['reason']}. All are listed in {listed}; mend "
+            "them, or allow more with --data.max_left_out"
         )
 
 
@@ -184,6 +194,8 @@ def _labelled(
     table: CrystalTable, target: str, threshold: float | None, bins: Sequence[float] | None, source: str
 ) -> LabelledTable:
     """Give each crystal its class and part those that have none."""
+    import pandas as pd
+
     values = target_column(table.columns, target, source)
     labels = make_labels(values, threshold=threshold, bins=bins, target=target)
     known = labels.codes >= 0
@@ -195,7 +207,8 @@ def _labelled(
         table.columns[known].reset_index(drop=True),
         table.left_out,
     )
-    left_out_codes = (
-        labels.encode(table.left_out[target]) if target in table.left_out else np.full(len(table.left_out), -1)
-    )
-    return LabelledTable(kept, labels.codes[known], labels.class_names, unlabelled, left_out_codes)
+    # Where the source has columns of these names itself, reading sets them apart.
+    column = f"source_{target}" if target in ("id", "where", "reason") else target
+    lost = table.left_out.get(column, pd.Series(np.nan, table.left_out.index))
+    texts = np.where(lost.isna(), "", lost.astype(str)).astype(object)
+    return LabelledTable(kept, labels.codes[known], labels.class_names, unlabelled, labels.encode(lost), texts)

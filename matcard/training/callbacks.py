@@ -7,7 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 
 from matcard.errors import MatcardWarning
 from matcard.files import written_whole
@@ -108,6 +108,14 @@ class EpochLines(Callback):
         words = [f"{name} {scores[name].item():.3f}" for name in self._shown if name in scores]
         rate = f"{self._speed.rate:.0f} {self._unit}/s"
         self._console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(words)}  {rate}")
+
+
+class Patience(EarlyStopping):
+    """Lightning's early stopping; a run that was killed once it had stopped stays stopped when it is resumed."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class CollapseGuard(Callback):

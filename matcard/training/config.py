@@ -62,7 +62,10 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
     """
     kinds = _kinds(values)
     _check_names(flatten(values), dict(option_types(Config, kinds)))
-    return typing.cast("Config", _build(Config, values, kinds))
+    try:
+        return typing.cast("Config", _build(Config, values, kinds))
+    except TypeError as error:
+        raise InputError(f"an option has a value of the wrong type ({error}); write it as it was") from error
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

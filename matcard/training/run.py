@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import warnings
 from contextlib import contextmanager
@@ -12,18 +11,19 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.progress import MofNCompleteColumn, Progress
 
-from matcard.cli import make_console
+from matcard.cli import NOT_WRITABLE, make_console
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.evaluation.tables import class_count_table
 from matcard.losses import build_loss
 from matcard.models import build_model, initialize
-from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, ProgressBar, Speed
+from matcard.models.options import CrystalModelOptions
+from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, Patience, ProgressBar, Speed
 from matcard.training.checkpoints import WholeCheckpoints
 from matcard.training.config import config_to_dict
 from matcard.training.data import DataModule
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from matcard.training.options import Config, TrainerOptions
 
 FORMAT_VERSION = 1
-_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def train(config: Config, console: Console | None = None) -> RunDir:
@@ -51,7 +50,11 @@ def train(config: Config, console: Console | None = None) -> RunDir:
         InputError: options or input that cannot be used; what is wrong and what to do.
         TrainingError: the loss stopped being finite.
     """
-    higher_is_better(config.trainer.monitor)  # a misspelt metric is told before the data are read
+    # What can be known to be wrong is told before the data are read.
+    higher_is_better(config.trainer.monitor)
+    _device(config.trainer)
+    if not isinstance(config.model, CrystalModelOptions):
+        raise InputError(f"--model.name {config.model.name} takes table rows; for crystals use cgcnn or transformer")
     labelled = read_labelled(config.data)
     return _carry_out(RunDir.create(config), config, labelled, console or make_console())
 
@@ -80,6 +83,8 @@ def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Co
     )
     if len(labelled.unlabelled):
         console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
+    for name, count in labelled.lost_classes.items():
+        console.print(f"{count} rows left out are of class {name!r}, which has no row that can be used")
     for note in crystals.notes(config.data.graph):
         console.print(note)
     check_monitor(config.trainer.monitor, data)
@@ -152,7 +157,7 @@ def _told_where(run: RunDir) -> Iterator[None]:
     except SystemExit as stopped:
         raise KeyboardInterrupt(kept) from stopped
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
+        if error.errno not in NOT_WRITABLE:
             raise
         raise InputError(f"{run.path} cannot be written ({error.strerror}): make room; {kept}") from error
 
@@ -210,9 +215,7 @@ def build_trainer(config: Config, run: RunDir, console: Console) -> lightning.Tr
     if options.patience:
         callbacks.append(
             # An undefined metric (MCC of an epoch that predicts one class) is no better metric, and no reason to stop.
-            EarlyStopping(
-                monitor, mode=mode, patience=options.patience, check_finite=False, check_on_train_epoch_end=True
-            )
+            Patience(monitor, mode=mode, patience=options.patience, check_finite=False, check_on_train_epoch_end=True)
         )
     accelerator, precision = _device(options)
     return lightning.Trainer(
@@ -243,6 +246,10 @@ def _device(options: TrainerOptions) -> tuple[str, Any]:
         raise InputError("--trainer.accelerator gpu: torch sees no CUDA device here; use auto or cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise InputError("--trainer.accelerator mps: torch sees no Apple GPU here; use auto or cpu")
+    if accelerator == "gpu" and isinstance(options.devices, int) and options.devices > torch.cuda.device_count():
+        raise InputError(
+            f"--trainer.devices {options.devices}: torch sees {torch.cuda.device_count()} CUDA devices here"
+        )
     if options.precision != "auto":
         return accelerator, options.precision
     half = accelerator == "gpu" and torch.cuda.is_bf16_supported()

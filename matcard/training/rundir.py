@@ -104,8 +104,13 @@ class RunDir:
         """
         # Lightning starts the other ranks of a DDP run with the same command line: they share the first's directory.
         shared = os.environ.get(_RUN_DIR_VARIABLE)
-        if shared and int(os.environ.get("LOCAL_RANK", "0")) > 0:
-            return cls(Path(shared))
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            if shared:
+                return cls(Path(shared))
+            raise InputError(
+                "this is one of several processes that something else than matcard.train has started: start one, "
+                "without torchrun or srun's tasks, and name the number of devices by --trainer.devices"
+            )
         path = Path(config.run_dir) if config.run_dir else _free(Path("runs") / f"{config.name}-{_now()}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(

@@ -402,7 +402,9 @@ def test_a_byte_that_does_not_concern_the_structure_does_no_harm(tmp_path):
 def test_unknown_columns_and_sources(tmp_path):
     path = tmp_path / "crystals.csv"
     pd.DataFrame({"id": ["a"], "cif": [CIF], "band_gap": [1.0]}).to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"no column 'bandgap' \(--data\.target\): did you mean band_gap\?; its col"):
+    with pytest.raises(
+        InputError, match=r"no column 'bandgap' \(--data\.target\): did you mean band_gap\? there are: id"
+    ):
         read_crystals(path, target="bandgap")
     with pytest.raises(InputError, match=r"no column 'idd' \(--data\.id_column\)"):
         read_crystals(path, id_column="idd")

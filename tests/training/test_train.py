@@ -125,14 +125,17 @@ def test_bad_rows_are_listed_and_counted(small_table, tmp_path):
     rows = [json.loads(line) for line in small_table.read_text().splitlines()]
     rows[3]["structure"]["lattice"]["matrix"][0] = [0.0, 0.0, 0.0]
     rows[7]["kind"] = None
+    rows[8] |= {"kind": "lost", "structure": {}}
     table = tmp_path / "bad.jsonl"
     table.write_text("\n".join(map(json.dumps, rows)))
     done = command(*options(table, tmp_path / "run"), check=True)
     left_out = pd.read_csv(tmp_path / "run" / "left_out.csv")
-    assert left_out["id"].tolist() == ["c3", "c7"]
+    assert left_out["id"].tolist() == ["c3", "c8", "c7"]
+    assert left_out["class"].tolist()[1] == "lost"
+    assert "1 rows left out are of class 'lost'" in done.stdout
     assert left_out["class"].tolist()[0] == rows[3]["kind"]
     assert "volume" in left_out["reason"][0]
-    assert "kind is missing" in left_out["reason"][1]
+    assert "kind is missing" in left_out["reason"][2]
     assert "left out" in done.stdout
     assert "1 rows without a target" in done.stdout
 
@@ -145,7 +148,7 @@ def test_too_many_bad_rows_stop_the_run(small_table, tmp_path):
     table.write_text("\n".join(map(json.dumps, rows)))
     done = command(*options(table, tmp_path / "run"))
     assert done.returncode == 2
-    assert "6 of 60 rows" in done.stderr
+    assert "6 of 60 rows with a target" in done.stderr
     assert "max_left_out" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(pd.read_csv(tmp_path / "run" / "left_out.csv")) == 6
@@ -201,6 +204,32 @@ def test_a_full_disk_says_what_is_kept(small_table, tmp_path, monkeypatch):
 
     monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", full)
     with pytest.raises(InputError, match=r"run cannot be written \(No space left.*--resume"):
+        run_here(*options(small_table, tmp_path / "run"))
+
+
+def test_a_model_of_table_rows_is_refused(small_table):
+    with pytest.raises(InputError, match="cgcnn or transformer"):
+        run_here(f"--data.source={small_table}", "--model.name=mlp")
+
+
+@pytest.mark.filterwarnings("ignore:epoch . predicts one class")
+def test_a_run_that_had_stopped_early_stays_stopped(small_table, tmp_path):
+    # With no learning at all no epoch is better than the first: training stops after 1 + patience epochs.
+    more = ["--trainer.patience=2", "--trainer.max_epochs=9", "--optimizer.lr=1e-30", "--trainer.monitor=log_loss"]
+    more += ["--optimizer.schedule=none", "--loss.name=ce"]
+    run = run_here(*options(small_table, tmp_path / "run", *more))
+    metrics, epochs = run.test_metrics.read_text(), len(pd.read_csv(run.metrics))
+    assert epochs < 9
+    run.test_metrics.unlink()
+    resume(run.path)
+    assert run.test_metrics.read_text() == metrics
+    assert len(pd.read_csv(run.metrics)) == epochs
+
+
+def test_one_of_several_foreign_processes_is_refused(small_table, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.delenv("MATCARD_RUN_DIR", raising=False)
+    with pytest.raises(InputError, match=r"--trainer\.devices"):
         run_here(*options(small_table, tmp_path / "run"))
 
 

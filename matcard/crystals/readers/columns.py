@@ -64,10 +64,7 @@ def require_column(column: str, columns: Iterable[str], name: str, option: str) 
     """Say which columns there are when `column`, named by `--data.<option>`, is not one of them."""
     names = [str(c) for c in columns if c != INDEX]
     if column not in names:
-        raise InputError(
-            f"{name} has no column {column!r} (--data.{option}): {nearest_names(column, names)}; "
-            f"its columns: {', '.join(names)}"
-        )
+        raise InputError(f"{name} has no column {column!r} (--data.{option}): {nearest_names(column, names)}")
 
 
 def table_batches(table: Table, wanted: Wanted) -> Iterator[Batch]:
