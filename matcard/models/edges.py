@@ -112,22 +112,27 @@ class Edges:
             if edge[crystal + 1] - edge[cuts[-1]] > BLOCK_EDGES:
                 cuts.append(crystal)
         cuts.append(len(atom) - 1)
-        return [self._block(slice(atom[i], atom[j]), slice(edge[i], edge[j])) for i, j in pairwise(cuts)]
-
-    def _block(self, atoms: slice, edges: slice) -> Block:
-        pointers = slice(atoms.start, atoms.stop + 1)
-        target, count = self.target[edges], edges.stop - edges.start
-        return Block(
-            atoms=atoms,
-            edges=edges,
-            target=target,
-            ends=torch.stack([2 * target, 2 * self.source[edges] + 1], dim=1).view(-1),
-            pairs=torch.arange(0, 2 * count + 1, 2),
-            in_order=self.positions[:count],
-            target_ptr=self.target_ptr[pointers] - edges.start,
-            by_source=self.by_source[edges] - edges.start,
-            source_ptr=self.source_ptr[pointers] - edges.start,
-        )
+        ends = torch.stack([2 * self.target, 2 * self.source + 1], dim=1)
+        pairs = torch.arange(0, 2 * len(self.target) + 1, 2)
+        blocks = []
+        for first, last in pairwise(cuts):
+            edges = slice(edge[first], edge[last])
+            count = edges.stop - edges.start
+            pointers = slice(atom[first], atom[last] + 1)
+            blocks.append(
+                Block(
+                    atoms=slice(atom[first], atom[last]),
+                    edges=edges,
+                    target=self.target[edges],
+                    ends=ends[edges].view(-1),
+                    pairs=pairs[: count + 1],
+                    in_order=self.positions[:count],
+                    target_ptr=self.target_ptr[pointers] - edges.start,
+                    by_source=self.by_source[edges] - edges.start,
+                    source_ptr=self.source_ptr[pointers] - edges.start,
+                )
+            )
+        return blocks
 
 
 def segment_sum(
