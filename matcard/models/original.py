@@ -65,7 +65,9 @@ def load_safely(path: Path) -> Any:
                 f"{path}: holds {what} beside weights, and is not opened, since making such objects can run code; "
                 "save its state_dict alone"
             ) from None
-        raise InputError(f"{path}: cannot be read as saved weights, it is damaged or no such file ({error})") from None
+        # torch's own message goes on to advise loading without the check.
+        why = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as saved weights, it is damaged or no such file ({why})") from None
 
 
 def is_original(content: Any) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import types
 import typing
 from pathlib import Path
@@ -110,12 +111,25 @@ def build_parser(kinds: Mapping[str, type], *, prog: str, description: str) -> A
     )
     documentation = field_docs(Config)
     types_ = typing.get_type_hints(Config)
+    hidden: set[str] = set()
     for field in dataclasses.fields(Config):
         if dataclasses.is_dataclass(kind := kinds.get(field.name, types_[field.name])):
             parser.add_class_arguments(typing.cast("type", kind), field.name)
+            hidden |= {f"--{field.name}", *(f"--{name}" for name in _groups(typing.cast("type", kind), field.name))}
         else:
             parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=documentation[field.name])
+    for action in parser._actions:
+        if hidden & set(action.option_strings):  # a file for a part of the options: --config does it for all
+            action.help = argparse.SUPPRESS
     return parser
+
+
+def _groups(options: type, prefix: str) -> Iterator[str]:
+    """Walk the dotted names of the options classes within an options class."""
+    hints = typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield f"{prefix}.{field.name}"
 
 
 def field_docs(options: type) -> dict[str, str]:
@@ -236,7 +250,13 @@ def _parsed(parser: ArgumentParser, given: dict[str, Any], argv: list[str]) -> C
 
 def _retold(message: str) -> str:
     """Put a parser's message in the words of someone who types options."""
-    return " ".join(message.replace('Parser key "', 'option "--').split())
+    key = re.search(r'Parser key "([^"]+)"', message)
+    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    if not (key and value):
+        return " ".join(message.split())
+    expected = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", message)
+    kinds = " or ".join(kind or choices for kind, choices in expected).replace("NoneType", "null")
+    return f"option --{key[1]}: expected {kinds or 'another type'}, found {value[1]!r}"
 
 
 def _build(options: type, values: Mapping[str, Any], kinds: Mapping[str, type], prefix: str = "") -> Any:
