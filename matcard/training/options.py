@@ -39,7 +39,7 @@ class OptimizerOptions:
 class TrainerOptions:
     """How long, on what, and how the best epoch is chosen."""
 
-    max_epochs: int = 30
+    max_epochs: int = 24
     """Epochs at most."""
     batch_size: int = 128
     """Samples a step and device."""
