@@ -11,12 +11,11 @@ from torch.utils.data import DataLoader, Sampler
 from matcard.data.samplers import ClassSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from jaxtyping import Int
-    from torch.utils.data import Dataset
 
-    from matcard.data.splits import Split
+    from matcard.data.prepare import CrystalData
     from matcard.training.options import TrainerOptions
 
 
@@ -66,26 +65,24 @@ class DataModule(lightning.LightningDataModule):
     """Train, validation and test batches, with what a loss and a report must know of the classes.
 
     Args:
-        dataset: `dataset[[i, j, ...]]`, by torch's `__getitems__`, is a batch with `y`, `index` and `to(device)`.
-        split: positions of the three parts.
-        codes: (N,) class of each sample.
-        class_names: the C classes.
+        labelled: the samples, their classes and the three parts.
+        options: batch size, sampler, workers.
+        seed: seeds the order of the training part.
     """
 
     def __init__(
         self,
-        dataset: Dataset[Any],
-        split: Split,
-        codes: Int[np.ndarray, " N"],
-        class_names: Sequence[str],
+        labelled: CrystalData,
         options: TrainerOptions,
         seed: int,
     ) -> None:
         super().__init__()
-        self.dataset = dataset
+        self.labelled = labelled
+        self.dataset = labelled.dataset
+        split = labelled.split
         self.parts = {"train": split.train, "val": split.val, "test": split.test}
-        self.codes = codes
-        self.class_names = tuple(class_names)
+        self.codes = labelled.codes
+        self.class_names = labelled.class_names
         self.options = options
         self.seed = seed
 

@@ -29,15 +29,13 @@ if TYPE_CHECKING:
     from matcard.training.rundir import RunDir
 
 
-def write_results(
-    run: RunDir, module: TrainingModule, data: DataModule, ids: Shaped[np.ndarray, " N"], console: Console
-) -> None:
+def write_results(run: RunDir, module: TrainingModule, data: DataModule, console: Console) -> None:
     """Score the three parts with the best epoch's weights, write and show the test metrics.
 
     This is where a run looks at its test part, the only place and once.
     """
     scores = {part: predict(module, data.eval_dataloader(part)) for part in data.parts}
-    write_predictions(run, scores, ids, data.class_names)
+    write_predictions(run, scores, data.labelled.ids, data.class_names)
     test = scores["test"]
     metrics = classification_metrics(
         test.targets, test.probabilities, class_names=data.class_names, train_counts=data.class_counts

@@ -21,10 +21,11 @@ from sklearn.metrics import f1_score, recall_score
 from matcard.cli import make_console, run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.train import main
-from matcard.training import run as run_module
+from matcard.training import prepare as prepare_module
 from matcard.training.checkpoints import WholeCheckpoints
 from matcard.training.config import parse_config
-from matcard.training.run import build_trainer, resume, train
+from matcard.training.fit import build_trainer
+from matcard.training.run import resume, train
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -287,8 +288,8 @@ def test_a_run_killed_before_its_split_makes_one(finished, tmp_path, written):
 
 def test_the_split_is_written_after_its_fingerprint(small_table, tmp_path, monkeypatch):
     order = []
-    write = run_module.write_text
-    monkeypatch.setattr(run_module, "write_text", lambda path, text: (order.append(path.name), write(path, text)))
+    write = prepare_module.write_text
+    monkeypatch.setattr(prepare_module, "write_text", lambda path, text: (order.append(path.name), write(path, text)))
     run_here(*options(small_table, tmp_path / "run", "--trainer.max_epochs=1"))
     assert order == ["data.sha256", "split.json"], "a kill in between must not leave a split alone"
 
@@ -364,8 +365,8 @@ LOSSES = [
 
 def test_processes_on_gpus_share_batch_statistics(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr(run_module.lightning, "Trainer", lambda **options: given.update(options))
-    monkeypatch.setattr(run_module, "_device", lambda options: ("gpu", "32-true"))
+    monkeypatch.setattr(prepare_module.lightning, "Trainer", lambda **options: given.update(options))
+    monkeypatch.setattr(prepare_module, "_device", lambda options: ("gpu", "32-true"))
     for devices in (1, 2):
         config = parse_config([f"--trainer.devices={devices}"], prog="", description="")
         build_trainer(config, RunDir(tmp_path), make_console())

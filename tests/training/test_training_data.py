@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,7 +62,8 @@ class Positions:
 def module() -> DataModule:
     codes = np.array([0, 0, 0, 1, 1, 2, 0, 1, 2, 0])
     split = Split(np.array([0, 1, 3, 5, 6]), np.array([2, 4, 8]), np.array([7, 9]), kind="given", seed=0)
-    return DataModule(Positions(), split, codes, ["a", "b", "c"], TrainerOptions(batch_size=2), seed=0)
+    labelled = SimpleNamespace(dataset=Positions(), split=split, codes=codes, class_names=("a", "b", "c"))
+    return DataModule(labelled, TrainerOptions(batch_size=2), seed=0)
 
 
 def test_counts_are_of_the_training_part(module):

@@ -1,0 +1,216 @@
+"""The training itself: network, loss and trainer of a configuration, fitted, back at the best epoch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from matcard.cli import NOT_WRITABLE
+from matcard.errors import InputError
+from matcard.evaluation.metrics import classification_metrics, higher_is_better
+from matcard.losses import build_loss
+from matcard.models import build_model, initialize
+from matcard.models.options import CrystalModelOptions
+from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, Patience, ProgressBar, Speed
+from matcard.training.checkpoints import WholeCheckpoints
+from matcard.training.config import config_to_dict
+from matcard.training.module import TrainingModule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lightning.pytorch.callbacks import Callback
+    from rich.console import Console
+
+    from matcard.training.data import DataModule
+    from matcard.training.options import Config, TrainerOptions
+    from matcard.training.rundir import RunDir
+
+FORMAT_VERSION = 1
+
+
+def check_config(config: Config) -> None:
+    """Tell what can be known to be wrong before any data are read.
+
+    Raises:
+        InputError: no such metric or device, or a model that does not take crystals.
+    """
+    higher_is_better(config.trainer.monitor)
+    _device(config.trainer)
+    if not isinstance(config.model, CrystalModelOptions):
+        raise InputError(f"--model.name {config.model.name} takes table rows; for crystals use cgcnn or transformer")
+
+
+def fit(
+    run: RunDir, config: Config, data: DataModule, console: Console, callbacks: Sequence[Callback] = ()
+) -> TrainingModule | None:
+    """Train, or go on where the run's directory has a checkpoint, and load the best epoch's weights.
+
+    Args:
+        run: where checkpoints and metrics are written.
+        config: network, loss, optimiser, trainer and seed.
+        data: batches of the three parts; the test part is not looked at.
+        console: what the progress is shown on.
+        callbacks: more of Lightning's callbacks than a run has by itself.
+
+    Returns:
+        The trained module, in the first process of several; None in the others.
+
+    Raises:
+        InputError: a monitored metric that the validation part does not define, or a full disk.
+        TrainingError: the loss stopped being finite.
+    """
+    check_monitor(config.trainer.monitor, data)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    module = build_module(config, data)
+    trainer = build_trainer(config, run, console, callbacks)
+    begun = run.last.is_file()
+    if not begun and (report := initialize(module.model, config.model)):
+        console.print(f"start from {report}")
+    with _told_where(run):
+        with warnings.catch_warnings():
+            # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resumed run's
+            trainer.fit(module, data, ckpt_path=run.last if begun else None, weights_only=True)
+        if not trainer.is_global_zero:
+            return None
+        best = torch.load(run.best, weights_only=True, map_location="cpu")
+        module.load_state_dict(best["state_dict"])
+    return module
+
+
+def check_monitor(monitor: str, data: DataModule) -> None:
+    """Refuse a metric that the validation part does not define, whatever is predicted.
+
+    Raises:
+        InputError: the metric of a perfect prediction is NaN.
+    """
+    targets = data.codes[data.parts["val"]]
+    perfect = np.eye(data.num_classes)[targets]
+    metrics = classification_metrics(targets, perfect, class_names=data.class_names, train_counts=data.class_counts)
+    if np.isnan(metrics[monitor]):
+        raise InputError(
+            f"--trainer.monitor {monitor} is undefined on the validation part, which holds "
+            f"{', '.join(repr(data.class_names[c]) for c in np.unique(targets))} only; choose another metric, such as "
+            "macro_f1, or another --data.split"
+        )
+
+
+@contextmanager
+def _told_where(run: RunDir) -> Iterator[None]:
+    """Say what is kept where Ctrl-C (an exit, by way of Lightning) or a disk that takes no more ends a run."""
+    kept = f"finished epochs are kept; go on with --resume {run.path}"
+    try:
+        yield
+    except SystemExit as stopped:
+        raise KeyboardInterrupt(kept) from stopped
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        raise InputError(f"{run.path} cannot be written ({error.strerror}): make room; {kept}") from error
+
+
+def build_module(config: Config, data: DataModule) -> TrainingModule:
+    """Make the network and the loss of a configuration for the classes of a data set."""
+    loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
+    model = build_model(config.model, num_classes=data.num_classes)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "config": config_to_dict(config),
+        "class_names": list(data.class_names),
+        "class_counts": data.class_counts.tolist(),
+    }
+    return TrainingModule(
+        model,
+        loss,
+        data,
+        config.optimizer,
+        epochs=config.trainer.max_epochs,
+        monitor=config.trainer.monitor,
+        seed=config.seed,
+        description=description,
+    )
+
+
+def build_trainer(
+    config: Config, run: RunDir, console: Console, callbacks: Sequence[Callback] = ()
+) -> lightning.Trainer:
+    """Make Lightning's trainer with the callbacks that write the run's files."""
+    options = config.trainer
+    # What Lightning says of devices and of other products is no news to who trains crystals.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    monitor = f"val_{options.monitor}"
+    mode = "max" if higher_is_better(options.monitor) else "min"
+    speed = Speed()
+    shown = (
+        "train_loss",
+        monitor,
+        *(name for name in ("val_minority_recall", "val_macro_f1") if name != monitor),
+    )
+    own: list[Callback] = [
+        speed,
+        MetricsFile(run.metrics),
+        CollapseGuard(config.loss),
+        ProgressBar(speed, "crystals", shown) if console.is_terminal else EpochLines(console, speed, "crystals", shown),
+        ModelCheckpoint(
+            run.checkpoints,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+    ]
+    if options.patience:
+        own.append(
+            # An undefined metric (MCC of an epoch that predicts one class) is no better metric, and no reason to stop.
+            Patience(monitor, mode=mode, patience=options.patience, check_finite=False, check_on_train_epoch_end=True)
+        )
+    accelerator, precision = _device(options)
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=options.devices,
+        strategy="ddp" if options.devices != 1 else "auto",
+        precision=precision,
+        max_epochs=options.max_epochs,
+        gradient_clip_val=options.gradient_clip or None,
+        deterministic=options.deterministic,
+        sync_batchnorm=options.devices != 1 and accelerator == "gpu",
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
+        callbacks=[*own, *callbacks],
+        plugins=[WholeCheckpoints()],
+        enable_model_summary=False,
+        enable_progress_bar=console.is_terminal,
+        log_every_n_steps=1,
+    )
+
+
+def _device(options: TrainerOptions) -> tuple[str, Any]:
+    accelerator = options.accelerator
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError("--trainer.accelerator gpu: torch sees no CUDA device here; use auto or cpu")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--trainer.accelerator mps: torch sees no Apple GPU here; use auto or cpu")
+    if accelerator == "gpu" and isinstance(options.devices, int) and options.devices > torch.cuda.device_count():
+        raise InputError(
+            f"--trainer.devices {options.devices}: torch sees {torch.cuda.device_count()} CUDA devices here"
+        )
+    if options.precision != "auto":
+        return accelerator, options.precision
+    half = accelerator == "gpu" and torch.cuda.is_bf16_supported()
+    return accelerator, "bf16-mixed" if half else "32-true"
