@@ -21,6 +21,7 @@ from sklearn.metrics import f1_score, recall_score
 from matcard.cli import make_console, run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.train import main
+from matcard.training import fit as fit_module
 from matcard.training import prepare as prepare_module
 from matcard.training.checkpoints import WholeCheckpoints
 from matcard.training.config import parse_config
@@ -365,8 +366,8 @@ LOSSES = [
 
 def test_processes_on_gpus_share_batch_statistics(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr(prepare_module.lightning, "Trainer", lambda **options: given.update(options))
-    monkeypatch.setattr(prepare_module, "_device", lambda options: ("gpu", "32-true"))
+    monkeypatch.setattr(fit_module.lightning, "Trainer", lambda **options: given.update(options))
+    monkeypatch.setattr(fit_module, "_device", lambda options: ("gpu", "32-true"))
     for devices in (1, 2):
         config = parse_config([f"--trainer.devices={devices}"], prog="", description="")
         build_trainer(config, RunDir(tmp_path), make_console())
