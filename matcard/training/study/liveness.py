@@ -1,0 +1,179 @@
+"""Trials whose worker is dead: found, failed and put back in line.
+
+A running trial carries marks of life. In a database they are Optuna's heartbeat; journal files and Optuna's gRPC proxy
+have none, so there the mark is a counter among the trial's attributes. It is dead when its mark stands still for the
+grace period of the *reader's* clock, so that machines need not agree on the time. On one machine the process itself is
+looked for, and a dead one is found at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from matcard.errors import InputError
+from matcard.training.study.trial_queue import DIED, FAILURE, OWN, put_back
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+BEAT = OWN + "beat"
+WORKER = OWN + "worker"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """How a dead worker is told from a slow one."""
+
+    interval: int = 15
+    """Seconds between two marks of life of a running trial."""
+    grace: int = 120
+    """Seconds without a mark after which a worker on another machine is taken for dead."""
+
+    def __post_init__(self) -> None:
+        if self.interval < 1:
+            raise InputError(f"heartbeat interval {self.interval}: expected 1 second or more")
+        if self.grace < 2 * self.interval:
+            raise InputError(
+                f"heartbeat grace {self.grace}: expected at least twice the interval of {self.interval} seconds, so "
+                "that a late mark is no death"
+            )
+
+
+class LifeMarks:
+    """Marks a running trial as alive, from a thread of its own, until the block ends."""
+
+    def __init__(self, storage: BaseStorage, trial_id: int, interval: float) -> None:
+        self._storage = storage
+        self._trial_id = trial_id
+        self._interval = interval
+        self._count = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="life marks", daemon=True)
+
+    def __enter__(self) -> LifeMarks:
+        self._mark()
+        # After the first mark: a trial that names its worker has a mark, in a database too.
+        self._storage.set_trial_system_attr(self._trial_id, WORKER, this_process())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _go_on(self) -> None:
+        while not self._ended.wait(self._interval):
+            try:
+                self._mark()
+            except UpdateFinishedTrialError:
+                return
+            except Exception:  # noqa: S112  the storage is away for a moment; the next mark may get through
+                continue
+
+    def _mark(self) -> None:
+        self._count += 1
+        if has_heartbeat(self._storage):
+            self._storage.record_heartbeat(self._trial_id)  # type: ignore[attr-defined]
+        else:
+            self._storage.set_trial_system_attr(self._trial_id, BEAT, self._count)
+
+
+class DeathWatch:
+    """Finds the trials of a study whose workers are dead, fails them and puts them back in line."""
+
+    def __init__(self, study: optuna.Study, storage: BaseStorage, grace: float) -> None:
+        self._study = study
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._grace = grace
+        self._seen: dict[int, tuple[Any, float]] = {}
+
+    def look(self) -> None:
+        """Fail and put back every trial that is found dead now."""
+        if has_heartbeat(self._storage):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                optuna.storages.fail_stale_trials(self._study)
+        running = self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        self._seen = {t._trial_id: self._seen[t._trial_id] for t in running if t._trial_id in self._seen}
+        for trial in running:
+            if self._is_dead(trial) and self._fail(trial):
+                put_back(self._study, self._storage.get_trial(trial._trial_id))
+
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        worker = trial.system_attrs.get(WORKER)
+        if worker and is_gone(worker):
+            return True
+        if worker and has_heartbeat(self._storage):
+            return False
+        mark = trial.system_attrs.get(BEAT)
+        now = time.monotonic()
+        before, since = self._seen.get(trial._trial_id, (mark, now))
+        self._seen[trial._trial_id] = (mark, since if mark == before else now)
+        return mark == before and now - since > self._grace
+
+    def _fail(self, trial: FrozenTrial) -> bool:
+        """Fail a trial; False where another worker was first, or it has ended after all."""
+        try:
+            self._storage.set_trial_user_attr(trial._trial_id, FAILURE, DIED)
+            return self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+
+
+def has_heartbeat(storage: BaseStorage) -> bool:
+    """Tell whether Optuna's own heartbeat works in a storage: in databases."""
+    return callable(getattr(storage, "record_heartbeat", None))
+
+
+def this_process() -> dict[str, Any]:
+    """Say who runs a trial, so that others on this machine can look whether the process is still there."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "machine": _machine(), "pid": pid, "started": _start_time(pid)}
+
+
+def is_gone(worker: dict[str, Any]) -> bool:
+    """Tell whether a process was of this machine and is no more; False where that cannot be known."""
+    if os.name != "posix" or worker["machine"] != _machine():
+        return False
+    try:
+        os.kill(worker["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return bool(_start_time(worker["pid"]) != worker["started"])
+
+
+@cache
+def _machine() -> str:
+    """Name the running system, and the namespace in which its process numbers hold (a container has its own)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return f"{socket.gethostname()}:{uuid.getnode():x}"
+
+
+def _start_time(pid: int) -> int | None:
+    """Give the start of a process in ticks since boot, where the system tells it; None for one that has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
