@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from matcard.crystals.parallel import in_order
 from matcard.crystals.table import Crystals, offsets_from_counts
 from matcard.errors import InputError
 
@@ -116,7 +117,7 @@ def build_graphs(
     crystals: Crystals,
     options: GraphOptions,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Graphs:
     """Build the graphs of all crystals in memory.
@@ -124,7 +125,8 @@ def build_graphs(
     Args:
         crystals: validated table of structures.
         options: radius, number of neighbours, ties.
-        jobs: processes to use; -1 for all cores.
+        jobs: processes to use, as in joblib: -1 for all cores; None for one, or for what an enclosing
+            `joblib.parallel_config` says.
         progress: called with the crystals done and their number after each chunk.
 
     Raises:
@@ -139,21 +141,21 @@ def build_graphs(
 
 
 def iter_chunks(
-    crystals: Crystals, options: GraphOptions, *, start: int = 0, jobs: int = 1
+    crystals: Crystals, options: GraphOptions, *, start: int = 0, jobs: int | None = None
 ) -> Iterator[tuple[Graphs, int]]:
     """Build the graphs from crystal `start` on, about `CHUNK_ATOMS` atoms at a time, in order.
 
     Yields:
         the graphs of the next crystals, and the number of crystals from the first that are done with them.
     """
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     bounds = [start]
     while bounds[-1] < len(crystals):
         full = np.searchsorted(crystals.offsets, crystals.offsets[bounds[-1]] + CHUNK_ATOMS, side="right") - 1
         bounds.append(max(int(full), bounds[-1] + 1))
     tasks = (delayed(_build_chunk)(_slice(crystals, *ends), options) for ends in pairwise(bounds))
-    yield from zip(Parallel(n_jobs=jobs, return_as="generator")(tasks), bounds[1:], strict=True)
+    yield from zip(in_order(tasks, jobs), bounds[1:], strict=True)
 
 
 def join(parts: Iterable[Graphs]) -> Graphs:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import warnings
 from dataclasses import asdict
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from matcard.crystals.array_writer import ArrayWriter
+from matcard.crystals.arrays import FORMAT
+from matcard.crystals.built_once import built_once
 from matcard.crystals.graphs import iter_chunks
-from matcard.crystals.store_writer import StoreWriter
-from matcard.crystals.stored import FORMAT, DamagedStoreError, StoredGraphs, read_store
-from matcard.errors import InputError, MatcardWarning
+from matcard.crystals.stored import LAYOUT, StoredGraphs, read_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +31,7 @@ def open_store(
     options: GraphOptions,
     folder: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> StoredGraphs:
     """Open the graphs of `crystals` in the cache `folder`; build them there first if they are not in it.
@@ -44,29 +43,28 @@ def open_store(
         crystals: validated table of structures; their ids play no part.
         options: radius, number of neighbours, ties.
         folder: cache; each store is a folder in it, named by the sha256 of all that decides its content.
-        jobs: processes to build with; -1 for all cores.
-        progress: called with the crystals done and their number after each chunk.
+        jobs: processes to build with, as in joblib: -1 for all cores; None for one, or for what an enclosing
+            `joblib.parallel_config` says.
+        progress: called with the crystals done and their number at the start and after each chunk.
 
     Raises:
         InputError: when the cache cannot be written.
     """
     key = store_key(crystals, options)
     target = folder / key
-    try:
-        return read_store(target, key)
-    except (FileNotFoundError, DamagedStoreError):
-        pass  # Another process may be mending it: look again once it is our turn.
-    from filelock import FileLock
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{key}.lock"):
-            return _read_or_build(crystals, options, target, jobs, progress)
-    except OSError as error:
-        raise InputError(
-            f"the cache folder {folder} cannot be used ({error}); make room in it, or choose another by "
-            "setting MATCARD_CACHE"
-        ) from error
+    def build() -> None:
+        writer = ArrayWriter(target.with_name(f"{key}.partial"), LAYOUT)
+        start = writer.rows["isolated"]
+        if progress is not None:
+            progress(start, len(crystals))
+        for part, done in iter_chunks(crystals, options, start=start, jobs=jobs):
+            writer.append({name: getattr(part, name) for name in LAYOUT.empty})
+            if progress is not None:
+                progress(done, len(crystals))
+        writer.finish(target, {"key": key, "options": asdict(options)})
+
+    return built_once(target, f"the graphs of {len(crystals)} crystals", lambda: read_store(target, key), build)
 
 
 def store_key(crystals: Crystals, options: GraphOptions) -> str:
@@ -84,26 +82,3 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
         for start in range(0, len(array), _BLOCK_ROWS):
             sha.update(np.ascontiguousarray(array[start : start + _BLOCK_ROWS], dtype=dtype).data)
     return sha.hexdigest()
-
-
-def _read_or_build(
-    crystals: Crystals,
-    options: GraphOptions,
-    target: Path,
-    jobs: int,
-    progress: Callable[[int, int], None] | None,
-) -> StoredGraphs:
-    try:
-        return read_store(target, target.name)
-    except FileNotFoundError:
-        pass
-    except DamagedStoreError as error:
-        warnings.warn(f"{error}; the graphs are built again", MatcardWarning, stacklevel=3)
-        shutil.rmtree(target)
-    writer = StoreWriter(target.with_name(f"{target.name}.partial"))
-    for part, done in iter_chunks(crystals, options, start=writer.crystals, jobs=jobs):
-        writer.append(part)
-        if progress is not None:
-            progress(done, len(crystals))
-    writer.finish(target, {"key": target.name, "options": asdict(options)})
-    return read_store(target, target.name)

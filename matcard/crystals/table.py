@@ -47,8 +47,13 @@ class Crystals:
         return np.diff(self.offsets)
 
     def take(self, indices: Int[np.ndarray, " M"] | Sequence[int]) -> Crystals:
-        """Give the crystals at `indices` (any order, repeats allowed) as arrays of their own."""
+        """Give the crystals at `indices` (any order, repeats allowed).
+
+        They are arrays of their own, but for all crystals in order: mapped files are then not read into memory.
+        """
         index = np.asarray(indices, dtype=np.int64)
+        if np.array_equal(index, np.arange(len(self))):
+            return self
         counts = self.num_sites[index]
         offsets = offsets_from_counts(counts)
         # Site k of the new crystal j is site k of the old crystal index[j].
@@ -108,11 +113,14 @@ class CrystalTable:
         columns: N rows (RangeIndex), the source's other columns; those of nested values are not kept.
         left_out: one row for each row of the source that is not in `crystals`: `id`, `where` (file and row),
             `reason`, then the columns of `columns`.
+        rows: (N,) number in the source, from 1, of the row, line, frame or file that each crystal stands in; None
+            where the crystals were not read.
     """
 
     crystals: Crystals
     columns: pd.DataFrame
     left_out: pd.DataFrame
+    rows: Int64[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:
         return len(self.crystals)

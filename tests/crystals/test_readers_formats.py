@@ -220,7 +220,7 @@ def _folder(tmp_path, structures):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_folder_without_header(tmp_path, structures, jobs, monkeypatch):
-    monkeypatch.setattr("matcard.crystals.readers.assemble._TASK", 2)
+    monkeypatch.setattr("matcard.crystals.readers.decoding._TASK", 2)
     _folder(tmp_path, structures)
     rows = zip(IDS, GAPS, strict=True)
     (tmp_path / "id_prop.csv").write_text("".join(f"{name}, {gap}\n" for name, gap in rows))

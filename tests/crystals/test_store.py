@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 from graph_cases import FCC, LONELY, crystals_of, random_crystals
 
+from matcard.crystals import arrays
 from matcard.crystals import graphs as graphs_module
-from matcard.crystals import stored
+from matcard.crystals.arrays import DamagedStoreError
 from matcard.crystals.graphs import Graphs, build_graphs
 from matcard.crystals.options import GraphOptions
 from matcard.crystals.store import open_store, store_key
-from matcard.crystals.stored import DamagedStoreError, StoredGraphs, read_store
+from matcard.crystals.stored import StoredGraphs, read_store
 from matcard.errors import InputError, MatcardWarning
 
 OPTIONS = GraphOptions()
@@ -124,7 +125,7 @@ def test_the_key_changes_with_anything_that_changes_a_graph(crystals, monkeypatc
         "neighbors": store_key(crystals, GraphOptions(neighbors=11)),
         "ties": store_key(crystals, GraphOptions(ties="cut")),
     }
-    monkeypatch.setattr("matcard.crystals.store.FORMAT", 2)
+    monkeypatch.setattr("matcard.crystals.store.FORMAT", 3)
     keys["format"] = store_key(crystals, OPTIONS)
     monkeypatch.undo()
     monkeypatch.setattr("matcard.crystals.store.files", lambda package: Edited())
@@ -189,7 +190,7 @@ def other_format(folder):
     header = json.loads((folder / "header.json").read_text())
     del header["sha256"]
     header["format"] = 0
-    (folder / "header.json").write_text(json.dumps({**header, "sha256": stored._digest(header)}))
+    (folder / "header.json").write_text(json.dumps({**header, "sha256": arrays._digest(header)}))
 
 
 def put_another_store_in_place(folder):
@@ -209,8 +210,8 @@ def put_another_store_in_place(folder):
         (remove_header, r"header\.json is missing or damaged"),
         (header_of_another_kind, r"header\.json is missing or damaged"),
         (alter_header, r"header\.json was altered"),
-        (other_format, r"format 0, this version of matcard reads 1"),
-        (put_another_store_in_place, "holds the graphs of"),
+        (other_format, r"format 0, this version of matcard reads 2"),
+        (put_another_store_in_place, "holds the content of"),
     ],
 )
 def test_damage_is_said_and_mended(crystals, tmp_path, damage, message):
@@ -229,19 +230,19 @@ def test_damage_is_said_and_mended(crystals, tmp_path, damage, message):
 
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
 def test_of_a_large_file_samples_are_checked(tmp_path, monkeypatch, place):
-    monkeypatch.setattr(stored, "_WHOLE_BYTES", 1000)
-    monkeypatch.setattr(stored, "_SAMPLE_BYTES", 64)
-    monkeypatch.setattr(stored, "_SAMPLES", 3)
+    monkeypatch.setattr(arrays, "_WHOLE_BYTES", 1000)
+    monkeypatch.setattr(arrays, "_SAMPLE_BYTES", 64)
+    monkeypatch.setattr(arrays, "_SAMPLES", 3)
     file = tmp_path / "large"
     content = bytearray(np.random.default_rng(0).bytes(10_001))
     file.write_bytes(content)
-    before = stored.fingerprint(file)
+    before = arrays.fingerprint(file)
     content[200] ^= 1
     file.write_bytes(content)
-    assert stored.fingerprint(file) == before  # between two samples: not seen, and documented so
+    assert arrays.fingerprint(file) == before  # between two samples: not seen, and documented so
     content[int(place * 10_000)] ^= 1
     file.write_bytes(content)
-    assert stored.fingerprint(file)["sha256"] != before["sha256"]
+    assert arrays.fingerprint(file)["sha256"] != before["sha256"]
 
 
 def test_a_store_that_is_not_there(tmp_path):
@@ -309,9 +310,9 @@ def journal_of_another_kind(partial):
 
 
 def journal_without_a_file(partial):
-    rows = json.loads((partial / "journal.json").read_text())
-    del rows["image"]
-    (partial / "journal.json").write_text(json.dumps(rows))
+    journal = json.loads((partial / "journal.json").read_text())
+    del journal["rows"]["image"]
+    (partial / "journal.json").write_text(json.dumps(journal))
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from matcard.crystals.readers.raw import Raw, StructureError
+from matcard.crystals.readers.raw import Raw
 from matcard.crystals.table import Crystals, offsets_from_counts
 from matcard.crystals.validate import first_bad_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from jaxtyping import Float64, Shaped
 
-# Structures that a process takes at once: a second or two of CIF parsing.
-_TASK = 100
 _NOTHING = Raw(np.zeros((3, 3)), (), np.zeros((0, 3)))
 
 
@@ -30,20 +27,16 @@ class Assembled(NamedTuple):
     notes: list[tuple[str, ...]]
 
 
-def assemble(
-    ids: Shaped[np.ndarray, " N"], payloads: Sequence[Any], decode: Callable[[Any], Raw], jobs: int = 1
-) -> Assembled:
-    """Decode one payload a row and lay the structures out flat.
+def assemble(ids: Shaped[np.ndarray, " N"], decoded: Sequence[Raw | str]) -> Assembled:
+    """Lay decoded structures out flat.
 
     Args:
         ids: ids of the N rows.
-        payloads: what stands for the structure of each row, or a `StructureError` where there is none.
-        decode: gives its `Raw` or raises; whatever it raises becomes the row's reason.
-        jobs: processes to decode in, as in joblib (-1: all cores).
+        decoded: the structure of each row, or the reason why it has none.
     """
-    reasons = np.full(len(payloads), None, dtype=object)
+    reasons = np.full(len(decoded), None, dtype=object)
     raws: list[Raw] = []
-    for i, result in enumerate(_decode(payloads, decode, jobs)):
+    for i, result in enumerate(decoded):
         if isinstance(result, str):
             reasons[i] = result
         raws.append(_NOTHING if isinstance(result, str) else result)
@@ -93,36 +86,6 @@ def atomic_numbers() -> dict[str, int]:
     from ase.data import chemical_symbols
 
     return {symbol: z for z, symbol in enumerate(chemical_symbols) if z > 0}
-
-
-def _decode(payloads: Sequence[Any], decode: Callable[[Any], Raw], jobs: int) -> list[Raw | str]:
-    tasks = [payloads[k : k + _TASK] for k in range(0, len(payloads), _TASK)]
-    # Arrays and objects are decoded sooner than they are sent to another process; text and files are not.
-    if jobs == 1 or len(tasks) < 2 or not any(isinstance(payload, (str, Path)) for payload in payloads):
-        return _decode_some(payloads, decode)
-    from joblib import Parallel, delayed
-
-    parts = Parallel(n_jobs=jobs)(delayed(_decode_some)(task, decode) for task in tasks)
-    return [result for part in parts for result in part]
-
-
-def _decode_some(payloads: Sequence[Any], decode: Callable[[Any], Raw]) -> list[Raw | str]:
-    return [_decode_one(payload, decode) for payload in payloads]
-
-
-def _decode_one(payload: Any, decode: Callable[[Any], Raw]) -> Raw | str:
-    if isinstance(payload, StructureError):
-        return str(payload)
-    try:
-        raw = decode(payload)
-    except StructureError as fault:
-        return str(fault)
-    except Exception as error:  # parsers of other projects raise anything on malformed input
-        said = " ".join(str(error).split())[:300]
-        return f"malformed structure ({type(error).__name__}: {said}); mend it or delete the row"
-    if raw.lattice.shape not in ((6,), (3, 3)) or raw.frac_coords.shape != (len(raw.symbols), 3):
-        return f"the lattice is {raw.lattice.shape}, {len(raw.symbols)} sites are {raw.frac_coords.shape}; mend the row"
-    return raw
 
 
 def _lattices(raws: Sequence[Raw]) -> Float64[np.ndarray, "N 3 3"]:

@@ -27,10 +27,16 @@ class Wanted:
 
 
 class Batch(NamedTuple):
-    """N rows: ids (None where missing), where they stand, their scalar columns, undecoded structures."""
+    """N rows: ids (None where missing), their scalar columns, undecoded structures.
+
+    `rows` are their numbers in the source, from 1, and `where` says of such a number which row, line, frame or
+    file that is. `total` is the number of rows of the whole source, estimated or None where it is not known.
+    """
 
     ids: Sequence[str | None]
-    where: Sequence[str]
+    rows: Sequence[int]
+    where: Callable[[int], str]
     columns: pd.DataFrame
     payloads: Sequence[Any]
     decode: Callable[[Any], Raw]
+    total: int | None

@@ -70,7 +70,7 @@ def require_column(column: str, columns: Iterable[str], name: str, option: str) 
 def table_batches(table: Table, wanted: Wanted) -> Iterator[Batch]:
     """Give the rows of a table with their structures still undecoded."""
     roles = None
-    for frame in table.frames:
+    for frame, total in table.pieces:
         if roles is None:
             roles = find_roles(list(frame.columns), table.name, wanted)
             if wanted.target is not None and not table.ragged:
@@ -78,13 +78,15 @@ def table_batches(table: Table, wanted: Wanted) -> Iterator[Batch]:
         structures = frame.reindex(columns=list(roles.structure))
         whole = len(roles.structure) == 1
         kept = frame.drop(columns=[c for c in (roles.id, INDEX, *STRUCTURE_COLUMNS, *roles.structure) if c in frame])
-        rows = [str(k) for k in frame.index]
+        rows = frame.index.tolist()
         yield Batch(
-            ids=rows if roles.id is None else as_ids(frame.reindex(columns=[roles.id])[roles.id]),
-            where=[f"{table.name} {table.unit} {k}" for k in rows],
+            ids=[str(k) for k in rows] if roles.id is None else as_ids(frame.reindex(columns=[roles.id])[roles.id]),
+            rows=rows,
+            where=lambda row: f"{table.name} {table.unit} {row}",
             columns=scalars(kept).reset_index(drop=True),
             payloads=list(structures.iloc[:, 0] if whole else structures.itertuples(index=False, name=None)),
             decode=from_cell if whole else from_columns,
+            total=total,
         )
 
 

@@ -6,7 +6,7 @@ import difflib
 import gzip
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from matcard.errors import InputError
 
@@ -37,6 +37,12 @@ def readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading, through gzip where its name ends in .gz."""
     return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def estimate_rows(file: Any, path: Path, rows: int) -> int:
+    """Estimate how many rows `path` has from the share of it that `rows` rows took of the open `file`."""
+    read: int = getattr(file, "fileobj", file).tell()  # of a gzip file the compressed bytes
+    return max(rows, round(rows * path.stat().st_size / max(read, 1)))
 
 
 def require_file(path: Path) -> None:

@@ -49,7 +49,9 @@ def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
     for k in range(0, len(paths), CHUNK):
         some = paths[k : k + CHUNK]
         ids = [re.sub(r"^POSCAR_|\.(cif|vasp|poscar)$", "", path.name, flags=re.IGNORECASE) for path in some]
-        yield Batch(ids, [str(path) for path in some], pd.DataFrame(index=range(len(some))), some, from_file)
+        rows = range(k + 1, k + 1 + len(some))
+        columns = pd.DataFrame(index=range(len(some)))
+        yield Batch(ids, rows, lambda row: str(paths[row - 1]), columns, some, from_file, len(paths))
 
 
 def _labelled(folder: Path, files: Mapping[str, Path], structures: Sequence[Path], wanted: Wanted) -> Iterator[Batch]:
@@ -63,15 +65,21 @@ def _labelled(folder: Path, files: Mapping[str, Path], structures: Sequence[Path
             MatcardWarning,
             stacklevel=2,
         )
+
+    def where(row: int) -> str:
+        path = found[row - 1]
+        return f"{LABELS} row {row}" + (f" ({path.name})" if path else "")
+
     for k in range(0, len(ids), CHUNK):
         part = slice(k, k + CHUNK)
-        rows = list(zip(range(k + 1, len(ids) + 1), ids[part], found[part], strict=False))
         yield Batch(
             ids=ids[part],
-            where=[f"{LABELS} row {row}" + (f" ({path.name})" if path else "") for row, _, path in rows],
+            rows=range(k + 1, k + 1 + len(ids[part])),
+            where=where,
             columns=columns.iloc[part].reset_index(drop=True),
-            payloads=[_missing(i) if path is None else path for _, i, path in rows],
+            payloads=[_missing(i) if path is None else path for i, path in zip(ids[part], found[part], strict=True)],
             decode=from_file,
+            total=len(ids),
         )
 
 

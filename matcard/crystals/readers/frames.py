@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from matcard.crystals.readers.batch import ID_COLUMNS, Batch, Wanted
 from matcard.crystals.readers.columns import as_ids, require_column, scalars
 from matcard.crystals.readers.decode import from_ase
-from matcard.crystals.readers.files import CHUNK, readable
+from matcard.crystals.readers.files import CHUNK, estimate_rows, readable
 from matcard.crystals.readers.raw import StructureError
 from matcard.errors import InputError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    Frame = tuple[Atoms | StructureError, Mapping[str, Any]]
+    Frame = tuple[Atoms | StructureError, Mapping[str, Any], int | None]
 
 
 def frame_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
@@ -37,22 +37,27 @@ def frame_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
 
 
 def batches(frames: Iterator[Frame], name: str, wanted: Wanted) -> Iterator[Batch]:
-    """Give frames with their scalar labels as columns; `name` is what stands before a frame's number."""
+    """Give frames with their scalar labels as columns; `name` is what stands before a frame's number.
+
+    A frame comes with its labels and with how many there are in all, which may be an estimate or None.
+    """
     import pandas as pd
 
     start = 1
     while chunk := list(islice(frames, CHUNK)):
         rows = range(start, start + len(chunk))
-        columns = scalars(pd.DataFrame([dict(info) for _, info in chunk], index=rows, dtype=object))
+        columns = scalars(pd.DataFrame([dict(info) for _, info, _ in chunk], index=rows, dtype=object))
         if wanted.id_column is not None:
             require_column(wanted.id_column, columns.columns, name.split()[0], "id_column")
         column = wanted.id_column or next((c for c in ID_COLUMNS if c in columns), None)
         yield Batch(
             ids=[str(k) for k in rows] if column is None else as_ids(columns[column]),
-            where=[f"{name} {k}" for k in rows],
+            rows=rows,
+            where=lambda row: f"{name} {row}",
             columns=columns.drop(columns=[] if column is None else [column]).reset_index(drop=True),
-            payloads=[atoms for atoms, _ in chunk],
+            payloads=[atoms for atoms, _, _ in chunk],
             decode=from_ase,
+            total=chunk[-1][2],
         )
         start += len(chunk)
 
@@ -75,10 +80,10 @@ def _extended_xyz(path: Path) -> Iterator[Frame]:
             rest = list(islice(file, int(line) + 1))
             if len(rest) < int(line) + 1:
                 raise InputError(f"{path} ends in the middle of frame {frame}; is the file complete?")
-            yield _xyz_frame(line + "".join(rest), rest[0])
+            yield *_xyz_frame(line + "".join(rest), rest[0]), estimate_rows(file.buffer, path, frame)
 
 
-def _xyz_frame(text: str, comment: str) -> Frame:
+def _xyz_frame(text: str, comment: str) -> tuple[Atoms | StructureError, Mapping[str, Any]]:
     from ase.io import extxyz
 
     try:
@@ -93,8 +98,10 @@ def _database(path: Path) -> Iterator[Frame]:
     import ase.db
 
     with readable(path, sqlite3.Error, KeyError):
-        for row in ase.db.connect(path).select():  # type: ignore[no-untyped-call]
-            yield row.toatoms(), {"id": row.id, **row.data, **row.key_value_pairs}
+        database = ase.db.connect(path)  # type: ignore[no-untyped-call]
+        total = database.count()
+        for row in database.select():
+            yield row.toatoms(), {"id": row.id, **row.data, **row.key_value_pairs}, total
 
 
 def _any(path: Path) -> Iterator[Frame]:
@@ -105,7 +112,7 @@ def _any(path: Path) -> Iterator[Frame]:
         try:
             frames = ase.io.iread(path, index=":")
             while (atoms := _next(frames)) is not None:
-                yield atoms, labels(atoms)
+                yield atoms, labels(atoms), None
         except UnknownFileTypeError:
             raise InputError(
                 f"{path} is of no known kind; give .parquet, .csv, .jsonl, .json(.gz), .cif, .vasp, .extxyz, "

@@ -8,25 +8,23 @@ from typing import IO, TYPE_CHECKING, Any
 import ijson
 
 from matcard.crystals.readers.columns import INDEX
-from matcard.crystals.readers.files import CHUNK, open_bytes, readable
-from matcard.crystals.readers.tables import Table
+from matcard.crystals.readers.files import CHUNK, estimate_rows, open_bytes, readable
+from matcard.crystals.readers.tables import Piece, Table
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import pandas as pd
-
     from matcard.crystals.readers.batch import Wanted
 
 
 def matminer_json(path: Path, wanted: Wanted) -> Table:
     """Read `{"columns": [...], "index": [...], "data": [[...], ...]}` (keys in any order) or `[{...}]`."""
-    return Table(path.name, _frames(path))
+    return Table(path.name, _pieces(path))
 
 
-def _frames(path: Path) -> Iterator[pd.DataFrame]:
+def _pieces(path: Path) -> Iterator[Piece]:
     import pandas as pd
 
     with readable(path, ijson.JSONError):
@@ -41,7 +39,7 @@ def _frames(path: Path) -> Iterator[pd.DataFrame]:
                 if index:
                     frame[INDEX] = index[start : start + len(chunk)]
                 start += len(chunk)
-                yield frame
+                yield Piece(frame, len(index) or estimate_rows(file, path, start))
     if index and start != len(index):
         raise InputError(f"{path} has {len(index)} index entries for {start} rows; fetch or write the file again")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.crystals.readers.assemble import assemble
 from matcard.crystals.readers.batch import Batch, Wanted
+from matcard.crystals.readers.check import Reading, checked
 from matcard.crystals.readers.columns import as_ids, scalars, table_batches
 from matcard.crystals.readers.decode import from_ase, from_structure
 from matcard.crystals.readers.files import require_file
@@ -20,14 +19,12 @@ from matcard.crystals.readers.matminer import matminer_json
 from matcard.crystals.readers.structure_file import is_structure_file
 from matcard.crystals.readers.tables import csv, json_lines, parquet
 from matcard.crystals.table import Crystals, CrystalTable
-from matcard.crystals.validate import find_faults, no_fault
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
-    from jaxtyping import Shaped
 
     from matcard.crystals.readers.raw import Raw
 
@@ -39,7 +36,8 @@ def read_crystals(
     structure_column: str | None = None,
     target: str | None = None,
     labels_needed: bool = True,
-    jobs: int = 1,
+    jobs: int | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> CrystalTable:
     """Read and validate all crystals of a source.
 
@@ -53,7 +51,9 @@ def read_crystals(
         target: the label's column, looked for before anything is parsed where the source lists its columns;
             in an `id_prop.csv` without header, the name that the label gets.
         labels_needed: False takes a folder without `id_prop.csv`.
-        jobs: processes for parsing CIFs and structure files (-1: all cores).
+        jobs: processes for parsing CIFs and structure files, as in joblib: -1 for all cores; None for one, or for
+            what an enclosing `joblib.parallel_config` says.
+        progress: called with the rows done and the number of rows, which may be an estimate, or None.
 
     Raises:
         InputError: when the source as a whole cannot be used. A row that cannot is left out, with its reason.
@@ -65,8 +65,9 @@ def read_crystals(
         target=target,
         labels_needed=labels_needed,
         jobs=jobs,
+        progress=progress,
     )
-    return _join(list(pieces))
+    return join(list(pieces))
 
 
 def iter_crystals(
@@ -76,14 +77,17 @@ def iter_crystals(
     structure_column: str | None = None,
     target: str | None = None,
     labels_needed: bool = True,
-    jobs: int = 1,
+    jobs: int | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Iterator[CrystalTable]:
     """Read like `read_crystals`, some thousand rows at a time, so that memory does not grow with the source.
 
     Column types are settled per piece; ids are compared across all of them.
     """
     wanted = Wanted(id_column, structure_column, target, labels_needed)
-    yield from _checked(open_source(source, wanted), str(source), jobs)
+    reading = Reading()
+    yield from checked(open_source(source, wanted), str(source), jobs, progress, reading)
+    reading.warn(str(source))
 
 
 def from_structures(
@@ -157,75 +161,21 @@ def _from_objects(
     frame = pd.DataFrame(index=range(n)) if columns is None else pd.DataFrame(columns).reset_index(drop=True)
     if not n == len(names) == len(frame):
         raise InputError(f"{n} {name}, {len(names)} ids, {len(frame)} rows of columns; give as many of each")
-    where = [f"{name}[{k}]" for k in range(n)]
-    return _join(list(_checked(iter([Batch(names, where, frame, objects, decode)]), name, 1)))
+    batch = Batch(names, range(1, n + 1), lambda row: f"{name}[{row - 1}]", frame, objects, decode, n)
+    return join(list(checked(iter([batch]), name, jobs=1)))
 
 
-def _checked(batches: Iterator[Batch], name: str, jobs: int) -> Iterator[CrystalTable]:
-    """Decode and validate each batch; ids must be new."""
-    seen: dict[str, str] = {}
-    doubts: list[str] = []
-    rows = 0
-    for batch in batches:
-        rows += len(batch.ids)
-        crystals, reasons, notes = assemble(np.array(batch.ids, dtype=object), batch.payloads, batch.decode, jobs)
-        faults = np.where(no_fault(reasons), find_faults(crystals), reasons)
-        for i, (row_id, where) in enumerate(zip(batch.ids, batch.where, strict=True)):
-            faults[i] = faults[i] or _id_fault(row_id, where, seen)
-            doubts += [f"{where}: {note}" for note in notes[i] if faults[i] is None]
-        yield _split(batch, crystals, faults)
-    if rows == 0:
-        raise InputError(f"{name} has no rows; is it the right file?")
-    if doubts:
-        warnings.warn(
-            f"{len(doubts)} doubts about structures of {name}, which were read nevertheless; check them. "
-            f"The first: {'; '.join(doubts[:3])}",
-            MatcardWarning,
-            stacklevel=2,
-        )
-
-
-def _id_fault(row_id: str | None, where: str, seen: dict[str, str]) -> str | None:
-    if row_id is None:
-        return "no id; give the row one"
-    if row_id in seen:
-        return f"duplicated id {row_id!r}, first in {seen[row_id]}; give each crystal an id of its own"
-    seen[row_id] = where
-    return None
-
-
-def _split(batch: Batch, crystals: Crystals, faults: Shaped[np.ndarray, " N"]) -> CrystalTable:
-    import pandas as pd
-
-    sound = no_fault(faults)
-    bad = np.flatnonzero(~sound).tolist()
-    rest = batch.columns.iloc[bad].reset_index(drop=True)
-    said = pd.DataFrame(
-        {
-            "id": [batch.ids[i] or "" for i in bad],
-            "where": [batch.where[i] for i in bad],
-            "reason": faults[bad],
-        },
-        dtype=object,
-    )
-    # A column of the source that is called like one of these keeps its values under a longer name.
-    rest = rest.rename(columns={name: f"source_{name}" for name in said})
-    return CrystalTable(
-        crystals.take(np.flatnonzero(sound)),
-        batch.columns[sound].reset_index(drop=True),
-        pd.concat([said, rest], axis=1),
-    )
-
-
-def _join(tables: list[CrystalTable]) -> CrystalTable:
+def join(tables: Sequence[CrystalTable]) -> CrystalTable:
+    """Put the pieces of a source together."""
     return CrystalTable(
         Crystals.concatenate(table.crystals for table in tables),
-        _stack([table.columns for table in tables]),
-        _stack([table.left_out for table in tables]),
+        stack([table.columns for table in tables]),
+        stack([table.left_out for table in tables]),
+        np.concatenate([table.rows for table in tables]),
     )
 
 
-def _stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
+def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Join frames whose columns or types may differ; types are settled over all rows."""
     import pandas as pd
 

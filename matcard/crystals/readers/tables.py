@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matcard.crystals.readers.batch import ID_COLUMNS
 from matcard.crystals.readers.columns import STRUCTURE_COLUMNS
 from matcard.crystals.readers.fields import read_fields
-from matcard.crystals.readers.files import CHUNK, open_bytes, readable
+from matcard.crystals.readers.files import CHUNK, estimate_rows, open_bytes, readable
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from matcard.crystals.readers.batch import Wanted
 
 
+class Piece(NamedTuple):
+    """Some rows, and how many the table has in all: an estimate, or None."""
+
+    frame: pd.DataFrame
+    total: int | None
+
+
 @dataclass(frozen=True)
 class Table:
     """A table in pieces. `ragged`: each row names its columns, so the first rows may lack some.
@@ -30,27 +37,32 @@ class Table:
     """
 
     name: str
-    frames: Iterator[pd.DataFrame]
+    pieces: Iterator[Piece]
     unit: str = "row"
     ragged: bool = False
+
+    @property
+    def frames(self) -> Iterator[pd.DataFrame]:
+        """The rows alone."""
+        return (piece.frame for piece in self.pieces)
 
 
 def parquet(path: Path, wanted: Wanted) -> Table:
     """Read parquet; a stored index becomes a column."""
-    return Table(path.name, _parquet_frames(path))
+    return Table(path.name, _parquet_pieces(path))
 
 
 def csv(path: Path, wanted: Wanted) -> Table:
     """Read CSV with a header; the types of columns are settled over the whole file."""
-    return Table(path.name, _csv_frames(path, wanted))
+    return Table(path.name, _csv_pieces(path, wanted))
 
 
 def json_lines(path: Path, wanted: Wanted) -> Table:
     """Read JSON lines: one object a line."""
-    return Table(path.name, _json_line_frames(path), unit="line", ragged=True)
+    return Table(path.name, _json_line_pieces(path), unit="line", ragged=True)
 
 
-def _parquet_frames(path: Path) -> Iterator[pd.DataFrame]:
+def _parquet_pieces(path: Path) -> Iterator[Piece]:
     import pyarrow.parquet as pq
 
     row = 1
@@ -59,10 +71,10 @@ def _parquet_frames(path: Path) -> Iterator[pd.DataFrame]:
             frame = records.to_pandas(ignore_metadata=True)
             frame.index += row
             row += len(frame)
-            yield frame
+            yield Piece(frame, file.metadata.num_rows)
 
 
-def _csv_frames(path: Path, wanted: Wanted) -> Iterator[pd.DataFrame]:
+def _csv_pieces(path: Path, wanted: Wanted) -> Iterator[Piece]:
     import pandas as pd
 
     with readable(path):
@@ -73,7 +85,7 @@ def _csv_frames(path: Path, wanted: Wanted) -> Iterator[pd.DataFrame]:
         others = read_fields(path, usecols=small, dtype=ids)
         others.index += 1
         if not bulky:
-            yield others
+            yield Piece(others, len(others))
             return
         row = 0
         # All columns, though only the bulky are kept: with usecols pandas cuts lines that are too long.
@@ -83,19 +95,22 @@ def _csv_frames(path: Path, wanted: Wanted) -> Iterator[pd.DataFrame]:
                     raise InputError(f"{path} has more fields in a row than names in its header; quote them")
                 structures = cells[bulky]
                 structures.index += 1
-                yield others.iloc[row : row + len(structures)].join(structures)
+                yield Piece(others.iloc[row : row + len(structures)].join(structures), len(others))
                 row += len(structures)
 
 
-def _json_line_frames(path: Path) -> Iterator[pd.DataFrame]:
+def _json_line_pieces(path: Path) -> Iterator[Piece]:
     import pandas as pd
 
     with readable(path), open_bytes(path) as file:
         lines = enumerate(file, start=1)
+        done = 0
         while chunk := list(islice(lines, CHUNK)):
             rows = {k: _json_object(path, k, line) for k, line in chunk if not line.isspace()}
             if rows:
-                yield pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)), dtype=object)
+                done += len(rows)
+                frame = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)), dtype=object)
+                yield Piece(frame, estimate_rows(file, path, done))
 
 
 def _json_object(path: Path, k: int, line: bytes) -> dict[str, Any]:
