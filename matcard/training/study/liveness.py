@@ -81,8 +81,8 @@ class LifeMarks:
                 self._mark()
             except UpdateFinishedTrialError:
                 return
-            except Exception:  # noqa: S112  the storage is away for a moment; the next mark may get through
-                continue
+            except Exception:
+                continue  # the storage is away for a moment; the next mark may get through
 
     def _mark(self) -> None:
         self._count += 1
@@ -124,15 +124,16 @@ class DeathWatch:
         now = time.monotonic()
         before, since = self._seen.get(trial._trial_id, (mark, now))
         self._seen[trial._trial_id] = (mark, since if mark == before else now)
-        return mark == before and now - since > self._grace
+        return bool(mark == before) and now - since > self._grace
 
     def _fail(self, trial: FrozenTrial) -> bool:
         """Fail a trial; False where another worker was first, or it has ended after all."""
         try:
             self._storage.set_trial_user_attr(trial._trial_id, FAILURE, DIED)
-            return self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         except UpdateFinishedTrialError:
             return False
+        return True
 
 
 def has_heartbeat(storage: BaseStorage) -> bool:

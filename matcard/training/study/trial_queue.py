@@ -18,13 +18,13 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import optuna
     from optuna.trial import FrozenTrial
 
 FAILURE = "failure"

@@ -1,9 +1,23 @@
-"""`run_trials`: the trials of a study, in this process or in several, that count together with those of other machines."""
+"""`run_trials`: the trials of a study, run in this process or in several, here and on other machines."""
 
 from __future__ import annotations
 
+import time
+import warnings
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from optuna import logging
+from optuna.trial import TrialState
+
+from matcard.errors import InputError, MatcardWarning
+from matcard.training.study.crew import Crew
+from matcard.training.study.interruption import Interruption
+from matcard.training.study.liveness import Heartbeat
+from matcard.training.study.storage import hidden, open_storage
+from matcard.training.study.trial_queue import FINISHED
+from matcard.training.study.worker import Plan, Stop, Worker, failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +28,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-    from matcard.training.study.liveness import Heartbeat
+ENDED = (*FINISHED, TrialState.FAIL)
 
 
 @dataclass(frozen=True)
@@ -27,8 +41,9 @@ class RunSummary:
     """Trials that failed since the call began."""
     total: int
     """Trials that were to finish."""
-    stopped: Literal["done", "timeout", "failing", "exhausted"]
-    """Why no further trial began: `total` are finished; the time is up; too many fail; the grid has no more points."""
+    stopped: Stop
+    """Why no further trial began: `done`, as many finished as were to; `timeout`; `failing`, too many fail;
+    `exhausted`, the sampler has no more points."""
     message: str
     """The same in a sentence, with the commonest reason of failures."""
 
@@ -72,4 +87,80 @@ def run_trials(
         InputError: no such study or storage.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the message says what is kept. Running trials are put back in line.
     """
-    raise NotImplementedError
+    if total < 1 or jobs < 1:
+        raise InputError(f"--trials {total} --jobs {jobs}: expected 1 or more of each")
+    if jobs > 1 and url is not None and url.startswith("sqlite"):
+        warnings.warn(
+            f"--storage {hidden(url)} with --jobs {jobs}: SQLite does not keep several processes apart, so trials may "
+            "be run twice; leave --storage out (a journal file) or use PostgreSQL",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    logging.set_verbosity(logging.WARNING)
+    storage = open_storage(url, folder, heartbeat)
+    try:
+        study_id = storage.get_study_id_from_name(study_name)
+    except KeyError as error:
+        raise InputError(f"--study {study_name}: no such study in the storage") from error
+    before = storage.get_all_trials(study_id, deepcopy=False)
+    plan = Plan(
+        study_name,
+        objective,
+        make_sampler,
+        pruner,
+        url,
+        folder,
+        heartbeat or Heartbeat(),
+        total,
+        deadline=None if timeout is None else time.time() + timeout,
+        begun=len(before),
+    )
+    report = _Report(on_trial, before)
+    workers = Worker(plan) if jobs == 1 else Crew(plan, jobs)
+    with Interruption() as interruption:
+        try:
+            stop = workers.work(interruption, report)
+        except KeyboardInterrupt:
+            finished = _count_finished(storage.get_all_trials(study_id, deepcopy=False))
+            raise KeyboardInterrupt(
+                f"{finished} of {total} trials are finished and kept, what was running is put back in line; go on with "
+                f"--study {study_name}"
+            ) from None
+    trials = storage.get_all_trials(study_id, deepcopy=False)
+    report(trials)
+    return _summary(trials, plan, stop)
+
+
+class _Report:
+    """Tells of each trial that has ended since, once."""
+
+    def __init__(self, on_trial: Callable[[FrozenTrial], None] | None, before: Sequence[FrozenTrial]) -> None:
+        self._on_trial = on_trial
+        self._told = {trial.number for trial in before if trial.state in ENDED}
+
+    def __call__(self, trials: Sequence[FrozenTrial]) -> None:
+        for trial in trials:
+            if trial.state in ENDED and trial.number not in self._told:
+                self._told.add(trial.number)
+                if self._on_trial is not None:
+                    self._on_trial(trial)
+
+
+def _summary(trials: Sequence[FrozenTrial], plan: Plan, stop: Stop) -> RunSummary:
+    reasons = failures(trials[plan.begun :])
+    finished = _count_finished(trials)
+    message = {
+        "done": f"{finished} trials are finished",
+        "timeout": f"the time is up with {finished} of {plan.total} trials finished",
+        "failing": f"too many trials fail ({len(reasons)}) with {finished} of {plan.total} finished",
+        "exhausted": f"the sampler has no more points to try, {finished} of {plan.total} trials are finished",
+        "orphaned": f"the process that started this one has gone, {finished} of {plan.total} trials are finished",
+    }[stop]
+    if reasons:
+        reason, count = Counter(reasons).most_common(1)[0]
+        message += f"; {count} of {len(reasons)} failed trials: {reason}"
+    return RunSummary(finished, len(reasons), plan.total, stop, message)
+
+
+def _count_finished(trials: Sequence[FrozenTrial]) -> int:
+    return sum(trial.state in FINISHED for trial in trials)
