@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 DEFAULT_CONFIG = "train.yaml"
-_NAMED = {"loss": loss_options, "model": model_options}
+NAMED = {"loss": loss_options, "model": model_options}
+"""Sections whose options depend on their `name`, and what finds the options class."""
+Own = TypeVar("Own")
 
 
 def parse_config(argv: Sequence[str], *, prog: str, description: str) -> Config:
@@ -37,22 +39,69 @@ def parse_config(argv: Sequence[str], *, prog: str, description: str) -> Config:
     Raises:
         InputError: unknown option (with the nearest names), wrong type, unreadable file.
     """
+    config, _ = _parse(argv, None, prog=prog, description=description)
+    return config
+
+
+def parse_beside(
+    argv: Sequence[str],
+    own: Own,
+    *,
+    prog: str,
+    description: str,
+    base: Mapping[str, Any] | None = None,
+    over: Sequence[Mapping[str, Any]] = (),
+) -> tuple[Config, Own]:
+    """Parse the command line of a command that has options of its own beside those of a configuration.
+
+    Args:
+        argv: the words of the command line.
+        own: options of the command (a dataclass) with the values that they have where they are not given.
+        prog: name of the command.
+        description: what it does.
+        base: the configuration that `--config FILE` is laid over, in place of configs/train.yaml.
+        over: more configurations, laid over that file and under the command line's options.
+
+    Raises:
+        InputError: as `parse_config`.
+    """
+    config, values = _parse(argv, own, prog=prog, description=description, base=base, over=over)
+    return config, type(own)(**values)
+
+
+def _parse(
+    argv: Sequence[str],
+    own: Any,
+    *,
+    prog: str,
+    description: str,
+    base: Mapping[str, Any] | None = None,
+    over: Sequence[Mapping[str, Any]] = (),
+) -> tuple[Config, dict[str, Any]]:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--config", "--loss.name", "--model.name"):
         first.add_argument(flag)
     named, rest = first.parse_known_args(list(argv))
-    values = read_config(find_config(DEFAULT_CONFIG))
-    if named.config:
-        values = overlaid(values, read_config(find_config(named.config)))
-    names = {part: getattr(named, f"{part}.name") for part in _NAMED}
-    values = overlaid(values, {part: {"name": name} for part, name in names.items() if name})
-    kinds = _kinds(values)
+    values = dict(base) if base is not None else read_config(find_config(DEFAULT_CONFIG))
+    names = {part: getattr(named, f"{part}.name") for part in NAMED}
+    for layer in (
+        read_config(find_config(named.config)) if named.config else {},
+        *over,
+        {part: {"name": name} for part, name in names.items() if name},
+    ):
+        values = overlaid(values, layer)
+    kinds = option_kinds(values)
     known = dict(option_types(Config, kinds))
     given = flatten(values)
-    _check_names(given, known)
+    check_names(given, known)
     given = {name: value for name, value in given.items() if name in known}  # no empty sections
-    parser = build_parser(kinds, prog=prog, description=description)
-    return _parsed(parser, given, _normalised(rest, known))
+    parser = build_parser(kinds, prog=prog, description=description, own=type(own) if own else None)
+    if own:
+        known |= option_types(type(own), {})
+        given |= {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
+    filled = _filled(parser, given, _normalised(rest, known))
+    beside = {field.name: filled[field.name] for field in dataclasses.fields(own)} if own else {}
+    return Config(**{field.name: filled[field.name] for field in dataclasses.fields(Config)}), beside
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
@@ -61,8 +110,8 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
     Raises:
         InputError: an unknown option, with the nearest names.
     """
-    kinds = _kinds(values)
-    _check_names(flatten(values), dict(option_types(Config, kinds)))
+    kinds = option_kinds(values)
+    check_names(flatten(values), dict(option_types(Config, kinds)))
     try:
         return typing.cast("Config", _build(Config, values, kinds))
     except TypeError as error:
@@ -98,8 +147,8 @@ def find_config(name: str) -> Path:
     raise InputError(f"--config {name}: no such file; shipped configurations: {', '.join(shipped)}")
 
 
-def build_parser(kinds: Mapping[str, type], *, prog: str, description: str) -> ArgumentParser:
-    """Make the parser whose options are the fields of `Config`, for the given kinds of loss and model."""
+def build_parser(kinds: Mapping[str, type], *, prog: str, description: str, own: type | None = None) -> ArgumentParser:
+    """Make the parser whose options are the fields of `Config`, for the given kinds of loss and model, and of `own`."""
     from jsonargparse import ArgumentParser, set_parsing_settings
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -109,6 +158,8 @@ def build_parser(kinds: Mapping[str, type], *, prog: str, description: str) -> A
         default=DEFAULT_CONFIG,
         help="YAML file, or the name of a shipped one; options here override it",
     )
+    if own is not None:
+        parser.add_class_arguments(own)
     documentation = field_docs(Config)
     types_ = typing.get_type_hints(Config)
     hidden: set[str] = set()
@@ -169,18 +220,18 @@ def overlaid(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, A
         earlier = merged.get(key)
         if value is None and isinstance(earlier, dict):
             continue  # an empty section
-        if key in _NAMED and isinstance(value, dict) and isinstance(earlier, dict) and "name" in value:
-            find = _NAMED[key]
+        if key in NAMED and isinstance(value, dict) and isinstance(earlier, dict) and "name" in value:
+            find = NAMED[key]
             if "name" not in earlier or find(_name(key, value)) is not find(earlier["name"]):
                 earlier = {}
         merged[key] = overlaid(earlier, value) if isinstance(value, dict) and isinstance(earlier, dict) else value
     return merged
 
 
-def _kinds(values: Mapping[str, Any]) -> dict[str, type]:
+def option_kinds(values: Mapping[str, Any]) -> dict[str, type]:
     """Find the options classes of the loss and the model."""
     kinds = {}
-    for part, find in _NAMED.items():
+    for part, find in NAMED.items():
         kinds[part] = find(_name(part, values.get(part)))
     return kinds
 
@@ -192,16 +243,21 @@ def _name(part: str, section: Any) -> str:
     return str(section["name"])
 
 
-def _check_names(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def check_names(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse options, by dotted names, that are not among those known, and null where an option takes none.
+
+    Raises:
+        InputError: the first such option, with the nearest names.
+    """
     for name, value in values.items():
         if name in known and value is None and types.NoneType not in typing.get_args(known[name]):
             raise InputError(f"option --{name} is null: give a value, or leave the line out for the default")
         if name in known or (value in ({}, None) and any(other.startswith(f"{name}.") for other in known)):
             continue
-        raise InputError(f"unknown option {name!r}; {_nearest(name, known)}")
+        raise InputError(f"unknown option {name!r}; {nearest_options(name, known)}")
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
+def nearest_options(name: str, known: Collection[str]) -> str:
     """Say which options are meant: those that end alike, else those spelt alike, else all of the group."""
     last = name.rsplit(".", 1)[-1]
     if same := [other for other in known if other.rsplit(".", 1)[-1] == last]:
@@ -218,7 +274,7 @@ def _normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
         flag, equals, value = word.partition("=")
         if flag.startswith("--") and flag not in ("--help", "--config"):
             if flag[2:] not in known:
-                raise InputError(f"unknown option {flag!r}; {_nearest(flag[2:], known)}")
+                raise InputError(f"unknown option {flag!r}; {nearest_options(flag[2:], known)}")
             if equals:
                 word = f"{flag}={_bracketed(value, known[flag[2:]])}"
         elif previous.startswith("--") and previous[2:] in known:
@@ -238,14 +294,13 @@ def _bracketed(value: str, kind: Any) -> str:
     return f"[{value}]" if sequence and not value.startswith("[") and value != "null" else value
 
 
-def _parsed(parser: ArgumentParser, given: dict[str, Any], argv: list[str]) -> Config:
+def _filled(parser: ArgumentParser, given: dict[str, Any], argv: list[str]) -> Any:
     try:
         parser.parse_object(given)  # set_defaults takes values of any type
         parser.set_defaults(given)
-        filled = parser.instantiate(parser.parse_args(argv))
+        return parser.instantiate(parser.parse_args(argv))
     except argparse.ArgumentError as error:
         raise InputError(_retold(str(error))) from error
-    return Config(**{field.name: filled[field.name] for field in dataclasses.fields(Config)})
 
 
 def _retold(message: str) -> str:
