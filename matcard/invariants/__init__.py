@@ -5,6 +5,7 @@ Leading dimensions are batches of spaces. Everything is computed in float64 and 
 
 from __future__ import annotations
 
+from matcard.invariants._factor import JitterLog, jitter_log
 from matcard.invariants._matrices import (
     magnitude_from_similarity,
     similarity_from_distances,
@@ -13,7 +14,6 @@ from matcard.invariants._matrices import (
 )
 from matcard.invariants._points import magnitude, magnitude_on_line, similarity, spread, weighting
 from matcard.invariants._scales import effective_dimension, magnitude_profile, median_scale
-from matcard.invariants._solve import JitterLog, jitter_log
 
 __all__ = [
     "JitterLog",

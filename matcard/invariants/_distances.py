@@ -80,21 +80,22 @@ def pull(
         p: the exponent of the distance.
         spacing: what `distances` gave for these rows.
         near: the pairs that came with it.
-        force: the weights of the distances of these rows.
+        force: the weights of the distances of these rows; it is overwritten.
         left: a factor a point.
         right: another one.
     """
+    alike = left is right
     own, left, right = points[:, rows], left[..., None], right[..., None]
     own_left, own_right = left[:, rows], right[:, rows]
     if near is None:
-        tension = (force / spacing ** (p - 1)).masked_fill_(spacing == 0, 0)
+        tension = force.div_(spacing ** (p - 1)).masked_fill_(spacing == 0, 0)
         gradient = torch.empty_like(own)
         for c in range(points.shape[-1]):
             difference = own[..., None, c] - points[:, None, :, c]
             part = difference.sign().mul_(difference.abs_().pow_(p - 1)).mul_(tension)
             gradient[..., c : c + 1] = own_left * (part @ right) + own_right * (part @ left)
         return gradient
-    tension = force / spacing
+    tension = force.div_(spacing)
     tension.diagonal(rows.start, -2, -1).zero_()
     gradient = torch.zeros_like(own)
     if near.shape[1]:
@@ -104,9 +105,9 @@ def pull(
         close *= (own_left[batch, row] * right[batch, column] + own_right[batch, row] * left[batch, column])[:, 0]
         apart = close[:, None] * (own[batch, row] - points[batch, column])
         gradient.index_put_((batch, row), apart, accumulate=True)
-    # sum_j T_ij f_j (x_i - x_j) for both factors f by one product, with f and f x.
-    drawn = tension @ torch.cat([right, right * points, left, left * points], -1)
-    by_right, by_left = drawn.tensor_split(2, -1)
+    # sum_j T_ij f_j (x_i - x_j) for both factors f, each by one product with f and f x.
+    by_right = tension @ torch.cat([right, right * points], -1)
+    by_left = by_right if alike else tension @ torch.cat([left, left * points], -1)
     gradient += own_left * (own * by_right[..., :1] - by_right[..., 1:])
     gradient += own_right * (own * by_left[..., :1] - by_left[..., 1:])
     return gradient

@@ -11,7 +11,7 @@ from matcard.errors import InputError
 from matcard.invariants import _matrix_free
 from matcard.invariants._inputs import check_order, check_points, check_scale, check_tolerance, restore
 from matcard.invariants._line import line_magnitude, line_row_sums, line_weights
-from matcard.invariants._similarity import measure
+from matcard.invariants._similarity import measure, row_sums
 from matcard.invariants._solve import magnitude_of_points, weights_of_points
 from matcard.invariants._spread import spread_of_sums
 
@@ -43,7 +43,7 @@ def similarity(
         InputError: p outside [1, 2], a scale that is not positive, or points of a wrong shape or dtype.
     """
     x = _prepare(points, scale, p)
-    return restore(measure(x, p).similarity, points)
+    return restore(measure(x, p)[0], points)
 
 
 def weighting(
@@ -149,7 +149,7 @@ def spread(
     if route == "line":
         sums = line_row_sums(x[..., 0])
     elif route == "dense":
-        sums = measure(x, p).similarity.sum(-1)
+        sums = row_sums(x, p)
     else:
         sums = _each(lambda one: _matrix_free.row_sums(one, p), x)
     return restore(spread_of_sums(sums, order), points)

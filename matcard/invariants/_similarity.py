@@ -18,34 +18,41 @@ if TYPE_CHECKING:
     from matcard.invariants._distances import NearPairs
 
 
-class Measured(NamedTuple):
-    """A similarity matrix, with the distances it was made from and their near pairs."""
+class Spacing(NamedTuple):
+    """The distances between points, and the pairs that no matrix product may touch."""
 
-    similarity: Float[Tensor, "*batch n n"]
-    spacing: Float[Tensor, "*batch n n"]
+    distances: Float[Tensor, "*batch n n"]
     near: NearPairs
 
 
+def spacing_of(points: Float[Tensor, "*batch n d"], p: float) -> Spacing:
+    """Give the distances between points, not differentiable."""
+    apart, near = distances(_flat(points), slice(0, points.shape[-2]), p)
+    return Spacing(apart.view(*points.shape[:-1], points.shape[-2]), near)
+
+
+def similarity_of(spacing: Spacing) -> Float[Tensor, "*batch n n"]:
+    """Give exp(-d), not differentiable."""
+    return spacing.distances.neg().exp_()
+
+
 class _Measure(torch.autograd.Function):
-    """zeta = exp(-d) of float64 points; only zeta is differentiable."""
+    """zeta = exp(-d) of float64 points, and what it was made from; only zeta is differentiable."""
 
     @staticmethod
     def forward(points: Tensor, p: float) -> tuple[Tensor, Tensor, NearPairs]:
-        spacing, near = distances(_flat(points), slice(0, points.shape[-2]), p)
-        spacing = spacing.view(*points.shape[:-1], points.shape[-2])
-        return spacing.neg().exp_(), spacing, near
+        spacing = spacing_of(points, p)
+        return similarity_of(spacing), *spacing
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor, NearPairs]) -> None:
-        points, ctx.p = inputs
-        ctx.save_for_backward(points, *output)
-        ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
+        _keep_spacing(ctx, inputs, output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
-        points, *measured = ctx.saved_tensors
+        points, *spacing = ctx.saved_tensors
         ones = points.new_ones(points.shape[:-1])
-        return form_gradient(points, ctx.p, Measured(*measured), ones, ones, (grad + grad.mT) / 2), None
+        return form_gradient(points, ctx.p, Spacing(*spacing), ones, ones, (grad + grad.mT) / 2), None
 
     @staticmethod
     def vmap(
@@ -54,40 +61,93 @@ class _Measure(torch.autograd.Function):
         return _measure(points.movedim(in_dims[0], 0), p), (0, 0, None)
 
 
+class _RowSums(torch.autograd.Function):
+    """zeta 1 of float64 points, and what it was made from; only the sums are differentiable."""
+
+    @staticmethod
+    def forward(points: Tensor, p: float) -> tuple[Tensor, Tensor, NearPairs]:
+        spacing = spacing_of(points, p)
+        return similarity_of(spacing).sum(-1), *spacing
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor, NearPairs]) -> None:
+        _keep_spacing(ctx, inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+        points, *spacing = ctx.saved_tensors
+        return form_gradient(points, ctx.p, Spacing(*spacing), grad, torch.ones_like(grad)), None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int, None], points: Tensor, p: float
+    ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
+        return _row_sums(points.movedim(in_dims[0], 0), p), (0, 0, None)
+
+
 _measure: Callable[[Tensor, float], tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
+_row_sums: Callable[[Tensor, float], tuple[Tensor, Tensor, NearPairs]] = _RowSums.apply
 
 
-def measure(points: Float[Tensor, "*batch n d"], p: float) -> Measured:
+def _keep_spacing(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor, NearPairs]) -> None:
+    points, ctx.p = inputs
+    ctx.save_for_backward(points, *output[1:])
+    ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
+
+
+def measure(points: Float[Tensor, "*batch n d"], p: float) -> tuple[Float[Tensor, "*batch n n"], Spacing]:
     """Give the similarity matrix, differentiable, of dilated points, and what it was made from."""
-    return Measured(*_measure(points, p))
+    similarity, apart, near = _measure(points, p)
+    return similarity, Spacing(apart, near)
+
+
+def row_sums(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch n"]:
+    """Give the row sums of the similarity matrix of dilated points."""
+    return _row_sums(points, p)[0]
 
 
 def form_gradient(
     points: Float[Tensor, "*batch n d"],
     p: float,
-    measured: Measured,
+    spacing: Spacing,
     left: Float[Tensor, "*batch n"],
     right: Float[Tensor, "*batch n"],
     weight: Float[Tensor, "*batch n n"] | None = None,
 ) -> Float[Tensor, "*batch n d"]:
     """Give the gradient of sum_ij left_i weight_ij zeta_ij right_j, with a symmetric weight.
 
-    It takes two passes over n x n numbers, from dzeta_ij = -zeta_ij dd_ij. Where it is itself to be differentiated,
-    it comes from the plain formula.
+    It takes few passes over n x n numbers, from dzeta_ij = -zeta_ij dd_ij. zeta is computed anew, which takes no
+    longer than to fetch it from memory. Where the gradient is itself to be differentiated, it comes from the plain
+    formula.
     """
     if torch.is_grad_enabled():
-
-        def form(x: Tensor) -> Tensor:
-            zeta = _plain_similarity(x, p)
-            return left * ((zeta if weight is None else zeta * weight) @ right[..., None])[..., 0]
-
-        gradient: Tensor = torch.func.vjp(form, points)[1](torch.ones_like(left))[0]
-        return gradient
-    similarity, spacing, near = measured
-    force = similarity if weight is None else similarity * weight
+        return differentiable_form_gradient(points, p, left, right, weight)
+    force = similarity_of(spacing)
+    if weight is not None:
+        force *= weight
     n = points.shape[-2]
-    sides = left.reshape(-1, n), right.reshape(-1, n)
-    return -pull(_flat(points), slice(0, n), p, _flat(spacing), near, _flat(force), *sides).view(points.shape)
+    flat_left = left.reshape(-1, n)
+    flat_right = flat_left if right is left else right.reshape(-1, n)
+    apart, near = spacing
+    pulled = pull(_flat(points), slice(0, n), p, _flat(apart), near, _flat(force), flat_left, flat_right)
+    return pulled.neg_().view(points.shape)
+
+
+def differentiable_form_gradient(
+    points: Float[Tensor, "*batch n d"],
+    p: float,
+    left: Float[Tensor, "*batch n"],
+    right: Float[Tensor, "*batch n"],
+    weight: Float[Tensor, "*batch n n"] | None = None,
+) -> Float[Tensor, "*batch n d"]:
+    """Give what `form_gradient` gives as a function that autograd can follow, by n x n x d numbers."""
+
+    def form(x: Tensor) -> Tensor:
+        zeta = _plain_similarity(x, p)
+        return left * ((zeta if weight is None else zeta * weight) @ right[..., None])[..., 0]
+
+    gradient: Tensor = torch.func.vjp(form, points)[1](torch.ones_like(left))[0]
+    return gradient
 
 
 def _flat(values: Tensor) -> Tensor:

@@ -109,3 +109,27 @@ def test_hessian_is_symmetric() -> None:
     hessian = torch.func.jacrev(torch.func.jacrev(magnitude))(points).reshape(8, 8)
     torch.testing.assert_close(hessian, hessian.T)
     torch.testing.assert_close(hessian, torch.autograd.functional.hessian(magnitude, points).reshape(8, 8))
+
+
+@invariants
+def test_a_second_backward_pass_finds_what_the_first_found(invariant: Callable[..., torch.Tensor]) -> None:
+    """Matrices are worked on in place; what is kept for the gradient must not be."""
+    points, t = draw(9, 3), scale()
+    value = invariant(points, t).square().sum()
+    first, second = (torch.autograd.grad(value, (points, t), retain_graph=True) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_the_magnitude_keeps_no_matrix_for_its_gradient() -> None:
+    kept: list[int] = []
+    points = draw(40, 3)
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = magnitude(points, scale())
+    assert max(kept) == points.numel()
+    with torch.no_grad():
+        torch.testing.assert_close(magnitude(points, 1.3), value.detach())

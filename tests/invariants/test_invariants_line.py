@@ -37,7 +37,7 @@ def test_the_line_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a matrix was made for points on a line")
 
-    for dense in ("weights_of_points", "magnitude_of_points", "measure"):
+    for dense in ("weights_of_points", "magnitude_of_points", "row_sums"):
         monkeypatch.setattr(points_module, dense, refuse)
     line = torch.arange(5.0)[:, None]
     magnitude(line)
