@@ -124,3 +124,17 @@ class CrystalTable:
 
     def __len__(self) -> int:
         return len(self.crystals)
+
+    @property
+    def ids(self) -> Shaped[np.ndarray, " N"]:
+        """The ids of the crystals."""
+        return self.crystals.ids
+
+    def take(self, indices: Int[np.ndarray, " M"]) -> CrystalTable:
+        """Give the table of the crystals at `indices`; what was left out stays so."""
+        return CrystalTable(
+            self.crystals.take(indices),
+            self.columns.iloc[indices].reset_index(drop=True),
+            self.left_out,
+            None if self.rows is None else self.rows[indices],
+        )

@@ -40,9 +40,13 @@ class Reading:
     """Structures that were read though something about them is questionable."""
     first_doubts: list[str] = field(default_factory=list)
     """What is said of the first of them."""
+    warnings: list[str] = field(default_factory=list)
+    """What the reader warned of, where that is kept."""
 
     def warn(self, name: str) -> None:
-        """Tell the doubts about structures of the source `name`."""
+        """Tell the doubts about structures of the source `name`, and what else was kept."""
+        for message in self.warnings:
+            warnings.warn(message, MatcardWarning, stacklevel=3)
         if self.doubts:
             warnings.warn(
                 f"{self.doubts} doubts about structures of {name}, which were read nevertheless; check them. "

@@ -28,16 +28,23 @@ _NAMES = ("{}.cif", "{}.vasp", "{}.POSCAR", "POSCAR_{}", "{}")
 
 def folder_batches(folder: Path, wanted: Wanted) -> Iterator[Batch]:
     """Read the files that `id_prop.csv` names; without it all structure files, if labels are not needed."""
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    files = _files(folder)
     structures = [path for path in files.values() if is_structure_file(path)]
-    if LABELS not in files:
-        if wanted.labels_needed:
-            raise InputError(
-                f"{folder} has {len(structures)} structure files but no {LABELS}; write one with id,label "
-                "on a line for each file id.cif (or id.vasp, POSCAR_id)"
-            )
-        return file_batches(structures, str(folder))
-    return _labelled(folder, files, structures, wanted)
+    if _has_labels(folder, files, wanted):
+        return _labelled(folder, files, structures, wanted)
+    return file_batches(structures, str(folder))
+
+
+def label_columns(folder: Path, wanted: Wanted) -> list[str] | None:
+    """Give the names of the labels in `id_prop.csv`; None where there are none and none are needed.
+
+    Raises:
+        InputError: when there is no such file, it cannot be read or lacks a column that is asked for.
+    """
+    files = _files(folder)
+    if not _has_labels(folder, files, wanted):
+        return None
+    return list(_read_labels(folder / LABELS, files, wanted)[1].columns)
 
 
 def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
@@ -52,6 +59,19 @@ def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
         rows = range(k + 1, k + 1 + len(some))
         columns = pd.DataFrame(index=range(len(some)))
         yield Batch(ids, rows, lambda row: str(paths[row - 1]), columns, some, from_file, len(paths))
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _has_labels(folder: Path, files: Mapping[str, Path], wanted: Wanted) -> bool:
+    if LABELS not in files and wanted.labels_needed:
+        raise InputError(
+            f"{folder} has {sum(map(is_structure_file, files.values()))} structure files but no {LABELS}; write one "
+            "with id,label on a line for each file id.cif (or id.vasp, POSCAR_id)"
+        )
+    return LABELS in files
 
 
 def _labelled(folder: Path, files: Mapping[str, Path], structures: Sequence[Path], wanted: Wanted) -> Iterator[Batch]:

@@ -18,6 +18,7 @@ from matcard.crystals.readers.frames import frame_batches, labels
 from matcard.crystals.readers.matminer import matminer_json
 from matcard.crystals.readers.structure_file import is_structure_file
 from matcard.crystals.readers.tables import csv, json_lines, parquet
+from matcard.crystals.source import matching_files
 from matcard.crystals.table import Crystals, CrystalTable
 from matcard.errors import InputError
 
@@ -131,7 +132,7 @@ def open_source(source: str | Path, wanted: Wanted) -> Iterator[Batch]:
     if path.is_dir():
         return folder_batches(path, wanted)
     if not path.exists() and glob.has_magic(str(source)):
-        return file_batches([Path(name) for name in sorted(glob.glob(str(path)))], str(source))  # noqa: PTH207
+        return file_batches(matching_files(source), str(source))
     require_file(path)
     for suffixes, table in _TABLES.items():
         if path.name.lower().endswith(suffixes):
