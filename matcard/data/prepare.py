@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.crystals import CrystalTable, open_store, read_crystals
+from matcard.crystals import CrystalTable, open_crystals, open_store
 from matcard.crystals.batches import GraphDataset
 from matcard.data.cache import cache_dir
 from matcard.data.cards import card_names, load_card, load_table
@@ -132,8 +132,12 @@ class CrystalData:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_labelled(options: DataOptions) -> LabelledTable:
+def read_labelled(options: DataOptions, progress: Callable[[int, int | None], None] | None = None) -> LabelledTable:
     """Read the crystals of a card or a path and give each its class.
+
+    Args:
+        options: what is read and classified.
+        progress: called with the rows parsed and their number, an estimate or None, where a path is not yet parsed.
 
     Raises:
         InputError: no such source or column, a target that gives fewer than two classes, an unreadable file.
@@ -148,12 +152,14 @@ def read_labelled(options: DataOptions) -> LabelledTable:
             if threshold is None and bins is None:
                 threshold, bins = card.threshold, list(card.bins) if card.bins else None
     elif Path(source).exists():
-        table = read_crystals(
+        table = open_crystals(
             source,
+            cache_dir() / "crystals",
             id_column=options.id_column,
             structure_column=options.structure_column,
             target=target,
             jobs=options.jobs,
+            progress=progress,
         )
     else:
         raise InputError(
