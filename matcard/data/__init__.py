@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from matcard.data.cards import Card as Card
     from matcard.data.cards import card_names as card_names
     from matcard.data.cards import load_card as load_card
+    from matcard.data.cards import load_frame as load_frame
     from matcard.data.cards import load_table as load_table
+    from matcard.data.downloads import fetch as fetch
     from matcard.data.groups import group_keys as group_keys
     from matcard.data.perovskites import perovskite_phases as perovskite_phases
     from matcard.data.splits import Split as Split
@@ -25,8 +27,10 @@ __getattr__, __dir__, __all__ = attach(
         "Split": "splits",
         "cache_dir": "cache",
         "card_names": "cards",
+        "fetch": "downloads",
         "group_keys": "groups",
         "load_card": "cards",
+        "load_frame": "cards",
         "load_table": "cards",
         "make_split": "splits",
         "perovskite_phases": "perovskites",

@@ -13,15 +13,20 @@ from pathlib import Path
 from matcard.errors import MatcardWarning
 
 
+def chosen_cache() -> Path:
+    """Give the cache folder that is asked for, written to or not: MATCARD_CACHE, or else the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("MATCARD_CACHE") or platformdirs.user_cache_dir("matcard"))
+
+
 def cache_dir() -> Path:
     """Give the cache folder, made if need be: MATCARD_CACHE, or else the user's cache folder for matcard.
 
     Where it cannot be written, a warning says so and a temporary folder, removed at exit, takes its place:
     nothing is kept from one run to the next, and all else works.
     """
-    import platformdirs
-
-    folder = Path(os.environ.get("MATCARD_CACHE") or platformdirs.user_cache_dir("matcard"))
+    folder = chosen_cache()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,0 +1,51 @@
+"""`python -m matcard.data [show|fetch] [NAME ...]`: the data sets there are, what each is, and getting them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from matcard.cli import make_console, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTION = """List the data sets there is a card for: rows, classes, imbalance (rows of the commonest class for each
+of the rarest), licence, and whether the files are in the cache. A question mark stands for what is measured at the
+first fetch. Any of them can be given as --data.source."""
+
+FETCH = """Download the files of data sets into the cache, checked, and count their classes. The cache is the folder
+named by MATCARD_CACHE; a folder or url in MATCARD_MIRROR is tried before the internet."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """List cards, show some or fetch some."""
+    parser = argparse.ArgumentParser(prog="python -m matcard.data", description=DESCRIPTION)
+    actions = parser.add_subparsers(dest="action", metavar="show|fetch")
+    show = actions.add_parser("show", help="show everything about data sets", description="Show all a card says.")
+    fetch = actions.add_parser("fetch", help="download data sets and count their classes", description=FETCH)
+    for action in (show, fetch):
+        action.add_argument("names", nargs="+", metavar="NAME", help="name of a data set")
+    fetch.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte until a server is given up")
+    options = parser.parse_args(argv)
+
+    from matcard.data.cards import card_names, load_card
+
+    cards = [load_card(name) for name in (card_names() if options.action is None else options.names)]
+    console = make_console()
+    if options.action == "fetch":
+        from matcard.data.cards.get import get_cards
+
+        get_cards(cards, console, timeout=options.timeout)
+        return
+    from matcard.data.cards.show import list_cards, show_card
+
+    if options.action is None:
+        console.print(list_cards(cards))
+    for card in cards if options.action == "show" else []:
+        console.print(show_card(card))
+        console.print()
+
+
+if __name__ == "__main__":
+    run_command(main)

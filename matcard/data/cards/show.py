@@ -1,0 +1,157 @@
+"""Cards for the screen: a table of all, and everything about one."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from os import environ
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from matcard.data.cards.card import FORMATS
+from matcard.data.cards.counts import known_counts
+from matcard.data.downloads.places import folder_of, on_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matcard.data.cards.card import Card, Download
+
+_UNKNOWN = "?"
+_SHOWN = 12  # classes that are listed; of more only the ends
+
+
+def list_cards(cards: Iterable[Card]) -> Table:
+    """Give the table of cards: name, kind, rows, classes, imbalance ratio, licence, whether it is on disk."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("name", "kind"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("rows", "classes", "imbalance"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
+    table.add_column("on disk", no_wrap=True)
+    for card in cards:
+        counts = known_counts(card)
+        table.add_row(
+            card.name,
+            card.kind,
+            _number(card.rows if counts is None else sum(counts.values())),
+            _number(card.num_classes if counts is None else len(counts)),
+            _UNKNOWN if counts is None else f"{_ratio(counts):.4g}",
+            re.split(r" \(|;", card.licence)[0],
+            disk_state(card),
+        )
+    return table
+
+
+def show_card(card: Card) -> Table:
+    """Give everything about a card."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for heading, content in _entries(card):
+        grid.add_row(heading, Text(content))
+    return grid
+
+
+def disk_state(card: Card) -> str:
+    """Say whether a card's files lie in the cache."""
+    if card.made_by_code:
+        return "made by code"
+    have, wanted = on_disk(card)
+    return "yes" if have == wanted else "no" if have == 0 else f"{have} of {wanted}"
+
+
+def say_counts(counts: dict[str, int]) -> str:
+    """List classes with their rows and shares; of many only the commonest and the rarest."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    lines = [f"{name}: {count:,} ({count / total:.1%})" for name, count in ordered]
+    if len(lines) > _SHOWN:
+        left = len(lines) - _SHOWN
+        lines = [*lines[: _SHOWN // 2], f"... {left} more ...", *lines[-_SHOWN // 2 :]]
+    return "\n".join([*lines, f"imbalance ratio {_ratio(counts):.4g}"])
+
+
+def _entries(card: Card) -> list[tuple[str, str]]:
+    counts = known_counts(card)
+    return [
+        (heading, content)
+        for heading, content in (
+            ("name", card.name),
+            ("title", card.title),
+            ("kind", card.kind),
+            ("description", card.description),
+            ("known problems", "\n".join(f"- {problem}" for problem in card.known_problems)),
+            ("citation", card.citation),
+            ("licence", card.licence),
+            ("rows", _number(card.rows if counts is None else sum(counts.values()))),
+            ("target", _target(card)),
+            ("classes", "not measured yet: fetch it" if counts is None else say_counts(counts)),
+            ("format", f"{card.format}: {FORMATS[card.kind][card.format]}"),
+            ("columns", _columns(card)),
+            ("parameters", _mapping(card.parameters)),
+            ("query", "" if card.query is None else _query(card)),
+            ("files", "\n".join(map(_file, card.urls))),
+            ("needs", "\n".join(_needs(card))),
+            ("on disk", f"{disk_state(card)}{'' if card.made_by_code else f': {folder_of(card)}'}"),
+        )
+        if content
+    ]
+
+
+def _target(card: Card) -> str:
+    if card.threshold is not None:
+        return f"{card.target}, class 1 where it is at or above {card.threshold:g}"
+    if card.bins is not None:
+        return f"{card.target}, classes between {', '.join(f'{edge:g}' for edge in card.bins)}"
+    if card.window is not None:
+        return f"{card.target}, inside where {card.window.low:g} <= {card.window.column} <= {card.window.high:g}"
+    return card.target
+
+
+def _columns(card: Card) -> str:
+    roles = {
+        "id": card.id_column,
+        "structure": card.structure_column,
+        "composition": card.composition_column,
+        "features": ", ".join(card.feature_columns),
+    }
+    return _mapping({role: column for role, column in roles.items() if column})
+
+
+def _query(card: Card) -> str:
+    assert card.query is not None
+    return f"fields {', '.join(card.query.fields)}\nfilters {_mapping(dict(card.query.filters), ', ')}"
+
+
+def _mapping(values: dict[str, Any], between: str = "\n") -> str:
+    return between.join(f"{name}: {value}" for name, value in values.items())
+
+
+def _file(download: Download) -> str:
+    size = "size not stated" if download.size is None else f"{download.size:,} bytes"
+    checksums = [f"{algorithm} {checksum}" for algorithm, checksum in download.checksums.items()]
+    stated = checksums or ["no published checksum: its sha256 is noted at the first fetch and checked from then on"]
+    places = [download.url, *(f"or {mirror}" for mirror in download.mirrors)]
+    return "\n  ".join([f"{download.file_name}, {size}", *places, *stated])
+
+
+def _needs(card: Card) -> list[str]:
+    if card.made_by_code:
+        return ["nothing: it is made by code"]
+    if card.query is None:
+        return ["the internet, or the files placed by hand, or MATCARD_MIRROR"]
+    package = "installed" if find_spec("mp_api") else "not installed: pip install 'matcard[mp]'"
+    key = "set" if environ.get("MP_API_KEY") else "not set: get a key at https://materialsproject.org/api"
+    return ["the internet", f"mp-api ({package})", f"MP_API_KEY ({key})"]
+
+
+def _number(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,}"
+
+
+def _ratio(counts: dict[str, int]) -> float:
+    return max(counts.values()) / max(1, min(counts.values()))

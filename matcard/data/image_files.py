@@ -1,0 +1,121 @@
+"""Images in the official formats of MNIST (idx) and CIFAR (pickled batches)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from matcard.crystals.readers.files import open_bytes, readable
+from matcard.data.archives import load_pickle, members
+from matcard.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jaxtyping import Int64, Shaped, UInt8
+
+_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+_SIDE = 32
+_PIXELS = 3 * _SIDE * _SIDE
+
+# Labels -> training batches, test batch, where the names of the classes are.
+_CIFAR = {
+    "labels": (tuple(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta", "label_names"),
+    "fine_labels": (("train",), "test", "meta", "fine_label_names"),
+    "coarse_labels": (("train",), "test", "meta", "coarse_label_names"),
+}
+
+
+class Images(NamedTuple):
+    """Images (N, 32, 32, 3) and classes (N,) of a training and a test part, and the names of the classes."""
+
+    x_train: UInt8[np.ndarray, "N 32 32 3"]
+    y_train: Int64[np.ndarray, " N"]
+    x_test: UInt8[np.ndarray, "M 32 32 3"]
+    y_test: Int64[np.ndarray, " M"]
+    class_names: tuple[str, ...]
+
+
+def read_idx(path: Path) -> Shaped[np.ndarray, ...]:
+    """Read an idx file, gzipped where its name ends in .gz.
+
+    The format (Y. LeCun, http://yann.lecun.com/exdb/mnist): two zero bytes, the type of the numbers, the number of
+    axes, the length of each as four bytes, then the numbers, all with the most significant byte first.
+
+    Raises:
+        InputError: not such a file, or one of another length than it says.
+    """
+    with readable(path), open_bytes(path) as file:
+        content = file.read()
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
+        raise InputError(
+            f"{path} is no idx file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00, a type, axes"
+        )
+    dtype, axes = np.dtype(_IDX_TYPES[content[2]]), content[3]
+    start = 4 + 4 * axes
+    shape = tuple(int(length) for length in np.frombuffer(content[4:start], ">u4"))
+    expected = start + dtype.itemsize * math.prod(shape)
+    if len(shape) != axes or len(content) != expected:
+        raise InputError(
+            f"{path} has {len(content)} bytes, but {expected} for the shape {shape} it states; fetch it again"
+        )
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def read_cifar(source: Path, labels: str = "labels") -> Images:
+    """Read CIFAR-10 or CIFAR-100 in its version for Python.
+
+    Args:
+        source: the archive (it need not be unpacked), or the folder of its files.
+        labels: `labels` of CIFAR-10, `fine_labels` or `coarse_labels` of CIFAR-100.
+
+    Raises:
+        InputError: a file that is missing, or holds something else than batches of such images.
+    """
+    if labels not in _CIFAR:
+        raise InputError(f"labels {labels!r}: expected one of {', '.join(_CIFAR)}")
+    train, test, meta, key = _CIFAR[labels]
+    held = _unpickled(source, {*train, test, meta})
+    names = _entry(source, meta, held, key)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{source}: {meta}: a list of names was expected under {key!r}")
+    parts = [_batch(source, name, held, labels, len(names)) for name in (*train, test)]
+    x_train, y_train = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
+    return Images(x_train, y_train, *parts[-1], tuple(names))
+
+
+def _unpickled(source: Path, names: set[str]) -> dict[str, Any]:
+    """Load the named files of a folder or an archive, wherever in it they are."""
+    if source.is_dir():
+        found = (path for path in sorted(source.rglob("*")) if path.name in names and path.is_file())
+        return {path.name: load_pickle(path.read_bytes(), str(path)) for path in found}
+    chosen = members(source, lambda name: name.rpartition("/")[2] in names)
+    return {name.rpartition("/")[2]: load_pickle(content, f"{source}: {name}") for name, content in chosen}
+
+
+def _entry(source: Path, name: str, held: dict[str, Any], key: str) -> Any:
+    if name not in held:
+        raise InputError(
+            f"{source} has no file {name}, only {', '.join(sorted(held)) or 'none of those expected'}; is it CIFAR?"
+        )
+    if not isinstance(held[name], dict) or key not in held[name]:
+        raise InputError(f"{source}: {name}: a dict with the key {key!r} was expected")
+    return held[name][key]
+
+
+def _batch(source: Path, name: str, held: dict[str, Any], labels: str, classes: int) -> tuple[Any, Any]:
+    """Give the images, channels last, and the labels of a batch."""
+    data, targets = _entry(source, name, held, "data"), _entry(source, name, held, labels)
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
+        raise InputError(f"{source}: {name}: 'data' must be an array of bytes, {_PIXELS} for each image")
+    if not isinstance(targets, list) or len(targets) != len(data) or not all(_is_label(k, classes) for k in targets):
+        raise InputError(f"{source}: {name}: {labels!r} must be {len(data)} numbers from 0 to {classes - 1}")
+    images = data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), np.array(targets, dtype=np.int64)
+
+
+def _is_label(value: Any, classes: int) -> bool:
+    return isinstance(value, int) and 0 <= value < classes
