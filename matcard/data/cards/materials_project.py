@@ -37,7 +37,7 @@ def freeze(card: Card) -> dict[str, Path]:
     """
     from rich.console import Console
 
-    from matcard.data.downloads.fetch import locked
+    from matcard.data.downloads.fetcher import locked
 
     query = _required(card)
     (name,) = file_names(card)
