@@ -1,0 +1,77 @@
+"""How far long work over crystals is: a bar with crystals a second and time left, or lines in a log."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+    from rich.progress import Task
+    from rich.text import Text
+
+_LOG_SECONDS = 60.0
+"""Seconds between the lines of a log."""
+
+
+@contextmanager
+def crystal_progress(console: Console, what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a callback for `progress` of `open_crystals`, `open_store` and the like.
+
+    On a screen it draws a bar, which goes away at the end; into a file or pipe it prints a line a minute. Nothing
+    shows as long as it is not called.
+
+    Args:
+        console: where to.
+        what: what is done to the crystals, as in "parsing".
+
+    Yields:
+        a callback that takes the crystals done and their number, which may be an estimate, or None.
+    """
+    if not console.is_terminal:
+        yield _Log(console, what)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+    class SpeedColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return _speed(task)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), SpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _speed(task: Task) -> Text:
+    from rich.text import Text
+
+    speed = task.finished_speed or task.speed
+    return Text("" if speed is None else f"{speed:,.0f} crystals/s", style="progress.data.speed")
+
+
+class _Log:
+    """Prints where the work is, once a minute."""
+
+    def __init__(self, console: Console, what: str) -> None:
+        self.console = console
+        self.what = what
+        self.first: tuple[float, int] | None = None
+        self.said = 0.0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.said = (now, done), now
+        if now - self.said < _LOG_SECONDS:
+            return
+        self.said = now
+        speed = (done - self.first[1]) / (now - self.first[0])
+        line = f"{self.what}: {done:,}{'' if total is None else f' of {total:,}'}, {speed:,.0f} crystals/s"
+        if total is not None and speed > 0:
+            line += f", {timedelta(seconds=round((total - done) / speed))} left"
+        self.console.print(line)
