@@ -64,7 +64,7 @@ class Crew:
                 on_round(patiently(self._books.look, interruption))
         finally:
             self._dismiss()
-            self._books.watch.look()
+            self._books.look()
         return stop
 
     def _start(self, index: int) -> None:

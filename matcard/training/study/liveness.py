@@ -27,6 +27,8 @@ from matcard.errors import InputError
 from matcard.training.study.trial_queue import DIED, FAILURE, OWN, put_back
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
@@ -98,17 +100,16 @@ class DeathWatch:
     def __init__(self, study: optuna.Study, storage: BaseStorage, grace: float) -> None:
         self._study = study
         self._storage = storage
-        self._study_id = storage.get_study_id_from_name(study.study_name)
         self._grace = grace
         self._seen: dict[int, tuple[Any, float]] = {}
 
-    def look(self) -> None:
-        """Fail and put back every trial that is found dead now."""
+    def look(self, trials: Sequence[FrozenTrial]) -> None:
+        """Fail and put back every trial of the study that is found dead now."""
         if has_heartbeat(self._storage):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self._study)
-        running = self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._seen = {t._trial_id: self._seen[t._trial_id] for t in running if t._trial_id in self._seen}
         for trial in running:
             if self._is_dead(trial) and self._fail(trial):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
 
@@ -19,13 +19,13 @@ PATIENCE = 600.0
 LONGEST_PAUSE = 10.0
 
 
-def patiently(call: Callable[[], Result], interruption: Interruption) -> Result:
+def patiently(call: Callable[..., Result], interruption: Interruption, *arguments: Any) -> Result:
     """Call until the storage answers, for ten minutes at most, or until a signal comes."""
     until = time.monotonic() + PATIENCE
     pause = 0.5
     while True:
         try:
-            return call()
+            return call(*arguments)
         except Exception as error:
             if not is_outage(error) or interruption.requested or time.monotonic() > until:
                 raise

@@ -97,9 +97,9 @@ class TrialQueue:
         self._short_since: float | None = None
         self._patience = 0.0
 
-    def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Give the study's trials by number, those in `states` where some are named; not to be changed."""
-        return self.storage.get_all_trials(self._study_id, deepcopy=False, states=states or None)
+    def trials(self) -> list[FrozenTrial]:
+        """Give the study's trials by number; not to be changed."""
+        return self.storage.get_all_trials(self._study_id, deepcopy=False)
 
     def open(self) -> None:
         """Put the first trial in line where nobody is there to do it."""
@@ -107,9 +107,11 @@ class TrialQueue:
         if not any(t.state in (TrialState.WAITING, TrialState.RUNNING) for t in trials) and self._is_short(trials):
             self._add(trials)
 
-    def take(self) -> FrozenTrial | None:
-        """Take the first waiting trial, which then runs and is this worker's alone; None where none may begin."""
-        trials = self.trials()
+    def take(self, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+        """Take the first waiting trial of a list a moment old; it then runs, and is this worker's alone.
+
+        None where no trial may begin.
+        """
         for trial in entitled(trials, self.total):
             if trial.state == TrialState.WAITING and self._set_running(trial):
                 if trial is trials[-1]:
@@ -118,9 +120,8 @@ class TrialQueue:
                 return trial
         return None
 
-    def mend(self) -> None:
+    def mend(self, trials: Sequence[FrozenTrial]) -> None:
         """Put a trial in line if one has been missing for so long that a killed worker must have left it out."""
-        trials = self.trials()
         waiting = any(t.state == TrialState.WAITING for t in trials)
         if waiting or not self._is_short(trials):
             self._short_since = None

@@ -36,6 +36,8 @@ FIRST_FAILURES = 10
 """A study stops when so many trials have failed and none has finished."""
 FAILURES_PER_TRIAL = 2
 """It stops, too, when so many times more have failed than were to finish."""
+LONGEST_REASON = 1000
+"""Characters that are kept of a failure's reason; some databases hold no long texts."""
 LONGEST_PAUSE = 2.0
 """Seconds between two looks of a worker that has waited for others for a while."""
 
@@ -94,9 +96,9 @@ class Worker:
                 raise KeyboardInterrupt
             if stop := self.reason_to_stop(trials):
                 return stop
-            trial = patiently(self.queue.take, interruption)
+            trial = patiently(self.queue.take, interruption, trials)
             if trial is None:
-                patiently(self.queue.mend, interruption)
+                patiently(self.queue.mend, interruption, trials)
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
@@ -104,9 +106,10 @@ class Worker:
                 pause = 0.05
 
     def look(self) -> list[FrozenTrial]:
-        """Put dead workers' trials back in line and give all trials."""
-        self.watch.look()
-        return self.queue.trials()
+        """Give all trials and put those of dead workers back in line."""
+        trials = self.queue.trials()
+        self.watch.look(trials)
+        return trials
 
     def reason_to_stop(self, trials: list[FrozenTrial]) -> Stop | None:
         """Say why no further trial should begin, if there is a reason."""
@@ -128,7 +131,7 @@ class Worker:
             self._sampler_made = True
         with LifeMarks(self.storage, taken._trial_id, self.plan.heartbeat.interval):
             outcome = self._evaluate(taken, interruption)
-            patiently(lambda: self._record(taken, *outcome), interruption)
+            patiently(self._record, interruption, taken, *outcome)
 
     def _evaluate(
         self, taken: FrozenTrial, interruption: Interruption
@@ -153,7 +156,7 @@ class Worker:
         """Write down how a trial ended, unless others have taken this worker for dead and done so."""
         try:
             if failure:
-                self.storage.set_trial_user_attr(taken._trial_id, FAILURE, failure)
+                self.storage.set_trial_user_attr(taken._trial_id, FAILURE, failure[:LONGEST_REASON])
             ended = self.study.tell(taken.number, values, state=state)
         except UpdateFinishedTrialError:
             return
