@@ -1,0 +1,25 @@
+"""`report.html`: a finished run, a study or a comparison as one self-contained page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matcard._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "FigureFolder": "folder",
+        "FinishedRun": "finished",
+        "Page": "page",
+        "write_page": "page",
+        "write_report": "run_report",
+    },
+)
+
+if TYPE_CHECKING:
+    from matcard.report.finished import FinishedRun as FinishedRun
+    from matcard.report.folder import FigureFolder as FigureFolder
+    from matcard.report.page import Page as Page
+    from matcard.report.page import write_page as write_page
+    from matcard.report.run_report import write_report as write_report

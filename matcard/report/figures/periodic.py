@@ -1,0 +1,89 @@
+"""The periodic table, each element coloured by how many of its crystals are found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.patches import Rectangle
+
+from matcard.evaluation import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+FEW = 5
+"""Elements in fewer crystals than this are grey: their share says little."""
+
+_LANTHANIDES, _ACTINIDES = range(57, 72), range(89, 104)
+_ELEMENTS = range(1, 104)
+_STRONGEST = 0.8
+# Clear in the middle, so that the page shows through, by day and by night.
+_DIVERGING = LinearSegmentedColormap.from_list(
+    "share",
+    [
+        (0.0, (0.835, 0.369, 0.0, _STRONGEST)),
+        (0.5, (0.5, 0.5, 0.5, 0.06)),
+        (1.0, (0.0, 0.447, 0.698, _STRONGEST)),
+    ],
+)
+
+
+def periodic_figure(shares: pd.DataFrame, overall: float) -> Figure:
+    """Draw for each element the share of its crystals whose class is found, and how many there are.
+
+    Args:
+        shares: a row an element: `element` (symbol), `n` crystals, `recall` of them found, `low` and `high` of
+            its interval. Bold where the interval excludes `overall`.
+        overall: the share over all crystals, the neutral colour.
+    """
+    from ase.data import chemical_symbols
+
+    known = {row.element: row for row in shares.itertuples()}
+    norm = TwoSlopeNorm(vcenter=min(max(overall, 0.02), 0.98), vmin=0.0, vmax=1.0)
+    figure = style.new_figure(9.4, 5.6)
+    axes = figure.add_subplot()
+    for number in _ELEMENTS:
+        symbol = chemical_symbols[number]
+        column, row = position(number)
+        found = known.get(symbol)
+        enough = found is not None and found.n >= FEW
+        colour = _DIVERGING(norm(found.recall)) if enough else (0.5, 0.5, 0.5, 0.18 if found is not None else 0.0)
+        axes.add_patch(Rectangle((column, row), 0.94, 0.94, facecolor=colour, edgecolor=style.PALE, linewidth=0.6))
+        ink = style.INK if enough else style.GREY
+        axes.text(column + 0.07, row + 0.3, symbol, fontsize=8.5, color=ink, weight="bold" if enough else "normal")
+        if found is not None:
+            certain = found.low > overall or found.high < overall
+            text = f"{100 * found.recall:.0f} %" if enough else "few"
+            axes.text(column + 0.47, row + 0.6, text, fontsize=6.4, color=ink, ha="center",
+                      weight="bold" if enough and certain else "normal")  # fmt: skip
+            axes.text(column + 0.47, row + 0.86, f"{found.n:,}", fontsize=5.6, color=ink, ha="center")
+    axes.set(xlim=(-0.05, 18.0), ylim=(9.5, -0.05), aspect="equal")
+    axes.set_axis_off()
+    _explain(figure, axes, norm, overall)
+    return figure
+
+
+def position(number: int) -> tuple[float, float]:
+    """Give column (0 to 17) and row (0 to 6; below them the lanthanides and actinides) of an element."""
+    for row, series in ((7.4, _LANTHANIDES), (8.4, _ACTINIDES)):
+        if number in series:
+            return 3.0 + number - series[0] - 0.5, row
+    # The elements that close the rows, and what each row lacks between its second and its third element from the left.
+    closing = (0, 2, 10, 18, 36, 54, 86, 118)
+    period = next(k for k, last in enumerate(closing) if number <= last)
+    place, length = number - closing[period - 1] - 1, closing[period] - closing[period - 1]
+    column = place if place < (1 if length == 2 else 2) else place + 18 - length
+    return float(column), float(period - 1)
+
+
+def _explain(figure: object, axes: object, norm: TwoSlopeNorm, overall: float) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    inset = axes.inset_axes([0.19, 0.86, 0.34, 0.028])  # type: ignore[attr-defined]
+    bar = figure.colorbar(ScalarMappable(norm, _DIVERGING), cax=inset, orientation="horizontal")  # type: ignore[attr-defined]
+    bar.set_ticks([0.0, overall, 1.0], labels=["0 %", f"{100 * overall:.0f} % over all", "100 %"])
+    bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.GREY, labelcolor=style.INK)
+    bar.outline.set_visible(False)
+    bar.ax.set_title("found, of the crystals that contain the element", fontsize=style.SMALL, color=style.INK)

@@ -1,0 +1,160 @@
+"""A crystal as one sees it in a paper: the atoms of a unit cell, those on its faces repeated, and the cell's edges."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.collections import EllipseCollection, LineCollection
+
+from matcard.evaluation import style
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from matplotlib.figure import Figure
+
+    from matcard.crystals.table import Crystals
+
+_ON_FACE = 0.02
+"""Atoms so near to a face of the cell, in units of its edges, are drawn on the opposite face too."""
+_BALL = 0.45
+"""Radius of a ball, in covalent radii: small enough to see what lies behind."""
+EYE = (1.15, 0.62, 0.42)
+"""Where one looks from, as seen from the middle of the cell; z points up."""
+_CORNERS = np.array(list(product((0, 1), repeat=3)), dtype=np.float64)
+_EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(_CORNERS[a] - _CORNERS[b]).sum() == 1]
+
+
+class Drawing:
+    """What is drawn of crystal i: M atoms around the middle of the cell, and twelve edges.
+
+    Attributes:
+        numbers: (M,) atomic numbers.
+        frac_coords: (M, 3) in [0, 1], up to what lies on a face.
+        positions: (M, 3), angstrom.
+        edges: (12, 2, 3) ends of the cell's edges, angstrom.
+    """
+
+    def __init__(self, crystals: Crystals, i: int) -> None:
+        sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
+        lattice = np.asarray(crystals.lattice[i])
+        self.frac_coords, owners = _with_images(np.asarray(crystals.frac_coords[sites]))
+        self.numbers: Int[np.ndarray, " M"] = np.asarray(crystals.numbers[sites]).astype(np.int64)[owners]
+        upright = _upright(lattice)
+        middle = upright.sum(axis=0) / 2
+        self.positions = self.frac_coords @ upright - middle
+        corners = _CORNERS @ upright - middle
+        self.edges = np.array([[corners[a], corners[b]] for a, b in _EDGES])
+
+    @property
+    def radii(self) -> Float[np.ndarray, " M"]:
+        """Radii of the balls, angstrom: a fixed part of the covalent ones."""
+        from ase.data import covalent_radii
+
+        return np.asarray(_BALL * covalent_radii[self.numbers])
+
+    @property
+    def colours(self) -> Float[np.ndarray, "M 3"]:
+        """The elements' colours as in Jmol, red, green and blue in [0, 1]."""
+        from ase.data.colors import jmol_colors
+
+        return np.asarray(jmol_colors[self.numbers])
+
+    def live(self) -> dict[str, Any]:
+        """Give what the page's script needs to draw it in three dimensions."""
+        from ase.data import chemical_symbols
+
+        elements = {}
+        for number in np.unique(self.numbers).tolist():
+            mine = self.numbers == number
+            elements[chemical_symbols[number]] = {
+                "colour": "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * self.colours[mine][0])),
+                "radius": round(float(self.radii[mine][0]), 3),
+                "at": self.positions[mine].round(3).tolist(),
+                "frac": self.frac_coords[mine].round(3).tolist(),
+            }
+        return {"kind": "structure", "elements": elements, "edges": self.edges.round(3).tolist(), "eye": list(EYE)}
+
+
+def structure_figure(drawing: Drawing) -> Figure:
+    """Draw a still picture, from where the turning one is first seen; far atoms first."""
+    right, up, towards = _view()
+    figure = style.new_figure(3.2, 2.7)
+    axes = figure.add_subplot()
+    axes.set(aspect="equal")
+    axes.set_axis_off()
+    # An edge lies behind the atoms where its middle does: in pieces, it passes between them.
+    pieces = _pieces(drawing.edges)
+    behind = pieces.mean(axis=1) @ towards
+    flat = np.stack([pieces @ right, pieces @ up], axis=-1)
+    places, depths = drawing.positions, drawing.positions @ towards
+    for depth, group in _by_depth(depths, behind):
+        lines = flat[group["pieces"]]
+        axes.add_collection(LineCollection(lines, colors=style.GREY, linewidths=0.9, zorder=depth), autolim=True)
+        atoms = group["atoms"]
+        for size, shift, light in ((1.0, 0.0, 0.0), (0.62, 0.16, 0.28), (0.26, 0.3, 0.65)):
+            radii = drawing.radii[atoms]
+            centres = np.stack([places[atoms] @ right - shift * radii, places[atoms] @ up + shift * radii], axis=-1)
+            colours = drawing.colours[atoms] * (1 - light) + light
+            edges = {"edgecolors": style.INK, "linewidths": 0.4} if size == 1.0 else {"linewidths": 0}
+            width = 2 * size * radii
+            axes.add_collection(
+                EllipseCollection(width, width, np.zeros(len(atoms)), units="xy", offsets=centres,
+                                  offset_transform=axes.transData, facecolors=colours, zorder=depth, **edges)
+            )  # fmt: skip
+    reach = drawing.radii.max()
+    everything = np.concatenate([places, drawing.edges.reshape(-1, 3)])
+    for set_limits, axis in ((axes.set_xlim, right), (axes.set_ylim, up)):
+        along = everything @ axis
+        set_limits(along.min() - reach, along.max() + reach)
+    return figure
+
+
+def _by_depth(
+    atoms: Float[np.ndarray, " M"], pieces: Float[np.ndarray, " P"]
+) -> list[tuple[int, dict[str, Int[np.ndarray, " k"]]]]:
+    """Part atoms and pieces of edges by how near they are, the farthest first; an atom a layer."""
+    order = np.argsort(atoms, kind="stable")
+    layer = np.searchsorted(atoms[order], pieces)
+    layers = []
+    for k in range(len(order) + 1):
+        layers.append((k, {"pieces": np.flatnonzero(layer == k), "atoms": order[k : k + 1]}))
+    return layers
+
+
+def _with_images(frac: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, " M"]]:
+    """Wrap atoms into the cell and repeat those on a face; gives which atom each is an image of."""
+    wrapped = frac - np.floor(frac)
+    # What rounding has put just below the opposite face stands on this one.
+    wrapped[wrapped > 1 - _ON_FACE] -= 1
+    images, owners = [], []
+    for shift in product((0, 1), repeat=3):
+        step = np.array(shift)
+        repeated = ((np.abs(wrapped) < _ON_FACE) | (step == 0)).all(axis=1)
+        images.append(wrapped[repeated] + step)
+        owners.append(np.flatnonzero(repeated))
+    return np.concatenate(images), np.concatenate(owners)
+
+
+def _upright(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    """Turn a cell so that c points up and a lies in the plane of x and z."""
+    z = lattice[2] / np.linalg.norm(lattice[2])
+    y = np.cross(z, lattice[0])
+    y /= np.linalg.norm(y)
+    return np.asarray(lattice @ np.stack([np.cross(y, z), y, z]).T)
+
+
+def _view() -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+    """Give the directions to the right, up, and towards the eye."""
+    towards = np.array(EYE) / np.linalg.norm(EYE)
+    right = np.cross([0.0, 0.0, 1.0], towards)
+    right /= np.linalg.norm(right)
+    return right, np.cross(towards, right), towards
+
+
+def _pieces(edges: Float[np.ndarray, "E 2 3"], number: int = 12) -> Float[np.ndarray, "P 2 3"]:
+    """Cut each edge into so many pieces."""
+    steps = np.linspace(0, 1, number + 1)[None, :, None]
+    points = edges[:, :1] * (1 - steps) + edges[:, 1:] * steps
+    return np.stack([points[:, :-1], points[:, 1:]], axis=2).reshape(-1, 2, 3)

@@ -1,0 +1,199 @@
+"""A finished run, read back from its directory: all that a report says comes from these files."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.groups import minority_mask
+from matcard.evaluation.jsonfile import read_json
+from matcard.evaluation.thresholds import Decision
+from matcard.training.config import read_config
+from matcard.training.rundir import RunDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from jaxtyping import Bool, Float, Int, Shaped
+
+    from matcard.crystals.table import CrystalTable
+
+_PROBABILITY = "prob_"
+_EMBEDDINGS = "embeddings.npz"
+
+
+class Part(NamedTuple):
+    """The training, validation or test part: n crystals and what the network says of them."""
+
+    ids: Shaped[np.ndarray, " n"]
+    targets: Int[np.ndarray, " n"]
+    probabilities: Float[np.ndarray, "n C"]
+
+    @property
+    def predicted(self) -> Int[np.ndarray, " n"]:
+        """The most likely class."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def right(self) -> Bool[np.ndarray, " n"]:
+        """Whether the most likely class is the true one."""
+        return self.predicted == self.targets
+
+
+class FinishedRun:
+    """What a run has left in its directory; each file is read when it is first asked for.
+
+    Args:
+        path: the run's directory.
+        table: the crystals of the run's source, where they are at hand; else the source is read again.
+
+    Raises:
+        InputError: no directory of a run, or one that has not finished.
+    """
+
+    def __init__(self, path: Path, table: CrystalTable | None = None) -> None:
+        self.files = RunDir.open(path)
+        self._table = table
+        if not self.files.test_metrics.is_file():
+            raise InputError(
+                f"{path} has not finished, so that there is nothing to report yet: go on with it by "
+                f"python -m matcard.train --resume {path}"
+            )
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.files.path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as nested dictionaries."""
+        return read_config(self.files.config)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the test part at argmax, and under `at_decision` with the chosen decision rule."""
+        return dict(read_json(self.files.test_metrics))
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, commit and device."""
+        return dict(read_json(self.files.environment))
+
+    @cached_property
+    def decision(self) -> Decision:
+        """The decision rule chosen on the validation part."""
+        return Decision.load(self.files.decision)
+
+    @cached_property
+    def epochs(self) -> list[dict[str, str]]:
+        """The rows of `metrics.csv`."""
+        with self.files.metrics.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    @cached_property
+    def left_out(self) -> pd.DataFrame:
+        """The rows that were not used: id, where, reason, class; all of them texts."""
+        import pandas as pd
+
+        return pd.read_csv(self.files.left_out, dtype=str, keep_default_na=False)
+
+    @cached_property
+    def _predictions(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self.files.predictions)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """The C classes, in the order of the probabilities."""
+        columns = [str(column) for column in self._predictions.columns]
+        return [column.removeprefix(_PROBABILITY) for column in columns if column.startswith(_PROBABILITY)]
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """The predictions, part by part: `train`, `val` and `test`."""
+        codes = {name: code for code, name in enumerate(self.class_names)}
+        columns = [f"{_PROBABILITY}{name}" for name in self.class_names]
+        return {
+            str(part): Part(
+                rows["id"].astype(str).to_numpy(dtype=object),
+                rows["target"].map(codes).to_numpy(dtype=np.int64),
+                rows[columns].to_numpy(),
+            )
+            for part, rows in self._predictions.groupby("split", sort=False)
+        }
+
+    @property
+    def test(self) -> Part:
+        """The test part."""
+        return self.parts["test"]
+
+    def counts(self, part: str) -> Int[np.ndarray, " C"]:
+        """Count the crystals of each class in a part."""
+        return np.bincount(self.parts[part].targets, minlength=len(self.class_names))
+
+    @property
+    def minority(self) -> Bool[np.ndarray, " C"]:
+        """Which classes have a share of the training part below 1/C."""
+        return minority_mask(self.counts("train"))
+
+    @cached_property
+    def test_table(self) -> CrystalTable:
+        """The crystals of the test part with their other columns, in the order of `test`.
+
+        Raises:
+            InputError: the source is gone, or no longer has them.
+        """
+        table = self._read_table() if self._table is None else self._table
+        rows = {str(name): row for row, name in enumerate(table.crystals.ids.tolist())}
+        missing = [name for name in self.test.ids if name not in rows]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of the {len(self.test.ids)} test crystals are no longer in {self.source} "
+                f"(the first is {missing[0]}): it has changed since the run"
+            )
+        index = np.array([rows[name] for name in self.test.ids], dtype=np.int64)
+        return type(table)(
+            table.crystals.take(index), table.columns.iloc[index].reset_index(drop=True), table.left_out.iloc[:0]
+        )
+
+    def _read_table(self) -> CrystalTable:
+        from matcard.data.prepare import read_labelled
+
+        with warnings.catch_warnings():
+            # They were given when the run read the same source.
+            warnings.simplefilter("ignore", MatcardWarning)
+            return read_labelled(self.files.load_config().data).table
+
+    @property
+    def source(self) -> str:
+        """Where the crystals come from."""
+        return str(self.config["data"]["source"])
+
+    def embeddings(self, part: str) -> Float[np.ndarray, "n F"]:
+        """Give the graph embeddings of a part, in its order.
+
+        Raises:
+            InputError: the run has kept none of it.
+        """
+        ids, values = self._embeddings
+        rows = {str(name): row for row, name in enumerate(ids.tolist())}
+        missing = [name for name in self.parts[part].ids if name not in rows]
+        if missing:
+            raise InputError(f"{_EMBEDDINGS} of the run lacks {len(missing)} crystals of the {part} part")
+        return values[[rows[name] for name in self.parts[part].ids]].astype(np.float64)
+
+    @cached_property
+    def _embeddings(self) -> tuple[Shaped[np.ndarray, " m"], Float[np.ndarray, "m F"]]:
+        path = self.path / _EMBEDDINGS
+        if not path.is_file():
+            raise InputError(f"the run has kept no {_EMBEDDINGS}")
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["ids"], arrays["embeddings"]

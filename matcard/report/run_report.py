@@ -1,0 +1,71 @@
+"""The report of a run: its sections in order, written to `report.html` in the run's directory."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from matcard.report.finished import FinishedRun
+from matcard.report.folder import FigureFolder
+from matcard.report.page import Page, Section, write_page
+from matcard.report.sections import chemistry, classes, embeddings, mistakes, ranking, recall, record, summary, training
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matcard.crystals.table import CrystalTable
+    from matcard.report.figures.embedding_map import Projection
+
+REPORT = "report.html"
+FIGURES = "figures"
+
+
+def write_report(
+    run_dir: Path,
+    *,
+    baseline: Path | None = None,
+    projection: Projection = "pca",
+    table: CrystalTable | None = None,
+) -> Path:
+    """Write the report of a finished run, and its figures as PNG and CSV; gives the report's path.
+
+    A section that cannot be written says why in its place, with a `MatcardWarning`; the others stand.
+
+    Args:
+        run_dir: directory of the run.
+        baseline: directory of a run of the same data, usually with cross-entropy, to stand beside this one.
+        projection: of the embeddings; `umap` needs the package umap-learn.
+        table: the crystals of the run's source where they are at hand; else the source is read again.
+
+    Raises:
+        InputError: a directory that holds no finished run.
+    """
+    run = FinishedRun(run_dir, table)
+    beside = None if baseline is None else FinishedRun(baseline)
+    figures = FigureFolder(run.path / FIGURES)
+    sections = (
+        ("summary", "Summary", summary.summary),
+        ("classes", "Classes", classes.class_counts),
+        ("training", "Training", training.learning_curves),
+        ("recall", "Recall of each class", recall.per_class),
+        ("confusion", "Confusions", recall.confusion),
+        ("decision", "Argmax and the chosen decision", recall.decisions),
+        ("baseline", "Against cross-entropy", partial(recall.against_baseline, baseline=beside)),
+        ("ranking", "Precision and recall", ranking.precision_recall),
+        ("calibration", "Calibration", ranking.calibration),
+        ("elements", "By element", chemistry.by_element),
+        ("systems", "By crystal system", chemistry.by_system),
+        ("sites", "By number of sites", chemistry.by_sites),
+        ("mistakes", "Mistakes", mistakes.mistakes),
+        ("map", "Map of the embeddings", partial(embeddings.embedding_map, projection=projection)),
+        ("magnitude", "Magnitude of the classes", embeddings.magnitude_functions),
+        ("left-out", "Left out", classes.left_out),
+        ("options", "Options", record.options),
+        ("environment", "Environment", record.environment),
+    )
+    page = Page(
+        title=run.path.resolve().name,
+        subtitle=f"{run.config['model']['name']}, {summary.loss_text(run.config['loss'])}, on {run.source}",
+        sections=[Section(anchor, title, partial(write, run, figures)) for anchor, title, write in sections],
+    )
+    return write_page(page, run.path / REPORT)

@@ -1,0 +1,205 @@
+"""How many of each class are found: confusions, recall with intervals, two decisions, a baseline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from matcard.errors import InputError
+from matcard.evaluation import style
+from matcard.evaluation.confusion import confusion_matrix
+from matcard.evaluation.intervals import successes
+from matcard.evaluation.metrics import metric_label
+from matcard.evaluation.plots import confusion_figure, recall_figure
+from matcard.report.figures.intervals import Series, interval_figure
+from matcard.report.html import code, interval, paragraph, score, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from matcard.report.finished import FinishedRun
+    from matcard.report.folder import FigureFolder
+
+CROSS_ENTROPY = ("ce", "cross_entropy")
+_COMPARED = (
+    "minority_recall", "balanced_accuracy", "macro_f1", "macro_precision", "g_mean", "mcc", "accuracy",
+    "average_precision", "minority_average_precision", "roc_auc", "log_loss", "ece",
+)  # fmt: skip
+
+
+def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw which classes are taken for which."""
+    import pandas as pd
+
+    counts = confusion_matrix(run.test.targets, run.test.predicted, len(run.class_names))
+    rare = run.metrics["minority_classes"]
+    wrong = counts.copy()
+    wrong[range(len(wrong)), range(len(wrong))] = 0
+    true, called = divmod(int(wrong.argmax()), len(wrong))
+    often = (
+        f"The most frequent confusion: {wrong[true, called]:,} of {counts[true].sum():,} "
+        f"{run.class_names[true]} are taken for {run.class_names[called]}."
+        if wrong.any()
+        else "No test crystal is taken for another class."
+    )
+    named = pd.DataFrame(counts, columns=run.class_names)
+    named.insert(0, "true class \\ predicted", run.class_names)
+    return figures.add(
+        "confusion",
+        confusion_figure(counts, run.class_names, rare),
+        named,
+        alt=f"Confusion matrix of {len(counts)} classes over {counts.sum():,} test crystals. {often}",
+        caption=f"Test crystals by true and predicted class. {often}",
+    )
+
+
+def per_class(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw and list recall, precision and F1 of each class with intervals."""
+    metrics = run.metrics
+    listed_ = class_table(metrics)
+    rows = [
+        (row.name_, f"{row.found:,} of {row.support:,}", score(row.recall), interval(row.recall_low, row.recall_high),
+         score(row.precision), interval(row.precision_low, row.precision_high), score(row.f1))
+        for row in listed_.rename(columns={"class": "name_"}).itertuples()
+    ]  # fmt: skip
+    return figures.add(
+        "recall",
+        recall_figure(metrics),
+        listed_,
+        alt="Recall of each class on the test part with its 95 % Wilson interval: "
+        + "; ".join(f"{row[0]} {row[2]}" for row in rows[:12]),
+        caption="Recall of each class on the test part, with its 95 % Wilson interval, from the most frequent class to "
+        "the rarest. Where an interval is wide, there are too few crystals to say more.",
+    ) + table(
+        ("class", "found", "recall", "95 %", "precision", "95 %", "F1"),
+        rows,
+        caption="Each class of the test part, at argmax. Orange: minority classes",
+        marked=[k for k, row in enumerate(rows) if row[0] in metrics["minority_classes"]],
+    )
+
+
+def class_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Give recall, precision and F1 of each class with their bounds as a table."""
+    import pandas as pd
+
+    rows = []
+    for name, recall in metrics["recall"].items():
+        row: dict[str, Any] = {"class": name, "support": recall["n"], "found": successes(recall)}
+        for key in ("recall", "precision", "f1"):
+            found = metrics[key][name]
+            row |= {key: found["value"], f"{key}_low": found["low"], f"{key}_high": found["high"]}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def decisions(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Show argmax beside the rule that was chosen on the validation part."""
+    argmax, chosen = run.metrics, run.metrics["at_decision"]
+    threshold = run.decision.threshold
+    rule = chosen["rule"] + (f": {run.class_names[1]} above a probability of {threshold:.3f}" if threshold else "")
+    text = paragraph(
+        Markup(
+            "A loss that reweights mostly moves the operating point, and so does a threshold. Beside the most likely "
+            "class (argmax) stands the rule chosen on the validation part: {}. It is what {} uses. Average precision, "
+            "ROC-AUC and calibration are the same for both, since no threshold changes them."
+        ).format(rule, code("matcard.predict"))
+    )
+    return text + compared(
+        run, figures, "decision", ("argmax", argmax), ("chosen on validation", chosen),
+        caption="Recall of each class on the test part at argmax and with the rule chosen on validation, "
+        "with 95 % Wilson intervals.",
+    )  # fmt: skip
+
+
+def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: FinishedRun | None) -> Markup:
+    """Compare with a baseline's run, or say how to get one."""
+    if baseline is None:
+        return _no_baseline(run)
+    if baseline.class_names != run.class_names:
+        raise InputError(
+            f"the baseline {baseline.path} has other classes ({', '.join(baseline.class_names[:5])}): give a run of the "
+            "same data and target"
+        )
+    same = set(run.test.ids.tolist()) == set(baseline.test.ids.tolist())
+    name = baseline.config["loss"]["name"]
+    label = "cross-entropy" if name in CROSS_ENTROPY else str(name)
+    ours = str(run.config["loss"]["name"])
+    text = paragraph(
+        Markup("The baseline is {}, trained with {}. {}").format(
+            code(baseline.path.name), label, _paired(run, baseline) if same else
+            "Its test part is another one, so that differences are between test sets too: train both with the same "
+            "split and seed."
+        )
+    )  # fmt: skip
+    return text + compared(
+        run, figures, "baseline", (ours, run.metrics), (label, baseline.metrics),
+        caption=f"Recall of each class on the test part: {ours} and {label}, both at argmax, with 95 % Wilson intervals.",
+    )  # fmt: skip
+
+
+def compared(
+    run: FinishedRun,
+    figures: FigureFolder,
+    name: str,
+    first: tuple[str, Mapping[str, Any]],
+    second: tuple[str, Mapping[str, Any]],
+    caption: str,
+) -> Markup:
+    """Draw the recall of each class of two sets of metrics, and list the averages of both."""
+    both = (first, second)
+    looks = ((style.BLUE, "o"), (style.ORANGE, "s"))
+    order = sorted(run.class_names, key=lambda item: -first[1]["recall"][item]["n"])
+    series = [
+        Series(label, colour, marker, [metrics["recall"][item] for item in order])
+        for (label, metrics), (colour, marker) in zip(both, looks, strict=True)
+    ]
+    tables = [class_table(metrics).set_index("class").loc[order].add_prefix(f"{label} ") for label, metrics in both]
+    drawn = figures.add(
+        name,
+        interval_figure(order, series, "recall, with 95 % Wilson interval", marked=run.metrics["minority_classes"]),
+        tables[0].join(tables[1]).reset_index(),
+        alt=f"Recall of each class: {first[0]} and {second[0]}. "
+        + "; ".join(f"{item} {score(series[0].values[k]['value'])}, {score(series[1].values[k]['value'])}"
+                    for k, item in enumerate(order[:8])),
+        caption=caption,
+    )  # fmt: skip
+    rows = [
+        (metric_label(metric), score(first[1][metric]), score(second[1][metric]), _difference(first[1], second[1], metric))
+        for metric in _COMPARED
+    ]
+    return drawn + table(("", first[0], second[0], "difference"), rows, caption="Averages over the test part")
+
+
+def _difference(first: Mapping[str, Any], second: Mapping[str, Any], metric: str) -> str:
+    if first[metric] is None or second[metric] is None:
+        return "–"
+    return f"{second[metric] - first[metric]:+.3f}"
+
+
+def _paired(run: FinishedRun, baseline: FinishedRun) -> str:
+    """Say how many crystals only one of two runs gets right; both have the same test part."""
+    theirs = dict(zip(baseline.test.ids.tolist(), baseline.test.right.tolist(), strict=True))
+    pairs = [(bool(mine), theirs[name]) for name, mine in zip(run.test.ids.tolist(), run.test.right, strict=True)]
+    ours, only = pairs.count((True, False)), pairs.count((False, True))
+    return (
+        f"Both were tested on the same {len(pairs):,} crystals: {ours:,} are right in this run alone, {only:,} in the "
+        "baseline alone. Two runs do not tell a better loss from a lucky seed; a comparison over seeds does."
+    )
+
+
+def _no_baseline(run: FinishedRun) -> Markup:
+    if run.config["loss"]["name"] in CROSS_ENTROPY:
+        return paragraph("This run was itself trained with cross-entropy: it is the baseline of others.")
+    config = run.path / "config.yaml"
+    beside = run.path.with_name(f"{run.path.name}-ce")
+    commands = (
+        f"python -m matcard.train --config {config} --loss.name ce --run_dir {beside}\n"
+        f"python -m matcard.report {run.path} --baseline {beside}"
+    )
+    return paragraph(
+        "No baseline was given, so that this report cannot say whether the loss has helped. The same run with "
+        "cross-entropy, and this report with it beside:"
+    ) + Markup("<pre><code>{}</code></pre>").format(commands)

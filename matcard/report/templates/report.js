@@ -1,0 +1,151 @@
+"use strict";
+// Still pictures become moving ones when they come into view, and still again when they leave it: a browser
+// holds a dozen 3D views at most. On paper, without WebGL, and until a finger asks for it, the still picture stays.
+(() => {
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const shared = () => ({
+    paper_bgcolor: "transparent",
+    plot_bgcolor: "transparent",
+    font: { color: colour("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
+    hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("grey"), font: { color: colour("ink") }, align: "left" },
+    hovermode: "closest",
+  });
+  const config = { displayModeBar: false, responsive: true, scrollZoom: false };
+
+  // Points and triangles of a ball, by latitude and longitude.
+  const ball = ((rings, slices) => {
+    const points = [];
+    const faces = [];
+    for (let r = 0; r <= rings; r++) {
+      for (let s = 0; s < slices; s++) {
+        const polar = (Math.PI * r) / rings;
+        const turn = (2 * Math.PI * s) / slices;
+        points.push([Math.sin(polar) * Math.cos(turn), Math.sin(polar) * Math.sin(turn), Math.cos(polar)]);
+        if (r < rings) {
+          const [here, beside] = [r * slices + s, r * slices + ((s + 1) % slices)];
+          faces.push([here, here + slices, beside], [beside, here + slices, beside + slices]);
+        }
+      }
+    }
+    return { points, faces };
+  })(10, 16);
+
+  function atoms(symbol, { colour: fill, radius, at, frac }) {
+    const mesh = { x: [], y: [], z: [], i: [], j: [], k: [], text: [] };
+    at.forEach((centre, atom) => {
+      const first = mesh.x.length;
+      const text = `${symbol} (${frac[atom].join(", ")})`;
+      for (const point of ball.points) {
+        ["x", "y", "z"].forEach((axis, a) => mesh[axis].push(centre[a] + radius * point[a]));
+        mesh.text.push(text);
+      }
+      for (const face of ball.faces) ["i", "j", "k"].forEach((corner, c) => mesh[corner].push(first + face[c]));
+    });
+    return {
+      type: "mesh3d", ...mesh, color: fill, hoverinfo: "text", flatshading: false,
+      lighting: { ambient: 0.62, diffuse: 0.55, specular: 0.25, roughness: 0.4, fresnel: 0.1 },
+      lightposition: { x: 2000, y: 1500, z: 4000 },
+    };
+  }
+
+  function structure(plot, { elements, edges, eye }) {
+    const lines = { x: [], y: [], z: [] };
+    for (const [from, to] of edges) {
+      ["x", "y", "z"].forEach((axis, a) => lines[axis].push(from[a], to[a], null));
+    }
+    const cell = { type: "scatter3d", mode: "lines", ...lines, hoverinfo: "skip", line: { color: colour("grey"), width: 2 } };
+    const axis = { visible: false, showspikes: false };
+    return Plotly.newPlot(plot, [cell, ...Object.entries(elements).map((entry) => atoms(...entry))], {
+      ...shared(),
+      margin: { l: 0, r: 0, t: 0, b: 0 },
+      showlegend: false,
+      scene: {
+        xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "data", dragmode: "orbit",
+        camera: { eye: { x: eye[0], y: eye[1], z: eye[2] }, projection: { type: "orthographic" } },
+      },
+    }, config);
+  }
+
+  function map(plot, data, view) {
+    const names = Object.keys(data.colourings);
+    const draw = (name) => {
+      const traces = data.colourings[name].map(({ label, colour: variable, members }) => ({
+        type: "scatter", mode: "markers", name: label, hoverinfo: "text",
+        x: members.map((m) => data.x[m]), y: members.map((m) => data.y[m]), text: members.map((m) => data.texts[m]),
+        marker: { color: colour(variable), size: members.length > 800 ? 5 : 7, opacity: 0.8 },
+      }));
+      const axis = { gridcolor: colour("line"), zeroline: false, linecolor: colour("pale") };
+      return Plotly.react(plot, traces, {
+        ...shared(),
+        dragmode: matchMedia("(hover: hover)").matches ? "zoom" : false,
+        margin: { l: 50, r: 10, t: 10, b: 45 },
+        legend: { orientation: "h", y: -0.14, itemsizing: "constant" },
+        xaxis: { ...axis, title: { text: data.axes[0] } },
+        yaxis: { ...axis, title: { text: data.axes[1] } },
+      }, config);
+    };
+    const controls = document.createElement("div");
+    controls.className = "controls";
+    for (const name of names) {
+      const button = document.createElement("button");
+      button.textContent = name;
+      button.setAttribute("aria-pressed", name === names[0]);
+      button.addEventListener("click", () => {
+        for (const other of controls.children) other.setAttribute("aria-pressed", other === button);
+        draw(name);
+      });
+      controls.append(button);
+    }
+    view.querySelector(".live").prepend(controls);
+    return draw(names[0]);
+  }
+
+  const kinds = { structure, map };
+
+  function start(view) {
+    if (view.classList.contains("moving")) return;
+    view.classList.add("moving");
+    const live = view.querySelector(".live");
+    const plot = document.createElement("div");
+    plot.className = "plot";
+    live.hidden = false;
+    live.append(plot);
+    kinds[view.dataset.kind](plot, JSON.parse(view.querySelector("script").textContent), view);
+  }
+
+  function stop(view) {
+    if (!view.classList.contains("moving")) return;
+    view.classList.remove("moving");
+    const live = view.querySelector(".live");
+    Plotly.purge(live.querySelector(".plot"));
+    live.replaceChildren();
+    live.hidden = true;
+  }
+
+  const hasWebGL = Boolean(document.createElement("canvas").getContext("webgl"));
+  const views = [...document.querySelectorAll(".view")].filter((view) => hasWebGL || view.dataset.kind !== "structure");
+  // A finger that scrolls the page must not turn a crystal: there a button starts it.
+  const pointer = matchMedia("(hover: hover)").matches;
+  for (const view of pointer ? [] : views) {
+    const button = document.createElement("button");
+    button.textContent = view.dataset.kind === "map" ? "Show ids" : "Turn";
+    button.addEventListener("click", () => {
+      button.remove();
+      start(view);
+    });
+    view.append(button);
+  }
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) stop(target);
+      else if (pointer) start(target);
+    }
+  }, { rootMargin: "100px" });
+  views.forEach((view) => observer.observe(view));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const view of views.filter((each) => each.classList.contains("moving"))) {
+      stop(view);
+      start(view);
+    }
+  });
+})();
