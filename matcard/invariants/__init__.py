@@ -6,6 +6,7 @@ Leading dimensions are batches of spaces. Everything is computed in float64 and 
 from __future__ import annotations
 
 from matcard.invariants._factor import JitterLog, jitter_log
+from matcard.invariants._groups import magnitude_of_groups, spread_of_groups
 from matcard.invariants._matrices import (
     magnitude_from_similarity,
     similarity_from_distances,
@@ -21,6 +22,7 @@ __all__ = [
     "jitter_log",
     "magnitude",
     "magnitude_from_similarity",
+    "magnitude_of_groups",
     "magnitude_on_line",
     "magnitude_profile",
     "median_scale",
@@ -28,6 +30,7 @@ __all__ = [
     "similarity_from_distances",
     "spread",
     "spread_from_similarity",
+    "spread_of_groups",
     "weighting",
     "weighting_from_similarity",
 ]

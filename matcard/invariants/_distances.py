@@ -31,14 +31,23 @@ def row_chunks(points: Float[Tensor, "B n d"]) -> Iterator[slice]:
         yield slice(start, min(n, start + step))
 
 
-def distances(points: Float[Tensor, "B n d"], rows: slice, p: float) -> tuple[Float[Tensor, "B rows n"], NearPairs]:
+def distances(
+    points: Float[Tensor, "B n d"], rows: slice, p: float, groups: Int[Tensor, " n"] | None = None
+) -> tuple[Float[Tensor, "B rows n"], NearPairs]:
     """Give the distances from some of the points to all of them.
+
+    Args:
+        points: all points.
+        rows: those whose distances are asked for.
+        p: the exponent of the distance.
+        groups: points of different groups are infinitely far apart.
 
     Returns:
         The distances, exactly zero between coincident points, and the pairs (batch, row, column) of distinct points
         that no matrix product may touch, because their difference would cancel; None means all pairs.
     """
     own = points[:, rows]
+    apart = None if groups is None else groups[rows, None] != groups
     if p == 2:
         square = points.square().sum(-1, keepdim=True)
         own_square, ones = square[:, rows], torch.ones_like(square)
@@ -46,6 +55,8 @@ def distances(points: Float[Tensor, "B n d"], rows: slice, p: float) -> tuple[Fl
         squared = torch.cat([own, own_square, ones[:, rows]], -1) @ torch.cat([-2 * points, ones, square], -1).mT
         smallest = own_square * _NEAR
         squared.diagonal(rows.start, -2, -1).fill_(torch.inf)
+        if apart is not None:
+            squared.masked_fill_(apart, torch.inf)
         pairs = squared.new_empty((3, 0), dtype=torch.long)
         # "Not greater" rather than "less": squares that overflowed are not numbers, and come right below.
         if not (squared.amin(-1, keepdim=True) > smallest).all():
@@ -56,7 +67,8 @@ def distances(points: Float[Tensor, "B n d"], rows: slice, p: float) -> tuple[Fl
                 squared[batch, row, column] = (own[batch, row] - points[batch, column]).square().sum(-1)
             squared.diagonal(rows.start, -2, -1).zero_()
             return squared.sqrt_(), pairs
-    return torch.cdist(own, points, p=p, compute_mode="donot_use_mm_for_euclid_dist"), None
+    spacing = torch.cdist(own, points, p=p, compute_mode="donot_use_mm_for_euclid_dist")
+    return spacing if apart is None else spacing.masked_fill_(apart, torch.inf), None
 
 
 def pull(

@@ -12,7 +12,7 @@ from matcard.invariants._distances import distances, pull
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from matcard.invariants._distances import NearPairs
@@ -25,9 +25,9 @@ class Spacing(NamedTuple):
     near: NearPairs
 
 
-def spacing_of(points: Float[Tensor, "*batch n d"], p: float) -> Spacing:
-    """Give the distances between points, not differentiable."""
-    apart, near = distances(_flat(points), slice(0, points.shape[-2]), p)
+def spacing_of(points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None) -> Spacing:
+    """Give the distances between points, not differentiable; those between different groups are infinite."""
+    apart, near = distances(_flat(points), slice(0, points.shape[-2]), p, groups)
     return Spacing(apart.view(*points.shape[:-1], points.shape[-2]), near)
 
 
@@ -40,70 +40,83 @@ class _Measure(torch.autograd.Function):
     """zeta = exp(-d) of float64 points, and what it was made from; only zeta is differentiable."""
 
     @staticmethod
-    def forward(points: Tensor, p: float) -> tuple[Tensor, Tensor, NearPairs]:
-        spacing = spacing_of(points, p)
+    def forward(points: Tensor, p: float, groups: Tensor | None) -> tuple[Tensor, Tensor, NearPairs]:
+        spacing = spacing_of(points, p, groups)
         return similarity_of(spacing), *spacing
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor, NearPairs]) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
+    ) -> None:
         _keep_spacing(ctx, inputs, output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
         points, *spacing = ctx.saved_tensors
         ones = points.new_ones(points.shape[:-1])
-        return form_gradient(points, ctx.p, Spacing(*spacing), ones, ones, (grad + grad.mT) / 2), None
+        return form_gradient(points, ctx.p, Spacing(*spacing), ones, ones, (grad + grad.mT) / 2), None, None
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int, None], points: Tensor, p: float
+        info: Any, in_dims: tuple[int, None, None], points: Tensor, p: float, groups: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
-        return _measure(points.movedim(in_dims[0], 0), p), (0, 0, None)
+        return _measure(points.movedim(in_dims[0], 0), p, groups), (0, 0, None)
 
 
 class _RowSums(torch.autograd.Function):
     """zeta 1 of float64 points, and what it was made from; only the sums are differentiable."""
 
     @staticmethod
-    def forward(points: Tensor, p: float) -> tuple[Tensor, Tensor, NearPairs]:
-        spacing = spacing_of(points, p)
+    def forward(points: Tensor, p: float, groups: Tensor | None) -> tuple[Tensor, Tensor, NearPairs]:
+        spacing = spacing_of(points, p, groups)
         return similarity_of(spacing).sum(-1), *spacing
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor, NearPairs]) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
+    ) -> None:
         _keep_spacing(ctx, inputs, output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
         points, *spacing = ctx.saved_tensors
-        return form_gradient(points, ctx.p, Spacing(*spacing), grad, torch.ones_like(grad)), None
+        return form_gradient(points, ctx.p, Spacing(*spacing), grad, torch.ones_like(grad)), None, None
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int, None], points: Tensor, p: float
+        info: Any, in_dims: tuple[int, None, None], points: Tensor, p: float, groups: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
-        return _row_sums(points.movedim(in_dims[0], 0), p), (0, 0, None)
+        return _row_sums(points.movedim(in_dims[0], 0), p, groups), (0, 0, None)
 
 
-_measure: Callable[[Tensor, float], tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
-_row_sums: Callable[[Tensor, float], tuple[Tensor, Tensor, NearPairs]] = _RowSums.apply
+_measure: Callable[[Tensor, float, Tensor | None], tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
+_row_sums: Callable[[Tensor, float, Tensor | None], tuple[Tensor, Tensor, NearPairs]] = _RowSums.apply
 
 
-def _keep_spacing(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor, NearPairs]) -> None:
-    points, ctx.p = inputs
+def _keep_spacing(
+    ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
+) -> None:
+    points, ctx.p, _ = inputs
     ctx.save_for_backward(points, *output[1:])
     ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
 
 
-def measure(points: Float[Tensor, "*batch n d"], p: float) -> tuple[Float[Tensor, "*batch n n"], Spacing]:
-    """Give the similarity matrix, differentiable, of dilated points, and what it was made from."""
-    similarity, apart, near = _measure(points, p)
+def measure(
+    points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None
+) -> tuple[Float[Tensor, "*batch n n"], Spacing]:
+    """Give the similarity matrix, differentiable, of dilated points, and what it was made from.
+
+    Points of different groups have similarity 0.
+    """
+    similarity, apart, near = _measure(points, p, groups)
     return similarity, Spacing(apart, near)
 
 
-def row_sums(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch n"]:
-    """Give the row sums of the similarity matrix of dilated points."""
-    return _row_sums(points, p)[0]
+def row_sums(
+    points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, "*batch n"]:
+    """Give the row sums of the similarity matrix that `measure` gives."""
+    return _row_sums(points, p, groups)[0]
 
 
 def form_gradient(
@@ -121,7 +134,10 @@ def form_gradient(
     formula.
     """
     if torch.is_grad_enabled():
-        return differentiable_form_gradient(points, p, left, right, weight)
+        near_enough = spacing.distances.isfinite().to(points)
+        return differentiable_form_gradient(
+            points, p, left, right, near_enough if weight is None else weight * near_enough
+        )
     force = similarity_of(spacing)
     if weight is not None:
         force *= weight

@@ -127,9 +127,11 @@ class _SolveMatrix(torch.autograd.Function):
 _solve_matrix: Callable[..., Tensor] = _SolveMatrix.apply
 
 
-def weights_of_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch n"]:
-    """Give the weighting of dilated points: the solution of zeta w = 1, equal on twins."""
-    similarity, spacing = measure(points.detach(), p)
+def weights_of_points(
+    points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, "*batch n"]:
+    """Give the weighting of dilated points: the solution of zeta w = 1, equal on twins; of each group, if any."""
+    similarity, spacing = measure(points.detach(), p, groups)
     return _solve_points(points, points.new_ones(points.shape[:-1]), p, *factorise(similarity), *spacing)
 
 

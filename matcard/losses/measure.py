@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from matcard.invariants import magnitude, median_scale, similarity, spread, weighting
+from matcard.invariants import (
+    magnitude,
+    magnitude_of_groups,
+    median_scale,
+    similarity,
+    spread,
+    spread_of_groups,
+    weighting,
+)
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from matcard.losses.options import CardinalityOptions
@@ -46,13 +54,19 @@ class Measure:
 
     def excess(self, points: Float[Tensor, "N D"], scale: float | Tensor) -> Float[Tensor, ""]:
         """Give M(A) = |t(A u {0})| - 1, reduced; in float64 until the 1 is taken off."""
-        o = self.options
         value = self._invariant(points, scale, origin=True) - 1
-        if o.reduction == "mean":
-            value = value / max(1, len(points))
-        if o.log:
-            value = value.log1p()
-        return value.to(points)
+        return self._reduced(value, max(1, len(points))).to(points)
+
+    def excess_of_groups(
+        self, points: Float[Tensor, "N D"], groups: Int[Tensor, " N"], scale: float | Tensor
+    ) -> Float[Tensor, " G"]:
+        """Give M of each group of points, groups being numbered from 0 to G - 1, none of them empty."""
+        o, precise = self.options, _precise(points)
+        if o.name == "magnitude":
+            values = magnitude_of_groups(precise, groups, scale, o.p, origin=True)
+        else:
+            values = spread_of_groups(precise, groups, scale, o.order, o.p, origin=True)
+        return self._reduced(values - 1, groups.bincount()).to(points)
 
     def number(self, points: Float[Tensor, "N D"], scale: float | Tensor) -> Float[Tensor, ""]:
         """Give the effective number |tA| of points, without the origin."""
@@ -65,11 +79,19 @@ class Measure:
         return 1 / similarity(points, scale, self.options.p).sum(dim=-1)
 
     def _invariant(self, points: Tensor, scale: float | Tensor, origin: bool) -> Tensor:
-        o = self.options
-        precise = points if points.device.type == "mps" else points.double()
+        o, precise = self.options, _precise(points)
         if o.name == "magnitude":
             return magnitude(precise, scale, o.p, origin=origin)
         return spread(precise, scale, o.order, o.p, origin=origin)
+
+    def _reduced(self, value: Tensor, vectors: int | Tensor) -> Tensor:
+        if self.options.reduction == "mean":
+            value = value / vectors
+        return value.log1p() if self.options.log else value
+
+
+def _precise(points: Tensor) -> Tensor:
+    return points if points.device.type == "mps" else points.double()
 
 
 def scheduled_scale(start: float, end: float | None, schedule: str, epoch: int, epochs: int) -> float:

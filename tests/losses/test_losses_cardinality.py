@@ -153,6 +153,18 @@ def test_embedding_add_per_class(name, unit_norm) -> None:
     assert value(name, unit_norm=unit_norm, **options) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_embedding_add_per_class_of_the_classes_that_the_batch_has(name) -> None:
+    targets = np.array([4, 1, 4, 4, 1, 6, 6, 1, 4])
+    logits = RNG.normal(size=(9, 7))
+    within = [math.log(1 + excess(name, EMBEDDINGS[targets == c], 0.8) / (targets == c).sum()) for c in (1, 4, 6)]
+    whole = math.log(1 + excess(name, EMBEDDINGS, 0.8) / 9)
+    expected = cross_entropy(logits, targets).mean() + np.mean(within) - whole
+    options = {"space": "embedding", "combine": "add", "form": "per-class", "scale": 0.8}
+    got = value(name, logits=logits, targets=targets, counts=[1] * 7, reduction="mean", log=True, **options)
+    assert got == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("base", ["cross_entropy", "weighted_cross_entropy"])
 def test_reweighting_by_the_magnitude_and_the_spread(base) -> None:
     points = np.hstack([unit(EMBEDDINGS), np.eye(3)[TARGETS]])
