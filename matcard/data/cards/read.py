@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from matcard.data.cards.card import Card
 
 
-def load_table(card: Card, *, jobs: int = 1) -> CrystalTable:
-    """Give the crystals of a card, downloaded if need be.
+def load_table(
+    card: Card, *, jobs: int = 1, progress: Callable[[int, int | None], None] | None = None
+) -> CrystalTable:
+    """Give the crystals of a card, downloaded if need be and parsed once.
 
     Args:
         card: a card of crystals.
         jobs: processes that parse structures, as in joblib (-1: all cores).
+        progress: called with the rows parsed and their number, an estimate or None, where they are not yet parsed.
 
     Raises:
         InputError: a card of something else, or files that cannot be had or read.
@@ -31,14 +34,17 @@ def load_table(card: Card, *, jobs: int = 1) -> CrystalTable:
         from matcard.data.perovskites import perovskite_phases
 
         return perovskite_phases()
-    from matcard.crystals import read_crystals
+    from matcard.crystals import open_crystals
+    from matcard.data.cache import cache_dir
 
-    return read_crystals(
+    return open_crystals(
         crystal_source(card),
+        cache_dir() / "crystals",
         id_column=card.id_column,
         structure_column=card.structure_column,
         target=card.target,
         jobs=jobs,
+        progress=progress,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from contextlib import contextmanager, suppress
@@ -97,7 +96,7 @@ class _Fetcher:
     def _transfer(self, source: str, path: Path, download: Download, checksums: dict[str, str]) -> None:
         import pooch
 
-        logging.getLogger("pooch").setLevel(logging.WARNING)
+        pooch.get_logger().setLevel("WARNING")
         known = next((f"{algorithm}:{checksum}" for algorithm, checksum in checksums.items()), None)
         keeper = pooch.Pooch(
             self.folder,
