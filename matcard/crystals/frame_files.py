@@ -1,4 +1,4 @@
-"""Pieces of a data frame on disk, as parquet, in which nothing is lost."""
+"""Pieces of a data frame on disk, as parquet that holds columns of any kind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
     for k in as_json:
         numbered[str(k)] = [json.dumps(value, default=_plain) for value in frame.iloc[:, k]]
     table = pa.Table.from_pandas(numbered)
-    said = json.dumps({"names": list(frame.columns), "as_json": as_json}, default=str)
+    said = json.dumps({"rows": len(frame), "names": list(frame.columns), "as_json": as_json}, default=str)
     with path.open("wb") as file:
         pq.write_table(table.replace_schema_metadata({**table.schema.metadata, _KEY: said}), file)
         file.flush()
@@ -35,7 +35,8 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """Read what `write_frame` wrote; of missing objects, NaN becomes None."""
+    """Read what `write_frame` wrote; missing objects are None, or NaN among floats."""
+    import pandas as pd
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -43,12 +44,12 @@ def read_frame(path: Path) -> pd.DataFrame:
     said = json.loads(table.schema.metadata[_KEY])
     frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
     for k in said["as_json"]:
-        frame[str(k)] = [json.loads(text) for text in frame[str(k)]]
-    return frame.set_axis(said["names"], axis=1)
+        frame[str(k)] = pd.Series([json.loads(text) for text in frame[str(k)]], frame.index, dtype=object)
+    return frame.set_axis(said["names"], axis=1).set_axis(pd.RangeIndex(said["rows"]), axis=0)
 
 
 def _fits(column: pd.Series[Any]) -> bool:
-    """Say whether parquet can hold a column: not if it has objects of several kinds."""
+    """Say whether parquet can hold a column: not if it has objects of several kinds, or very large numbers."""
     import pyarrow as pa
 
     try:
