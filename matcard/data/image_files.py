@@ -56,9 +56,11 @@ def read_idx(path: Path) -> Shaped[np.ndarray, ...]:
         )
     dtype, axes = np.dtype(_IDX_TYPES[content[2]]), content[3]
     start = 4 + 4 * axes
+    if len(content) < start:
+        raise InputError(f"{path} has {len(content)} bytes, less than a header of {axes} axes; fetch it again")
     shape = tuple(int(length) for length in np.frombuffer(content[4:start], ">u4"))
     expected = start + dtype.itemsize * math.prod(shape)
-    if len(shape) != axes or len(content) != expected:
+    if len(content) != expected:
         raise InputError(
             f"{path} has {len(content)} bytes, but {expected} for the shape {shape} it states; fetch it again"
         )
