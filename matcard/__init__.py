@@ -2,4 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from matcard._lazy import attach
+
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = attach(__name__, {"load_run": "prediction.run"})
+
+if TYPE_CHECKING:
+    from matcard.prediction.run import load_run as load_run

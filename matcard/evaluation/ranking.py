@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from matcard.errors import InputError
 from matcard.evaluation.confusion import masked_mean, ratio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Bool, Float, Int
 
 
@@ -110,3 +112,34 @@ def at_k(positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], k: i
     tp, fp = ranking_steps(positive, scores)
     found = float(np.interp(k, np.append(0.0, tp + fp), np.append(0.0, tp)))
     return AtK(k, precision=found / k, recall=float(ratio(np.asarray(found), tp[-1])))
+
+
+class ClassRanking(TypedDict):
+    """How well the score of one class puts its samples first; NaN where undefined."""
+
+    average_precision: float
+    prevalence: float
+    roc_auc: float
+    at_k: list[dict[str, float]]
+
+
+def per_class_ranking(
+    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str]
+) -> dict[str, ClassRanking]:
+    """Give the ranking of each class against the rest: average precision beside prevalence, ROC-AUC, at k.
+
+    k is 10, 100 and 1000 as far as there are so many samples, and the number of the class's samples, at which
+    precision and recall are equal.
+    """
+    found = {}
+    for c, name in enumerate(class_names):
+        positive, scores = targets == c, probabilities[:, c]
+        steps = ranking_steps(positive, scores)
+        ks = {k for k in (10, 100, 1000) if k <= len(scores)} | ({int(positive.sum())} - {0})
+        found[name] = ClassRanking(
+            average_precision=float(steps.average_precision()),
+            prevalence=float(positive.mean()),
+            roc_auc=float(steps.roc_auc()),
+            at_k=[at_k(positive, scores, k)._asdict() for k in sorted(ks)],
+        )
+    return found

@@ -31,6 +31,10 @@ _LEFT: dict[str, Any] = {
     "caption_justify": "left",
 }
 
+_BY_CLASS = ("minority_recall", "balanced_accuracy", "macro_f1", "macro_precision", "g_mean", "mcc", "accuracy")
+"""Averages that the decision rule changes."""
+_BY_SCORE = ("roc_auc", "average_precision", "minority_average_precision", "ece", "brier", "log_loss")
+"""Averages that no rule changes."""
 _SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "average_precision")
 
 
@@ -43,8 +47,10 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
     rare = set(metrics["minority_classes"])
     table = Table(title="Recall per class", caption=summary_line(metrics), **_LEFT)
     table.add_column("class", overflow="fold")
-    for header in ("recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision"):
+    for header in ("recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision", "F1"):
         table.add_column(header, justify="right", no_wrap=True)
+    if ranked := "ranking" in metrics:
+        table.add_column("AP (chance)", justify="right", no_wrap=True)
     for name, recall in metrics["recall"].items():
         low, value, high = (_number(recall[key]) for key in ("low", "value", "high"))
         table.add_row(
@@ -54,6 +60,8 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
             _track(low, value, high),
             f"{successes(recall)} / {recall['n']}",
             format_score(_number(metrics["precision"][name]["value"])),
+            format_score(_number(metrics["f1"][name]["value"])),
+            *((_beside_prevalence(metrics["ranking"][name]),) if ranked else ()),
             style=_MINORITY_STYLE if name in rare else None,
         )
     return table
@@ -107,9 +115,51 @@ def class_count_table(
     return table
 
 
+def averages_table(metrics: Mapping[str, Any]) -> Table:
+    """Show the averages with their bootstrap intervals, at argmax and at the decision rule.
+
+    Args:
+        metrics: as `matcard.evaluation.scoring.scored` gives it, or as read back from its JSON file.
+    """
+    chosen = metrics["at_decision"]
+    table = Table(title="Averages", caption=f"decision rule: {chosen['rule']}", **_LEFT)
+    table.add_column("metric")
+    for header in ("most likely class", "95 % interval", "decision rule", "95 % interval"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for name in _BY_CLASS:
+        cells = [cell for part in (metrics, chosen) for cell in _with_interval(part, name)]
+        table.add_row(metric_label(name), *cells)
+    for name in _BY_SCORE:
+        table.add_row(metric_label(name), *_with_interval(metrics, name), "same", "")
+    return table
+
+
+def calibration_line(metrics: Mapping[str, Any]) -> str:
+    """Say what the temperature fitted on validation does to the calibration of these samples."""
+    after = metrics["calibrated"]
+    words = [
+        f"{metric_label(name)} {format_score(_number(metrics[name]))} -> {format_score(_number(after[name]))}"
+        for name in ("ece", "log_loss", "brier")
+    ]
+    return f"at the temperature {after['temperature']:.2f} fitted on validation: {', '.join(words)}"
+
+
 def format_score(value: float) -> str:
     """Write a score with three decimals, an undefined one as a dash."""
     return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _with_interval(metrics: Mapping[str, Any], name: str) -> tuple[str, str]:
+    low, high = map(_number, metrics["intervals"].get(name, (None, None)))
+    # One of no width means that no resample differs, not that the value is exact.
+    interval = "" if math.isnan(low) or low == high else f"{format_score(low)}-{format_score(high)}"
+    return format_score(_number(metrics[name])), interval
+
+
+def _beside_prevalence(ranking: Mapping[str, Any]) -> str:
+    """Give average precision, and in brackets the prevalence, which a random order gives."""
+    value = format_score(_number(ranking["average_precision"]))
+    return f"{value} ({format_score(_number(ranking['prevalence']))})"
 
 
 def _number(value: float | None) -> float:

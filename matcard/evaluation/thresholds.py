@@ -9,7 +9,7 @@ expected cost.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,9 +59,13 @@ class Decision:
         probabilities = check_probabilities(probabilities, len(self.class_names))
         return np.asarray((probabilities.astype(np.float64) @ np.array(self.gain)).argmax(axis=1))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain values, for a JSON file."""
+        return {"format": FORMAT_VERSION, **asdict(self), "threshold": self.threshold}
+
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        to_json({"format": FORMAT_VERSION, **asdict(self), "threshold": self.threshold}, path)
+        to_json(self.to_dict(), path)
 
     @classmethod
     def load(cls, path: str | Path) -> Decision:
@@ -70,7 +74,15 @@ class Decision:
         Raises:
             InputError: no such file, no decision, or one of a newer format.
         """
-        stored = read_json(path)
+        return cls.from_dict(read_json(path), str(path))
+
+    @classmethod
+    def from_dict(cls, stored: Any, path: str) -> Decision:
+        """Make it of what `to_dict` gives; `path` says where it stood.
+
+        Raises:
+            InputError: no decision, or one of a newer format.
+        """
         if not isinstance(stored, dict) or not {"format", "rule", "class_names", "gain"} <= set(stored):
             raise InputError(f"{path} holds no decision rule; expected a file written by Decision.save")
         if stored["format"] != FORMAT_VERSION:
@@ -138,6 +150,25 @@ def prior_adjusted(
 def by_offsets(rule: str, class_names: Sequence[str], offsets: Float[np.ndarray, " C"]) -> Decision:
     """Add an offset to each log-probability before argmax."""
     return _decision(rule, class_names, np.diag(np.exp(offsets - np.max(offsets))))
+
+
+def mean_decision(decisions: Sequence[Decision]) -> Decision:
+    """Give the rule of an ensemble, to be applied to its mean probabilities: the mean of its members' gains.
+
+    Each gain matrix counts alike: its entries are divided by the sum of their sizes. With two classes the threshold
+    is the mean of the members' thresholds.
+
+    Raises:
+        InputError: no decision, or decisions on different classes.
+    """
+    if len({decision.class_names for decision in decisions}) != 1:
+        raise InputError("a mean of decisions needs one or more, all on the same classes")
+    rules = list(dict.fromkeys(decision.rule for decision in decisions))
+    if len(decisions) == 1 or len({decision.gain for decision in decisions}) == 1:
+        return decisions[0]
+    gains = [np.array(decision.gain) for decision in decisions]
+    mean = np.mean([gain / np.abs(gain).sum() for gain in gains], axis=0)
+    return _decision(f"mean of {len(decisions)}: {'; '.join(rules)}", decisions[0].class_names, mean)
 
 
 def _decision(rule: str, class_names: Sequence[str], gain: ArrayLike) -> Decision:

@@ -65,9 +65,11 @@ def load_safely(path: Path) -> Any:
                 f"{path}: holds {what} beside weights, and is not opened, since making such objects can run code; "
                 "save its state_dict alone"
             ) from None
-        # torch's own message goes on to advise loading without the check.
-        why = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read as saved weights, it is damaged or no such file ({why})") from None
+        # Of such files torch says "101" or advises to load without the check: neither helps.
+        raise InputError(
+            f"{path}: cannot be read as saved weights: expected a file that torch.save has written (.ckpt, .pth.tar), "
+            "or a .safetensors file, whole"
+        ) from None
 
 
 def is_original(content: Any) -> bool:

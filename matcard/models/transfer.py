@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 LIGHTNING_PREFIX = "model."
 """What stands before the weights' names in a checkpoint of a training run."""
-BEST = Path("checkpoints", "best.ckpt")
-"""Where a run directory keeps its best epoch."""
+BEST = (Path("model", "model.safetensors"), Path("model.safetensors"), Path("checkpoints", "best.ckpt"))
+"""Where the weights of the best epoch are, in a run's directory or in its model folder alone; the last also while
+the run goes on."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> Lo
 
     Args:
         model: to be loaded into, in place.
-        path: checkpoint of the original project, .ckpt or .safetensors file, or run directory.
+        path: checkpoint of the original project, .ckpt or .safetensors file, run directory or its model folder.
         new_head: leave the model's head as it is even if the file has one that fits.
 
     Raises:
         InputError: see `initialize`.
     """
-    path = path / BEST if path.is_dir() else path
+    path = _in_directory(path) if path.is_dir() else path
     saved = read_weights(path)
     own = model.state_dict()
     head_fits = all(name in saved and saved[name].shape == own[name].shape for name in own if in_head(name))
@@ -90,7 +91,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: a file that cannot be read, or of another kind.
     """
     if path.suffix == ".safetensors":
-        return _without_prefix(_read_safetensors(path))
+        return _without_prefix(read_safetensors(path))
     content = load_safely(path)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -100,13 +101,28 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return original_weights(content) if is_original(content) else _without_prefix(state)
 
 
+def _in_directory(path: Path) -> Path:
+    """Find the weights in a run's directory or a model folder."""
+    for name in BEST:
+        if (path / name).is_file():
+            return path / name
+    raise InputError(
+        f"{path}: no weights here (looked for {', '.join(map(str, BEST))}); name a run's directory or a file"
+    )
+
+
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Leave the model's weights among those of a training run, by the names that the model gives them."""
     own = {name.removeprefix(LIGHTNING_PREFIX): state[name] for name in state if name.startswith(LIGHTNING_PREFIX)}
     return own or dict(state)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file to the CPU.
+
+    Raises:
+        InputError: no such file, or a damaged one.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

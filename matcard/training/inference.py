@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from matcard.prediction.network import Network
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -47,11 +49,25 @@ def gather_scores(parts: list[Scores]) -> Scores:
     return Scores.join(scores for rank in ranks for scores in rank)
 
 
-def predict(module: TrainingModule, batches: Iterable[Any]) -> Scores:
-    """Score every batch in evaluation mode, on the module's device."""
+class Outcome(NamedTuple):
+    """Scores of n samples and their embeddings, in the same order."""
+
+    scores: Scores
+    embeddings: Float[np.ndarray, "n F"]
+
+
+def read_out(module: TrainingModule, batches: Iterable[Any]) -> Outcome:
+    """Score and embed every batch in evaluation mode, on the module's device."""
+    network = Network(module.model, module.centroids)
+    scores, embeddings = [], []
     with evaluating(module) as device:
-        moved = (batch.to(device) for batch in batches)
-        return Scores.join([Scores.of(batch, module(batch)) for batch in moved])
+        for batch in batches:
+            moved = batch.to(device)
+            output = network(moved)
+            scores.append(Scores.of(moved, output.logits))
+            embeddings.append(output.embedding.float().cpu().numpy())
+    order = np.argsort(np.concatenate([part.positions for part in scores]), kind="stable")
+    return Outcome(Scores.join(scores), np.concatenate(embeddings)[order])
 
 
 def embed(module: TrainingModule, batches: Iterable[Any]) -> tuple[Float[Tensor, "n F"], Int[Tensor, " n"]]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from matcard.data.options import DataOptions
 from matcard.errors import InputError
+from matcard.evaluation.options import DecisionOptions
 from matcard.losses.options import CardinalityOptions, LossOptions
 from matcard.models.options import CGCNNOptions, ModelOptions
 
@@ -90,6 +91,7 @@ class Config:
     loss: LossOptions = field(default_factory=CardinalityOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    decision: DecisionOptions = field(default_factory=DecisionOptions)
     seed: int = 0
     """Seed of the split, the initial weights, shuffling and mining."""
     name: str = "crystals"

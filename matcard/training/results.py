@@ -1,79 +1,141 @@
-"""What a finished run leaves: predictions of every sample, the test metrics, their pictures."""
+"""What a finished run leaves: predictions of every sample, the test metrics, their pictures, the model."""
 
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.evaluation.confusion import confusion_matrix
+from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.calibration import fit_temperature
+from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.curves import learning_figure
-from matcard.evaluation.metrics import classification_metrics, metrics_beside_argmax, to_json
-from matcard.evaluation.plots import confusion_figure, recall_figure
-from matcard.evaluation.selection import best_score
+from matcard.evaluation.jsonfile import to_json
+from matcard.evaluation.scoring import scored, write_figures
 from matcard.evaluation.style import save_figure
-from matcard.evaluation.tables import recall_table, summary_line
+from matcard.evaluation.tables import averages_table, calibration_line, recall_table
+from matcard.evaluation.thresholds import argmax
 from matcard.files import written_whole
-from matcard.training.inference import predict
+from matcard.training.export import export_model
+from matcard.training.inference import read_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Shaped
+    from jaxtyping import Float, Shaped
     from rich.console import Console
 
+    from matcard.evaluation.options import DecisionOptions
+    from matcard.evaluation.thresholds import Decision
     from matcard.training.data import DataModule
     from matcard.training.inference import Scores
     from matcard.training.module import TrainingModule
     from matcard.training.rundir import RunDir
 
+MAX_EMBEDDINGS = 20_000
+"""Samples whose embeddings are kept; of more, a random choice."""
+
 
 def write_results(run: RunDir, module: TrainingModule, data: DataModule, console: Console) -> None:
     """Score the three parts with the best epoch's weights, write and show the test metrics.
 
-    This is where a run looks at its test part, the only place and once.
+    This is where a run looks at its test part, the only place and once. The decision rule and the temperature are
+    chosen on the validation part.
     """
-    scores = {part: predict(module, data.eval_dataloader(part)) for part in data.parts}
-    write_predictions(run, scores, data.labelled.ids, data.class_names)
+    config = run.load_config()
+    outcomes = {part: read_out(module, data.eval_dataloader(part)) for part in data.parts}
+    scores = {part: outcome.scores for part, outcome in outcomes.items()}
+    decision = _decision(config.decision, scores["val"], data)
+    decision.save(run.decision)
+    temperature = fit_temperature(scores["val"].targets, scores["val"].probabilities)
+    temperature.save(run.path / "temperature.json")
+    write_predictions(run, scores, data.labelled.ids, data.class_names, decision)
+    embeddings = {part: outcome.embeddings for part, outcome in outcomes.items()}
+    write_embeddings(run, scores, embeddings, data.labelled.ids, config.seed)
+    export_model(run, config, module, data, embeddings, decision, temperature)
+
     test = scores["test"]
-    metrics = classification_metrics(
-        test.targets, test.probabilities, class_names=data.class_names, train_counts=data.class_counts
+    metrics = scored(
+        test.targets,
+        test.probabilities,
+        train_counts=data.class_counts,
+        decision=decision,
+        temperature=temperature,
+        seed=config.seed,
     )
-    rare = metrics["minority_classes"]
-    confusion = confusion_matrix(test.targets, test.probabilities.argmax(1), data.num_classes)
-    save_figure(confusion_figure(confusion, data.class_names, rare), run.path / "confusion.png")
-    save_figure(recall_figure(metrics), run.path / "recall.png")
+    write_figures(run.path, test.targets, test.probabilities, metrics)
     with run.metrics.open(newline="", encoding="utf-8") as file:
         save_figure(learning_figure(list(csv.DictReader(file)), module.monitor), run.path / "learning.png")
-    decision = best_score(scores["val"].targets, scores["val"].probabilities, data.class_names)
-    decision.save(run.decision)
-    beside = metrics_beside_argmax(test.targets, test.probabilities, train_counts=data.class_counts, decision=decision)
-    metrics["at_decision"] = {"rule": beside["rule"], **beside["chosen"]}
     # Last, since its presence says that the run is finished.
     to_json(metrics, run.test_metrics)
     console.print(recall_table(metrics))
-    console.print(f"with the decision rule chosen on validation: {summary_line(metrics['at_decision'])}")
-    console.print(f"run: {run.path}", soft_wrap=True)
+    console.print(averages_table(metrics))
+    console.print(calibration_line(metrics))
+    console.print(f"run: {run.path}", soft_wrap=True, markup=False)
 
 
 def write_predictions(
-    run: RunDir, scores: dict[str, Scores], ids: Shaped[np.ndarray, " N"], class_names: Sequence[str]
+    run: RunDir,
+    scores: dict[str, Scores],
+    ids: Shaped[np.ndarray, " N"],
+    class_names: Sequence[str],
+    decision: Decision,
 ) -> None:
-    """Write `predictions.parquet`: id, split, target, predicted, and prob_<class> for each class."""
+    """Write `predictions.parquet`: id, split, target, predicted, and prob_<class> for each class.
+
+    `predicted` is the most likely class, `predicted_at_decision` that by the decision rule.
+    """
     import pandas as pd
 
     names = np.array(class_names, dtype=object)
     tables = []
     for part, (index, targets, probabilities) in scores.items():
-        predicted = probabilities.argmax(1)
         columns = {
             "id": ids[index],
             "split": part,
             "target": names[targets],
-            "predicted": names[predicted],
+            "predicted": names[probabilities.argmax(1)],
+            "predicted_at_decision": names[decision.apply(probabilities)],
         }
         probability = {f"prob_{name}": probabilities[:, c] for c, name in enumerate(class_names)}
         tables.append(pd.DataFrame({**columns, **probability}))
     with written_whole(run.predictions) as beside:
         pd.concat(tables, ignore_index=True).to_parquet(beside, index=False)
+
+
+def write_embeddings(
+    run: RunDir,
+    scores: dict[str, Scores],
+    embeddings: dict[str, Float[np.ndarray, "n F"]],
+    ids: Shaped[np.ndarray, " N"],
+    seed: int,
+) -> None:
+    """Write `embeddings.npz`: `id`, `split`, `target` (class index) and `embedding` (float32) of each sample.
+
+    Of more than `MAX_EMBEDDINGS` samples a random choice is kept; `total` says how many there were.
+    """
+    columns: dict[str, Any] = {
+        "id": np.concatenate([ids[part.positions] for part in scores.values()]).astype(str),
+        "split": np.concatenate([np.full(len(part.positions), name) for name, part in scores.items()]),
+        "target": np.concatenate([part.targets for part in scores.values()]),
+        "embedding": np.concatenate([embeddings[name] for name in scores]).astype(np.float32),
+    }
+    total = len(columns["id"])
+    kept = np.sort(np.random.default_rng(seed).permutation(total)[:MAX_EMBEDDINGS])
+    with written_whole(run.path / "embeddings.npz") as beside:
+        np.savez(beside, total=total, **{name: values[kept] for name, values in columns.items()})
+
+
+def _decision(options: DecisionOptions, validation: Scores, data: DataModule) -> Decision:
+    """Choose the rule; where its aim is out of reach, argmax with a warning: a finished training is not thrown away."""
+    try:
+        return choose_decision(
+            options, validation.targets, validation.probabilities, data.class_names, data.class_counts
+        )
+    except InputError as error:
+        warnings.warn(
+            f"--decision.rule {options.rule}: {error}; the most likely class is predicted instead", MatcardWarning, 2
+        )
+        return argmax(data.class_names)

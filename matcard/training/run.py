@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from matcard.cli import make_console
 from matcard.data.prepare import read_labelled
 from matcard.errors import InputError
+from matcard.evaluation.choice import check_decision
 from matcard.training.data import DataModule
 from matcard.training.fit import check_config, fit
 from matcard.training.prepare import prepare_data, show_data
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matcard.data.prepare import LabelledTable
+    from matcard.data.labelling import LabelledTable
     from matcard.training.options import Config
 
 
@@ -50,6 +51,7 @@ def resume(path: Path, console: Console | None = None) -> RunDir:
 def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> RunDir:
     data = DataModule(prepare_data(run, config, labelled, console), config.trainer, config.seed)
     show_data(run, config, data, labelled, console)
+    check_decision(config.decision, data.class_names, data.class_counts)
     module = fit(run, config, data, console)
     if module is not None:
         write_results(run, module, data, console)

@@ -1,0 +1,116 @@
+"""`python -m matcard.predict`: the classes of new crystals by one trained run, or by several together."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matcard.cli import make_console, run_command
+from matcard.errors import InputError
+from matcard.progress import crystal_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from matcard.prediction.stream import Tally
+
+DESCRIPTION = """Predict the classes of crystals. Directories of runs (or their model folders) come first; several form
+an ensemble. Inputs are structure files (CIF, POSCAR), quoted patterns such as 'new/*.cif', folders, tables (parquet,
+csv, jsonl, json.gz), what ASE reads (extxyz, db), or - for CIF text, JSON lines or file names on standard input. No
+labels are needed. The output has a row for each input, in order; the column error says why one has no prediction."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Predict and write a table."""
+    options = build_parser().parse_args(argv)
+    runs, inputs = split_paths(options.paths)
+    from matcard.crystals.readers.batch import Wanted
+    from matcard.prediction.ensemble import Ensemble
+    from matcard.prediction.run import load_run
+    from matcard.prediction.stream import predict_sources
+
+    ensemble = Ensemble([load_run(run, device=options.device) for run in runs])
+    console = make_console()
+    with crystal_progress(console, "predicting") as progress:
+        tally = predict_sources(
+            ensemble,
+            inputs,
+            Path(options.output),
+            batch_size=options.batch_size,
+            jobs=options.jobs,
+            calibrated=options.calibrated,
+            wanted=Wanted(options.id_column, options.structure_column, labels_needed=False),
+            progress=progress,
+        )
+    show(console, tally, Path(options.output), ensemble.decision.rule)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m matcard.predict", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("paths", nargs="+", metavar="RUN_DIR... INPUT", help="one run or more, then the inputs")
+    parser.add_argument("-o", "--output", required=True, help="file to write: .parquet, .csv or .jsonl")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
+    parser.add_argument(
+        "--batch-size", type=_positive, default=256, help="crystals in a batch (default: %(default)s)", metavar="N"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=-1, help="processes that parse and build graphs; -1: all cores", metavar="N"
+    )
+    parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="show probabilities at the temperature fitted on validation; classes stay the same",
+    )
+    parser.add_argument("--data.id_column", dest="id_column", help="column of ids in tables", metavar="NAME")
+    parser.add_argument(
+        "--data.structure_column", dest="structure_column", help="column of structures in tables", metavar="NAME"
+    )
+    return parser
+
+
+def split_paths(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell the directories of runs, which have a config.yaml or a model.json, from the inputs.
+
+    Raises:
+        InputError: none of the one or of the other.
+    """
+    runs = [path for path in paths if _is_run(Path(path))]
+    inputs = [path for path in paths if path not in runs]
+    if not runs:
+        raise InputError(f"{paths[0]} is not the directory of a run (it has no config.yaml): name one first")
+    if not inputs:
+        raise InputError("no inputs: name files, folders or tables after the run, or - for standard input")
+    return [Path(run) for run in runs], inputs
+
+
+def show(console: Console, tally: Tally, output: Path, rule: str) -> None:
+    """Print how many crystals became what, and how fast."""
+    counts = ", ".join(f"{name} {count}" for name, count in tally.classes.items())
+    rate = tally.rows / tally.seconds if tally.seconds else 0.0
+    console.print(f"{tally.rows} inputs in {tally.seconds:.1f} s, {rate:.0f} crystals/s; predicted ({rule}): {counts}")
+    if tally.novel:
+        console.print(f"{tally.novel} are unlike the training part: see the columns applicable and reason")
+    if tally.errors:
+        console.print(f"{tally.errors} could not be used: see the column error")
+    for message in tally.failures:
+        console.print(f"not read to its end: {message}", markup=False)
+    console.print(f"written: {output}", soft_wrap=True, markup=False)
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in ("config.yaml", "model.json"))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: expected 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    run_command(main)

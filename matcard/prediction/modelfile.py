@@ -1,0 +1,128 @@
+"""The `model/` folder of a run: weights as safetensors, all else as JSON. Reading it runs none of its content."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from matcard import __version__
+from matcard.errors import InputError
+from matcard.evaluation.calibration import Temperature
+from matcard.evaluation.jsonfile import read_json, to_json
+from matcard.evaluation.thresholds import Decision
+from matcard.files import written_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+FORMAT_VERSION = 1
+"""Raised when a file of the old kind would be misread; `read_model` keeps reading all earlier ones."""
+FOLDER = "model"
+"""Its name within the directory of a run."""
+DESCRIPTION = "model.json"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What must be known of a network to predict with it, in plain values.
+
+    Attributes:
+        class_names: the C classes.
+        class_counts: of the training part.
+        target: `column`, `threshold` and `bins` that made the classes.
+        model: options of the network, its `name` among them.
+        graph: options of the crystal graphs.
+        decision: the rule chosen on validation, for probabilities as the network gives them.
+        temperature: fitted on validation; divides log-probabilities.
+        elements: atomic numbers in the training part.
+        novelty_limit: see `matcard.prediction.applicability.Reference.limit`.
+        train_size: crystals of the training part.
+        config: the whole configuration of the run, for the record.
+        matcard_version: that wrote the file.
+    """
+
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    target: dict[str, Any]
+    model: dict[str, Any]
+    graph: dict[str, Any]
+    decision: Decision
+    temperature: Temperature
+    elements: tuple[int, ...]
+    novelty_limit: float
+    train_size: int
+    config: dict[str, Any]
+    matcard_version: str = __version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain values, the format's version first."""
+        return {"format_version": FORMAT_VERSION, **asdict(self), "decision": self.decision.to_dict()}
+
+    @classmethod
+    def from_dict(cls, stored: Any, path: str) -> ModelDescription:
+        """Make it of what `to_dict` gave; `path` says where it stood.
+
+        Raises:
+            InputError: something else, or of a newer format.
+        """
+        version = stored.get("format_version") if isinstance(stored, dict) else None
+        if not isinstance(version, int):
+            raise InputError(f"{path} describes no model: expected a file that a run of matcard has written")
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"{path} has format {version}, written by matcard {stored.get('matcard_version')}; this version reads "
+                f"up to {FORMAT_VERSION}: update matcard"
+            )
+        try:
+            return cls(
+                class_names=tuple(stored["class_names"]),
+                class_counts=tuple(stored["class_counts"]),
+                target=dict(stored["target"]),
+                model=dict(stored["model"]),
+                graph=dict(stored["graph"]),
+                decision=Decision.from_dict(stored["decision"], path),
+                temperature=Temperature(**stored["temperature"]),
+                elements=tuple(stored["elements"]),
+                novelty_limit=float(stored["novelty_limit"]),
+                train_size=int(stored["train_size"]),
+                config=dict(stored["config"]),
+                matcard_version=str(stored["matcard_version"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); write or copy it again") from error
+
+
+def save_model(folder: Path, description: ModelDescription, tensors: dict[str, Tensor]) -> None:
+    """Write `model.safetensors` and then `model.json`, each whole: with the second the model is there.
+
+    Args:
+        folder: made where it is not there.
+        description: see there.
+        tensors: `model.*` of the network, `centroids.*` where there are such, `reference.embeddings`.
+    """
+    from safetensors.torch import save
+
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with written_whole(folder / WEIGHTS) as beside:
+        beside.write_bytes(save(held, metadata={"format": "pt", "matcard": description.matcard_version}))
+    to_json(description.to_dict(), folder / DESCRIPTION)
+
+
+def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
+    """Read what `save_model` wrote.
+
+    Raises:
+        InputError: a file is missing, damaged, or of a newer format.
+    """
+    from matcard.models.transfer import read_safetensors
+
+    path = folder / DESCRIPTION
+    return ModelDescription.from_dict(read_json(path), str(path)), read_safetensors(folder / WEIGHTS)
+
+
+def model_folder(path: Path) -> Path | None:
+    """Give the folder with the model: `path` itself, or the `model` folder of the run `path`; None without either."""
+    return next((folder for folder in (path, path / FOLDER) if (folder / DESCRIPTION).is_file()), None)

@@ -1,0 +1,92 @@
+"""What prediction gives: one row for each input, in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from jaxtyping import Float64, Int64, Shaped
+
+
+class Predictions(NamedTuple):
+    """Of the m inputs at `positions`: probabilities, their spread over runs, classes, how new they are."""
+
+    positions: Int64[np.ndarray, " m"]
+    mean: Float64[np.ndarray, "m C"]
+    spread: Float64[np.ndarray, "m C"] | None
+    chosen: Int64[np.ndarray, " m"]
+    argmax: Int64[np.ndarray, " m"]
+    novelty: Float64[np.ndarray, " m"]
+    foreign: Sequence[Sequence[int]]
+
+
+def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, str]:
+    """Give the columns of predictions with their types, in order.
+
+    * `id`, `source`: name of the input; its file and row;
+    * `predicted`: class by the decision rule chosen on validation; `predicted_argmax`: the most likely class;
+    * `prob_<class>`: probabilities, of several runs their mean; `spread_<class>`: standard deviation over the runs;
+    * `applicable`: false where the input is unlike the training part, for the `reason` beside it: elements that were
+      not in it, or `novelty` (distance to the nearest training embedding, over the 99th percentile of that of the
+      validation part) above 1;
+    * `error`: why an input has no prediction.
+    """
+    spread = {f"spread_{name}": "float64" for name in class_names} if ensemble else {}
+    return {
+        "id": "string",
+        "source": "string",
+        "predicted": "string",
+        "predicted_argmax": "string",
+        **{f"prob_{name}": "float64" for name in class_names},
+        **spread,
+        "applicable": "boolean",
+        "novelty": "float64",
+        "reason": "string",
+        "error": "string",
+    }
+
+
+def prediction_table(
+    ids: Sequence[str],
+    where: Sequence[str],
+    errors: Shaped[np.ndarray, " n"],
+    predictions: Predictions,
+    class_names: Sequence[str],
+) -> pd.DataFrame:
+    """Lay predictions out, a row for each of the n inputs; see `columns`."""
+    import pandas as pd
+
+    found = predictions.positions
+    names = np.array(class_names, dtype=object)
+    reasons = [_reason(z, x) for z, x in zip(predictions.foreign, predictions.novelty, strict=True)]
+    filled: dict[str, Sequence[object] | Shaped[np.ndarray, " m"]] = {
+        "predicted": names[predictions.chosen],
+        "predicted_argmax": names[predictions.argmax],
+        **{f"prob_{name}": predictions.mean[:, c] for c, name in enumerate(class_names)},
+        "applicable": [reason is None for reason in reasons],
+        "novelty": predictions.novelty,
+        "reason": reasons,
+    }
+    if predictions.spread is not None:
+        filled |= {f"spread_{name}": predictions.spread[:, c] for c, name in enumerate(class_names)}
+    table = pd.DataFrame({"id": ids, "source": where, "error": errors}, index=range(len(ids)))
+    table = table.join(pd.DataFrame(filled, index=found))
+    types = columns(class_names, ensemble=predictions.spread is not None)
+    return table[list(types)].astype(types)
+
+
+def _reason(foreign: Sequence[int], novelty: float) -> str | None:
+    """Say why a crystal is unlike the training part; None where it is like it."""
+    from ase.data import chemical_symbols
+
+    said = []
+    if foreign:
+        said.append(f"not in training: {', '.join(chemical_symbols[z] for z in foreign)}")
+    if novelty > 1:
+        said.append(f"{novelty:.1f} times as far from the training part as 99 % of the validation part")
+    return "; ".join(said) or None
