@@ -52,6 +52,8 @@ def _fits(column: pd.Series[Any]) -> bool:
     """Say whether parquet can hold a column: not if it has objects of several kinds, or very large numbers."""
     import pyarrow as pa
 
+    if column.dtype == object and column.dropna().map(type).nunique() > 1:
+        return False
     try:
         pa.array(column, from_pandas=True)
     except (ValueError, TypeError, NotImplementedError, OverflowError):  # all of pyarrow's are one of these
