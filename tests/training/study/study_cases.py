@@ -1,0 +1,79 @@
+"""Studies, objectives and samplers that the tests of workers share; processes of their own import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.trial import TrialState
+
+from matcard.training.study.storage import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAME = "study"
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def new_study(folder: Path, url: str | None = None, directions: Sequence[str] = ("minimize",)) -> optuna.Study:
+    return optuna.create_study(storage=open_storage(url, folder), study_name=NAME, directions=list(directions))
+
+
+def stored(folder: Path, url: str | None = None) -> list[optuna.trial.FrozenTrial]:
+    """Read the trials anew."""
+    return optuna.load_study(study_name=NAME, storage=open_storage(url, folder)).trials
+
+
+def finished(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    return [trial for trial in trials if trial.state in FINISHED]
+
+
+def tpe(number: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=number, n_startup_trials=4)
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """x^2 after a nap."""
+
+    nap: float = 0.0
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", -1.0, 1.0)
+        time.sleep(self.nap)
+        return x * x
+
+
+@dataclass(frozen=True)
+class KilledOnce:
+    """The worker that runs trial `number` is killed in its middle; every other trial is x^2."""
+
+    number: int = 2
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", -1.0, 1.0)
+        if trial.number == self.number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+        return x * x
+
+
+@dataclass(frozen=True)
+class SlowAfter:
+    """Trials from `number` on sleep for a minute, and say in `folder` that they have begun."""
+
+    folder: str
+    number: int
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", -1.0, 1.0)
+        if trial.number >= self.number:
+            (Path(self.folder) / f"begun-{trial.number}").touch()
+            time.sleep(60)
+        return x * x
