@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Terms = dict[str, Tensor | float]
 
 O = TypeVar("O", bound=LossOptions)  # noqa: E741
+HALF = (torch.float16, torch.bfloat16)
 
 
 class Loss(nn.Module, ABC, Generic[O]):
@@ -94,7 +95,7 @@ class Loss(nn.Module, ABC, Generic[O]):
                 self._terms = {}
                 return logits.sum() if embeddings is None else logits.sum() + embeddings.sum()
             loss, terms = self.compute(logits, targets.long(), embeddings)
-        self._terms = {name: term if isinstance(term, float) else term.detach() for name, term in terms.items()}
+        self._terms = {n: term.detach() if isinstance(term, torch.Tensor) else float(term) for n, term in terms.items()}
         return loss
 
     @abstractmethod
@@ -112,6 +113,14 @@ class Loss(nn.Module, ABC, Generic[O]):
     def logged(self) -> dict[str, float]:
         """Give the terms of the last batch."""
         return {name: float(term) for name, term in self._terms.items()}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # Class counts do not fit half precision: `half()` and `to(torch.bfloat16)` leave theirs alone.
+        counts = self.class_counts
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if counts is not None and self.class_counts is not None and self.class_counts.dtype in HALF:
+            self.class_counts = counts.to(self.class_counts.device)
+        return self
 
     def _check(self, logits: Tensor, targets: Tensor, embeddings: Tensor | None) -> None:
         name, samples = self.name, len(logits)
@@ -195,7 +204,7 @@ class SampleLoss(Loss[O]):
 
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Give half precision as float32, anything else as it is."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype in HALF else tensor
 
 
 def checked_counts(class_counts: Sequence[int], *, warn: bool) -> Float[Tensor, " C"]:

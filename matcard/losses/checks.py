@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from matcard.errors import InputError
@@ -13,16 +14,16 @@ if TYPE_CHECKING:
 
 def within(option: str, value: Any, low: float, high: float = math.inf, ends: str = "[)") -> None:
     """Refuse what is not a finite number between two ends, `[` and `]` belonging to the interval."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    above = number and (value > low or (value == low and ends[0] == "["))
-    below = number and (value < high or (value == high and ends[1] == "]"))
-    if not (above and below):
+    number = float(value) if _is(Real, value) else math.nan
+    above = number > low or (number == low and ends[0] == "[")
+    below = number < high or (number == high and ends[1] == "]")
+    if not (above and below and math.isfinite(number)):
         raise InputError(f"loss.{option} is {value!r}: expected a number in {ends[0]}{low:g}, {high:g}{ends[1]}")
 
 
 def whole(option: str, value: Any) -> None:
     """Refuse what is not a whole number of 1 or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not _is(Integral, value) or value < 1:
         raise InputError(f"loss.{option} is {value!r}: expected a whole number of 1 or more")
 
 
@@ -30,3 +31,8 @@ def one_of(option: str, value: Any, known: Collection[Any]) -> None:
     """Refuse what is not among the known values."""
     if value not in known:
         raise InputError(f"loss.{option} is {value!r}: expected one of {', '.join(map(str, known))}")
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Tell whether a value is such a number, be it Python's or NumPy's; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)

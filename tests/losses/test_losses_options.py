@@ -9,7 +9,9 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 from docstring_parser import parse_from_object
 from loss_cases import CASES, case_id
 
@@ -134,6 +136,19 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 def test_values_out_of_range_are_refused_by_name(option, name, value) -> None:
     with pytest.raises(InputError, match=f"loss.{option} is "):
         make_options(name, **{option: value})
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+def test_numbers_of_numpy_are_numbers(kind) -> None:
+    logits, targets = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([0])
+    for option, name in (("scale", "magnitude"), ("gamma", "focal"), ("lambda_invariant", "spread")):
+        options = {"combine": "add"} if option == "lambda_invariant" else {}
+        losses = [build_loss(name, **options, **{option: number}) for number in (kind(2), 2)]
+        assert losses[0](logits, targets) == losses[1](logits, targets)
+    assert CardinalityOptions(reservoir=np.int64(3)).reservoir == 3
+    for number in (kind(-1), np.float32("nan"), np.bool_(True)):
+        with pytest.raises(InputError, match=r"loss\.scale is "):
+            CardinalityOptions(scale=number)
 
 
 def test_every_pair_of_space_and_combine_works_or_is_refused_with_the_valid_ones() -> None:

@@ -130,6 +130,31 @@ def test_adjusting_half_precision_by_large_counts() -> None:
     assert adjusted[0].tolist() == pytest.approx([math.log(4 / 3), math.log(4)], rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("weighted_cross_entropy", {}),
+        ("class_balanced", {}),
+        ("ldam", {"drw_start": 0.0}),
+        ("balanced_softmax", {}),
+        ("logit_adjustment", {}),
+        ("magnitude", {"combine": "add", "base": "logit_adjustment"}),
+    ],
+)
+def test_class_counts_beyond_half_precision(name, options, dtype) -> None:
+    """65,504 is the largest number of float16, and bfloat16 has 8 bits; a whole model may be converted to either."""
+    counts = [300_001, 70_003, 5]
+    z, y = torch.tensor(LOGITS).to(dtype), torch.tensor(TARGETS)
+    loss = build_loss(name, class_counts=counts, **options)
+    expected = loss(z, y).item()
+    assert math.isfinite(expected)
+    model = torch.nn.ModuleDict({"loss": loss, "head": torch.nn.Linear(2, 2)}).to(dtype)
+    assert model["head"].weight.dtype == dtype
+    assert model["loss"](z, y).item() == expected
+    assert model.double()["loss"](z, y).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_counts_of_an_adjustment_are_checked() -> None:
     z = torch.zeros(1, 3)
     with pytest.raises(InputError, match="two numbers or more"):
