@@ -1,0 +1,106 @@
+"""Work in other processes, and on clusters through joblib's backends."""
+
+from __future__ import annotations
+
+import os
+
+import joblib
+import numpy as np
+import pytest
+from graph_cases import random_crystals
+
+from matcard.crystals import GraphOptions, build_graphs, open_crystals, open_store, parallel, read_crystals
+from matcard.crystals import graphs as graphs_module
+from matcard.crystals.parallel import in_order
+from matcard.crystals.readers import decoding
+
+OPTIONS = GraphOptions()
+
+
+def square(number):
+    return number * number
+
+
+def fail():
+    raise ZeroDivisionError("in a worker")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # Python 3.12
+@pytest.mark.parametrize("backend", ["sequential", "threading", "loky", "multiprocessing"])
+def test_results_come_in_order_on_any_backend(backend):
+    """Multiprocessing is one that gives lists only, as Ray's does."""
+    calls = (joblib.delayed(square)(k) for k in range(100))
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        assert list(in_order(calls, None)) == [k * k for k in range(100)]
+
+
+def test_calls_are_drawn_as_they_are_needed(monkeypatch):
+    monkeypatch.setattr(parallel, "_CALLS_A_WORKER", 3)
+    drawn = []
+
+    def calls():
+        for k in range(20):
+            drawn.append(k)
+            yield joblib.delayed(square)(k)
+
+    with joblib.parallel_config(backend="threading"):
+        results = in_order(calls(), 2)
+        assert [next(results) for _ in range(7)] == [0, 1, 4, 9, 16, 25, 36]
+        assert len(drawn) == 12
+        results.close()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_errors_of_calls_and_of_what_draws_them_come_through(jobs):
+    def broken():
+        yield joblib.delayed(square)(2)
+        raise KeyError("drawn")
+
+    with joblib.parallel_config(backend="threading"):
+        with pytest.raises(ZeroDivisionError, match="in a worker"):
+            list(in_order([joblib.delayed(fail)()], jobs))
+        with pytest.raises(KeyError, match="drawn"):
+            list(in_order(broken(), jobs))
+    assert list(in_order([], jobs)) == []
+
+
+@pytest.fixture
+def cifs(tmp_path):
+    """A folder of structures, some of them malformed, and what is read of them here."""
+    place = tmp_path / "cifs"
+    place.mkdir()
+    crystals = random_crystals(8, seed=3)
+    for i in range(len(crystals)):
+        crystals.structure(i).to(filename=str(place / f"{i}.cif"), fmt="cif")
+    (place / "3.cif").write_text("garbage")
+    return place
+
+
+def check(cifs, cache, monkeypatch):
+    """Parse and build with what `joblib.parallel_config` says, and compare with what is made here."""
+    with joblib.parallel_config(backend="sequential"):
+        expected = read_crystals(cifs, labels_needed=False)
+        graphs = build_graphs(expected.crystals, OPTIONS)
+    monkeypatch.setattr(decoding, "_TASK", 2)
+    monkeypatch.setattr(graphs_module, "CHUNK_ATOMS", 6)
+    got = open_crystals(cifs, cache, labels_needed=False)
+    assert got.crystals.ids.tolist() == expected.crystals.ids.tolist()
+    assert got.left_out["reason"].tolist() == expected.left_out["reason"].tolist()
+    np.testing.assert_array_equal(got.crystals.frac_coords, expected.crystals.frac_coords)
+    stored = open_store(got.crystals, OPTIONS, cache)
+    for name in ("source", "target", "distance", "edge_offsets"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(graphs, name))
+
+
+def test_a_dask_cluster_parses_and_builds(cifs, tmp_path, monkeypatch):
+    """One worker process with two threads, on this machine."""
+    distributed = pytest.importorskip("distributed", reason="the optional extra dask is not installed")
+    quiet = {"dashboard_address": None, "worker_dashboard_address": None, "local_directory": str(tmp_path / "dask")}
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, **quiet) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        workers = set(client.run(os.getpid).values())
+        with joblib.parallel_config(backend="dask"):
+            assert set(in_order((joblib.delayed(os.getpid)() for _ in range(4)), None)) == workers
+            check(cifs, tmp_path / "cache", monkeypatch)
