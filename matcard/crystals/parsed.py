@@ -47,8 +47,9 @@ LAYOUT = Layout(
     offsets={"offsets": "numbers", "id_offsets": "id_text"},
 )
 
-# What parses structures is part of what decides how they come out.
+# Who parses, checks and writes, besides the readers, is part of what decides the result.
 _PARSERS = ("ase", "pymatgen")
+_CODE = ("validate.py", "parsed.py", "frame_files.py")
 
 
 def open_crystals(
@@ -117,7 +118,7 @@ def _key(source: str | Path, wanted: Wanted, digest: str) -> str:
 
 def _code() -> str:
     package = files("matcard.crystals")
-    modules = [package.joinpath("validate.py"), *package.joinpath("readers").iterdir()]
+    modules = [*(package.joinpath(name) for name in _CODE), *package.joinpath("readers").iterdir()]
     sha = hashlib.sha256()
     for module in sorted(modules, key=lambda module: module.name):
         if module.name.endswith(".py"):
