@@ -1,31 +1,33 @@
-"""What a crystal must not be parted from when data are split."""
+"""What a sample must not be parted from when data are split."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.data.options import SplitKind
+from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int64, Shaped, UInt8
 
-    from matcard.crystals.table import Crystals, CrystalTable
+    from matcard.crystals.table import Crystals
+    from matcard.data.tables import Table
 
     Keys = Shaped[np.ndarray, " N"]
 
 _SYMPREC = 0.1  # angstrom: wide enough for the residual forces of relaxed structures
 
 
-def group_keys(table: CrystalTable, kind: str) -> Keys:
-    """Give each of N crystals the name of its group.
+def group_keys(table: Table, kind: str) -> Keys:
+    """Give each of N samples the name of its group.
 
     Args:
-        table: N crystals.
-        kind: `formula`, `chemical_system`, `prototype`, `column:NAME` or `random`, as in `SplitOptions`.
+        table: N crystals, images or rows.
+        kind: `formula`, `chemical_system`, `prototype` (of crystals), `duplicates` (of images and rows),
+            `column:NAME` or `random`, as in `SplitOptions`.
 
     Returns:
         (N,) object array of str.
@@ -33,18 +35,58 @@ def group_keys(table: CrystalTable, kind: str) -> Keys:
     Raises:
         InputError: an unknown kind or column, with the nearest names.
     """
-    if kind == "formula":
-        return reduced_formulas(table.crystals)
-    if kind == "chemical_system":
-        return chemical_systems(table.crystals)
-    if kind == "prototype":
-        return prototypes(table.crystals)
     if kind == "random":
         return np.array([f"#{i}" for i in range(len(table))], dtype=object)
     if kind.startswith("column:"):
         return _column(table, kind.removeprefix("column:"))
-    kinds = [name if name != "column" else "column:NAME" for name in get_args(SplitKind) if name != "element"]
+    if isinstance(table, CrystalTable):
+        of_crystals = {"formula": reduced_formulas, "chemical_system": chemical_systems, "prototype": prototypes}
+        if kind in of_crystals:
+            return of_crystals[kind](table.crystals)
+        kinds = [*of_crystals, "column:NAME", "random"]
+    else:
+        if kind == "duplicates":
+            return duplicates(table.inputs)
+        kinds = ["duplicates", "column:NAME", "random"]
     raise InputError(f"there are no groups of kind {kind!r}; {nearest_names(kind, kinds)}")
+
+
+def default_split(table: Table) -> str:
+    """Give the kind of groups that are never divided unless another is asked for."""
+    if isinstance(table, CrystalTable):
+        return "formula"
+    return "duplicates" if table.test is None else "given"
+
+
+def crystals_of(table: Table) -> Crystals:
+    """Give the crystals of a table.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    if not isinstance(table, CrystalTable):
+        raise InputError("--data.split.kind element is for crystals; choose duplicates, column or random")
+    return table.crystals
+
+
+def given_test(table: Table) -> Bool[np.ndarray, " N"]:
+    """Say which samples are the test part that came with the data.
+
+    Raises:
+        InputError: none did.
+    """
+    if isinstance(table, CrystalTable) or table.test is None:
+        raise InputError("--data.split.kind given: these data come without a test part; leave it out")
+    return table.test
+
+
+def duplicates(inputs: Shaped[np.ndarray, "N ..."]) -> Keys:
+    """Give samples of the same numbers the same name."""
+    rows = inputs.reshape(len(inputs), -1)
+    rows = np.ascontiguousarray(rows + 0.0 if rows.dtype.kind == "f" else rows)  # -0 is 0
+    whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, which = np.unique(whole, return_inverse=True)
+    return np.array([f"row {i}" for i in which.tolist()], dtype=object)
 
 
 def reduced_formulas(crystals: Crystals) -> Keys:
@@ -134,7 +176,7 @@ def _prototype(crystals: Crystals, i: int) -> str | None:
     return f"{found.number} {' '.join(f'({symbols})' for symbols in elements)}"
 
 
-def _column(table: CrystalTable, name: str) -> Keys:
+def _column(table: Table, name: str) -> Keys:
     columns = [str(column) for column in table.columns.columns]
     if name not in columns:
         raise InputError(f"--data.split.column {name!r}: the source has no such column; {nearest_names(name, columns)}")
@@ -142,12 +184,12 @@ def _column(table: CrystalTable, name: str) -> Keys:
     missing = values.isna().to_numpy()
     if missing.any():
         warnings.warn(
-            f"--data.split.column {name}: {missing.sum()} crystals have no value there and are groups of their own",
+            f"--data.split.column {name}: {missing.sum()} samples have no value there and are groups of their own",
             MatcardWarning,
             stacklevel=3,
         )
     keys = values.astype(str).to_numpy(dtype=object)
-    keys[missing] = [f"missing {i}" for i in table.crystals.ids[missing]]
+    keys[missing] = [f"missing {i}" for i in table.ids[missing]]
     return keys
 
 

@@ -1,4 +1,4 @@
-"""From a column to classes: categories as they are, numbers by a threshold or by bins."""
+"""From a column to classes: categories as they are, numbers by a threshold, by bins or by a window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from jaxtyping import Int64
+    from jaxtyping import Float64, Int64
 
 MAX_INTEGER_CLASSES = 20
 """A column of whole numbers with more distinct values is a quantity, not a category."""
@@ -33,15 +33,19 @@ class Labels:
         class_names: the C >= 2 classes, each with at least one row.
         target: the column they come from.
         edges: the numbers between the classes of a numeric target; none for categories.
+        window: the lowest and the highest number of class 1, where all others are class 0.
     """
 
     codes: Int64[np.ndarray, " N"]
     class_names: tuple[str, ...]
     target: str
     edges: tuple[float, ...] = ()
+    window: tuple[float, float] | None = None
 
     def encode(self, values: pd.Series[Any]) -> Int64[np.ndarray, " M"]:
         """Give the classes of other rows; -1 where the target is missing or of a class that is not known."""
+        if self.window:
+            return _by_window(values, self.window, self.target)
         if self.edges:
             return _by_edges(values, self.edges, self.target)
         position: dict[str | None, int] = {name: k for k, name in enumerate(self.class_names)}
@@ -63,21 +67,30 @@ def make_labels(
     *,
     threshold: float | None = None,
     bins: Sequence[float] | None = None,
+    window: tuple[float, float] | None = None,
     target: str,
 ) -> Labels:
     """Give each row of the target its class.
 
-    Numbers need a threshold (class 1 where value >= threshold) or bins (K edges, K + 1 classes; a value on an
-    edge belongs to the class above it). Words, truth values and up to `MAX_INTEGER_CLASSES` distinct whole
-    numbers are categories, in sorted order.
+    Numbers need a threshold (class 1 where value >= threshold), bins (K edges, K + 1 classes; a value on an
+    edge belongs to the class above it) or a window (class 1 where low <= value <= high). Words, truth values
+    and up to `MAX_INTEGER_CLASSES` distinct whole numbers are categories, in sorted order; the categories of a
+    pandas Categorical keep theirs, those that no row has left out.
 
     Raises:
-        InputError: when both or unsuitable edges are given, no row has a value, fewer than two classes result
+        InputError: when several or unsuitable edges are given, no row has a value, fewer than two classes result
             or one is empty, or the column is of no use as categories.
     """
     edges = _edges(threshold, bins)
-    names = _edge_names(edges, target) if edges else _categories(values, target)
-    labels = Labels(np.empty(0, np.int64), names, target, edges)
+    if edges and window:
+        raise InputError("--data.window stands alone: leave --data.threshold and --data.bins out")
+    names: tuple[str, ...]
+    if window:
+        between = f"{_number(window[0])} <= {target} <= {_number(window[1])}"
+        names = (f"not {between}", between)
+    else:
+        names = _edge_names(edges, target) if edges else _categories(values, target)
+    labels = Labels(np.empty(0, np.int64), names, target, edges, window)
     labels = replace(labels, codes=labels.encode(values))
     _check(labels, values)
     return labels
@@ -102,18 +115,27 @@ def _edge_names(edges: tuple[float, ...], target: str) -> tuple[str, ...]:
 
 
 def _by_edges(values: pd.Series[Any], edges: tuple[float, ...], target: str) -> Int64[np.ndarray, " N"]:
+    numbers = _numbers(values, target)
+    return np.where(np.isnan(numbers), -1, np.digitize(numbers, edges))
+
+
+def _by_window(values: pd.Series[Any], window: tuple[float, float], target: str) -> Int64[np.ndarray, " N"]:
+    numbers = _numbers(values, target)
+    return np.where(np.isnan(numbers), -1, (window[0] <= numbers) & (numbers <= window[1]))
+
+
+def _numbers(values: pd.Series[Any], target: str) -> Float64[np.ndarray, " N"]:
+    """Read numbers, NaN where there is none."""
     import pandas as pd
 
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     words = numbers.isna() & ~_missing(values)
     if words.any():
         raise InputError(
-            f"{target} is not numeric: it holds {values[words].iloc[0]!r}; leave --data.threshold and "
-            "--data.bins out, or name another --data.target"
+            f"{target} is not numeric: it holds {values[words].iloc[0]!r}; leave --data.threshold, "
+            "--data.bins and --data.window out, or name another --data.target"
         )
-    codes = np.digitize(numbers.to_numpy(), edges).astype(np.int64)
-    codes[numbers.isna()] = -1
-    return codes
+    return numbers.to_numpy()
 
 
 def _categories(values: pd.Series[Any], target: str) -> tuple[str, ...]:
@@ -121,6 +143,8 @@ def _categories(values: pd.Series[Any], target: str) -> tuple[str, ...]:
 
     present = values[~_missing(values)].infer_objects()
     names = {name for name in _texts(present) if name is not None}
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return tuple(name for name in map(str, values.cat.categories) if name in names)
     if pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present):
         if len(names) > MAX_INTEGER_CLASSES or not bool((present % 1 == 0).all()):
             raise InputError(
@@ -167,10 +191,10 @@ def _check(labels: Labels, values: pd.Series[Any]) -> None:
 def _advice(labels: Labels, values: pd.Series[Any]) -> str:
     import pandas as pd
 
-    if not labels.edges:
+    if not labels.edges and not labels.window:
         return "name another --data.target"
     numbers = pd.to_numeric(values, errors="coerce")
-    option = "--data.threshold" if len(labels.edges) == 1 else "--data.bins"
+    option = f"--data.{'window' if labels.window else 'threshold' if len(labels.edges) == 1 else 'bins'}"
     extent = f"{labels.target} runs from {_number(numbers.min())} to {_number(numbers.max())}"
     return f"choose another {option} ({extent})"
 

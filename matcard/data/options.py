@@ -9,7 +9,10 @@ from typing import Literal, get_args
 from matcard.crystals.options import GraphOptions
 from matcard.errors import InputError, nearest_names
 
-SplitKind = Literal["formula", "chemical_system", "prototype", "element", "column", "random"]
+DataKind = Literal["crystals", "compositions", "images", "table"]
+SplitKind = Literal["formula", "chemical_system", "prototype", "element", "column", "random", "duplicates", "given"]
+ImbalanceKind = Literal["none", "exp", "step", "ratio"]
+ClassOrder = Literal["listed", "frequency", "random"]
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,13 @@ class SplitOptions:
         InputError: when a value is out of range or two of them contradict each other.
     """
 
-    kind: SplitKind = "formula"
-    """What the crystals of one group share; a group is never divided. `formula`: the reduced formula;
-    `chemical_system`: the set of elements; `prototype`: space group and occupied Wyckoff positions, found by
-    spglib; `element`: every crystal that contains `element` is in the test part, the others are divided by
-    formula; `column`: the value in `column`; `random`: nothing, each crystal is a group of its own."""
+    kind: SplitKind | None = None
+    """What the samples of one group share; a group is never divided. Of crystals: `formula` (the default): the
+    reduced formula; `chemical_system`: the set of elements; `prototype`: space group and occupied Wyckoff positions,
+    found by spglib; `element`: every crystal that contains `element` is in the test part, the others are divided
+    by formula. Of images and rows: `duplicates` (the default): all numbers are the same; `given` (the default
+    where the data come with a test part): the test part is that one, the rest is divided by duplicates. Of all:
+    `column`: the value in `column`; `random`: nothing, each sample is a group of its own."""
 
     column: str | None = None
     """Column of the source whose value makes the groups, where `kind` is `column`."""
@@ -42,8 +47,12 @@ class SplitOptions:
     fold: int | None = None
     """Which fold is the test part, from 0."""
 
+    seen: Literal["keep", "drop"] = "keep"
+    """What becomes of samples of a given test part that stand among the others, too: they are kept and counted, or
+    dropped from the test part."""
+
     def __post_init__(self) -> None:
-        if self.kind not in get_args(SplitKind):
+        if self.kind is not None and self.kind not in get_args(SplitKind):
             raise InputError(f"--data.split.kind {self.kind!r}: {nearest_names(self.kind, get_args(SplitKind))}")
         for name in ("column", "element"):
             if (self.kind == name) != (getattr(self, name) is not None):
@@ -51,6 +60,10 @@ class SplitOptions:
         check_shares(self.fractions, self.folds, self.fold)
         if self.kind == "element" and self.folds is not None:
             raise InputError("--data.split.kind element holds out one test part: leave out --data.split.folds")
+        if self.kind == "given" and self.folds is not None:
+            raise InputError("--data.split.kind given has its test part: leave out --data.split.folds")
+        if self.seen not in ("keep", "drop"):
+            raise InputError(f"--data.split.seen is {self.seen!r}: expected keep or drop")
 
 
 def check_shares(fractions: tuple[float, ...], folds: int | None, fold: int | None) -> None:
@@ -71,16 +84,85 @@ def check_shares(fractions: tuple[float, ...], folds: int | None, fold: int | No
 
 
 @dataclass(frozen=True)
+class ImbalanceOptions:
+    """How rare the classes of the training part are made; the validation and test part stay as they are.
+
+    The training part becomes the largest one with exactly the wanted proportions.
+
+    Raises:
+        InputError: when a value is out of range.
+    """
+
+    kind: ImbalanceKind = "none"
+    """Proportions of the classes. `exp`: falling by the same ratio from class to class (the long tail of Cui et al.
+    2019); `step`: the second half of the classes is rare, all of it alike (Buda et al. 2018); `ratio`: the first
+    class is common, all others are rare alike, so that it has the share factor / (factor + C - 1)."""
+
+    factor: float = 100.0
+    """Samples of the commonest class for each of the rarest."""
+
+    order: ClassOrder = "listed"
+    """Which classes are common: the first in the order of their names or numbers (as the literature has it), those
+    that are most frequent already, or those that chance puts first."""
+
+    seed: int | None = None
+    """Seed of what is cut and of the random order; the run's where not given."""
+
+    def __post_init__(self) -> None:
+        for name, kinds in (("kind", ImbalanceKind), ("order", ClassOrder)):
+            if getattr(self, name) not in get_args(kinds):
+                raise InputError(
+                    f"--data.imbalance.{name} {getattr(self, name)!r}: "
+                    f"{nearest_names(getattr(self, name), get_args(kinds))}"
+                )
+        if not (math.isfinite(self.factor) and self.factor >= 1):
+            raise InputError(f"--data.imbalance.factor is {self.factor}: expected a number of 1 or more")
+
+
+@dataclass(frozen=True)
+class SyntheticOptions:
+    """What is set of data that scikit-learn's make_classification makes; the card knows the rest.
+
+    Raises:
+        InputError: when a value is out of range.
+    """
+
+    samples: int | None = None
+    """Number of rows; the card's where not given."""
+
+    majority: float | None = None
+    """Share of the first class, the others having the rest in equal parts; the card's where not given."""
+
+    seed: int | None = None
+    """Seed of the data, whatever the run's; the card's where not given."""
+
+    def __post_init__(self) -> None:
+        if self.majority is not None and not 0 < self.majority < 1:
+            raise InputError(f"--data.synthetic.majority is {self.majority}: expected a share between 0 and 1")
+        if self.samples is not None and self.samples < 1:
+            raise InputError(f"--data.synthetic.samples is {self.samples}: expected 1 or more")
+
+
+@dataclass(frozen=True)
 class DataOptions:
-    """What is classified, and how it is read, drawn as graphs and divided.
+    """What is classified, and how it is read, turned into input of a network and divided.
 
     Raises:
         InputError: when a value is out of range or two of them contradict each other.
     """
 
     source: str = "perovskite_phases"
-    """Name of a data set card, or a path: a table of structures (parquet, csv, jsonl, json, json.gz), a folder of CIF
-    or POSCAR files with id_prop.csv, or anything with structures that ASE reads (extxyz, db)."""
+    """Name of a data set card, or a path. Crystals: a table of structures (parquet, csv, jsonl, json, json.gz), a
+    folder of CIF or POSCAR files with id_prop.csv, or anything with structures that ASE reads (extxyz, db). Rows of
+    numbers and compositions: parquet or csv. Images: npz, or a folder of the files of MNIST or CIFAR. Or a folder
+    that `matcard.data.prepare.save_prepared` wrote."""
+
+    kind: DataKind | None = None
+    """What a sample is; a card knows its own, and of a path it is found by its ending and its columns: no structures
+    and no composition make it a table."""
+
+    test_source: str | None = None
+    """Rows or compositions: a second path, of the same columns, that is the test part."""
 
     target: str | None = None
     """Column to predict; a card knows its own."""
@@ -91,14 +173,36 @@ class DataOptions:
     bins: list[float] | None = None
     """For a target of numbers: edges between classes, ascending, as 1,2.5,4."""
 
+    window: tuple[float, float] | None = None
+    """For a target of numbers: class 1 is from the first to the second of these, both included, as 500,600."""
+
     id_column: str | None = None
     """Column that holds the ids; found by its usual names where not given."""
 
     structure_column: str | None = None
     """Column that holds the structures; found by its usual names where not given."""
 
+    composition_column: str | None = None
+    """Column that holds chemical formulas; found by its usual names where not given."""
+
+    features: list[str] | None = None
+    """Columns of numbers that describe a row, as a,b,c; where not given all but ids, target and groups. Of
+    compositions: the proportions of the components."""
+
+    composition_features: Literal["fractions", "magpie"] = "fractions"
+    """What is made of a formula: the fraction of each element, or matminer's Magpie features."""
+
+    standardise: Literal["train", "all", "none"] = "train"
+    """What mean and deviation of rows (each column) and images (each channel) are taken from: the training part; all
+    parts, as some published figures have it, which lets the test part speak; nothing, the numbers stay as they
+    are, the bytes of an image divided by 255."""
+
+    augment: Literal["none", "flip", "crop-flip"] = "none"
+    """What is done to a training image: nothing; half of them are mirrored; they are moved by up to 4 pixels at
+    random, too (He et al. 2016)."""
+
     max_left_out: float = 0.05
-    """Largest share of rows whose structure cannot be used; more stops the run. Rows without a target do not count."""
+    """Largest share of rows that cannot be used; more stops the run. Rows without a target do not count."""
 
     jobs: int = -1
     """Processes that parse structures and build graphs; -1 for all cores."""
@@ -106,12 +210,31 @@ class DataOptions:
     split: SplitOptions = field(default_factory=SplitOptions)
     """Training, validation and test parts."""
 
+    imbalance: ImbalanceOptions = field(default_factory=ImbalanceOptions)
+    """How rare the classes of the training part are made."""
+
+    synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)
+    """What is set of synthetic rows."""
+
     graph: GraphOptions = field(default_factory=GraphOptions)
     """Which neighbours become edges."""
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and self.bins is not None:
-            raise InputError("--data.threshold and --data.bins are both given: a target has one or the other")
+        ways = [f"--data.{name}" for name in ("threshold", "bins", "window") if getattr(self, name) is not None]
+        if len(ways) > 1:
+            raise InputError(f"{' and '.join(ways)} are both given: a target has one of them")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise InputError(f"--data.window {self.window}: expected two numbers, the lower one first, such as 500,600")
+        choices = {
+            "standardise": ("train", "all", "none"),
+            "augment": ("none", "flip", "crop-flip"),
+            "composition_features": ("fractions", "magpie"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"--data.{name} {getattr(self, name)!r}: {nearest_names(getattr(self, name), known)}")
+        if self.kind is not None and self.kind not in get_args(DataKind):
+            raise InputError(f"--data.kind {self.kind!r}: {nearest_names(self.kind, get_args(DataKind))}")
         if not 0 <= self.max_left_out <= 1:
             raise InputError(f"--data.max_left_out is {self.max_left_out}: expected a share from 0 to 1")
         if self.jobs == 0:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from matcard.data.dealing import deal
-from matcard.data.groups import contains_element, group_keys
+from matcard.data.groups import contains_element, crystals_of, default_split, given_test, group_keys
 from matcard.data.options import check_shares
 from matcard.errors import InputError, MatcardWarning
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Int, Int64, Shaped
 
-    from matcard.crystals.table import CrystalTable
     from matcard.data.options import SplitOptions
+    from matcard.data.tables import Table
 
 PARTS = ("train", "val", "test")
 _FRACTIONS = (0.7, 0.15, 0.15)
@@ -39,6 +39,8 @@ class Split:
         seed: what it was drawn with.
         fold: which fold the test part is, or None.
         folds: how many folds there are, or None.
+        cut: positions of samples that are in no part: taken from the training part to make a class rare, or from a
+            given test part since they stand among the others, too.
     """
 
     train: Int64[np.ndarray, " a"]
@@ -48,11 +50,17 @@ class Split:
     seed: int
     fold: int | None = None
     folds: int | None = None
+    cut: Int64[np.ndarray, " d"] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def without(self, part: str, cut: Int64[np.ndarray, " k"]) -> Split:
+        """Give the split whose `part` lacks the positions `cut`."""
+        parts: dict[str, Any] = {part: np.setdiff1d(getattr(self, part), cut), "cut": np.union1d(self.cut, cut)}
+        return replace(self, **parts)
 
     def to_json(self, ids: Sequence[str] | Shaped[np.ndarray, " N"]) -> str:
         """Write the split with the ids of its samples in place of their positions."""
         names = np.array([str(name) for name in ids], dtype=object)
-        parts = {part: names[getattr(self, part)].tolist() for part in PARTS}
+        parts = {part: names[getattr(self, part)].tolist() for part in (*PARTS, "cut")}
         about = {"kind": self.kind, "seed": self.seed, "fold": self.fold, "folds": self.folds}
         return json.dumps({**about, **parts}, indent=1)
 
@@ -65,7 +73,7 @@ class Split:
         """
         saved = _parsed(text)
         position = {str(name): i for i, name in enumerate(ids)}
-        listed = Counter(str(name) for part in PARTS for name in saved[part])
+        listed = Counter(str(name) for part in (*PARTS, "cut") for name in saved[part])
         twice = [name for name, times in listed.items() if times > 1]
         if twice:
             raise InputError(f"split.json: the id {twice[0]!r} is in it twice; take the file as the run wrote it")
@@ -78,34 +86,38 @@ class Split:
                     f"split.json: {len(names)} ids are {where}, such as {min(names)!r}; the source has "
                     "changed since the split was made: use the same source, or start a new run"
                 )
-        train, val, test = (
-            np.sort(np.array([position[str(name)] for name in saved[part]], dtype=np.int64)) for part in PARTS
+        train, val, test, cut = (
+            np.sort(np.array([position[str(name)] for name in saved[part]], dtype=np.int64)) for part in (*PARTS, "cut")
         )
-        return Split(train, val, test, saved["kind"], saved["seed"], saved["fold"], saved["folds"])
+        return Split(train, val, test, saved["kind"], saved["seed"], saved["fold"], saved["folds"], cut)
 
 
 def split_table(
-    table: CrystalTable,
+    table: Table,
     codes: Int[np.ndarray, " N"],
     options: SplitOptions,
     *,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
 ) -> Split:
-    """Split labelled crystals as the options say.
+    """Split labelled samples as the options say.
 
     Args:
-        table: N crystals.
+        table: N crystals, images or rows.
         codes: (N,) class of each.
         options: kind of groups, shares, folds.
         seed: another seed gives another split.
         class_names: how the classes are called in warnings; their codes where not given.
 
     Raises:
-        InputError: too few groups, an unknown column, an element that is in no crystal or in all of them.
+        InputError: too few groups, an unknown column, a kind of groups that such samples do not have, an element that
+            is in no crystal or in all of them.
     """
-    if options.kind == "element":
-        held = contains_element(table.crystals, str(options.element))
+    kind = options.kind or default_split(table)
+    if kind == "given":
+        return _given(table, codes, options, seed, class_names)
+    if kind == "element":
+        held = contains_element(crystals_of(table), str(options.element))
         if held.all() or not held.any():
             raise InputError(
                 f"--data.split.element {options.element}: it is in {'every' if held.all() else 'no'} crystal "
@@ -114,7 +126,7 @@ def split_table(
         groups = group_keys(table, "formula")
         split = hold_out(codes, groups, held, fractions=options.fractions, seed=seed, class_names=class_names)
         return replace(split, kind=f"element:{options.element}")
-    kind = f"column:{options.column}" if options.kind == "column" else options.kind
+    kind = f"column:{options.column}" if kind == "column" else kind
     split = make_split(
         codes,
         group_keys(table, kind),
@@ -125,6 +137,24 @@ def split_table(
         class_names=class_names,
     )
     return replace(split, kind=kind)
+
+
+def _given(
+    table: Table,
+    codes: Int[np.ndarray, " N"],
+    options: SplitOptions,
+    seed: int,
+    class_names: Sequence[str] | None,
+) -> Split:
+    """Take the test part that came with the data, and divide the rest so that equal samples are not parted."""
+    held = given_test(table)
+    groups = group_keys(table, "duplicates")
+    split = replace(
+        hold_out(codes, groups, held, fractions=options.fractions, seed=seed, class_names=class_names), kind="given"
+    )
+    if options.seen == "drop":
+        split = split.without("test", np.flatnonzero(held & np.isin(groups, groups[~held])))
+    return split
 
 
 def make_split(
@@ -226,7 +256,7 @@ def _parsed(text: str) -> dict[str, Any]:
     whole = isinstance(saved, dict) and all(
         name in saved and isinstance(saved[name], kind) for name, kind in (kinds | dict.fromkeys(PARTS, list)).items()
     )
-    if not whole:
+    if not (whole and isinstance(saved.setdefault("cut", []), list)):
         raise InputError(
             f"split.json: expected the keys {', '.join([*kinds, *PARTS])} as a run writes them; it may be damaged"
         )

@@ -15,6 +15,7 @@ from matcard.models.embedding import atom_embedding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from jaxtyping import Float, Int
     from torch import Tensor
 
@@ -34,13 +35,16 @@ class CrystalModel(Classifier):
     Args:
         options: widths and basis.
         num_classes: C.
+        atom_table: features of the elements by atomic number; those that matminer ships where not given.
     """
 
     constants: ClassVar[frozenset[str]] = frozenset({"embedding.features"})
 
-    def __init__(self, options: CrystalModelOptions, num_classes: int) -> None:
+    def __init__(
+        self, options: CrystalModelOptions, num_classes: int, atom_table: Float[np.ndarray, "Z 92"] | None = None
+    ) -> None:
         super().__init__()
-        self.embedding = atom_embedding(options)
+        self.embedding = atom_embedding(options, atom_table)
         self.basis = GaussianBasis(options)
         self.convs = self.make_convolutions(options)
         self.conv_to_fc = nn.Linear(options.width, options.hidden)

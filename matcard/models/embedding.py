@@ -11,6 +11,7 @@ from matcard.crystals.atom_features import WIDTH, atom_features
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import Float, Int
     from torch import Tensor
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 LAST_ELEMENT = 118
 
 
-def atom_embedding(options: CrystalModelOptions) -> FeatureEmbedding | nn.Embedding:
+def atom_embedding(
+    options: CrystalModelOptions, table: Float[np.ndarray, "Z 92"] | None = None
+) -> FeatureEmbedding | nn.Embedding:
     """Make the module that maps atomic numbers (A,) to vectors (A, width)."""
     if options.atom_features == "learned":
         return nn.Embedding(LAST_ELEMENT + 1, options.width)
-    return FeatureEmbedding(options.width)
+    return FeatureEmbedding(options.width, table)
 
 
 class FeatureEmbedding(nn.Linear):
@@ -34,19 +37,20 @@ class FeatureEmbedding(nn.Linear):
 
     Args:
         width: numbers an atom is given.
+        table: features by atomic number; matminer's where not given.
     """
 
     features: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, table: Float[np.ndarray, "Z 92"] | None = None) -> None:
         super().__init__(WIDTH, width)
         self._unread: InputError | None = None
         try:
-            table = torch.from_numpy(atom_features()).to(self.weight.dtype)
+            features = torch.tensor(atom_features() if table is None else table, dtype=self.weight.dtype)
         except InputError as error:
             self._unread = error
-            table = self.weight.new_zeros(0, WIDTH)
-        self.register_buffer("features", table)
+            features = self.weight.new_zeros(0, WIDTH)
+        self.register_buffer("features", features)
 
     def forward(self, numbers: Int[Tensor, " A"]) -> Float[Tensor, "A F"]:
         """Map atomic numbers.

@@ -1,43 +1,54 @@
-"""Fully connected layers for table rows."""
+"""Fully connected layers."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from matcard.models.base import Classifier
+from matcard.models.array import ArrayModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from jaxtyping import Float
     from torch import Tensor
 
     from matcard.models.options import MLPOptions
 
 
-class MLP(Classifier):
-    """Linear layers with ReLU. A batch has `x` (N, num_features), already standardised.
+class MLP(ArrayModel):
+    """Linear layers with ReLU on the standardised numbers of a row, or of an image, one after another.
 
     The embedding is what the last hidden layer gives after its ReLU, (N, hidden), before dropout.
 
     Args:
         options: widths.
         num_classes: C.
-        num_features: numbers in a row.
+        input_shape: shape of a sample.
+        mean: of each column or channel, subtracted.
+        std: of each column or channel, divided by.
     """
 
-    def __init__(self, options: MLPOptions, num_classes: int, num_features: int) -> None:
-        super().__init__()
-        widths = [num_features] + [options.hidden] * options.hidden_layers
+    def __init__(
+        self,
+        options: MLPOptions,
+        num_classes: int,
+        input_shape: Sequence[int],
+        mean: Float[np.ndarray, ...] | None = None,
+        std: Float[np.ndarray, ...] | None = None,
+    ) -> None:
+        super().__init__(input_shape, mean, std)
+        widths = [math.prod(input_shape)] + [options.hidden] * options.hidden_layers
         self.layers = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
         self.dropout = nn.Dropout(options.dropout)
         self.fc_out = nn.Linear(options.hidden, num_classes)
 
     def encode(self, batch: Any) -> Float[Tensor, "N F"]:
-        """Give the embedding of each row."""
-        hidden: Tensor = batch.x
+        """Give the embedding of each sample."""
+        hidden = self.standardised(batch).flatten(1)
         for index, layer in enumerate(self.layers):
             hidden = layer(self.dropout(hidden) if index else hidden).relu()
         return hidden

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from matcard.errors import InputError
 
@@ -15,6 +15,9 @@ class ModelOptions:
     Raises:
         InputError: when a value is out of range, or `freeze` is set with nothing to start from.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ()
+    """Kinds of data (`DataOptions.kind`) that the model fits."""
 
     name: str
     """Kind of model."""
@@ -41,6 +44,8 @@ class ModelOptions:
 @dataclass(frozen=True)
 class CrystalModelOptions(ModelOptions):
     """What every network on crystal graphs takes."""
+
+    takes: ClassVar[tuple[str, ...]] = ("crystals",)
 
     atom_features: Literal["cgcnn", "learned"] = "cgcnn"
     """What is known of an atom at first: the original's 92 numbers of its element, or an embedding by atomic
@@ -106,7 +111,9 @@ class TransformerOptions(CrystalModelOptions):
 
 @dataclass(frozen=True)
 class MLPOptions(ModelOptions):
-    """Fully connected layers for table rows."""
+    """Fully connected layers for table rows and compositions, or for images without regard to their shape."""
+
+    takes: ClassVar[tuple[str, ...]] = ("table", "compositions", "images")
 
     name: str = "mlp"
     """Kind of model."""
@@ -121,3 +128,54 @@ class MLPOptions(ModelOptions):
         super().__post_init__()
         self._at_least(1, "hidden", "hidden_layers")
         self._check_dropout(self.dropout)
+
+
+@dataclass(frozen=True)
+class ResNetOptions(ModelOptions):
+    """The residual network for small images of He et al. (CVPR 2016), as the long-tail literature uses it."""
+
+    takes: ClassVar[tuple[str, ...]] = ("images",)
+
+    name: str = "resnet"
+    """Kind of model."""
+    depth: int = 32
+    """Number of layers with weights: 8, 14, 20, 26, 32, ... (6n + 2); 32 on CIFAR."""
+    width: int = 16
+    """Channels of the first stage; the embedding has four times as many numbers."""
+    shortcut: Literal["A", "B"] = "A"
+    """Shortcuts past a change of size: `A` fills up with zeros, as on CIFAR, `B` maps the channels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "width")
+        if self.depth < 8 or (self.depth - 2) % 6:
+            raise InputError(f"--model.depth is {self.depth}: expected 8, 14, 20, 26, 32 or another 6n + 2")
+        if self.shortcut not in ("A", "B"):
+            raise InputError(f"--model.shortcut is {self.shortcut!r}: expected A or B")
+
+
+@dataclass(frozen=True)
+class GlassNetOptions(ModelOptions):
+    """Attention over the components of a composition, in the manner of DeepGlassNet (Chen et al. 2025)."""
+
+    takes: ClassVar[tuple[str, ...]] = ("compositions",)
+
+    name: str = "glassnet"
+    """Kind of model."""
+    width: int = 128
+    """Numbers a component is described by."""
+    heads: int = 4
+    """Attention heads; they share `width`."""
+    hidden: int = 512
+    """Width of the projection, so of the embedding."""
+    rank: int = 16
+    """Rank of the learned adjacency of components."""
+    noise: float = 0.1
+    """Deviation of the noise that multiplies proportions in training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "width", "heads", "hidden", "rank")
+        self._at_least(0, "noise")
+        if self.width % self.heads:
+            raise InputError(f"--model.width {self.width} is not a multiple of --model.heads {self.heads}")

@@ -23,8 +23,13 @@ MODELS: dict[str, Entry] = {
     "cgcnn": Entry(o.CGCNNOptions, "cgcnn:CGCNN"),
     "transformer": Entry(o.TransformerOptions, "transformer:CrystalTransformer"),
     "mlp": Entry(o.MLPOptions, "mlp:MLP"),
+    "resnet": Entry(o.ResNetOptions, "resnet:ResNet"),
+    "glassnet": Entry(o.GlassNetOptions, "glassnet:GlassNet"),
 }
 """Every model: its options class, and `module:class` within this package."""
+
+DEFAULTS = {"crystals": "cgcnn", "compositions": "mlp", "images": "resnet", "table": "mlp"}
+"""Kind of data -> the model that is taken where none is named."""
 
 
 def model_names() -> list[str]:
@@ -41,6 +46,24 @@ def model_options(name: str) -> type[o.ModelOptions]:
     return _entry(name).options
 
 
+def default_model(kind: str) -> str:
+    """Give the name of the model that is taken for a kind of data where none is named."""
+    return DEFAULTS[kind]
+
+
+def check_model(options: o.ModelOptions, kind: str) -> None:
+    """Refuse a model that does not take the kind of data.
+
+    Raises:
+        InputError: with the models that do.
+    """
+    if kind not in options.takes:
+        fit = " or ".join(name for name, entry in MODELS.items() if kind in entry.options.takes)
+        raise InputError(
+            f"--model.name {options.name} takes {', '.join(map(_plural, options.takes))}; for {_plural(kind)} use {fit}"
+        )
+
+
 def build_model(options: o.ModelOptions, *, num_classes: int, **data: Any) -> Classifier:
     """Make a model with new weights; its encoder is frozen if `options.freeze` says so.
 
@@ -50,7 +73,8 @@ def build_model(options: o.ModelOptions, *, num_classes: int, **data: Any) -> Cl
     Args:
         options: of the model.
         num_classes: C, at least 2.
-        **data: what else the model must know of its data: `num_features` of table rows.
+        **data: what else the model must know of its data (`LabelledData.model_arguments`): `input_shape`, `mean` and
+            `std` of arrays; nothing, or `atom_table`, of crystals.
 
     Raises:
         InputError: no such model, or fewer than two classes.
@@ -63,6 +87,10 @@ def build_model(options: o.ModelOptions, *, num_classes: int, **data: Any) -> Cl
     if options.freeze:
         model.freeze()
     return model
+
+
+def _plural(kind: str) -> str:
+    return "table rows" if kind == "table" else kind
 
 
 def _entry(name: str) -> Entry:

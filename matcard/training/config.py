@@ -13,10 +13,12 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from matcard.data.kinds import kind_of
+from matcard.data.options import DataOptions
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
 from matcard.losses.registry import loss_options
-from matcard.models.registry import model_options
+from matcard.models.registry import default_model, model_options
 from matcard.resources import resource_dir
 from matcard.training.options import Config
 
@@ -34,7 +36,8 @@ Own = TypeVar("Own")
 def parse_config(argv: Sequence[str], *, prog: str, description: str) -> Config:
     """Lay `--config FILE` over configs/train.yaml, and the command line's options over both.
 
-    Options of a loss or model are set aside where a later layer names one of another kind.
+    Options of a loss or model are set aside where a later layer names one of another kind. Where no layer above
+    configs/train.yaml names a model, it is the default one for the kind of data.
 
     Raises:
         InputError: unknown option (with the nearest names), wrong type, unreadable file.
@@ -84,11 +87,14 @@ def _parse(
     named, rest = first.parse_known_args(list(argv))
     values = dict(base) if base is not None else read_config(find_config(DEFAULT_CONFIG))
     names = {part: getattr(named, f"{part}.name") for part in NAMED}
-    for layer in (
+    layers = [
         read_config(find_config(named.config)) if named.config else {},
         *over,
         {part: {"name": name} for part, name in names.items() if name},
-    ):
+    ]
+    if base is None and not any(_names_model(layer) for layer in layers):
+        layers.insert(0, {"model": {"name": _default_model([values, *layers], rest)}})
+    for layer in layers:
         values = overlaid(values, layer)
     kinds = option_kinds(values)
     known = dict(option_types(Config, kinds))
@@ -102,6 +108,25 @@ def _parse(
     filled = _filled(parser, given, _normalised(rest, known))
     beside = {field.name: filled[field.name] for field in dataclasses.fields(own)} if own else {}
     return Config(**{field.name: filled[field.name] for field in dataclasses.fields(Config)}), beside
+
+
+def _names_model(layer: Mapping[str, Any]) -> bool:
+    section = layer.get("model")
+    return isinstance(section, dict) and "name" in section
+
+
+def _default_model(layers: Sequence[Mapping[str, Any]], argv: Sequence[str]) -> str:
+    """Find what kind of data the configurations and the command line describe, and the model for it."""
+    deciding = ("source", "kind", "structure_column", "composition_column")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in deciding:
+        parser.add_argument(f"--data.{name}", dest=name)
+    known, _ = parser.parse_known_args(list(argv))
+    values: dict[str, Any] = {}
+    for section in (*(layer.get("data") for layer in layers), vars(known)):
+        if isinstance(section, dict):
+            values |= {name: section[name] for name in deciding if isinstance(section.get(name), str)}
+    return default_model(kind_of(DataOptions(**values)))
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:

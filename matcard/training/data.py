@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Int
 
-    from matcard.data.prepare import CrystalData
+    from matcard.data.labelled import LabelledData
     from matcard.training.options import TrainerOptions
 
 
@@ -72,7 +72,7 @@ class DataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
-        labelled: CrystalData,
+        labelled: LabelledData,
         options: TrainerOptions,
         seed: int,
     ) -> None:

@@ -15,11 +15,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
+from matcard.data.kinds import kind_of
 from matcard.errors import InputError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
-from matcard.models import build_model, initialize
-from matcard.models.options import CrystalModelOptions
+from matcard.models import build_model, check_model, initialize
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, Patience, ProgressBar, Speed
 from matcard.training.checkpoints import WholeCheckpoints
 from matcard.training.config import config_to_dict
@@ -42,12 +42,11 @@ def check_config(config: Config) -> None:
     """Tell what can be known to be wrong before any data are read.
 
     Raises:
-        InputError: no such metric or device, or a model that does not take crystals.
+        InputError: no such metric or device, or a model that does not take such data.
     """
     higher_is_better(config.trainer.monitor)
     _device(config.trainer)
-    if not isinstance(config.model, CrystalModelOptions):
-        raise InputError(f"--model.name {config.model.name} takes table rows; for crystals use cgcnn or transformer")
+    check_model(config.model, kind_of(config.data))
 
 
 def fit(
@@ -72,7 +71,7 @@ def fit(
     check_monitor(config.trainer.monitor, data)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config, data)
-    trainer = build_trainer(config, run, console, callbacks)
+    trainer = build_trainer(config, run, console, callbacks, unit=data.labelled.unit)
     begun = run.last.is_file()
     if not begun and (report := initialize(module.model, config.model)):
         console.print(f"start from {report}")
@@ -123,12 +122,15 @@ def _told_where(run: RunDir) -> Iterator[None]:
 def build_module(config: Config, data: DataModule) -> TrainingModule:
     """Make the network and the loss of a configuration for the classes of a data set."""
     loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
-    model = build_model(config.model, num_classes=data.num_classes)
+    arguments = data.labelled.model_arguments
+    model = build_model(config.model, num_classes=data.num_classes, **arguments)
     description = {
         "format_version": FORMAT_VERSION,
         "config": config_to_dict(config),
         "class_names": list(data.class_names),
         "class_counts": data.class_counts.tolist(),
+        # Of images and rows; crystals have no such shape. Mean and deviation are among the weights.
+        "input_shape": list(arguments["input_shape"]) if "input_shape" in arguments else None,
     }
     return TrainingModule(
         model,
@@ -143,7 +145,7 @@ def build_module(config: Config, data: DataModule) -> TrainingModule:
 
 
 def build_trainer(
-    config: Config, run: RunDir, console: Console, callbacks: Sequence[Callback] = ()
+    config: Config, run: RunDir, console: Console, callbacks: Sequence[Callback] = (), *, unit: str = "samples"
 ) -> lightning.Trainer:
     """Make Lightning's trainer with the callbacks that write the run's files."""
     options = config.trainer
@@ -161,7 +163,7 @@ def build_trainer(
         speed,
         MetricsFile(run.metrics),
         CollapseGuard(config.loss),
-        ProgressBar(speed, "crystals", shown) if console.is_terminal else EpochLines(console, speed, "crystals", shown),
+        ProgressBar(speed, unit, shown) if console.is_terminal else EpochLines(console, speed, unit, shown),
         ModelCheckpoint(
             run.checkpoints,
             filename="best",

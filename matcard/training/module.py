@@ -81,7 +81,7 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(_mixed(self.seed, self.current_epoch, batch_index, self.global_rank))
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        output = self.model(batch)
+        output = self.model(self.data.labelled.augmented(batch))
         loss: Tensor = self.loss(output.logits, batch.y, output.embedding)
         self._epoch_losses.append(loss.detach())
         return loss

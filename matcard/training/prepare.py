@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.progress import MofNCompleteColumn, Progress
 
 from matcard.data.prepare import prepare
@@ -14,14 +15,15 @@ from matcard.training.rundir import write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from matcard.data.prepare import CrystalData, LabelledTable
+    from matcard.data.labelled import LabelledData
+    from matcard.data.labelling import LabelledTable
     from matcard.training.data import DataModule
     from matcard.training.options import Config
     from matcard.training.rundir import RunDir
 
 
-def prepare_data(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> CrystalData:
-    """Write what was left out, build the graphs, and split; or split as the run did before it was killed.
+def prepare_data(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> LabelledData:
+    """Write what was left out, split, and build the graphs of crystals; or split as the run did before it was killed.
 
     Raises:
         InputError: too much was left out, a split that cannot be made, or data that have changed since.
@@ -50,13 +52,17 @@ def prepare_data(run: RunDir, config: Config, labelled: LabelledTable, console: 
 
 
 def show_data(run: RunDir, config: Config, data: DataModule, labelled: LabelledTable, console: Console) -> None:
-    """Print the classes of each part, what was left out, and what is odd about the graphs."""
-    console.print(
-        class_count_table(data.class_names, {part: data.count(part) for part in data.parts}, labelled.left_out_counts)
-    )
+    """Print the classes of each part, what was left out or cut, and what is odd about the data."""
+    counts = {part: data.count(part) for part in data.parts}
+    cut = data.labelled.split.cut
+    if len(cut):
+        counts["cut"] = np.bincount(data.codes[cut], minlength=data.num_classes)
+    console.print(class_count_table(data.class_names, counts, labelled.left_out_counts))
+    if len(cut):
+        console.print(f"{len(cut)} {data.labelled.unit} are cut out of the parts on purpose, see {run.split}")
     if len(labelled.unlabelled):
         console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
     for name, count in labelled.lost_classes.items():
         console.print(f"{count} rows left out are of class {name!r}, which has no row that can be used")
-    for note in data.labelled.notes(config.data.graph):
+    for note in data.labelled.notes:
         console.print(note)

@@ -139,7 +139,7 @@ def test_random_groups_are_single():
 def test_groups_by_column():
     table = table_of([ROCK_SALT] * 4, lab=["a", "b", "a", None], year=[1990, 1990, 2000, 2010])
     assert group_keys(table, "column:year").tolist() == ["1990", "1990", "2000", "2010"]
-    with pytest.warns(MatcardWarning, match="1 crystals have no value"):
+    with pytest.warns(MatcardWarning, match="1 samples have no value"):
         keys = group_keys(table, "column:lab")
     assert keys[:3].tolist() == ["a", "b", "a"]
     assert keys[3] not in ("a", "b")

@@ -18,8 +18,12 @@ from matcard.models import (
     MLP,
     CGCNNOptions,
     CrystalTransformer,
+    GlassNet,
+    GlassNetOptions,
     MLPOptions,
     ModelOptions,
+    ResNet,
+    ResNetOptions,
     TransformerOptions,
     build_model,
     embedding,
@@ -31,6 +35,8 @@ CLASSES = {
     "cgcnn": (CGCNNOptions, CGCNN),
     "transformer": (TransformerOptions, CrystalTransformer),
     "mlp": (MLPOptions, MLP),
+    "resnet": (ResNetOptions, ResNet),
+    "glassnet": (GlassNetOptions, GlassNet),
 }
 
 
@@ -40,7 +46,7 @@ def test_names_options_and_classes():
         assert model_options(name) is options
         assert options().name == name
         assert next(iter(dataclasses.fields(options))).name == "name"
-        data = {"num_features": 3} if name == "mlp" else {}
+        data = {} if "crystals" in options.takes else {"input_shape": (1, 6, 6) if name == "resnet" else (3,)}
         assert type(build_model(options(), num_classes=2, **data)) is made
 
 
@@ -103,7 +109,7 @@ def test_models_need_nothing_heavy():
 
 def test_rows_of_tables():
     torch.manual_seed(0)
-    model = build_model(MLPOptions(hidden=5, hidden_layers=2), num_classes=3, num_features=4)
+    model = build_model(MLPOptions(hidden=5, hidden_layers=2), num_classes=3, input_shape=(4,))
     x = torch.randn(7, 4)
     hidden = x
     for layer in model.layers:
@@ -116,12 +122,12 @@ def test_rows_of_tables():
 
 def test_dropout_of_rows():
     torch.manual_seed(0)
-    model = build_model(MLPOptions(hidden=50, hidden_layers=1, dropout=0.5), num_classes=2, num_features=4)
+    model = build_model(MLPOptions(hidden=50, hidden_layers=1, dropout=0.5), num_classes=2, input_shape=(4,))
     batch = Data(x=torch.randn(5, 4))
     assert torch.equal(model(batch).embedding, model(batch).embedding)
     assert not torch.equal(model(batch).logits, model(batch).logits)
     assert torch.equal(model.eval()(batch).logits, model(batch).logits)
-    deep = build_model(MLPOptions(hidden=50, hidden_layers=3, dropout=0.5), num_classes=2, num_features=4)
+    deep = build_model(MLPOptions(hidden=50, hidden_layers=3, dropout=0.5), num_classes=2, input_shape=(4,))
     assert not torch.equal(deep(batch).embedding, deep(batch).embedding)
 
 

@@ -22,7 +22,7 @@ def kind(request):
 
 
 def made(kind, num_classes=2, **options):
-    data = {"num_features": 4} if kind == "mlp" else {}
+    data = {"input_shape": (4,)} if kind == "mlp" else {}
     return build_model(OPTIONS[kind](**options), num_classes=num_classes, **data)
 
 
@@ -84,7 +84,7 @@ def test_freezing_trains_a_new_head_and_nothing_else(kind, tmp_path):
     source = made(kind)
     randomize(source)
     options = OPTIONS[kind](init_from=str(as_run(source, tmp_path).parent.parent), freeze=True)
-    model = build_model(options, num_classes=2, **({"num_features": 4} if kind == "mlp" else {}))
+    model = build_model(options, num_classes=2, **({"input_shape": (4,)} if kind == "mlp" else {}))
     report = initialize(model, options)
     assert set(report.renewed) == {"fc_out.weight", "fc_out.bias"}
     assert not torch.equal(model.fc_out.weight, source.fc_out.weight)
@@ -160,7 +160,7 @@ def test_another_model_is_told(tmp_path):
     with pytest.raises(InputError, match="do not fit this CrystalTransformer"):
         load_weights(build_model(small_transformer(), num_classes=2), path)
     with pytest.raises(InputError, match="do not fit this MLP"):
-        load_weights(build_model(MLPOptions(), num_classes=2, num_features=3), path)
+        load_weights(build_model(MLPOptions(), num_classes=2, input_shape=(3,)), path)
 
 
 def test_files_that_are_no_weights(tmp_path):

@@ -1,0 +1,171 @@
+"""Images: from scikit-learn, from the official files of MNIST and CIFAR, and from npz, to arrays of bytes."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from matcard.crystals.readers.files import readable, require_file
+from matcard.data.image_files import read_cifar, read_idx
+from matcard.data.tables import ArrayTable
+from matcard.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jaxtyping import Int, Shaped, UInt8
+
+    from matcard.data.cards import Card
+    from matcard.data.options import DataOptions
+
+LABEL = "label"
+"""Column of the classes where no card names another."""
+_CHANNELS = (1, 3, 4)
+_PARTS = ("train", "test")
+
+
+class Part(NamedTuple):
+    """Images of a part with their classes."""
+
+    images: Shaped[np.ndarray, "N ..."]
+    labels: Int[np.ndarray, " N"]
+
+
+def read_images(options: DataOptions, card: Card | None) -> ArrayTable:
+    """Read images with their classes; where files have a training and a test part, the latter is marked.
+
+    Raises:
+        InputError: files that are missing or of another format, or images and classes that do not fit.
+    """
+    names: Sequence[str] = card.class_names if card else ()
+    if card is None:
+        require_file(Path(options.source))
+        parts, found = _from_path(Path(options.source))
+        names = names or found
+    elif card.format == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        parts = {"train": Part(digits.images.astype(np.uint8), digits.target)}
+    else:
+        from matcard.data.downloads import fetch
+
+        files = fetch(card)
+        if card.format == "idx":
+            parts = _from_idx(list(files.values()), card.name)
+        else:
+            parts, names = _from_cifar(next(iter(files.values())), card.labels or "labels")
+    return _table(parts, names, card.target if card else LABEL, options.source)
+
+
+def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:
+    if path.is_dir() and any(path.glob("*idx3-ubyte*")):
+        return _from_idx(sorted(path.glob("*ubyte*")), str(path)), ()
+    if path.suffix != ".npz":
+        return _from_cifar(path, _cifar_labels(path))
+    with readable(path), np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    names = [str(name) for name in arrays.get("class_names", ())]
+    parts = {}
+    for part in _PARTS:
+        if {f"x_{part}", f"y_{part}"} <= set(arrays):
+            parts[part] = Part(arrays[f"x_{part}"], arrays[f"y_{part}"])
+        elif {f"{part}_jpeg", f"{part}_offset", f"{part}_label"} <= set(arrays):
+            parts[part] = _decoded(arrays, part, path)
+    if "train" not in parts:
+        raise InputError(
+            f"{path}: expected the arrays x_train and y_train (and x_test, y_test), or train_jpeg, train_offset and "
+            f"train_label; found {', '.join(arrays) or 'none'}"
+        )
+    return parts, names
+
+
+def _decoded(arrays: Mapping[str, Any], part: str, path: Path) -> Part:
+    """Decode images that stand one after another as JPEG (or PNG) bytes."""
+    from PIL import Image, UnidentifiedImageError
+
+    content, offsets = arrays[f"{part}_jpeg"].tobytes(), arrays[f"{part}_offset"].tolist()
+    images = []
+    for i, (start, end) in enumerate(pairwise(offsets)):
+        try:
+            with Image.open(io.BytesIO(content[start:end])) as image:
+                images.append(np.asarray(image))
+        except (UnidentifiedImageError, OSError) as error:
+            raise InputError(f"{path}: {part}_jpeg: image {i} cannot be decoded ({error})") from error
+    if len({image.shape for image in images}) > 1:
+        raise InputError(f"{path}: {part}_jpeg: images of several sizes; all must be of one")
+    return Part(np.stack(images), arrays[f"{part}_label"])
+
+
+def _from_idx(files: Sequence[Path], source: str) -> dict[str, Part]:
+    """Read the four files of MNIST and its kin, known by their names."""
+    parts = {}
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        found = {}
+        for what in ("images", "labels"):
+            file = next((path for path in files if path.name.startswith(f"{prefix}-{what}")), None)
+            if file is None:
+                raise InputError(f"{source}: there is no file {prefix}-{what}-... among those of MNIST's format")
+            found[what] = read_idx(file)
+        parts[part] = Part(found["images"], found["labels"])
+    return parts
+
+
+def _from_cifar(path: Path, labels: str) -> tuple[dict[str, Part], Sequence[str]]:
+    images = read_cifar(path, labels)
+    parts = {"train": Part(images.x_train, images.y_train), "test": Part(images.x_test, images.y_test)}
+    return parts, images.class_names
+
+
+def _cifar_labels(path: Path) -> str:
+    of_hundred = (path / "train").is_file() or "100" in path.name
+    return "fine_labels" if of_hundred else "labels"
+
+
+def _table(parts: Mapping[str, Part], class_names: Sequence[str], target: str, source: str) -> ArrayTable:
+    import pandas as pd
+
+    images = [_channels_first(part.images, f"{source}, {name} part") for name, part in parts.items()]
+    if len({(array.shape[1:], array.dtype) for array in images}) > 1:
+        raise InputError(f"{source}: images of the training and test part differ: {[a.shape for a in images]}")
+    for name, part in parts.items():
+        if part.labels.ndim != 1 or len(part.labels) != len(part.images) or part.labels.dtype.kind not in "iu":
+            raise InputError(
+                f"{source}, {name} part: {len(part.images)} images need as many classes, as whole numbers; found "
+                f"{part.labels.dtype} of shape {part.labels.shape}"
+            )
+    labels = np.concatenate([part.labels for part in parts.values()]).astype(np.int64)
+    lowest, highest = int(labels.min()), int(labels.max())
+    names = list(class_names) or [str(k) for k in range(highest + 1)]
+    if lowest < 0 or highest >= len(names):
+        raise InputError(f"{source}: classes run from {lowest} to {highest}, and there are {len(names)} names")
+    single = len(parts) == 1
+    ids = [str(i) if single else f"{name}-{i}" for name, part in parts.items() for i in range(len(part.labels))]
+    held = [np.full(len(part.labels), name == "test") for name, part in parts.items()]
+    return ArrayTable(
+        ids=np.array(ids, dtype=object),
+        inputs=np.concatenate(images),
+        columns=pd.DataFrame({target: pd.Categorical.from_codes(labels, categories=pd.Index(names))}),
+        left_out=pd.DataFrame({"id": [], "where": [], "reason": [], target: []}, dtype=object),
+        kind="images",
+        test=None if single else np.concatenate(held),
+    )
+
+
+def _channels_first(
+    images: Shaped[np.ndarray, "N ..."], where: str
+) -> UInt8[np.ndarray, "N C H W"] | Shaped[np.ndarray, "N C H W"]:
+    """Give images as (N, channels, height, width), whether they came without channels or with these last."""
+    if len(images) == 0 or images.dtype.kind not in "uif":
+        raise InputError(f"{where}: no images, or of type {images.dtype}; numbers were expected")
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4 and images.shape[3] in _CHANNELS:
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    if images.ndim == 4 and images.shape[1] in _CHANNELS:
+        return images
+    raise InputError(f"{where}: shape {images.shape}; expected (N, height, width) or with 1, 3 or 4 channels beside")

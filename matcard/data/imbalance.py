@@ -1,0 +1,87 @@
+"""Imbalance by design: classes of the training part made rare, in the ways of the long-tail literature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from matcard.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Int64
+
+    from matcard.data.options import ImbalanceOptions
+    from matcard.data.splits import Split
+
+_ROUNDING = 1e-9  # 5000 * 100 ** -1 is not quite 50
+
+
+def make_imbalanced(split: Split, codes: Int[np.ndarray, " N"], options: ImbalanceOptions, *, seed: int) -> Split:
+    """Cut samples out of the training part until its classes have the wanted proportions.
+
+    What is kept of a class is the beginning of one random order of it, whatever the proportions.
+
+    Args:
+        split: three parts of N samples.
+        codes: (N,) class of each.
+        options: which proportions.
+        seed: of the run; `options.seed` goes before it.
+
+    Raises:
+        InputError: a class without a training sample.
+    """
+    if options.kind == "none":
+        return split
+    rng = np.random.default_rng(seed if options.seed is None else options.seed)
+    order = rng.permutation(split.train)
+    have = np.bincount(codes[split.train], minlength=int(codes.max()) + 1)
+    if not have.all():
+        raise InputError(
+            f"--data.imbalance.kind {options.kind}: class number {int(have.argmin())} has no training sample to keep; "
+            "join classes, or take another --data.split"
+        )
+    keep = class_sizes(have, profile(options, have, rng))
+    cut = [order[codes[order] == label][count:] for label, count in enumerate(keep.tolist())]
+    return split.without("train", np.concatenate(cut))
+
+
+def profile(
+    options: ImbalanceOptions, counts: Int[np.ndarray, " C"], rng: np.random.Generator
+) -> Float[np.ndarray, " C"]:
+    """Give the size of each class as a share of the commonest one's, from 1 down to 1 / factor.
+
+    With the classes c = 0 .. C - 1 in the order asked for: `exp` factor^(-c / (C - 1)) (Cui et al., CVPR 2019; Cao
+    et al., NeurIPS 2019), `step` 1 for the first half and 1 / factor for the second, which is the smaller one
+    where C is odd (Buda et al., Neural Networks 106, 2018), `ratio` 1 for the first and 1 / factor for all others.
+
+    Args:
+        options: kind, factor and order.
+        counts: samples of each class, for the order by frequency.
+        rng: for a random order.
+    """
+    classes = len(counts)
+    place = np.arange(classes)
+    match options.kind:
+        case "exp":
+            shares = options.factor ** (-place / (classes - 1))
+        case "step":
+            shares = np.where(place < (classes + 1) // 2, 1.0, 1.0 / options.factor)
+        case "ratio":
+            shares = np.where(place < 1, 1.0, 1.0 / options.factor)
+        case _:
+            shares = np.ones(classes)
+    match options.order:
+        case "frequency":
+            order = np.argsort(-counts, kind="stable")
+        case "random":
+            order = rng.permutation(classes)
+        case _:
+            order = place
+    return np.asarray(shares[np.argsort(order)])
+
+
+def class_sizes(counts: Int[np.ndarray, " C"], shares: Float[np.ndarray, " C"]) -> Int64[np.ndarray, " C"]:
+    """Give the sizes, one at least, of the largest part with these shares that the counts allow."""
+    largest = (counts / shares).min()
+    return np.asarray(np.maximum(1, np.floor(largest * shares + _ROUNDING)), dtype=np.int64)

@@ -1,0 +1,73 @@
+"""What reading a source gives: rows of the same numbers each, with their other columns, or crystals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from matcard.crystals.table import CrystalTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from jaxtyping import Bool, Int, Shaped
+
+    from matcard.data.labelled import LabelledData
+    from matcard.data.options import DataKind
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayTable:
+    """N images, compositions or table rows, and what was left out: what `CrystalTable` is for crystals.
+
+    Attributes:
+        ids: (N,) object array of str.
+        inputs: (N, F) numbers of rows, (N, channels, height, width) of images.
+        columns: N rows (RangeIndex), the source's other columns, the target among them.
+        left_out: one row for each row of the source that cannot be used: `id`, `where`, `reason`, then the columns of
+            `columns`.
+        kind: what a sample is.
+        features: names of the F columns of `inputs`; none for images.
+        test: (N,) whether a sample is of the test part that came with the data; None where none did.
+    """
+
+    ids: Shaped[np.ndarray, " N"]
+    inputs: Shaped[np.ndarray, "N ..."]
+    columns: pd.DataFrame
+    left_out: pd.DataFrame
+    kind: DataKind
+    features: tuple[str, ...] = ()
+    test: Bool[np.ndarray, " N"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, indices: Int[np.ndarray, " M"]) -> ArrayTable:
+        """Give the table of the samples at `indices`; what was left out stays so."""
+        return replace(
+            self,
+            ids=self.ids[indices],
+            inputs=self.inputs[indices],
+            columns=self.columns.iloc[indices].reset_index(drop=True),
+            test=None if self.test is None else self.test[indices],
+        )
+
+
+Table = CrystalTable | ArrayTable
+"""What can be labelled and split."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedTable:
+    """Samples that are labelled and split already.
+
+    Attributes:
+        data: they.
+        left_out: no row.
+    """
+
+    data: LabelledData
+    left_out: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.data.ids)

@@ -1,0 +1,124 @@
+"""The residual network for small images that the long-tail literature trains on CIFAR."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from matcard.errors import InputError
+from matcard.models.array import ArrayModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from matcard.models.options import ResNetOptions
+
+_SMALLEST = 5  # pixels; less is one pixel after halving twice, which has no variance for batch norm
+
+
+class ResNet(ArrayModel):
+    """ResNet of depth 6n + 2 (He et al., CVPR 2016, section 4.2): three stages of n blocks, global mean, head.
+
+    A 3 x 3 convolution to `width` channels; stages of `width`, 2 `width` and 4 `width` channels, the second and
+    third at half the resolution of the one before; weights drawn as by He et al., ICCV 2015. The embedding is the mean
+    over the last maps, (N, 4 width).
+
+    Args:
+        options: depth, width, shortcut.
+        num_classes: C.
+        input_shape: (channels, height, width) of an image.
+        mean: (channels, 1, 1), subtracted.
+        std: (channels, 1, 1), divided by.
+
+    Raises:
+        InputError: samples that are no images, or smaller than 5 pixels.
+    """
+
+    def __init__(
+        self,
+        options: ResNetOptions,
+        num_classes: int,
+        input_shape: Sequence[int],
+        mean: Float[np.ndarray, "C 1 1"] | None = None,
+        std: Float[np.ndarray, "C 1 1"] | None = None,
+    ) -> None:
+        if len(input_shape) != 3 or min(input_shape[1:]) < _SMALLEST:
+            raise InputError(
+                f"--model.name resnet takes images of {_SMALLEST} x {_SMALLEST} pixels or more; a sample has the "
+                f"shape {tuple(input_shape)}"
+            )
+        super().__init__(input_shape, mean, std)
+        blocks = (options.depth - 2) // 6
+        self.conv = nn.Conv2d(input_shape[0], options.width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(options.width)
+        widths = [options.width, options.width, 2 * options.width, 4 * options.width]
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    Block(before if k == 0 else after, after, 2 if k == 0 and before != after else 1, options.shortcut)
+                    for k in range(blocks)
+                )
+            )
+            for before, after in pairwise(widths)
+        )
+        self.fc_out = nn.Linear(widths[-1], num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def encode(self, batch: Any) -> Float[Tensor, "N F"]:
+        """Give the embedding of each image."""
+        maps = self.norm(self.conv(self.standardised(batch))).relu()
+        for stage in self.stages:
+            maps = stage(maps)
+        return maps.mean((2, 3))  # type: ignore[no-any-return]
+
+    @staticmethod
+    def widths(state: Mapping[str, Tensor]) -> dict[str, object]:
+        """Give the options that weights were made with."""
+        blocks = {name.split(".")[2] for name in state if name.startswith("stages.0.")}
+        shortcut = "B" if any(".project." in name for name in state) else "A"
+        width = len(state["norm.weight"]) if "norm.weight" in state else 0
+        return {"depth": 6 * len(blocks) + 2, "width": width, "shortcut": shortcut}
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut.
+
+    Where the number of channels grows, the shortcut takes every second pixel and either fills the new channels up
+    with zeros, half of them on each side (option A), or maps the channels (option B).
+
+    Args:
+        before: channels of the input.
+        after: channels of the output.
+        stride: of the first convolution.
+        shortcut: A or B.
+    """
+
+    def __init__(self, before: int, after: int, stride: int, shortcut: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(after)
+        self.stride = stride
+        self.added = (after - before) // 2
+        self.project: nn.Module | None = None
+        if shortcut == "B" and self.added:
+            self.project = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, maps: Float[Tensor, "N before H W"]) -> Float[Tensor, "N after h w"]:
+        """Give the maps of the next block."""
+        inner = self.norm2(self.conv2(self.norm1(self.conv1(maps)).relu()))
+        if self.project is not None:
+            beside = self.project(maps)
+        else:
+            kept = maps[:, :, :: self.stride, :: self.stride]
+            beside = nn.functional.pad(kept, (0, 0, 0, 0, self.added, self.added))
+        return (inner + beside).relu()  # type: ignore[no-any-return]
