@@ -118,19 +118,40 @@ def class_count_table(
 def averages_table(metrics: Mapping[str, Any]) -> Table:
     """Show the averages with their bootstrap intervals, at argmax and at the decision rule.
 
+    Where class shares were corrected (`corrected`), those scores stand in a last column.
+
     Args:
         metrics: as `matcard.evaluation.scoring.scored` gives it, or as read back from its JSON file.
     """
-    chosen = metrics["at_decision"]
+    chosen, corrected = metrics["at_decision"], metrics.get("corrected")
     table = Table(title="Averages", caption=f"decision rule: {chosen['rule']}", **_LEFT)
     table.add_column("metric")
-    for header in ("most likely class", "95 % interval", "decision rule", "95 % interval"):
+    headers = ("most likely class", "95 % interval", "decision rule", "95 % interval")
+    for header in headers if corrected is None else (*headers, "shares corrected"):
         table.add_column(header, justify="right", no_wrap=True)
-    for name in _BY_CLASS:
-        cells = [cell for part in (metrics, chosen) for cell in _with_interval(part, name)]
-        table.add_row(metric_label(name), *cells)
-    for name in _BY_SCORE:
-        table.add_row(metric_label(name), *_with_interval(metrics, name), "same", "")
+    for name in _BY_CLASS + _BY_SCORE:
+        at_rule = _with_interval(chosen, name) if name in _BY_CLASS else ("same", "")
+        beside = [] if corrected is None else [format_score(_number(corrected[name]))]
+        table.add_row(metric_label(name), *_with_interval(metrics, name), *at_rule, *beside)
+    return table
+
+
+def shares_table(metrics: Mapping[str, Any], train_counts: Sequence[int]) -> Table:
+    """Show the share of each class in the training part, among these samples, and the one corrected for.
+
+    Args:
+        metrics: as `averages_table` takes them.
+        train_counts: class counts of the training part.
+    """
+    table = Table(title="Class shares", **_LEFT)
+    table.add_column("class", overflow="fold")
+    corrected = metrics.get("corrected")
+    headers = ("training", "here", *(() if corrected is None else (f"corrected for ({corrected['prior']})",)))
+    for header in headers:
+        table.add_column(header, justify="right")
+    for (name, share), count in zip(metrics["prevalence"].items(), train_counts, strict=True):
+        beside = [] if corrected is None else [f"{corrected['shares'][name]:.1%}"]
+        table.add_row(_class_label(name, False), f"{count / sum(train_counts):.1%}", f"{share:.1%}", *beside)
     return table
 
 

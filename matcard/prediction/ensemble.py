@@ -86,6 +86,10 @@ class Ensemble:
     ) -> pd.DataFrame:
         """Predict rows; the columns are those of `matcard.prediction.table.columns`."""
         readings = self.read(rows.crystals, rows.errors, batch_size=batch_size, jobs=jobs)
+        return self.lay_out(rows, readings, calibrated=calibrated)
+
+    def lay_out(self, rows: Rows, readings: Readings, *, calibrated: bool = False) -> pd.DataFrame:
+        """Give the table of `rows`, of which `readings` were read."""
         members = np.stack([read.probabilities for read in readings.reads])
         shown = members
         if calibrated and len(readings.positions):

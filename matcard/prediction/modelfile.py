@@ -13,6 +13,7 @@ from matcard.evaluation.thresholds import Decision
 from matcard.files import written_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from torch import Tensor
@@ -23,6 +24,8 @@ FOLDER = "model"
 """Its name within the directory of a run."""
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
+TRAINING = "training.json"
+"""Ids and reduced formulas of the training part, by which `matcard.evaluate` finds crystals that are not new."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,11 @@ def save_model(folder: Path, description: ModelDescription, tensors: dict[str, T
     with written_whole(folder / WEIGHTS) as beside:
         beside.write_bytes(save(held, metadata={"format": "pt", "matcard": description.matcard_version}))
     to_json(description.to_dict(), folder / DESCRIPTION)
+
+
+def save_training(folder: Path, ids: Iterable[str], formulas: Iterable[str]) -> None:
+    """Write the ids and the reduced formulas of the training part."""
+    to_json({"ids": list(ids), "formulas": sorted(set(formulas))}, folder / TRAINING)
 
 
 def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from matcard.crystals import Crystals
+from matcard.data.groups import reduced_formulas
 from matcard.models.options import CrystalModelOptions
 from matcard.prediction.applicability import Reference
-from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model
+from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
 from matcard.prediction.network import Network
 from matcard.training.config import config_to_dict
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Float
 
     from matcard.data.options import DataOptions
@@ -41,6 +43,7 @@ def export_model(
     if not isinstance(config.model, CrystalModelOptions):
         return
     reference = Reference.fit(embeddings["train"], embeddings["val"], seed=config.seed)
+    trained = training_crystals(data)
     values = config_to_dict(config)
     description = ModelDescription(
         class_names=tuple(data.class_names),
@@ -50,33 +53,35 @@ def export_model(
         graph=values["data"]["graph"],
         decision=decision,
         temperature=temperature,
-        elements=_elements(data),
+        elements=tuple(np.unique(trained.numbers).tolist()),
         novelty_limit=reference.limit,
         train_size=len(data.parts["train"]),
         config=values,
     )
     tensors = Network(module.model, module.centroids).state_dict()
     tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
+    save_training(run.path / FOLDER, trained.ids.tolist(), reduced_formulas(trained).tolist())
     save_model(run.path / FOLDER, description, tensors)
 
 
 def target_of(options: DataOptions) -> dict[str, Any]:
-    """Give the column that is predicted and the edges of its classes, those of the card where it says them."""
-    from matcard.data.cards import load_card
+    """Give the column that is predicted and what makes its classes, those of the card where it says them."""
+    from matcard.data.cards import card_names, load_card
 
-    column, threshold, bins = options.target, options.threshold, options.bins
-    if column is None:
+    ways = {name: getattr(options, name, None) for name in ("threshold", "bins", "window")}
+    column = options.target
+    if column is None and options.source in card_names():
         card = load_card(options.source)
         column = card.target
-        if threshold is None and bins is None:
-            threshold, bins = card.threshold, list(card.bins) if card.bins else None
-    return {"column": column, "threshold": threshold, "bins": bins}
+        if all(way is None for way in ways.values()):
+            ways |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
+    return {"column": column, **ways}
 
 
-def _elements(data: DataModule) -> tuple[int, ...]:
-    """Give the atomic numbers in the training part."""
-    graphs = data.dataset.graphs
-    seen: set[int] = set()
-    for i in data.parts["train"]:
-        seen.update(graphs.numbers[graphs.node_offsets[i] : graphs.node_offsets[i + 1]].tolist())
-    return tuple(sorted(seen))
+def training_crystals(data: DataModule) -> Crystals:
+    """Give ids and atoms of the training part; of cells and coordinates nothing is kept in graphs, they are zero."""
+    graphs = data.labelled.graphs
+    nowhere = np.broadcast_to(np.zeros(3), (len(graphs.numbers), 3))
+    cells = np.broadcast_to(np.zeros((3, 3)), (len(graphs), 3, 3))
+    crystals = Crystals(data.labelled.ids, cells, graphs.node_offsets, np.asarray(graphs.numbers), nowhere)
+    return crystals.take(data.parts["train"])

@@ -1,0 +1,176 @@
+"""`python -m matcard.evaluate`: a trained run on a new labelled set, or its test figures once more."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matcard.cli import make_console, run_command
+from matcard.errors import InputError, MatcardWarning
+from matcard.progress import crystal_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from matcard.prediction.assess import Assessment
+    from matcard.prediction.run import Run
+
+DESCRIPTION = """Measure a trained run on a new labelled set: its classes by the run's own threshold, its scores at the
+most likely class and at the decision rule that was chosen on validation, with intervals. Without --data.source the
+figures of the run's own test part are shown again."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measure, print and write."""
+    options = build_parser().parse_args(argv)
+    console = make_console()
+    if options.source is None:
+        show_test(console, Path(options.run))
+        return
+    prior = parse_prior(options.prior)
+    from matcard.prediction.assess import assess
+    from matcard.prediction.labelled import read_labelled_set
+    from matcard.prediction.run import load_run
+
+    run = load_run(options.run, device=options.device)
+    folder = Path(options.output) if options.output else _beside(Path(options.run), options.source)
+    with crystal_progress(console, "reading") as progress:
+        labelled = read_labelled_set(
+            run,
+            options.source,
+            target=options.target,
+            id_column=options.id_column,
+            structure_column=options.structure_column,
+            leave_out_unknown=options.leave_out_unknown,
+            jobs=options.jobs,
+            progress=progress,
+        )
+    found = assess(run, labelled, prior=prior, batch_size=options.batch_size, jobs=options.jobs)
+    write(folder, found, options.source)
+    labelled.left_out.to_csv(folder / "left_out.csv", index=False)
+    show(console, run, found, folder)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m matcard.evaluate", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN_DIR", help="directory of a finished run, or its model folder")
+    data = parser.add_argument_group("the new set")
+    data.add_argument("--data.source", dest="source", metavar="SOURCE", help="card or path, as in training")
+    data.add_argument("--data.target", dest="target", metavar="NAME", help="column of the labels; the run's by default")
+    data.add_argument("--data.id_column", dest="id_column", metavar="NAME", help="column of ids")
+    data.add_argument("--data.structure_column", dest="structure_column", metavar="NAME", help="column of structures")
+    parser.add_argument("--leave-out-unknown", action="store_true", help="leave out classes that the run does not know")
+    parser.add_argument(
+        "--prior",
+        metavar="SHARES",
+        help="class shares to correct the probabilities for: `estimate` takes them from the predictions alone, "
+        "`labels` counts the labels of the new set, or numbers such as 0.9,0.1 in the order of the classes",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="where to write; RUN_DIR/evaluations/NAME by default")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
+    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="crystals in a batch")
+    parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="processes that parse and build graphs")
+    return parser
+
+
+def parse_prior(text: str | None) -> str | list[float] | None:
+    """Read `--prior`.
+
+    Raises:
+        InputError: neither a known word nor numbers that can be shares.
+    """
+    if text in (None, "estimate", "labels"):
+        return text
+    try:
+        shares = [float(number) for number in text.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) < 2 or not all(0 <= share < float("inf") for share in shares) or sum(shares) == 0:
+        raise InputError(f"--prior {text}: expected estimate, labels, or a share for each class such as 0.9,0.1")
+    return shares
+
+
+def show_test(console: Console, path: Path) -> None:
+    """Print the figures of the test part that a run wrote when it was finished.
+
+    Raises:
+        InputError: no finished run.
+    """
+    from matcard.evaluation.jsonfile import read_json
+    from matcard.evaluation.tables import averages_table, calibration_line, recall_table
+
+    file = path / "test_metrics.json"
+    if not file.is_file():
+        raise InputError(f"{path} has no {file.name}: finish the run, or name a labelled set by --data.source")
+    metrics = read_json(file)
+    console.print(f"the test part of {path}, as it was measured once when the run was finished", markup=False)
+    console.print(recall_table(metrics))
+    console.print(averages_table(metrics))
+    console.print(calibration_line(metrics))
+
+
+def write(folder: Path, found: Assessment, source: str) -> None:
+    """Write metrics.json, predictions.parquet and the figures."""
+    from matcard.evaluation.jsonfile import to_json
+    from matcard.evaluation.scoring import write_figures
+    from matcard.prediction.writers import open_table
+
+    with open_table(folder / "predictions.parquet") as append:
+        append(found.table)
+    write_figures(folder, found.targets, found.probabilities, found.metrics)
+    to_json({"source": source, **found.metrics}, folder / "metrics.json")
+
+
+def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
+    """Print the scores, what was left out, what is not new, and whether the class shares fit."""
+    from matcard.evaluation.tables import averages_table, calibration_line, recall_table, shares_table
+
+    metrics = found.metrics
+    console.print(recall_table(metrics))
+    console.print(averages_table(metrics))
+    console.print(calibration_line(metrics))
+    console.print(shares_table(metrics, run.description.class_counts))
+    left = metrics["left_out"]
+    unknown = sum(left["unknown"].values())
+    if left["malformed"] or left["unlabelled"] or unknown:
+        console.print(
+            f"left out: {left['malformed']} malformed, {left['unlabelled']} without a label, {unknown} of unknown "
+            f"classes; see {folder / 'left_out.csv'}",
+            markup=False,
+        )
+    console.print(f"written: {folder}", soft_wrap=True, markup=False)
+    overlap = metrics["overlap"]
+    if overlap is None:
+        console.print(
+            "whether crystals of this set stood in training is not known: the model's training.json is missing"
+        )
+    elif overlap["ids"] or overlap["formulas"]:
+        warnings.warn(
+            f"of {overlap['total']} crystals {overlap['ids']} have an id and {overlap['formulas']} a formula that "
+            "stood in training: on those the scores say little about new crystals",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    if found.shares_differ:
+        shift = metrics["shift"]
+        offer = "" if "corrected" in metrics else "; --prior estimate (or labels, or shares) corrects the probabilities"
+        warnings.warn(
+            f"the class shares are not those of training: total variation {shift['total_variation']:.3f}, chi-square "
+            f"{shift['chi_square']:.1f} (p = {shift['p_value']:.1g}), so that precision, accuracy, F1 and MCC cannot "
+            f"be compared with the test part's{offer}",
+            MatcardWarning,
+            stacklevel=2,
+        )
+
+
+def _beside(run: Path, source: str) -> Path:
+    return run / "evaluations" / Path(source).name.split(".")[0]
+
+
+if __name__ == "__main__":
+    run_command(main)

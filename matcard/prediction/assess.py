@@ -1,0 +1,135 @@
+"""A trained run on a new labelled set: its scores, whether the class shares fit, and what correcting them does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from matcard.errors import InputError
+from matcard.evaluation.metrics import classification_metrics
+from matcard.evaluation.priors import estimate_priors, share_shift, with_priors
+from matcard.evaluation.scoring import scored
+from matcard.prediction.ensemble import Ensemble
+from matcard.prediction.labelled import training_overlap
+from matcard.prediction.rows import Rows
+from matcard.prediction.run import BATCH_SIZE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jaxtyping import Float, Float64, Int64
+
+    from matcard.prediction.labelled import LabelledSet
+    from matcard.prediction.run import Run
+
+LABELS, ESTIMATE = "labels", "estimate"
+"""Where the shares of `--prior` come from: the labels of the new set, or its probabilities alone."""
+SURE = 1e-3
+"""A chi-square test with a p-value below this says that the class shares differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What a run does on a labelled set.
+
+    Attributes:
+        metrics: of `matcard.evaluation.scoring.scored`, with `shift`, `overlap`, `left_out` and, where the shares were
+            corrected, `corrected`.
+        targets: (N,) classes.
+        probabilities: (N, C) as the network gives them.
+        table: a row for each crystal: `target`, and the columns of predictions.
+        counts: (C,) crystals of each class.
+        shares_differ: the chi-square test is sure that the class shares are not those of training.
+    """
+
+    metrics: dict[str, Any]
+    targets: Int64[np.ndarray, " N"]
+    probabilities: Float64[np.ndarray, "N C"]
+    table: pd.DataFrame
+    counts: Int64[np.ndarray, " C"]
+    shares_differ: bool
+
+
+def assess(
+    run: Run,
+    labelled: LabelledSet,
+    *,
+    prior: str | list[float] | None = None,
+    batch_size: int = BATCH_SIZE,
+    jobs: int | None = None,
+) -> Assessment:
+    """Predict a labelled set and score it at argmax and at the decision rule of the run.
+
+    Args:
+        run: loaded.
+        labelled: of `matcard.prediction.labelled.read_labelled_set`.
+        prior: class shares to correct the probabilities for: `labels` counts those of the set, `estimate` takes them
+            from its probabilities alone (Saerens et al. 2002), or C numbers.
+        batch_size: crystals that go through the network together.
+        jobs: processes that build graphs.
+
+    Raises:
+        InputError: no crystal that the network can take, or shares that do not fit the classes.
+    """
+    crystals, codes = labelled.crystals, labelled.codes
+    ensemble = Ensemble([run])
+    rows = Rows(crystals.ids.tolist(), [""] * len(crystals), crystals, np.full(len(crystals), None, dtype=object))
+    readings = ensemble.read(rows.crystals, rows.errors, batch_size=batch_size, jobs=jobs)
+    if not len(readings.positions):
+        raise InputError(f"none of {len(crystals)} crystals can be predicted; the first: {readings.errors[0]}")
+    targets, probabilities = codes[readings.positions], readings.reads[0].probabilities
+    known = run.description
+    train_counts = np.array(known.class_counts)
+    metrics = scored(
+        targets, probabilities, train_counts=train_counts, decision=known.decision, temperature=known.temperature
+    )
+    counts = np.bincount(targets, minlength=len(known.class_names))
+    shift = share_shift(train_counts, counts)
+    overlap = training_overlap(run, crystals)
+    metrics |= {
+        "shift": shift._asdict(),
+        "overlap": None if overlap is None else overlap._asdict(),
+        "left_out": {
+            "malformed": labelled.malformed + len(crystals) - len(targets),
+            "unlabelled": labelled.unlabelled,
+            "unknown": labelled.unknown,
+        },
+    }
+    if prior is not None:
+        metrics["corrected"] = corrected(run, targets, probabilities, prior)
+    table = ensemble.lay_out(rows, readings)
+    table.insert(2, "target", np.array(known.class_names, dtype=object)[codes])
+    return Assessment(metrics, targets, probabilities, table, counts, shift.p_value < SURE)
+
+
+def corrected(
+    run: Run, targets: Int64[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"], prior: str | list[float]
+) -> dict[str, Any]:
+    """Give the metrics of the most likely class, where the probabilities are corrected for other class shares.
+
+    They are taken at the temperature fitted on validation, since the correction supposes calibrated ones.
+
+    Returns:
+        the metrics, `shares` {class: share}, and `prior`, how they were come by.
+
+    Raises:
+        InputError: shares that do not fit the classes.
+    """
+    known = run.description
+    names, train_counts = known.class_names, np.array(known.class_counts)
+    calibrated = known.temperature.apply(probabilities)
+    if prior == ESTIMATE:
+        shares = estimate_priors(calibrated, train_counts)
+    elif prior == LABELS:
+        shares = np.bincount(targets, minlength=len(names)).astype(np.float64)
+    else:
+        shares = np.array(prior, dtype=np.float64)
+        if len(shares) != len(names):
+            raise InputError(
+                f"--prior has {len(shares)} numbers for {len(names)} classes: give one for each of {', '.join(names)}"
+            )
+    adjusted = with_priors(calibrated, train_counts, shares)
+    metrics = classification_metrics(targets, adjusted, class_names=names, train_counts=train_counts)
+    given = prior if isinstance(prior, str) else "given"
+    return {"prior": given, "shares": dict(zip(names, (shares / shares.sum()).tolist(), strict=True)), **metrics}
