@@ -6,6 +6,8 @@ import pytest
 import yaml
 
 from matcard.data.cards import Card, Download, card_names, load_card, load_table, read_card
+from matcard.data.cards.card import FORMATS, Query, Window
+from matcard.data.cards.schema import _CARD
 from matcard.errors import InputError
 from matcard.resources import resource_dir
 
@@ -16,7 +18,7 @@ VALID = {
     "citation": "Somebody, 2020.",
     "licence": "CC-BY-4.0",
     "urls": [{"url": "https://example.org/a.parquet", "size": 10, "sha256": "ab" * 32}],
-    "format": "parquet",
+    "format": "table",
     "target": "gap",
     "class_counts": None,
     "known_problems": [],
@@ -47,7 +49,7 @@ def test_a_card_is_read_as_it_stands(card_of):
         citation="Somebody, 2020.",
         licence="CC-BY-4.0",
         urls=(Download("https://example.org/a.parquet", 10, sha256="ab" * 32),),
-        format="parquet",
+        format="table",
         target="gap",
         class_counts=None,
         known_problems=(),
@@ -97,6 +99,15 @@ def test_a_missing_key_is_named_with_its_file(card_of, key):
         ("known_problems", "many"),
         ("known_problems", [None]),
         ("id_column", 3),
+        ("matminer", ["matbench_glass"]),
+        ("entries", 0),
+        ("composition_column", ""),
+        ("feature_columns", "SiO2"),
+        ("class_names", [1, 2]),
+        ("labels", 1),
+        ("window", 500),
+        ("query", ["band_gap"]),
+        ("parameters", {1: 2}),
         ("threshold", "3 eV"),
         ("threshold", True),
         ("threshold", float("nan")),
@@ -115,8 +126,11 @@ def test_a_value_of_the_wrong_form_is_named_with_its_key(card_of, key, value):
     [
         ("https://example.org", "expected a mapping"),
         ({"size": 1, "sha256": "ab" * 32}, "the key 'url' is missing"),
-        ({"url": "https://example.org", "sha256": "ab" * 32}, "the key 'size' is missing"),
-        ({"url": "https://example.org", "size": 1}, "the key 'sha256' is missing"),
+        ({"url": "https://example.org", "mirrors": "https://example.org"}, "key 'mirrors': expected a list"),
+        ({"url": "https://example.org", "mirrors": ["example.org"]}, "key 'mirrors': expected a list"),
+        ({"url": "https://example.org", "name": "../a"}, "key 'name': expected the name of a file, without a folder"),
+        ({"url": "https://example.org", "name": ".."}, "key 'name': expected the name of a file"),
+        ({"url": "https://example.org", "part": 1}, "key 'part': expected text"),
         ({"url": "ftp://example.org", "size": 1, "sha256": "ab" * 32}, "key 'url': expected"),
         ({"url": "https://example.org", "size": 0, "sha256": "ab" * 32}, "key 'size': expected"),
         ({"url": "https://example.org", "size": 1, "sha256": "AB" * 32}, "key 'sha256': expected 64"),
@@ -135,6 +149,107 @@ def test_unknown_keys_and_contradictions_are_refused(card_of):
         card_of(license="MIT")
     with pytest.raises(InputError, match="'threshold' and 'bins'"):
         card_of(bins=[1, 2])
+    with pytest.raises(InputError, match="'bins' and 'window': a target has one of them"):
+        card_of("threshold", bins=[1, 2], window={"column": "Tg", "low": 1, "high": 2})
+    with pytest.raises(InputError, match="'matminer' and 'urls': matminer's list gives the urls"):
+        card_of(matminer="matbench_glass")
+    with pytest.raises(InputError, match="'query': the format materials-project has one, and no other"):
+        card_of(query={"fields": ["band_gap"], "filters": {}})
+    with pytest.raises(InputError, match="'query': the format materials-project has one"):
+        card_of(format="materials-project")
+    with pytest.raises(InputError, match="key 'format': images come as digits, idx, cifar; found 'table'"):
+        card_of(kind="images")
+
+
+def test_nested_keys_are_checked_like_the_others(card_of):
+    with pytest.raises(InputError, match=r"some_set\.yaml: window: the key 'high' is missing"):
+        card_of("threshold", window={"column": "Tg", "low": 1})
+    with pytest.raises(InputError, match=r"some_set\.yaml: window: key 'low': expected a number"):
+        card_of("threshold", window={"column": "Tg", "low": "1", "high": 2})
+    with pytest.raises(InputError, match=r"some_set\.yaml: query: unknown key 'field'; did you mean fields"):
+        card_of(format="materials-project", query={"field": ["a"], "filters": {}})
+    with pytest.raises(InputError, match=r"some_set\.yaml: query: key 'fields': expected a list of texts, found \[\]"):
+        card_of(format="materials-project", query={"fields": [], "filters": {}})
+
+
+def test_a_window_a_query_and_parameters_are_read(card_of):
+    card = card_of("threshold", kind="compositions", format="csv", window={"column": "Tg", "low": 500, "high": 600})
+    assert (card.window, card.num_classes) == (Window("Tg", 500, 600), 2)
+    card = card_of(urls=[], format="materials-project", query={"fields": ["a"], "filters": {"b": [0, 1], "c": True}})
+    assert card.query == Query(("a",), {"b": [0, 1], "c": True})
+    card = card_of("threshold", kind="table", urls=[], format="make_classification", parameters={"weights": [0.5]})
+    assert (card.parameters, card.made_by_code, card.num_classes) == ({"weights": [0.5]}, True, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "classes"),
+    [
+        ({"threshold": 1}, 2),
+        ({"bins": [1, 2, 3], "threshold": None}, 4),
+        ({"class_names": ["a", "b", "c"], "threshold": None}, 3),
+        ({"class_counts": {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}}, 5),
+        ({"threshold": None}, None),
+    ],
+)
+def test_the_number_of_classes_is_known_without_the_data_where_it_can_be(card_of, changed, classes):
+    assert card_of(**changed).num_classes == classes
+
+
+def test_rows_are_those_with_a_label_or_those_that_the_source_states(card_of):
+    assert card_of(entries=7).rows == 7
+    assert card_of(entries=7, class_counts={"a": 3, "b": 2}).rows == 5
+
+
+@pytest.mark.parametrize(
+    ("download", "name"),
+    [
+        (Download("https://example.org/a/b.tar.gz"), "b.tar.gz"),
+        (Download("https://example.org/a/b%20c.csv?download=1"), "b c.csv"),
+        (Download("https://example.org/files/17", name="data.json.gz"), "data.json.gz"),
+    ],
+)
+def test_a_file_is_called_like_the_end_of_its_url_or_as_the_card_says(download, name):
+    assert download.file_name == name
+
+
+def test_urls_checksums_and_rows_are_read_from_matminer(card_of, monkeypatch):
+    card = card_of(urls=[], format="matminer", matminer="matbench_glass")
+    assert card.entries == 5680
+    (download,) = card.urls
+    assert (download.file_name, download.size) == ("matbench_glass.json.gz", None)
+    monkeypatch.setattr(
+        "matcard.data.cards.matminer._metadata",
+        lambda: {
+            "matbench_glass": {"url": "https://new.org/1", "hash": "ab" * 32, "file_type": "json.gz", "num_entries": 2}
+        },
+    )
+    card = card_of(urls=[], format="matminer", matminer="matbench_glass")
+    assert card.urls == (Download("https://new.org/1", sha256="ab" * 32, name="matbench_glass.json.gz"),)
+    assert card.rows == 2
+    with pytest.raises(
+        InputError, match=r"some_set\.yaml: key 'matminer': .*'matbench_glas'; did you mean matbench_glass"
+    ):
+        card_of(urls=[], format="matminer", matminer="matbench_glas")
+
+
+def test_no_card_copies_what_matminer_lists():
+    from matminer.datasets.utils import _load_dataset_dict
+
+    listed = _load_dataset_dict()
+    for name in card_names():
+        text = (resource_dir("datasets") / f"{name}.yaml").read_text()
+        card = load_card(name)
+        assert (card.matminer is not None) == (name in listed)
+        if card.matminer is not None:
+            entry = listed[name]
+            assert entry["url"] not in text
+            assert entry["hash"] not in text
+            assert card.urls == (Download(entry["url"], sha256=entry["hash"], name=f"{name}.json.gz"),)
+            columns = set(entry["columns"]) | {None}
+            assert {card.target, card.id_column, card.structure_column, card.composition_column} <= columns
+            assert card.entries == entry["num_entries"]
+            if card.class_counts is not None:
+                assert sum(card.class_counts.values()) == entry["num_entries"]
 
 
 @pytest.mark.parametrize("text", ["title: [", "- a\n- b\n", "", "\udcff"])
@@ -159,11 +274,6 @@ def test_an_unknown_card_is_refused_with_the_nearest_names():
         load_card("perovskites")
 
 
-def test_a_card_that_cannot_be_made_yet_says_what_to_do(card_of):
-    with pytest.raises(InputError, match=r"some_set.*--data\.source"):
-        load_table(card_of())
-
-
 def test_the_embedded_card_says_what_the_code_generates(tmp_path, monkeypatch):
     monkeypatch.setenv("MATCARD_CACHE", str(tmp_path))
     card = load_card("perovskite_phases")
@@ -177,7 +287,53 @@ def test_the_embedded_card_says_what_the_code_generates(tmp_path, monkeypatch):
 
 def test_every_field_of_a_card_is_in_the_schema(card_of):
     card = card_of()
-    for field in dataclasses.fields(card):
-        if field.name not in ("name", "urls"):
-            with pytest.raises(InputError, match=field.name):
-                card_of(**{field.name: {"no": ["such", "value"]}})
+    assert set(_CARD) == {field.name for field in dataclasses.fields(card)} - {"name"}
+    for key in set(_CARD) - {"parameters"}:
+        with pytest.raises(InputError, match=key):
+            card_of(**{key: {"no": ["such", "value"]}})
+
+
+WANTED = {
+    "crystals": """perovskite_phases matbench_mp_is_metal matbench_mp_gap matbench_perovskites matbench_phonons
+        matbench_dielectric castelli_perovskites mp_all_20181018 jarvis_dft_3d ricci_boltztrap_mp_tabular
+        materials_project 3dsc_mp""",
+    "compositions": "matbench_glass matbench_expt_is_metal deepglassnet",
+    "images": "digits mnist fashion_mnist cifar10 cifar100",
+    "table": "make_classification",
+}
+
+
+@pytest.mark.parametrize("kind", WANTED)
+def test_there_is_a_card_for_each_data_set_with_all_that_reading_it_needs(kind):
+    cards = [card for card in map(load_card, card_names()) if card.kind == kind]
+    assert sorted(card.name for card in cards) == sorted(WANTED[kind].split())
+    assert kind in FORMATS
+    for card in cards:
+        assert card.made_by_code == (not card.urls and card.query is None)
+        assert card.known_problems
+        if kind == "compositions":
+            assert (card.composition_column is None) == bool(card.feature_columns)
+        if kind == "images":
+            assert card.class_counts is not None
+            assert card.class_names == tuple(card.class_counts) or card.format == "cifar"
+            assert all(download.md5 and download.size for download in card.urls)
+
+
+@pytest.mark.parametrize(
+    ("name", "checksums"),
+    [
+        ("cifar10", ["c58f30108f718f92721af3b95e74349a"]),
+        ("cifar100", ["eb9058c3a382ffc7106e4002c42a8d85"]),
+        (
+            "fashion_mnist",
+            [
+                "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+                "25c81989df183df01b3e8a0aad5dffbe",
+                "bef4ecab320f06d8554ea6380940ec79",
+                "bb300cfdad3c16e7a12a480ee83cd310",
+            ],
+        ),
+    ],
+)
+def test_image_files_have_their_published_checksums(name, checksums):
+    assert [download.md5 for download in load_card(name).urls] == checksums

@@ -264,6 +264,12 @@ def test_progress_is_shown_on_a_screen(server, cache):
     assert "10.2/10.2 kB" in output.getvalue()
 
 
+def test_in_a_pipe_a_line_stands_for_progress(server, cache, capsys):
+    fetch(make_card(download_of(server.says("/a.bin", Answer(BODY)))))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"fetching a.bin from {server.url}/a.bin\n")
+
+
 def test_what_is_made_by_code_has_no_files(cache):
     card = make_card(kind="images", format="digits")
     assert fetch(card) == {}

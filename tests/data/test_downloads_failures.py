@@ -192,7 +192,7 @@ def test_an_interruption_keeps_what_came(server, cache, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("matcard.data.downloads.fetcher._bar", lambda console, name: nullcontext(impatient))
+        patch.setattr("matcard.data.downloads.fetcher._bar", lambda *words: nullcontext(impatient))
         with pytest.raises(KeyboardInterrupt):
             fetch(card)
     assert seen[0] == (0, len(LONG))

@@ -24,7 +24,7 @@ def get_cards(cards: Iterable[Card], console: Console, *, timeout: float) -> Non
     """
     for card in cards:
         console.print(f"[bold]{card.name}[/]: {card.title}")
-        for path in fetch(card, console=console, timeout=timeout).values():
+        for path in fetch(card, timeout=timeout).values():
             console.print(f"  {path} ({path.stat().st_size:,} bytes)", markup=False, soft_wrap=True)
         with console.status(f"counting the classes of {card.name}"):
             counts = measure_counts(card)

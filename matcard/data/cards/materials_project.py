@@ -8,6 +8,7 @@ import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from matcard.data.downloads.checks import noted_sha256, what_is_wrong, write_note
 from matcard.data.downloads.places import file_names, folder_of
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import written_whole
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 KEY = "MP_API_KEY"
 """Environment variable with the key of the user's account."""
 
+_DATABASE = "https://api.materialsproject.org"
 _ABOUT = b"matcard"  # under which parquet keeps query, date and version
 
 
@@ -47,13 +49,23 @@ def freeze(card: Card) -> dict[str, Path]:
         with locked(path, Console(stderr=True)):
             if not path.exists():
                 _write(path, _ask(query), query)
+                write_note(path, _DATABASE)
+    _check(path, card, query)
+    return {name: path}
+
+
+def _check(path: Path, card: Card, query: Query) -> None:
+    """Raise where a frozen file is of another query, or has changed."""
     found = frozen_query(path)
     if found.get("query") != _as_json(query):
         raise InputError(
             f"{path} was frozen on {found.get('date', 'an unknown date')} with another query than the card {card.name} "
             "has now; move it away to ask anew"
         )
-    return {name: path}
+    noted = noted_sha256(path)
+    wrong = what_is_wrong(path, {"sha256": noted}, None) if noted else None
+    if wrong is not None:
+        raise InputError(f"{path} has changed since it was frozen ({wrong}); move it away to ask anew")
 
 
 def frozen_query(path: Path) -> dict[str, Any]:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from matcard.data.cards.card import Card
 
 
-def load_table(
-    card: Card, *, jobs: int = 1, progress: Callable[[int, int | None], None] | None = None
-) -> CrystalTable:
+def load_table(card: Card, *, jobs: int = 1, progress: Callable[[int, int | None], None] | None = None) -> CrystalTable:
     """Give the crystals of a card, downloaded if need be and parsed once.
 
     Args:

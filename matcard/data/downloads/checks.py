@@ -22,7 +22,7 @@ def expected_checksums(path: Path, download: Download) -> dict[str, str]:
     Raises:
         InputError: a note that is damaged.
     """
-    noted = _noted(path)
+    noted = noted_sha256(path)
     return download.checksums if noted is None else {"sha256": noted, **download.checksums}
 
 
@@ -47,11 +47,9 @@ def note_checksum(path: Path, download: Download) -> None:
 
     A file with no published checksum at all is trusted on this first sight, which a `MatcardWarning` says.
     """
-    import pooch
-
     if download.sha256 is not None or note_of(path).exists():
         return
-    measured = pooch.file_hash(path)
+    measured = write_note(path, download.url)
     if not download.checksums:
         warnings.warn(
             f"{path.name}: its source publishes no checksum, so the file is trusted as it came; its sha256 {measured} "
@@ -59,12 +57,20 @@ def note_checksum(path: Path, download: Download) -> None:
             MatcardWarning,
             stacklevel=2,
         )
-    note = {"sha256": measured, "size": path.stat().st_size, "url": download.url, "seen": datetime.now(UTC)}
+
+
+def write_note(path: Path, origin: str) -> str:
+    """Note the sha256 of a file and whence it came beside it, and give the sha256."""
+    import pooch
+
+    measured = str(pooch.file_hash(path))
+    note = {"sha256": measured, "size": path.stat().st_size, "url": origin, "seen": datetime.now(UTC)}
     try:
         with written_whole(note_of(path)) as beside:
             beside.write_text(json.dumps(note, default=str, indent=1), encoding="utf-8")
     except OSError as error:
         warnings.warn(f"{note_of(path)} cannot be written ({error.strerror})", MatcardWarning, stacklevel=2)
+    return measured
 
 
 def note_of(path: Path) -> Path:
@@ -72,7 +78,12 @@ def note_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.noted.json")
 
 
-def _noted(path: Path) -> str | None:
+def noted_sha256(path: Path) -> str | None:
+    """Give the sha256 that was noted beside a file, or None.
+
+    Raises:
+        InputError: a note that is damaged.
+    """
     note = note_of(path)
     if not note.exists():
         return None

@@ -105,7 +105,7 @@ class _Fetcher:
             urls={path.name: source},
             retry_if_failed=self.retries,
         )
-        with _bar(self.console, path.name) as report:
+        with _bar(self.console, path.name, source) as report:
             transfer = Transfer(_partial(path), checksums, download.size, self.timeout, report)
             if path.exists() and known is None:  # pooch would take it as it is
                 path.unlink()
@@ -161,10 +161,12 @@ def _message(path: Path, download: Download, failures: list[str]) -> str:
 
 
 @contextmanager
-def _bar(console: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show the progress of a transfer: bytes, speed, time left."""
+def _bar(console: Console, name: str, source: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show the progress of a transfer: bytes, speed, time left; in a file or pipe a line in place of it."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+    if not console.is_terminal:
+        console.print(f"fetching {name} from {source}", markup=False, soft_wrap=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -172,7 +174,7 @@ def _bar(console: Console, name: str) -> Iterator[Callable[[int, int | None], No
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

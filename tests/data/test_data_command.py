@@ -1,0 +1,161 @@
+"""`python -m matcard.data`, as a user calls it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from bad_server import Answer
+from card_cases import BODY, download_of, make_card
+
+from matcard.cli import run_command
+from matcard.data.__main__ import main
+from matcard.data.cards import card_names, load_card
+from matcard.data.cards.show import disk_state, list_cards, say_counts, show_card
+from matcard.data.downloads import folder_of
+
+
+@pytest.fixture
+def shown(capsys, cache):
+    """Runs the command and gives what it printed."""
+
+    def run(*words):
+        main(words)
+        return capsys.readouterr().out
+
+    return run
+
+
+def exit_code(*words):
+    with pytest.raises(SystemExit) as caught:
+        run_command(main, words)
+    return caught.value.code
+
+
+def test_all_data_sets_are_listed_in_a_hundred_columns(shown):
+    lines = shown().splitlines()
+    assert lines[0].split() == ["name", "kind", "rows", "classes", "imbalance", "licence", "on", "disk"]
+    assert [line.split()[0] for line in lines[1:]] == card_names()
+    assert max(len(line.rstrip()) for line in lines) <= 100
+    rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+    assert rows["make_classification"] == ["table", "10,000", "5", "36.12", "BSD-3-Clause", "made", "by", "code"]
+    assert rows["matbench_mp_gap"] == ["crystals", "106,113", "2", "?", "CC-BY-4.0", "no"]
+    assert rows["materials_project"] == ["crystals", "?", "2", "?", "CC-BY-4.0", "no"]
+
+
+def test_everything_about_a_data_set_is_shown(shown):
+    text = " ".join(
+        shown("show", "mnist", "deepglassnet", "materials_project", "3dsc_mp", "make_classification").split()
+    )
+    for part in (
+        "Y. LeCun",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/t10k-labels-idx1-ubyte.gz",
+        "or https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
+        "4,542 bytes",
+        "md5 ec29112dd5afa0611ce80d1b7f02629c",
+        "1: 7,877 (11.3%)",
+        "Tg_window, inside where 500 <= Tg <= 600",
+        "features: SiO2, Al2O3",
+        "not measured yet: fetch it",
+        "energy_above_hull: [0.0, 0.1]",
+        "MP_API_KEY",
+        "size not stated",
+        "no published checksum",
+        "tc, class 1 where it is at or above 10",
+        "n_informative: 8",
+        "made by code",
+        str(folder_of(load_card("3dsc_mp"))),
+    ):
+        assert part.replace(" ", "") in text.replace(" ", ""), part
+
+
+def test_nothing_a_card_says_is_left_out(shown):
+    for name in card_names():
+        card = load_card(name)
+        text = "".join(shown("show", name).split())
+        for said in (card.title, card.description, card.citation, card.licence, *card.known_problems):
+            assert "".join(said.split()) in text
+        for download in card.urls:
+            for said in (download.url, *download.mirrors, *download.checksums.values()):
+                assert said in text
+
+
+def test_fetching_says_where_the_files_are_and_counts(shown, server, monkeypatch):
+    content = b"id,cif,gap\n" + b"".join(b"a%d,x,%d\n" % (k, k) for k in range(10))
+    card = make_card(download_of(server.says("/a.csv", Answer(content)), content), threshold=7.0)
+    monkeypatch.setattr("matcard.data.cards.names.card_names", lambda: ["some_set"])
+    monkeypatch.setattr("matcard.data.cards.names.read_card", lambda path: card)
+    text = shown("fetch", "some_set")
+    assert text.splitlines() == [
+        "some_set: A data set",
+        f"  {folder_of(card) / 'a.csv'} ({len(content)} bytes)",
+        "  gap < 7: 7 (70.0%)",
+        "  gap >= 7: 3 (30.0%)",
+        "  imbalance ratio 2.333",
+    ]
+    assert disk_state(card) == "yes"
+
+
+def test_several_are_fetched_in_one_go(shown):
+    text = shown("fetch", "digits", "make_classification")
+    assert text.count("imbalance ratio") == 2
+
+
+def test_an_unknown_name_is_an_error_with_the_nearest_names(capsys, cache):
+    assert exit_code("fetch", "digits", "matbench_gap") == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: there is no data set card 'matbench_gap'; did you mean matbench_mp_gap")
+    assert said.out == "", "nothing is fetched before all names are known"
+    assert exit_code("show", "cifar") == 2
+    assert "did you mean cifar10 or cifar100" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["get", "mnist"], ["show"], ["fetch"], ["fetch", "mnist", "--timeout", "soon"]])
+def test_wrong_usage_is_an_error(capsys, words):
+    assert exit_code(*words) == 2
+    assert "usage: python -m matcard.data" in capsys.readouterr().err
+
+
+def test_a_failed_download_is_a_message_and_not_a_traceback(capsys, cache, server, naps, monkeypatch):
+    card = make_card(download_of(server.says("/a.csv", Answer(b"", 404))), threshold=7.0)
+    monkeypatch.setattr("matcard.data.cards.names.card_names", lambda: ["some_set"])
+    monkeypatch.setattr("matcard.data.cards.names.read_card", lambda path: card)
+    assert exit_code("fetch", "some_set", "--timeout", "5") == 2
+    assert "error: a.csv cannot be fetched:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["show", "--help"], ["fetch", "--help"]])
+def test_help_needs_no_library(words):
+    call = f"try: m.main({words!r})\nexcept SystemExit: pass"
+    code = f"import sys, matcard.data.__main__ as m\n{call}\nprint(sorted(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "usage: python -m matcard.data" in said
+    loaded = said.splitlines()[-1]
+    assert not [name for name in ("torch", "pandas", "matminer", "pooch", "rich") if f"'{name}'" in loaded]
+
+
+def test_the_command_runs_as_a_module(cache):
+    done = subprocess.run(
+        [sys.executable, "-m", "matcard.data"], capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
+    )
+    assert len(done.stdout.splitlines()) == 1 + len(card_names())
+
+
+def test_of_many_classes_the_ends_are_shown():
+    lines = say_counts({f"c{k}": 100 - k for k in range(40)}).splitlines()
+    assert lines[0].startswith("c0: 100 ")
+    assert lines[6] == "... 28 more ..."
+    assert lines[-2].startswith("c39: 61 ")
+    assert lines[-1] == "imbalance ratio 1.639"
+    assert len(lines) == 14
+
+
+def test_files_that_are_there_in_part_are_counted(cache):
+    card = make_card(download_of("http://x/a", BODY), download_of("http://x/b", BODY))
+    assert disk_state(card) == "no"
+    folder_of(card).mkdir(parents=True)
+    (folder_of(card) / "a").write_bytes(BODY)
+    assert disk_state(card) == "1 of 2"
+    assert list_cards([card]).row_count == 1
+    assert show_card(card).row_count > 8
