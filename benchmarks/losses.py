@@ -1,7 +1,7 @@
 """How exact, fast and large the cardinality losses are, beside the obvious code and cross-entropy, in one run.
 
 python benchmarks/losses.py
-python benchmarks/losses.py --sizes 32 128 512 --markdown
+python benchmarks/losses.py --sizes 32 128 512
 python benchmarks/losses.py --device cuda
 python benchmarks/losses.py --step $MATCARD_TEST_DATA/mp_icsd20.parquet
 """
@@ -9,16 +9,12 @@ python benchmarks/losses.py --step $MATCARD_TEST_DATA/mp_icsd20.parquet
 from __future__ import annotations
 
 import argparse
-import ctypes
 import math
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mpmath
+import mpmath  # torch needs it too, so it is there
 import torch
-from rich.console import Console
-from rich.table import Table
+from timing import best, machine, peak, prepare, print_table
 from torch.nn import functional
 
 from matcard.invariants import magnitude, similarity, spread, weighting
@@ -37,30 +33,18 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 10, 100], help="numbers of classes C")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="threads on the CPU")
-    parser.add_argument("--seconds", type=float, default=1.0, help="time for each figure, five runs at least")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="time for each figure; five runs at least, or two of many samples"
+    )
     parser.add_argument("--step", metavar="TABLE", help="instead, the share of a CGCNN step on these crystals")
-    parser.add_argument("--markdown", action="store_true", help="print tables as markdown")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    show = markdown if args.markdown else rich_table
+    prepare(args.threads)
+    print(machine(args.device))
     if args.step:
-        show(f"beside a CGCNN step, batch {BATCH}", *step_share(args.step, args.device, args.seconds))
+        print_table(f"beside a CGCNN step, batch {BATCH}", *step_share(args.step, args.device, args.seconds))
         return
-    show("relative error of the magnitude", *accuracy(args.device))
-    show("forward and backward from logits", *timing(args.sizes, args.classes, args.device, args.seconds))
-
-
-def rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*columns, title=title)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
-def markdown(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    print(f"\n{title}\n\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
+    print_table("relative error of the magnitude", *accuracy(args.device))
+    print_table("forward and backward from logits", *timing(args.sizes, args.classes, args.device, args.seconds))
 
 
 def plain_magnitude(points: Tensor) -> Tensor:
@@ -139,8 +123,8 @@ def timing(
         for n in sizes:
             logits, targets = draw(n, c, device)
             runs = [gradient_of(loss, logits, targets) for loss in contenders.values()]
-            times = best(runs, device, seconds)
-            peaks = [f"{peak(run, device):,.0f}" for run in runs[:3]]
+            times = best(runs, device, seconds, least=5 if n <= 4096 else 2)
+            peaks = [f"{peak(run, device):,.1f}" for run in runs[:3]]
             ratio = f"{times[2] / times[0]:.2f}"
             rows.append([str(c), str(n), *(f"{1e3 * each:,.2f}" for each in times), ratio, " / ".join(peaks)])
     units = [f"{name}, ms" for name in contenders]
@@ -153,47 +137,6 @@ def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> C
         return torch.autograd.grad(loss(leaf, *rest), leaf)
 
     return run
-
-
-def best(runs: Sequence[Callable[[], object]], device: str, seconds: float) -> list[float]:
-    """Give the least seconds of each run; they take turns, so that a busy moment of the machine strikes all.
-
-    On the CPU they are CPU seconds, which other processes disturb less.
-    """
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    times: list[list[float]] = [[] for _ in runs]
-    start = time.perf_counter()
-    while len(times[0]) < 5 or time.perf_counter() - start < seconds * len(runs):
-        for run, found in zip(runs, times, strict=True):
-            synchronize(device)
-            before = clock()
-            run()
-            synchronize(device)
-            found.append(clock() - before)
-    return [min(found) for found in times]
-
-
-def synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def peak(run: Callable[[], object], device: str) -> float:
-    """Give the megabytes that a run needs at its height, beyond what was there before."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # Linux: what is free goes back, and the high-water mark falls
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
-    run()
-    return max(0.0, resident("VmHWM") - before)
-
-
-def resident(which: str) -> float:
-    return int(Path("/proc/self/status").read_text().split(f"{which}:")[1].split()[0]) / 1e3
 
 
 def step_share(table: str, device: str, seconds: float) -> tuple[list[str], list[list[str]]]:
