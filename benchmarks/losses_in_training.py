@@ -93,9 +93,7 @@ def main() -> None:
     print(f"{machine(given.device)}, {precision}")
     edges = batch.edge_index.shape[1]
     title = f"CGCNN, batches of {given.batch} crystals, {len(batch.z)} atoms, {edges} edges; {given.classes} classes"
-    print_table(
-        title, ["loss", "step, ms", "crystals/s", "loss alone, ms", "its share of a step", "peak memory, MB"], rows
-    )
+    print_table(title, columns, rows)
 
 
 def training_step(
