@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from optuna.trial import TrialState
 from matcard.training.study.storage import open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NAME = "study"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -32,6 +33,19 @@ def stored(folder: Path, url: str | None = None) -> list[optuna.trial.FrozenTria
 
 def finished(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
     return [trial for trial in trials if trial.state in FINISHED]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def tpe(number: int) -> optuna.samplers.BaseSampler:
