@@ -6,8 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.under_sampling import RandomUnderSampler
+from scipy.stats import chisquare
+from torch.utils.data import WeightedRandomSampler
 
 from matcard.data.samplers import POWERS, ClassSampler, balanced_draws
 from matcard.errors import InputError
@@ -31,6 +36,50 @@ def test_classes_come_in_the_published_proportion(kind, weights) -> None:
     expected = np.array(weights) / np.sum(weights)
     # 20,000 draws: four standard errors.
     assert np.abs(class_shares(positions) - expected).max() < 4 * (0.25 / len(positions)) ** 0.5
+
+
+def epochs(kind: str, number: int) -> np.ndarray:
+    sampler = ClassSampler(TARGETS, kind, seed=2)
+    drawn = []
+    for epoch in range(number):
+        sampler.set_epoch(epoch)
+        drawn += list(sampler)
+    return np.array(drawn)
+
+
+def agrees(drawn: np.ndarray, expected: np.ndarray) -> None:
+    """Pearson's chi-squared test of class counts; a right sampler fails it once in a million seeds."""
+    counts = np.bincount(TARGETS[drawn], minlength=3)
+    assert chisquare(counts, expected / expected.sum() * len(drawn)).pvalue > 1e-6
+
+
+def test_class_aware_draws_in_the_proportion_of_imbalanced_learn() -> None:
+    _, resampled = RandomOverSampler(random_state=0).fit_resample(np.arange(len(TARGETS))[:, None], TARGETS)
+    agrees(epochs("class-aware", 30), np.bincount(resampled))
+
+
+def test_square_root_draws_in_the_proportion_of_imbalanced_learn() -> None:
+    """The square roots of counts a hundred times as large are whole, or nearly: 300, 95, 32."""
+    many = np.repeat(TARGETS, 100)
+    wanted = {label: round(count**0.5) for label, count in Counter(many.tolist()).items()}
+    rows, resampled = RandomUnderSampler(sampling_strategy=wanted, random_state=0).fit_resample(
+        np.arange(len(many))[:, None], many
+    )
+    assert len(np.unique(rows)) == len(rows)
+    agrees(epochs("square-root", 30), np.bincount(resampled))
+
+
+@pytest.mark.parametrize("kind", ["class-aware", "square-root"])
+def test_each_sample_comes_as_often_as_from_torchs_weighted_sampler(kind) -> None:
+    number = 200
+    weights = np.bincount(TARGETS).astype(float)[TARGETS] ** (POWERS[kind] - 1)
+    torch.manual_seed(0)
+    theirs = list(WeightedRandomSampler(weights.tolist(), number * len(TARGETS)))
+    mean = weights / weights.sum() * number * len(TARGETS)
+    for drawn in (epochs(kind, number), theirs):
+        counts = np.bincount(drawn, minlength=len(TARGETS))
+        # Six standard deviations of a Poisson count; ours vary less, since none repeats before all have come.
+        assert (np.abs(counts - mean) < 6 * mean**0.5).all()
 
 
 def test_shuffle_gives_each_sample_once() -> None:
