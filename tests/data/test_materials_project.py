@@ -127,9 +127,16 @@ def test_the_frozen_file_keeps_query_date_and_version(database, card):
     assert about["query"] == {"fields": list(card.query.fields), "filters": dict(card.query.filters)}
     assert about["database_version"] == "2025.09.25"
     assert about["date"].startswith("20")
+    assert database.asked
     assert "secret" not in path.read_bytes().decode("latin-1")
     left = sorted(file.name for file in path.parent.iterdir() if file.suffix != ".lock")
     assert left == [path.name, f"{path.name}.noted.json"]
+
+
+def test_the_version_is_read_as_newer_clients_have_it(database, card):
+    database.db_version = "2026_01_02"
+    database.get_database_version = None
+    assert frozen_query(next(iter(fetch(card).values())))["database_version"] == "2026_01_02"
 
 
 def test_a_frozen_file_that_was_changed_is_not_taken(database, card):
@@ -191,7 +198,8 @@ def test_without_a_key_it_is_said_where_to_get_one(database, card, monkeypatch, 
 def test_an_error_of_the_database_is_passed_on_and_nothing_frozen(database, card):
     database.answer = RuntimeError("REST query returned\nwith error status code 401")
     with pytest.raises(
-        InputError, match=r"refused the query \(RuntimeError: REST query returned with error status code 401\)"
+        InputError,
+        match=r"gave no answer to the query \(RuntimeError: REST query returned with error status code 401\)",
     ):
         fetch(card)
     database.answer = []

@@ -108,14 +108,16 @@ def _ask(query: Query) -> tuple[list[Any], str]:
     try:
         with MPRester(api_key=require_key(), use_document_model=False) as database:
             filters = {name: _bounds(value) for name, value in query.filters.items()}
-            return list(database.materials.summary.search(fields=list(query.fields), all_fields=False, **filters)), str(
-                database.get_database_version()
-            )
+            entries = database.materials.summary.search(fields=list(query.fields), all_fields=False, **filters)
+            # mp-api has deprecated the method for the attribute.
+            return list(entries), str(getattr(database, "db_version", None) or database.get_database_version())
     except InputError:
         raise
     except Exception as error:  # mp-api raises errors of its own, of requests and of pydantic
         said = " ".join(str(error).split())
-        raise InputError(f"the Materials Project refused the query ({type(error).__name__}: {said:.500})") from error
+        raise InputError(
+            f"the Materials Project gave no answer to the query ({type(error).__name__}: {said:.500})"
+        ) from error
 
 
 def _write(path: Path, answer: tuple[list[Any], str], query: Query) -> None:
