@@ -1,0 +1,1 @@
+"""Optuna studies: what is searched, how trials are chosen and run, what a study leaves."""

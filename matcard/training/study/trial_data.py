@@ -1,0 +1,120 @@
+"""The data of a study's trials: read once in a process, divided anew for each fold or seed, the test part held out."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from matcard.data.groups import group_keys
+from matcard.data.imbalance import make_imbalanced
+from matcard.data.prepare import prepare, read_labelled
+from matcard.data.splits import Split, hold_out, make_split, split_table
+from matcard.data.tables import PreparedTable
+from matcard.errors import InputError
+from matcard.training.data import DataModule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxtyping import Int, Shaped
+
+    from matcard.data.labelled import LabelledData
+    from matcard.data.labelling import LabelledTable
+    from matcard.training.options import Config
+
+_KEPT = 24
+"""Tables and divisions kept at once; the least recently used goes."""
+
+
+class TrialData:
+    """Gives the batches of a training; what trials have in common is read once.
+
+    Args:
+        seed: of the study: decides the test part, whatever the seed of a training.
+        folds: number of folds of the rest, or None.
+    """
+
+    def __init__(self, seed: int, folds: int | None = None) -> None:
+        self._seed = seed
+        self._folds = folds
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the data: each process reads its own."""
+        return {**self.__dict__, "_kept": OrderedDict()}
+
+    def batches(self, config: Config, repeat: int = 0) -> DataModule:
+        """Give the batches for a fold or seed of a configuration.
+
+        Raises:
+            InputError: data that cannot be read or divided so.
+        """
+        data = self._once(f"division {repeat}", config, lambda: self._divided(config, repeat))
+        return DataModule(data, config.trainer, config.seed)
+
+    def labelled(self, config: Config) -> LabelledTable:
+        """Give the table of a configuration."""
+        table: LabelledTable = self._once("table", config, lambda: read_labelled(config.data))
+        return table
+
+    def _divided(self, config: Config, repeat: int) -> LabelledData:
+        labelled, options = self.labelled(config), config.data
+        if repeat == 0 and self._folds is None:
+            return prepare(labelled, options, seed=self._seed)
+        table = labelled.table
+        if isinstance(table, PreparedTable):
+            if self._folds is None:
+                return prepare(labelled, options, seed=self._seed)
+            raise InputError(f"--folds {self._folds}: the parts of prepared data are as they were saved; take --seeds")
+        names = labelled.class_names
+        split = split_table(table, labelled.codes, options.split, seed=self._seed, class_names=names)
+        groups = self._once("groups", config, lambda: group_keys(table, _kind_of_rest(split)))
+        if self._folds is None:
+            split = another_division(split, labelled.codes, groups, options.split.fractions, self._seed + repeat)
+        else:
+            split = fold_of_rest(split, labelled.codes, groups, self._seed, repeat, self._folds)
+        split = make_imbalanced(split, labelled.codes, options.imbalance, seed=self._seed)
+        return prepare(labelled, options, seed=self._seed, saved_split=split.to_json(table.ids))
+
+    def _once(self, what: str, config: Config, make: Callable[[], Any]) -> Any:
+        key = json.dumps([what, asdict(config.data)])
+        if key not in self._kept:
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+def another_division(
+    split: Split,
+    codes: Int[np.ndarray, " N"],
+    groups: Shaped[np.ndarray, " N"],
+    fractions: tuple[float, float, float],
+    seed: int,
+) -> Split:
+    """Divide what is not in the test part of a split into training and validation part by another seed."""
+    rest = np.union1d(split.train, split.val)
+    held = np.ones(len(codes), dtype=bool)
+    held[rest] = False
+    divided = hold_out(codes, groups, held, fractions=fractions, seed=seed)
+    return replace(split, train=divided.train, val=divided.val)
+
+
+def fold_of_rest(
+    split: Split, codes: Int[np.ndarray, " N"], groups: Shaped[np.ndarray, " N"], seed: int, fold: int, folds: int
+) -> Split:
+    """Make one fold of what is not in the test part the validation part, and the others the training part."""
+    rest = np.union1d(split.train, split.val)
+    parts = make_split(codes[rest], groups[rest], seed=seed, fold=fold, folds=folds)
+    return replace(split, train=rest[np.union1d(parts.train, parts.val)], val=rest[parts.test])
+
+
+def _kind_of_rest(split: Split) -> str:
+    """Give the kind of groups by which a split divides what is not held out by another rule."""
+    kind = split.kind.split(":", 1)[0]
+    return {"element": "formula", "given": "duplicates"}.get(kind, split.kind)

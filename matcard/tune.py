@@ -1,0 +1,68 @@
+"""`python -m matcard.tune`: an Optuna study of the loss's scale, its weights, or any other option."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from matcard.cli import make_console, run_command
+from matcard.training.config import config_to_dict, parse_beside
+from matcard.training.study.options import StudyOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matcard.training.study.settings import Settings
+
+PROG = "python -m matcard.tune"
+DESCRIPTION = """Search the options that are best on the validation part. All options of matcard.train are taken,
+too: they are what trials start from. A study that exists is continued by --study NAME alone."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run a study, or go on with one."""
+    settings = parse_settings(argv)
+    from matcard.training.study.tuning import run_study
+
+    run_study(settings, make_console())
+
+
+def parse_settings(argv: Sequence[str]) -> Settings:
+    """Parse the command line, over what the study began with where it exists.
+
+    The command line's options stand above those of the trial's training, these above those that go with the space,
+    these above --config.
+
+    Raises:
+        InputError: unknown option (with the nearest names), wrong type, unreadable file.
+    """
+    from matcard.training.study.folder import StudyDir
+    from matcard.training.study.settings import Settings, read_entries, trial_settings
+
+    named = _named(argv, "study", "space", "trial_config")
+    begun = None
+    if named["study"] is not None and (folder := StudyDir.named(named["study"], "")).settings.is_file():
+        begun = Settings.read(folder.settings)
+    own = begun.options if begun else StudyOptions()
+    entries = begun.space if begun and not named["space"] else read_entries(named["space"] or own.space)
+    fresh = begun is None or named["trial_config"] is not None
+    layers = [dict(entries.get("config") or {})]
+    short = [*layers, trial_settings(named["trial_config"] or own.trial_config)] if fresh else layers
+    parsed: list[Any] = [
+        parse_beside(argv, own, prog=PROG, description=DESCRIPTION, base=base, over=over)
+        for base, over in ((begun.config if begun else None, layers), (begun.trial if begun else None, short))
+    ]
+    (config, options), (trial, _) = parsed
+    return Settings(config_to_dict(config), config_to_dict(trial), entries, options)
+
+
+def _named(argv: Sequence[str], *names: str) -> dict[str, str | None]:
+    """Read options that decide how the others are read."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        first.add_argument(f"--{name}")
+    return vars(first.parse_known_args(list(argv))[0])
+
+
+if __name__ == "__main__":
+    run_command(main)
