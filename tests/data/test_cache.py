@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from matcard.data import cache
-from matcard.data.cache import cache_dir
+from matcard.data.cache import cache_dir, chosen_cache
 from matcard.errors import MatcardWarning
 from matcard.files import written_whole
 
@@ -23,6 +23,15 @@ def test_without_it_the_users_cache_folder_is_taken(tmp_path, monkeypatch):
     monkeypatch.delenv("MATCARD_CACHE", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     assert cache_dir() == tmp_path / "matcard"
+
+
+def test_the_chosen_cache_is_named_without_being_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path / "a"))
+    assert chosen_cache() == tmp_path / "a"
+    assert not chosen_cache().exists()
+    monkeypatch.setenv("MATCARD_CACHE", "")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    assert chosen_cache() == tmp_path / "matcard"
 
 
 def test_a_cache_that_cannot_be_written_gives_one_temporary_folder(tmp_path, monkeypatch):
