@@ -17,7 +17,10 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m matcard.report", description="Write the report of a finished run.")
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="directory of the run")
     parser.add_argument(
-        "--baseline", metavar="RUN_DIR", type=Path, help="a run of the same data, with cross-entropy, to stand beside it"
+        "--baseline",
+        metavar="RUN_DIR",
+        type=Path,
+        help="a run of the same data, with cross-entropy, to stand beside it",
     )
     parser.add_argument(
         "--map", choices=("pca", "umap"), default="pca", help="projection of the embeddings (umap needs umap-learn)"

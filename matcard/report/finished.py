@@ -41,6 +41,16 @@ class Part(NamedTuple):
         return self.probabilities.argmax(axis=1)
 
     @property
+    def confidence(self) -> Float[np.ndarray, " n"]:
+        """The probability of the most likely class."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    @property
+    def truth(self) -> Float[np.ndarray, " n"]:
+        """The probability of the true class."""
+        return np.asarray(self.probabilities[np.arange(len(self.ids)), self.targets])
+
+    @property
     def right(self) -> Bool[np.ndarray, " n"]:
         """Whether the most likely class is the true one."""
         return self.predicted == self.targets
@@ -96,6 +106,11 @@ class FinishedRun:
         """The rows of `metrics.csv`."""
         with self.files.metrics.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
+
+    @cached_property
+    def split_kind(self) -> str:
+        """What the samples of one group of the split share; see `matcard.data.options.SplitOptions`."""
+        return str(read_json(self.files.split)["kind"])
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
@@ -172,28 +187,37 @@ class FinishedRun:
             warnings.simplefilter("ignore", MatcardWarning)
             return read_labelled(self.files.load_config().data).table
 
+    @cached_property
+    def is_crystals(self) -> bool:
+        """Whether the samples are crystals; else they are images, compositions or rows of a table."""
+        from matcard.data.kinds import kind_of
+
+        return kind_of(self.files.load_config().data) == "crystals"
+
+    @property
+    def noun(self) -> str:
+        """What a sample is called in texts."""
+        return "crystal" if self.is_crystals else "sample"
+
     @property
     def source(self) -> str:
         """Where the crystals come from."""
         return str(self.config["data"]["source"])
 
-    def embeddings(self, part: str) -> Float[np.ndarray, "n F"]:
-        """Give the graph embeddings of a part, in its order.
+    @cached_property
+    def test_embeddings(self) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, "m F"]]:
+        """The embeddings of the test part that were kept, and which of its samples they are.
 
         Raises:
-            InputError: the run has kept none of it.
+            InputError: the run has kept none.
         """
-        ids, values = self._embeddings
-        rows = {str(name): row for row, name in enumerate(ids.tolist())}
-        missing = [name for name in self.parts[part].ids if name not in rows]
-        if missing:
-            raise InputError(f"{_EMBEDDINGS} of the run lacks {len(missing)} crystals of the {part} part")
-        return values[[rows[name] for name in self.parts[part].ids]].astype(np.float64)
-
-    @cached_property
-    def _embeddings(self) -> tuple[Shaped[np.ndarray, " m"], Float[np.ndarray, "m F"]]:
         path = self.path / _EMBEDDINGS
         if not path.is_file():
             raise InputError(f"the run has kept no {_EMBEDDINGS}")
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["ids"], arrays["embeddings"]
+            rows = {name: row for row, name in enumerate(arrays["id"].tolist())}
+            values = arrays["embedding"]
+        kept = np.array([k for k, name in enumerate(self.test.ids.tolist()) if name in rows], dtype=np.int64)
+        if not len(kept):
+            raise InputError(f"{_EMBEDDINGS} holds none of the test part")
+        return kept, values[[rows[self.test.ids[k]] for k in kept.tolist()]].astype(np.float64)

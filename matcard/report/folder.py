@@ -56,8 +56,10 @@ class FigureFolder:
             live: what the page's script draws in place of the still picture; its `kind` says how.
         """
         source = self.data(name, table)
-        save_figure(figure, self.path / f"{name}.png")
         still = inline_svg(figure, name, alt)
+        # Everything has found its place by now; to look for it again would take as long as to draw.
+        figure.set_layout_engine("none")
+        save_figure(figure, self.path / f"{name}.png")
         files = Markup('<a href="{0}/{1}.png">PNG</a> <a href="{2}">CSV</a>').format(self.path.name, name, source)
         body = Markup('<div class="frame" tabindex="0">{}</div>').format(still) if live is None else _live(still, live)
         return Markup(

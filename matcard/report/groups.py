@@ -38,9 +38,7 @@ _SITE_EDGES = (1, 3, 5, 9, 13, 21, 41, 81, 161)
 _SINGLE_VALUES = 8
 
 
-def group_shares(
-    groups: Shaped[np.ndarray, " n"], right: Bool[np.ndarray, " n"], order: Sequence[str]
-) -> pd.DataFrame:
+def group_shares(groups: Shaped[np.ndarray, " n"], right: Bool[np.ndarray, " n"], order: Sequence[str]) -> pd.DataFrame:
     """Give `group`, `n`, `found`, `recall`, `low`, `high` (95 % Wilson) of each group, in the given order."""
     n = np.array([(groups == name).sum() for name in order], dtype=np.int64)
     found = np.array([right[groups == name].sum() for name in order], dtype=np.int64)
@@ -122,9 +120,7 @@ def _bin_name(low: float, high: float) -> str:
     return f"{low:.0f}–{high - 1:.0f}" if high - low > 1 else f"{low:.0f}"
 
 
-def _shares(
-    kind: str, names: Sequence[str], n: Int[np.ndarray, " k"], found: Int[np.ndarray, " k"]
-) -> pd.DataFrame:
+def _shares(kind: str, names: Sequence[str], n: Int[np.ndarray, " k"], found: Int[np.ndarray, " k"]) -> pd.DataFrame:
     import pandas as pd
 
     low, high = wilson_bounds(found, n)

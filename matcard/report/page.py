@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from matcard.errors import MatcardWarning
+from matcard.errors import InputError, MatcardWarning
 from matcard.files import written_whole
 from matcard.report.html import paragraph
 
@@ -48,12 +48,16 @@ def write_page(page: Page, path: Path) -> Path:
     """Write a page whole; a section that cannot be written says why, and a `MatcardWarning` is given."""
     written = [(section, _body(section, path)) for section in page.sections]
     lively = any('class="view"' in body for _, body in written)
-    text = _environment().get_template("page.html").render(
-        page=page,
-        sections=written,
-        style=Markup(_template("style.css")),
-        script=Markup(_template("report.js")) if lively else None,
-        plotly=Markup(_plotly()) if lively else None,
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            page=page,
+            sections=written,
+            style=Markup(_template("style.css")),
+            script=Markup(_template("report.js")) if lively else None,
+            plotly=Markup(_plotly()) if lively else None,
+        )
     )
     with written_whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
@@ -65,7 +69,7 @@ def _body(section: Section, path: Path) -> Markup:
     try:
         return section.write()
     except Exception as error:
-        reason = str(error) or type(error).__name__
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         warnings.warn(f"{path}: the section {section.title!r} is missing: {reason}", MatcardWarning, stacklevel=3)
         return paragraph(f"This section is missing: {reason}", "missing")
 

@@ -43,6 +43,11 @@ def write_report(
     run = FinishedRun(run_dir, table)
     beside = None if baseline is None else FinishedRun(baseline)
     figures = FigureFolder(run.path / FIGURES)
+    of_crystals = (
+        ("elements", "By element", chemistry.by_element),
+        ("systems", "By crystal system", chemistry.by_system),
+        ("sites", "By number of sites", chemistry.by_sites),
+    )
     sections = (
         ("summary", "Summary", summary.summary),
         ("classes", "Classes", classes.class_counts),
@@ -53,9 +58,7 @@ def write_report(
         ("baseline", "Against cross-entropy", partial(recall.against_baseline, baseline=beside)),
         ("ranking", "Precision and recall", ranking.precision_recall),
         ("calibration", "Calibration", ranking.calibration),
-        ("elements", "By element", chemistry.by_element),
-        ("systems", "By crystal system", chemistry.by_system),
-        ("sites", "By number of sites", chemistry.by_sites),
+        *(of_crystals if run.is_crystals else ()),
         ("mistakes", "Mistakes", mistakes.mistakes),
         ("map", "Map of the embeddings", partial(embeddings.embedding_map, projection=projection)),
         ("magnitude", "Magnitude of the classes", embeddings.magnitude_functions),

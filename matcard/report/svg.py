@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import matplotlib
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from matcard.evaluation import style
 

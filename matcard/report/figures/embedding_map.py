@@ -117,7 +117,8 @@ def live_map(
         "axes": list(axes_names),
         "colourings": {
             name: [
-                {"label": layer.label, "colour": VARIABLES[layer.colour], "members": layer.members.tolist()} for layer in layers
+                {"label": layer.label, "colour": VARIABLES[layer.colour], "members": layer.members.tolist()}
+                for layer in layers
             ]
             for name, layers in (("by class", by_class), ("by mistake", by_mistake))
         },

@@ -74,7 +74,7 @@ def magnitude_figure(table: pd.DataFrame, shown: Sequence[str]) -> Figure:
     figure = style.new_figure(8.8, 3.7)
     panels = figure.subplots(1, 2)
     equal = int(table["equal_crystals"].iloc[0])
-    columns = (("magnitude", "the crystals of each class"), ("equal_magnitude", f"{equal} crystals of each class"))
+    columns = (("magnitude", "all of each class"), ("equal_magnitude", f"{equal} of each class"))
     for axes, (column, title) in zip(panels, columns, strict=True):
         _draw(axes, table, column, shown)
         style.tidy(axes, grid="both", x="scale t (1 / distance)", y="magnitude |tX|", title=title)

@@ -42,8 +42,9 @@ def periodic_figure(shares: pd.DataFrame, overall: float) -> Figure:
 
     known = {row.element: row for row in shares.itertuples()}
     norm = TwoSlopeNorm(vcenter=min(max(overall, 0.02), 0.98), vmin=0.0, vmax=1.0)
-    figure = style.new_figure(9.4, 5.6)
-    axes = figure.add_subplot()
+    figure = style.new_figure(9.4, 5.0)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     for number in _ELEMENTS:
         symbol = chemical_symbols[number]
         column, row = position(number)

@@ -81,7 +81,8 @@ def structure_figure(drawing: Drawing) -> Figure:
     """Draw a still picture, from where the turning one is first seen; far atoms first."""
     right, up, towards = _view()
     figure = style.new_figure(3.2, 2.7)
-    axes = figure.add_subplot()
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(aspect="equal")
     axes.set_axis_off()
     # An edge lies behind the atoms where its middle does: in pieces, it passes between them.

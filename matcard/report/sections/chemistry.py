@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matcard.report.figures.intervals import ALL, MINORITY, Series, interval_figure
 from matcard.report.figures.periodic import FEW, periodic_figure
 from matcard.report.groups import crystal_systems, element_shares, group_shares, site_bins
-from matcard.report.html import listed, paragraph, share
+from matcard.report.html import listed, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,10 @@ def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:
     crystals, test = run.test_table.crystals, run.test
     rare = run.minority[test.targets]
     drawn = Markup("")
-    for name, what, among in (("elements", "", np.ones(len(rare), dtype=bool)), ("elements-minority", "minority ", rare)):
+    for name, what, among in (
+        ("elements", "", np.ones(len(rare), dtype=bool)),
+        ("elements-minority", "minority ", rare),
+    ):
         if not among.any() or (what and among.all()):
             continue
         shares = element_shares(crystals.take(np.flatnonzero(among)), test.right[among])
@@ -103,11 +106,3 @@ def _worst(shares: pd.DataFrame, overall: float) -> str:
         return "No element is found significantly less often than the rest."
     names = [f"{row.element} ({share(row.recall)} of {row.n})" for row in below.itertuples()]
     return f"Found less often than the rest: {listed(names)}."
-
-
-def note(run: FinishedRun, figures: FigureFolder) -> Markup:
-    """Say what a share over groups is and is not."""
-    return paragraph(
-        "Shares are over crystals, so that frequent classes weigh most; the minority classes stand beside them. With many "
-        "groups a few intervals miss the overall share by chance."
-    )

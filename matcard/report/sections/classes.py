@@ -28,16 +28,13 @@ def class_counts(run: FinishedRun, figures: FigureFolder) -> Markup:
     table_["left_out"] = [int(left_out.get(name, 0)) for name in run.class_names]
     table_["train_share"] = train / train.sum()
     figures.data("class-counts", table_)
-    rows = [
-        (row[0], *(f"{n:,}" for n in row[1:5]), Markup('{:.1f} %<meter value="{:.4f}"></meter>').format(100 * row[5], row[5]))
-        for row in table_.itertuples(index=False)
-    ]
+    rows = [(row[0], *(f"{n:,}" for n in row[1:5]), _bar(row[5])) for row in table_.itertuples(index=False)]
     rare = np.flatnonzero(run.minority).tolist()
     sums = table_[[*PARTS, "left_out"]].sum()
     return table(
         ("class", *PARTS.values(), "left out", "share of training"),
         rows,
-        caption=f"Crystals of each class. Orange: minority classes, below 1/{len(run.class_names)} of the training part",
+        caption=f"{run.noun.capitalize()}s of each class. Orange: minority classes, below 1/{len(run.class_names)} of the training part",
         marked=rare,
         footer=("all", *(f"{n:,}" for n in sums), ""),
     )
@@ -47,7 +44,7 @@ def left_out(run: FinishedRun, figures: FigureFolder) -> Markup:
     """List what was not used, by reason, and the first rows of it."""
     rows = run.left_out
     if not len(rows):
-        return paragraph("Nothing: every row of the source had a label and a structure that can be used.")
+        return paragraph("Nothing: every row of the source had a label and could be used.")
     figures.data("left-out", rows)
     reasons = rows["reason"].value_counts()
     first = rows.head(_LISTED)
@@ -64,6 +61,10 @@ def left_out(run: FinishedRun, figures: FigureFolder) -> Markup:
                   caption=f"Rows that were not used{_cut(len(rows))}", texts=4),
         ]
     )  # fmt: skip
+
+
+def _bar(share: float) -> Markup:
+    return Markup('{:.1f} % <span class="bar" style="--share: {:.4f}"></span>').format(100 * share, share)
 
 
 def _cut(number: int) -> str:

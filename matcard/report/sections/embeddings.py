@@ -25,10 +25,10 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
     import pandas as pd
 
     test, names = run.test, np.array(run.class_names, dtype=object)
-    chosen = np.arange(len(test.ids))
-    if len(chosen) > _MOST_POINTS:
-        chosen = np.sort(np.random.default_rng(_seed(run)).choice(chosen, _MOST_POINTS, replace=False))
-    points, axes = project(run.embeddings("test")[chosen], projection, _seed(run))
+    kept, values = run.test_embeddings
+    drawn = np.sort(np.random.default_rng(_seed(run)).permutation(len(kept))[:_MOST_POINTS])
+    chosen = kept[drawn]
+    points, axes = project(values[drawn], projection, _seed(run))
     targets, right = test.targets[chosen], test.right[chosen]
     by_class, by_mistake = class_layers(targets, run.class_names), mistake_layers(right, run.minority[targets])
     predicted = names[test.predicted[chosen]]
@@ -39,16 +39,17 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
         ],
         dtype=object,
     )
-    part = f"{_MOST_POINTS:,} of {plural(len(test.ids), 'test crystal')}, drawn by lot" if len(test.ids) > _MOST_POINTS \
-        else plural(len(test.ids), "test crystal")  # fmt: skip
+    part = plural(len(test.ids), f"test {run.noun}")
+    if len(chosen) < len(test.ids):
+        part = f"{len(chosen):,} of {part}, drawn by lot"
     return figures.add(
         "embedding-map",
         map_figure(points, by_class, by_mistake, axes),
         pd.DataFrame(
             {"id": test.ids[chosen], "x": points[:, 0], "y": points[:, 1], "true": names[targets], "predicted": predicted}
         ),
-        alt=f"Map of the graph embeddings of {part}, coloured by class and by mistake.",
-        caption=f"Graph embeddings of {part}, projected by {projection.upper()}: what is near is alike to the network. "
+        alt=f"Map of the embeddings of {part}, coloured by class and by mistake.",
+        caption=f"Embeddings of {part}, projected by {projection.upper()}: what is near is alike to the network. "
         "Distances in a plane are a shadow of those in the embedding.",
         live=live_map(points, by_class, by_mistake, texts, axes),
     )  # fmt: skip
@@ -56,8 +57,8 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
 
 def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw |tX| of each class's embeddings against the scale t."""
-    part = run.parts["test"]
-    table = magnitude_table(run.embeddings("test"), part.targets, run.class_names, _seed(run))
+    kept, values = run.test_embeddings
+    table = magnitude_table(values, run.test.targets[kept], run.class_names, _seed(run))
     counts = table.groupby("class")["crystals"].first()
     shown = counts.sort_values(ascending=False).index[: len(COLOURS)].tolist()
     equal = int(table["equal_crystals"].iloc[0])
@@ -66,10 +67,10 @@ def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
         "magnitude",
         magnitude_figure(table, shown),
         table,
-        alt="Magnitude of each class's embeddings against the scale, once for all crystals and once for equal numbers.",
+        alt=f"Magnitude of each class's embeddings against the scale, once for all {run.noun}s and once for equal numbers.",
         caption="Magnitude |tX| of the embeddings of each class on the test part: the effective number of distinct points "
         "when distances are multiplied by t, from 1 (all look alike) to their number (all are apart). Left: at most "
-        f"{MOST} crystals of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so that curves "
+        f"{MOST} {run.noun}s of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so that curves "
         f"differ by geometry alone: the higher one is spread wider.{rest}",
     )
 

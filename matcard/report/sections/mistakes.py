@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matcard.data.groups import reduced_formulas
 from matcard.report.figures.structure import Drawing, structure_figure
 from matcard.report.groups import space_groups
-from matcard.report.html import paragraph, plural
+from matcard.report.html import code, paragraph, plural, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,33 +21,51 @@ if TYPE_CHECKING:
     from matcard.report.folder import FigureFolder
 
 _EACH = 6
-_MOST_SITES = 200
 
 
 def mistakes(run: FinishedRun, figures: FigureFolder) -> Markup:
-    """Show the most confident mistakes and the hardest crystals of minority classes."""
+    """Show the most confident mistakes and the hardest samples of minority classes; crystals with their structures."""
     wrong = np.flatnonzero(~run.test.right)
     if not len(wrong):
-        return paragraph(f"None: the class of all {plural(len(run.test.ids), 'test crystal')} is found.")
-    figures.data("mistakes", _mistake_table(run, wrong))
-    confident = wrong[np.argsort(-run.test.probabilities[wrong].max(axis=1), kind="stable")][:_EACH]
-    true = run.test.probabilities[np.arange(len(run.test.ids)), run.test.targets]
+        return paragraph(f"None: the class of all {plural(len(run.test.ids), f'test {run.noun}')} is found.")
+    source = figures.data("mistakes", _mistake_table(run, wrong))
+    turn = "Drag a structure to turn it. " if run.is_crystals else ""
+    intro = Markup(
+        "{} of {:,} are given a wrong class; {} lists all of them. {}Before you blame the network, look at the label: a "
+        "confident mistake is often a wrong entry in the data."
+    ).format(plural(len(wrong), f"test {run.noun}"), len(run.test.ids), code(source), turn)
+    show = _cards if run.is_crystals else _rows
+    shown = [show(run, figures, title, anchor, rows) for title, anchor, rows in _chosen(run, wrong) if len(rows)]
+    return Markup("").join([paragraph(intro), *shown])
+
+
+def _chosen(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> list[tuple[str, str, Int[np.ndarray, " m"]]]:
+    """Choose which mistakes to show, none twice: titles, names of their figures, rows of the test part."""
+    confident = wrong[np.argsort(-run.test.confidence[wrong], kind="stable")][:_EACH]
     rare = wrong[run.minority[run.test.targets[wrong]]]
     hard = np.setdiff1d(rare if len(rare) else wrong, confident)
-    hard = hard[np.argsort(true[hard], kind="stable")][:_EACH]
-    kind = "crystals of minority classes" if len(rare) else "crystals"
-    parts = [
-        paragraph(
-            f"{plural(len(wrong), 'test crystal')} of {len(run.test.ids):,} are given a wrong class; all of them are in "
-            "figures/mistakes.csv. Drag a structure to turn it. Before you blame the network, look at the label: a confident "
-            "mistake is often a wrong entry in the data."
-        ),
-        _cards(run, figures, "Most confident mistakes", "confident", confident),
+    hard = hard[np.argsort(run.test.truth[hard], kind="stable")][:_EACH]
+    kind = f"{run.noun}s of minority classes" if len(rare) else f"{run.noun}s"
+    return [
+        ("Most confident mistakes", "confident", confident),
+        (f"Hardest {kind}: least probability of the true class", "hardest", hard),
     ]
-    if len(hard):
-        title = f"Hardest {kind}: least probability of the true class"
-        parts.append(_cards(run, figures, title, "hardest", hard))
-    return Markup("").join(parts)
+
+
+def _rows(run: FinishedRun, figures: FigureFolder, title: str, anchor: str, chosen: Int[np.ndarray, " k"]) -> Markup:
+    names, test = run.class_names, run.test
+    rows = [
+        (
+            test.ids[k],
+            names[test.targets[k]],
+            names[test.predicted[k]],
+            percent(test.truth[k]),
+            percent(test.confidence[k]),
+        )
+        for k in chosen.tolist()
+    ]
+    header = ("id", "true class", "predicted class", "probability of the true", "of the predicted")
+    return table(header, rows, caption=title, texts=3)
 
 
 def _mistake_table(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> pd.DataFrame:
@@ -59,16 +77,14 @@ def _mistake_table(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> pd.DataFra
             "id": test.ids[wrong],
             "true": names[test.targets[wrong]],
             "predicted": names[test.predicted[wrong]],
-            "probability_of_predicted": test.probabilities[wrong].max(axis=1),
-            "probability_of_true": test.probabilities[wrong, test.targets[wrong]],
+            "probability_of_predicted": test.confidence[wrong],
+            "probability_of_true": test.truth[wrong],
         }
     )
     return table.sort_values("probability_of_true", ignore_index=True)
 
 
-def _cards(
-    run: FinishedRun, figures: FigureFolder, title: str, prefix: str, chosen: Int[np.ndarray, " k"]
-) -> Markup:
+def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, chosen: Int[np.ndarray, " k"]) -> Markup:
     crystals = run.test_table.crystals.take(chosen)
     formulas, symmetries = reduced_formulas(crystals), space_groups(crystals)
     cards = Markup("").join(
@@ -95,7 +111,7 @@ def _card(
 
     test = run.test
     true, called = (run.class_names[codes[row]] for codes in (test.targets, test.predicted))
-    likely, least = test.probabilities[row].max(), test.probabilities[row, test.targets[row]]
+    likely, least = test.confidence[row], test.truth[row]
     atoms = pd.DataFrame(drawing.positions, columns=["x", "y", "z"]).assign(
         element=[chemical_symbols[z] for z in drawing.numbers.tolist()]
     )

@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
-from matcard.errors import MatcardWarning
-from matcard.evaluation.calibration import fit_temperature, reliability
+from matcard.evaluation.calibration import reliability
 from matcard.evaluation.curves import precision_recall_figure, reliability_figure
 from matcard.evaluation.intervals import wilson_bounds
-from matcard.evaluation.ranking import average_precision, ranking_steps
-from matcard.report.html import paragraph, score, table
+from matcard.evaluation.ranking import ranking_steps
+from matcard.evaluation.scoring import MAX_CURVES
+from matcard.report.html import DASH, paragraph, score, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from jaxtyping import Bool, Float
+
     from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
-
-_SHOWN = 6
 
 
 def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw precision against recall of the rarest classes, and list average precision beside prevalence."""
     import pandas as pd
 
-    targets, probabilities = run.test.targets, run.test.probabilities
-    counts, support = run.counts("train"), np.bincount(targets, minlength=len(run.class_names))
+    targets, probabilities, ranking = run.test.targets, run.test.probabilities, run.metrics["ranking"]
+    counts, support = run.counts("train"), run.counts("test")
     rarest = [c for c in np.argsort(counts, kind="stable").tolist() if support[c]]
-    shown = [run.class_names[c] for c in rarest[:_SHOWN]]
-    scores = {c: average_precision(targets == c, probabilities[:, c]) for c in rarest}
-    curves = [_curve(run.class_names[c], targets == c, probabilities[:, c]) for c in rarest]
+    names = [run.class_names[c] for c in rarest]
+    shown = names[:MAX_CURVES]
+    curves = [_curve(name, targets == c, probabilities[:, c]) for name, c in zip(names, rarest, strict=True)]
     which = "the classes" if len(shown) == len(run.class_names) else f"the {len(shown)} rarest classes"
     drawn = figures.add(
         "precision-recall",
         precision_recall_figure(targets, probabilities, run.class_names, shown),
         pd.concat(curves, ignore_index=True),
         alt=f"Precision against recall of {which}; average precision: "
-        + "; ".join(f"{run.class_names[c]} {scores[c]:.3f}" for c in rarest[:_SHOWN]),
+        + "; ".join(f"{name} {ranking[name]['average_precision']:.3f}" for name in shown),
         caption=f"Precision against recall on the test part, {which} each against the rest. A ranking by chance would "
         "follow the dotted line.",
     )
     minority = run.minority
-    rows = [
-        (run.class_names[c], score(scores[c]), score(support[c] / len(targets)), f"{scores[c] * len(targets) / support[c]:.1f}")
-        for c in rarest
-    ]  # fmt: skip
+    rows = [_ranking_row(name, ranking[name]) for name in names]
     return drawn + table(
-        ("class", "average precision", "prevalence", "times chance"), rows,
-        caption="Average precision on the test part beside prevalence, which is what chance gives",
+        ("class", "average precision", "prevalence", "times chance", "ROC-AUC", "among the first 10", "100", "1,000"),
+        rows,
+        caption="Average precision on the test part beside prevalence, which is what chance gives, and how many of the "
+        f"{run.noun}s with the highest scores are of the class",
         marked=[k for k, c in enumerate(rarest) if minority[c]],
+    )
+
+
+def _ranking_row(name: str, ranking: Mapping[str, Any]) -> tuple[str, ...]:
+    precision, prevalence = ranking["average_precision"], ranking["prevalence"]
+    hits = {found["k"]: f"{found['precision'] * found['k']:.0f}" for found in ranking["at_k"]}
+    return (
+        name, score(precision), score(prevalence), f"{precision / prevalence:.1f}", score(ranking["roc_auc"]),
+        *(hits.get(k, DASH) for k in (10, 100, 1000)),
     )  # fmt: skip
 
 
@@ -78,20 +88,16 @@ def calibration(run: FinishedRun, figures: FigureFolder) -> Markup:
 
 
 def _temperature(run: FinishedRun, ece: float) -> str:
-    val = run.parts["val"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MatcardWarning)
-        temperature = fit_temperature(val.targets, val.probabilities)
-    after = reliability(run.test.targets, temperature.apply(run.test.probabilities)).ece
-    sure = "too sure" if temperature.value > 1 else "not sure enough"
+    after = run.metrics["calibrated"]
+    sure = "too sure" if after["temperature"] > 1 else "not sure enough"
     return (
-        f"Temperature scaling, fitted on the validation part, gives T = {temperature.value:.2f} (the network is {sure}) "
-        f"and would take the calibration error on the test part from {ece:.3f} to {after:.3f}. It changes no "
-        "predicted class."
+        f"Temperature scaling, fitted on the validation part, gives T = {after['temperature']:.2f} (the network is {sure}) "
+        f"and takes the calibration error on the test part from {ece:.3f} to {after['ece']:.3f}, the log loss from "
+        f"{run.metrics['log_loss']:.3f} to {after['log_loss']:.3f}. It changes no predicted class."
     )
 
 
-def _curve(name: str, positive: np.ndarray, scores: np.ndarray):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _curve(name: str, positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> pd.DataFrame:
     import pandas as pd
 
     tp, fp = ranking_steps(positive, scores)

@@ -13,10 +13,10 @@ from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.plots import confusion_figure, recall_figure
 from matcard.report.figures.intervals import Series, interval_figure
-from matcard.report.html import code, interval, paragraph, score, table
+from matcard.report.html import DASH, code, interval, paragraph, score, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from matcard.report.folder import FigureFolder
 
 CROSS_ENTROPY = ("ce", "cross_entropy")
-_COMPARED = (
-    "minority_recall", "balanced_accuracy", "macro_f1", "macro_precision", "g_mean", "mcc", "accuracy",
-    "average_precision", "minority_average_precision", "roc_auc", "log_loss", "ece",
-)  # fmt: skip
+_CALLED = ("minority_recall", "balanced_accuracy", "macro_f1", "macro_precision", "g_mean", "mcc", "accuracy")
+"""Metrics of the predicted classes."""
+_RANKED = ("average_precision", "minority_average_precision", "roc_auc", "log_loss", "ece")
+"""Metrics of the probabilities, which no decision rule changes."""
 
 
 def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -43,7 +43,7 @@ def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
         f"The most frequent confusion: {wrong[true, called]:,} of {counts[true].sum():,} "
         f"{run.class_names[true]} are taken for {run.class_names[called]}."
         if wrong.any()
-        else "No test crystal is taken for another class."
+        else f"No test {run.noun} is taken for another class."
     )
     named = pd.DataFrame(counts, columns=run.class_names)
     named.insert(0, "true class \\ predicted", run.class_names)
@@ -51,8 +51,8 @@ def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
         "confusion",
         confusion_figure(counts, run.class_names, rare),
         named,
-        alt=f"Confusion matrix of {len(counts)} classes over {counts.sum():,} test crystals. {often}",
-        caption=f"Test crystals by true and predicted class. {often}",
+        alt=f"Confusion matrix of {len(counts)} classes over {counts.sum():,} test {run.noun}s. {often}",
+        caption=f"Test {run.noun}s by true and predicted class. {often}",
     )
 
 
@@ -72,7 +72,7 @@ def per_class(run: FinishedRun, figures: FigureFolder) -> Markup:
         alt="Recall of each class on the test part with its 95 % Wilson interval: "
         + "; ".join(f"{row[0]} {row[2]}" for row in rows[:12]),
         caption="Recall of each class on the test part, with its 95 % Wilson interval, from the most frequent class to "
-        "the rarest. Where an interval is wide, there are too few crystals to say more.",
+        "the rarest. Where an interval is wide, there are too few to say more.",
     ) + table(
         ("class", "found", "recall", "95 %", "precision", "95 %", "F1"),
         rows,
@@ -108,7 +108,7 @@ def decisions(run: FinishedRun, figures: FigureFolder) -> Markup:
         ).format(rule, code("matcard.predict"))
     )
     return text + compared(
-        run, figures, "decision", ("argmax", argmax), ("chosen on validation", chosen),
+        run, figures, "decision", ("argmax", argmax), ("chosen on validation", chosen), metrics=_CALLED,
         caption="Recall of each class on the test part at argmax and with the rule chosen on validation, "
         "with 95 % Wilson intervals.",
     )  # fmt: skip
@@ -135,8 +135,8 @@ def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: Finished
         )
     )  # fmt: skip
     return text + compared(
-        run, figures, "baseline", (ours, run.metrics), (label, baseline.metrics),
-        caption=f"Recall of each class on the test part: {ours} and {label}, both at argmax, with 95 % Wilson intervals.",
+        run, figures, "baseline", (label, baseline.metrics), (ours, run.metrics), metrics=(*_CALLED, *_RANKED),
+        caption=f"Recall of each class on the test part: {label} and {ours}, both at argmax, with 95 % Wilson intervals.",
     )  # fmt: skip
 
 
@@ -146,6 +146,8 @@ def compared(
     name: str,
     first: tuple[str, Mapping[str, Any]],
     second: tuple[str, Mapping[str, Any]],
+    *,
+    metrics: Sequence[str],
     caption: str,
 ) -> Markup:
     """Draw the recall of each class of two sets of metrics, and list the averages of both."""
@@ -153,10 +155,10 @@ def compared(
     looks = ((style.BLUE, "o"), (style.ORANGE, "s"))
     order = sorted(run.class_names, key=lambda item: -first[1]["recall"][item]["n"])
     series = [
-        Series(label, colour, marker, [metrics["recall"][item] for item in order])
-        for (label, metrics), (colour, marker) in zip(both, looks, strict=True)
+        Series(label, colour, marker, [found["recall"][item] for item in order])
+        for (label, found), (colour, marker) in zip(both, looks, strict=True)
     ]
-    tables = [class_table(metrics).set_index("class").loc[order].add_prefix(f"{label} ") for label, metrics in both]
+    tables = [class_table(found).set_index("class").loc[order].add_prefix(f"{label} ") for label, found in both]
     drawn = figures.add(
         name,
         interval_figure(order, series, "recall, with 95 % Wilson interval", marked=run.metrics["minority_classes"]),
@@ -167,16 +169,21 @@ def compared(
         caption=caption,
     )  # fmt: skip
     rows = [
-        (metric_label(metric), score(first[1][metric]), score(second[1][metric]), _difference(first[1], second[1], metric))
-        for metric in _COMPARED
+        (
+            metric_label(metric),
+            score(first[1][metric]),
+            score(second[1][metric]),
+            _difference(first[1], second[1], metric),
+        )
+        for metric in metrics
     ]
     return drawn + table(("", first[0], second[0], "difference"), rows, caption="Averages over the test part")
 
 
 def _difference(first: Mapping[str, Any], second: Mapping[str, Any], metric: str) -> str:
     if first[metric] is None or second[metric] is None:
-        return "–"
-    return f"{second[metric] - first[metric]:+.3f}"
+        return DASH
+    return f"{second[metric] - first[metric]:+.3f}".replace("-", "−")
 
 
 def _paired(run: FinishedRun, baseline: FinishedRun) -> str:
@@ -185,7 +192,7 @@ def _paired(run: FinishedRun, baseline: FinishedRun) -> str:
     pairs = [(bool(mine), theirs[name]) for name, mine in zip(run.test.ids.tolist(), run.test.right, strict=True)]
     ours, only = pairs.count((True, False)), pairs.count((False, True))
     return (
-        f"Both were tested on the same {len(pairs):,} crystals: {ours:,} are right in this run alone, {only:,} in the "
+        f"Both were tested on the same {len(pairs):,} {run.noun}s: {ours:,} are right in this run alone, {only:,} in the "
         "baseline alone. Two runs do not tell a better loss from a lucky seed; a comparison over seeds does."
     )
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from markupsafe import Markup
 
-from matcard.evaluation.bootstrap import bootstrap_intervals
 from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label
-from matcard.report.html import interval, listed, paragraph, plural, score, share, undefined
+from matcard.report.html import interval, listed, paragraph, score, share, undefined
 from matcard.report.sections.training import best_epoch
 
 if TYPE_CHECKING:
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
 _TILES = ("minority_recall", "balanced_accuracy", "macro_f1", "average_precision", "accuracy", "ece")
 _LOOSE = 20
 """With fewer test crystals of a class its recall is loose: the interval spans some .4."""
-_RESAMPLED = 20_000_000
-"""Numbers that the bootstrap may draw, so that it takes seconds: crystals times classes times resamples."""
 
 
 def summary(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -36,19 +31,26 @@ def _data(run: FinishedRun) -> str:
     data, n = run.config["data"], {part: len(rows.ids) for part, rows in run.parts.items()}
     target = f" of “{data['target']}”" if data["target"] else ""
     names = listed(run.class_names, 7)
-    split = {
-        "random": "at random",
-        "formula": "so that no formula stands on both sides",
-        "chemical_system": "so that no set of elements stands on both sides",
-        "prototype": "so that no structure prototype stands on both sides",
-        "element": f"so that {data['split']['element']} occurs in the test part alone",
-        "column": f"by the column “{data['split']['column']}”",
-    }[data["split"]["kind"]]
     return (
-        f"This network tells {len(run.class_names)} classes{target} apart ({names}). It was trained on {n['train']:,} crystals "
+        f"This network tells {len(run.class_names)} classes{target} apart ({names}). It was trained on {n['train']:,} {run.noun}s "
         f"of {Path(run.source).name}; {n['val']:,} more chose the epoch and the decision rule, and {n['test']:,} "
-        f"were kept aside for the figures below. The three parts were divided {split}."
+        f"were kept aside for the figures below. The three parts were divided {_split(run)}."
     )
+
+
+def _split(run: FinishedRun) -> str:
+    options = run.config["data"]["split"]
+    texts = {
+        "random": "at random",
+        "formula": "so that no formula stands in two of them",
+        "chemical_system": "so that no set of elements stands in two of them",
+        "prototype": "so that no structure prototype stands in two of them",
+        "element": f"so that {options['element']} occurs in the test part alone",
+        "column": f"by the column “{options['column']}”",
+        "duplicates": "so that no duplicate stands in two of them",
+        "given": "with the test part that came with the data",
+    }
+    return texts.get(run.split_kind, f"by {run.split_kind}")
 
 
 def _network(run: FinishedRun) -> str:
@@ -76,7 +78,7 @@ def _result(run: FinishedRun) -> str:
     whose = f"{which}({listed(rare)}) " if rare else "all classes, none of them a minority, "
     recalls = [(name, metrics["recall"][name]) for name in run.class_names if metrics["recall"][name]["n"]]
     worst, recall = min(recalls, key=lambda item: item[1]["value"])
-    text = f"Of the {of:,} test crystals of {whose}it finds {found:,} ({share(found / of) if of else 'none there'})"
+    text = f"Of the {of:,} test {run.noun}s of {whose}it finds {found:,} ({share(found / of) if of else 'none there'})"
     if rare and not undefined(metrics["minority_recall"]):
         mean = f", a mean recall of {score(metrics['minority_recall'])} over these classes" if len(rare) > 1 else ""
         text += mean
@@ -91,15 +93,17 @@ def _doubts(run: FinishedRun) -> list[str]:
     recalls = run.metrics["recall"]
     few = [name for name in run.class_names if 0 < recalls[name]["n"] < _LOOSE]
     none = [name for name in run.class_names if not recalls[name]["n"]]
-    never = [name for k, name in enumerate(run.class_names) if recalls[name]["n"] and not (run.test.predicted == k).any()]
+    never = [
+        name for k, name in enumerate(run.class_names) if recalls[name]["n"] and not (run.test.predicted == k).any()
+    ]
     doubts = []
     if never:
         doubts.append(f"It never predicts {listed(never)}.")
     if few:
-        doubts.append(f"The test part has fewer than {_LOOSE} crystals of {listed(few)}: their figures are rough.")
+        doubts.append(f"The test part has fewer than {_LOOSE} {run.noun}s of {listed(few)}: their figures are rough.")
     if none:
         doubts.append(f"It has none of {listed(none)}, of which nothing can be said.")
-    if run.config["data"]["split"]["kind"] in ("random", "formula"):
+    if run.is_crystals and run.split_kind in ("random", "formula"):
         doubts.append("Crystals of the same structure type stand on both sides, so that new types may fare worse.")
     return [*doubts, "This is one run with one seed: another would differ by a few hundredths."]
 
@@ -110,22 +114,21 @@ def _pooled(metrics: dict[str, Any], names: list[str]) -> tuple[int, int]:
 
 
 def _tiles(run: FinishedRun) -> Markup:
-    test, counts = run.test, run.counts("train")
-    resamples = int(np.clip(_RESAMPLED // test.probabilities.size, 200, 1000))
-    bounds = bootstrap_intervals(test.targets, test.probabilities, train_counts=counts, resamples=resamples)
     tiles = []
     for metric in _TILES:
         value = run.metrics[metric]
-        low, high = bounds.get(metric, (math.nan, math.nan))
+        low, high = run.metrics["intervals"].get(metric, (None, None))
         below = f"95 %: {interval(low, high)}" if not undefined(low) else "0 is best" if metric == "ece" else ""
         if metric == "average_precision" and len(run.class_names) == 2:
             below += f"; chance {run.metrics['prevalence'][run.class_names[1]]:.2f}"
         tiles.append(
-            Markup("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>").format(metric_label(metric), score(value), below)
+            Markup("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>").format(
+                metric_label(metric), score(value), below
+            )
         )
     note = paragraph(
-        f"On the test part, at the most likely class; intervals by {resamples} bootstrap resamples within each class. They "
-        "hold for this network and new crystals of the same kind, not for another seed.",
+        "On the test part, at the most likely class (argmax). The intervals are of a bootstrap within each class: they hold "
+        f"for this network and other {run.noun}s of the same kind, not for another seed.",
         "note",
     )
     return Markup('<dl class="tiles">{}</dl>').format(Markup("").join(tiles)) + note
