@@ -16,6 +16,7 @@ from optuna import logging
 from matcard.errors import InputError, TrainingError
 from matcard.training.study.interruption import Interruption
 from matcard.training.study.outage import patiently
+from matcard.training.study.storage import storage_opened
 from matcard.training.study.worker import FAILURES_PER_TRIAL, FIRST_FAILURES, Plan, Stop, Worker
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
 POLL = 0.5
@@ -35,10 +37,10 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 class Crew:
     """Runs the trials of a plan in several processes and puts a new one in the place of one that is killed."""
 
-    def __init__(self, plan: Plan, jobs: int) -> None:
+    def __init__(self, plan: Plan, storage: BaseStorage, jobs: int) -> None:
         self.plan = plan
         self.jobs = jobs
-        self._books = Worker(plan)
+        self._books = Worker(plan, storage)
         self._context = multiprocessing.get_context("spawn")
         self._shares = [share(index, jobs, visible_gpus()) for index in range(jobs)]
         self._members: dict[int, tuple[SpawnProcess, Connection]] = {}
@@ -141,7 +143,8 @@ def _work(plan: Plan, connection: Connection) -> None:
     logging.set_verbosity(logging.WARNING)
     with Interruption() as interruption:
         try:
-            connection.send(Worker(plan).work(interruption, lambda _: None))
+            with storage_opened(plan.url, plan.folder, plan.heartbeat) as storage:
+                connection.send(Worker(plan, storage).work(interruption, lambda _: None))
         except (InputError, TrainingError) as error:
             connection.send(error)
         except KeyboardInterrupt:

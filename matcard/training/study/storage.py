@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import GrpcStorageProxy
+from optuna.storages import GrpcStorageProxy, RDBStorage
 
 from matcard.errors import InputError
 from matcard.training.study.database import CONNECT, open_database, parse_url
@@ -17,6 +18,8 @@ from matcard.training.study.journal import open_journal
 from matcard.training.study.liveness import Heartbeat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from optuna.storages import BaseStorage
 
 JOURNAL = "journal.log"
@@ -49,6 +52,27 @@ def open_storage(url: str | None, folder: Path, heartbeat: Heartbeat | None = No
     if scheme == "grpc":
         return _open_proxy(url)
     return open_database(url, heartbeat or Heartbeat())
+
+
+@contextmanager
+def storage_opened(url: str | None, folder: Path, heartbeat: Heartbeat | None = None) -> Iterator[BaseStorage]:
+    """Open a storage as `open_storage` does, and give its connections back at the end of the block."""
+    storage = open_storage(url, folder, heartbeat)
+    try:
+        yield storage
+    finally:
+        close_storage(storage)
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Give a storage's connections back."""
+    storage.remove_session()
+    if isinstance(storage, GrpcStorageProxy):
+        storage.close()
+    # Optuna wraps databases in a cache that has no way to close them.
+    database = getattr(storage, "_backend", None)
+    if isinstance(database, RDBStorage):
+        database.engine.dispose()
 
 
 def hidden(url: str) -> str:

@@ -16,7 +16,6 @@ from optuna.trial import Trial, TrialState
 
 from matcard.training.study.liveness import DeathWatch, Heartbeat, LifeMarks
 from matcard.training.study.outage import patiently
-from matcard.training.study.storage import open_storage
 from matcard.training.study.trial_queue import FAILURE, FINISHED, INTERRUPTED, TrialQueue, failure_reason, put_back
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
     from matcard.training.study.interruption import Interruption
@@ -73,12 +73,12 @@ class WorkerStudy(optuna.Study):
 class Worker:
     """Runs trials of a plan in this process."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, storage: BaseStorage) -> None:
         self.plan = plan
-        self.storage = open_storage(plan.url, plan.folder, plan.heartbeat)
-        self.study = WorkerStudy(plan.study_name, self.storage, pruner=plan.pruner or NopPruner())
-        self.queue = TrialQueue(self.study, self.storage, plan.total)
-        self.watch = DeathWatch(self.study, self.storage, plan.heartbeat.grace)
+        self.storage = storage
+        self.study = WorkerStudy(plan.study_name, storage, pruner=plan.pruner or NopPruner())
+        self.queue = TrialQueue(self.study, storage, plan.total)
+        self.watch = DeathWatch(self.study, storage, plan.heartbeat.grace)
         self._sampler_made = False
 
     def work(self, interruption: Interruption, on_round: Callable[[list[FrozenTrial]], None]) -> Stop:

@@ -15,7 +15,7 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.training.study.crew import Crew
 from matcard.training.study.interruption import Interruption
 from matcard.training.study.liveness import Heartbeat
-from matcard.training.study.storage import hidden, open_storage
+from matcard.training.study.storage import hidden, storage_opened
 from matcard.training.study.trial_queue import FINISHED
 from matcard.training.study.worker import Plan, Stop, Worker, failures
 
@@ -97,38 +97,43 @@ def run_trials(
             stacklevel=2,
         )
     logging.set_verbosity(logging.WARNING)
-    storage = open_storage(url, folder, heartbeat)
-    try:
-        study_id = storage.get_study_id_from_name(study_name)
-    except KeyError as error:
-        raise InputError(f"--study {study_name}: no such study in the storage") from error
-    before = storage.get_all_trials(study_id, deepcopy=False)
-    plan = Plan(
-        study_name,
-        objective,
-        make_sampler,
-        pruner,
-        url,
-        folder,
-        heartbeat or Heartbeat(),
-        total,
-        deadline=None if timeout is None else time.time() + timeout,
-        begun=len(before),
-    )
-    report = _Report(on_trial, before)
-    workers = Worker(plan) if jobs == 1 else Crew(plan, jobs)
+    with storage_opened(url, folder, heartbeat) as storage:
+        try:
+            study_id = storage.get_study_id_from_name(study_name)
+        except KeyError as error:
+            raise InputError(f"--study {study_name}: no such study in the storage") from error
+        before = storage.get_all_trials(study_id, deepcopy=False)
+        plan = Plan(
+            study_name,
+            objective,
+            make_sampler,
+            pruner,
+            url,
+            folder,
+            heartbeat or Heartbeat(),
+            total,
+            deadline=None if timeout is None else time.time() + timeout,
+            begun=len(before),
+        )
+        report = _Report(on_trial, before)
+        stop = _work(Worker(plan, storage) if jobs == 1 else Crew(plan, storage, jobs), report)
+        trials = storage.get_all_trials(study_id, deepcopy=False)
+        report(trials)
+    if stop is None:
+        raise KeyboardInterrupt(
+            f"{_count_finished(trials)} of {total} trials are finished and kept, what was running is put back in line; "
+            f"go on with --study {study_name}"
+        )
+    return _summary(trials, plan, stop)
+
+
+def _work(workers: Worker | Crew, report: _Report) -> Stop | None:
+    """Let workers work until they stop; None where they were interrupted."""
     with Interruption() as interruption:
         try:
-            stop = workers.work(interruption, report)
+            return workers.work(interruption, report)
         except KeyboardInterrupt:
-            finished = _count_finished(storage.get_all_trials(study_id, deepcopy=False))
-            raise KeyboardInterrupt(
-                f"{finished} of {total} trials are finished and kept, what was running is put back in line; go on with "
-                f"--study {study_name}"
-            ) from None
-    trials = storage.get_all_trials(study_id, deepcopy=False)
-    report(trials)
-    return _summary(trials, plan, stop)
+            return None
 
 
 class _Report:

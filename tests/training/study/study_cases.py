@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState
 
-from matcard.training.study.storage import open_storage
+from matcard.training.study.storage import open_storage, storage_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,9 +26,16 @@ def new_study(folder: Path, url: str | None = None, directions: Sequence[str] = 
     return optuna.create_study(storage=open_storage(url, folder), study_name=NAME, directions=list(directions))
 
 
+def make_study(folder: Path, url: str) -> None:
+    """Make a study in a database or behind a proxy and leave no connection open."""
+    with storage_opened(url, folder) as storage:
+        optuna.create_study(storage=storage, study_name=NAME)
+
+
 def stored(folder: Path, url: str | None = None) -> list[optuna.trial.FrozenTrial]:
     """Read the trials anew."""
-    return optuna.load_study(study_name=NAME, storage=open_storage(url, folder)).trials
+    with storage_opened(url, folder) as storage:
+        return optuna.load_study(study_name=NAME, storage=storage).trials
 
 
 def finished(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
