@@ -306,7 +306,7 @@ WANTED = {
 @pytest.mark.parametrize("kind", WANTED)
 def test_there_is_a_card_for_each_data_set_with_all_that_reading_it_needs(kind):
     cards = [card for card in map(load_card, card_names()) if card.kind == kind]
-    assert sorted(card.name for card in cards) == sorted(WANTED[kind].split())
+    assert {card.name for card in cards} >= set(WANTED[kind].split())
     assert kind in FORMATS
     for card in cards:
         assert card.made_by_code == (not card.urls and card.query is None)
