@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 
 from matcard.evaluation import style
@@ -43,7 +42,7 @@ def confusion_figure(
     side = cell * num_classes
     figure = style.new_figure(side + longest + 2.1, side + 1.1 + (longest if turned else 0))
     axes = figure.add_subplot()
-    image = axes.imshow(share, cmap=matplotlib.colormaps["Blues"].with_extremes(bad=style.PALE), vmin=0, vmax=1)
+    image = axes.imshow(share, cmap=style.SHARES.with_extremes(bad=(0.5, 0.5, 0.5, 0.25)), vmin=0, vmax=1)
     _write_cells(axes, confusion, share)
     _label_classes(axes, names, confusion, turned=turned)
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
@@ -102,7 +101,7 @@ def _label_classes(axes: Axes, names: Sequence[str], confusion: Int[np.ndarray, 
     if turned:
         for label in axes.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
-    axes.grid(which="minor", color="white", linewidth=0.8)
+    axes.grid(which="minor", color=style.PALE, linewidth=0.6)
     axes.tick_params(which="both", length=0, labelsize=style.SMALL)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted class (number predicted)", fontsize=style.TEXT)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from matcard.files import written_whole
@@ -23,6 +24,10 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#56B4E9",
 )
 INK, GREY, PALE = "#222222", "#6F6F6F", "#DDDDDD"
+SHARES = LinearSegmentedColormap.from_list(
+    "shares", [(0.0, (0.0, 0.447, 0.698, 0.0)), (0.55, (0.0, 0.447, 0.698, 0.8)), (1.0, (0.0, 0.33, 0.55, 1.0))]
+)
+"""From nothing to blue; clear at the low end, so that what is below shows through."""
 DASHED, DOTTED = (0, (4, 2)), (0, (1.5, 1.5))
 SMALL, TEXT, TITLE = 8.0, 9.0, 10.0
 """Font sizes in points."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from matcard.crystals.table import Crystals
 
-_ON_FACE = 0.02
+_ON_FACE = 0.05
 """Atoms so near to a face of the cell, in units of its edges, are drawn on the opposite face too."""
 _BALL = 0.45
 """Radius of a ball, in covalent radii: small enough to see what lies behind."""

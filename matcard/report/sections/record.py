@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 def options(run: FinishedRun, figures: FigureFolder) -> Markup:
-    """List every option; those that differ from the defaults are marked."""
-    defaults = _defaults(run)
-    given = flatten(run.config)
-    rows, marked = [], []
-    for k, (name, value) in enumerate(given.items()):
-        differs = name not in defaults or _text(defaults[name]) != _text(value)
-        if differs:
-            marked.append(k)
-        rows.append((code(f"--{name}"), _text(value), _text(defaults[name]) if differs and name in defaults else ""))
+    """List the options that differ from their defaults, and behind them all."""
+    defaults = {name: _text(value) for name, value in _defaults(run).items()}
+    given = {name: _text(value) for name, value in flatten(run.config).items()}
+    changed = [
+        (code(f"--{name}"), value, defaults.get(name, ""))
+        for name, value in given.items()
+        if defaults.get(name) != value
+    ]
+    listed = [(code(f"--{name}"), value) for name, value in given.items()]
     return table(
-        ("option", "value", "default, where it differs"), rows, caption="Options of the run", texts=3, marked=marked
+        ("option", "value", "default"), changed, caption="Options that differ from their defaults", texts=3
+    ) + Markup("<details><summary>All {} options</summary>{}</details>").format(
+        len(listed), table(("option", "value"), listed, caption="Options of the run", texts=2)
     )
 
 

@@ -43,8 +43,8 @@
     });
     return {
       type: "mesh3d", ...mesh, color: fill, hoverinfo: "text", flatshading: false,
-      lighting: { ambient: 0.62, diffuse: 0.55, specular: 0.25, roughness: 0.4, fresnel: 0.1 },
-      lightposition: { x: 2000, y: 1500, z: 4000 },
+      lighting: { ambient: 0.7, diffuse: 0.6, specular: 0.3, roughness: 0.35, fresnel: 0.1 },
+      lightposition: { x: 1000, y: 300, z: 1500 },
     };
   }
 
@@ -61,7 +61,7 @@
       showlegend: false,
       scene: {
         xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "data", dragmode: "orbit",
-        camera: { eye: { x: eye[0], y: eye[1], z: eye[2] }, projection: { type: "orthographic" } },
+        camera: { eye: { x: 0.62 * eye[0], y: 0.62 * eye[1], z: 0.62 * eye[2] }, projection: { type: "orthographic" } },
       },
     }, config);
   }
