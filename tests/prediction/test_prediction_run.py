@@ -1,0 +1,183 @@
+"""A loaded run: the same numbers as at the end of training, whatever kind of object it is given."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from prediction_cases import crystals, structure, train_small
+
+import matcard
+from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation import Decision
+from matcard.prediction.table import columns
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return matcard.load_run(trained, device="cpu")
+
+
+def test_it_predicts_what_the_run_predicted(run, trained):
+    frames = crystals()
+    table = run.predict(frames, ids=[atoms.info["id"] for atoms in frames]).set_index("id")
+    saved = pd.read_parquet(trained / "predictions.parquet").set_index("id").loc[table.index]
+    probabilities = [f"prob_{name}" for name in run.class_names]
+    np.testing.assert_allclose(table[probabilities], saved[probabilities], atol=2e-5)
+    assert table["predicted_argmax"].tolist() == saved["predicted"].tolist()
+    assert table["predicted"].tolist() == saved["predicted_at_decision"].tolist()
+    assert table["predicted"].tolist() != table["predicted_argmax"].tolist()  # else this run shows nothing
+    assert table["error"].isna().all()
+
+
+def test_columns_are_as_documented(run):
+    table = run.predict(crystals()[:3])
+    assert {name: str(kind) for name, kind in table.dtypes.items()} == columns(run.class_names)
+    assert table["id"].tolist() == ["0", "1", "2"]
+    assert table["source"].tolist() == ["structures[0]", "structures[1]", "structures[2]"]
+    np.testing.assert_allclose(table.filter(like="prob_").sum(axis=1), 1.0)
+
+
+def test_pymatgen_and_ase_objects_may_be_mixed(run):
+    frames = crystals()[:6]
+    mixed = [structure(atoms) if k % 2 else atoms for k, atoms in enumerate(frames)]
+    pd.testing.assert_frame_equal(run.predict(mixed), run.predict(frames), atol=1e-6, check_exact=False)
+    pd.testing.assert_frame_equal(run.predict(frames[0]), run.predict(frames[:1]))
+    pd.testing.assert_frame_equal(run.predict(structure(frames[0])), run.predict([frames[0]]), atol=1e-6)
+
+
+def test_batches_do_not_matter(run):
+    frames = crystals()[:10]
+    pd.testing.assert_frame_equal(run.predict(frames, batch_size=3), run.predict(frames), atol=1e-6)
+
+
+def test_what_cannot_be_used_keeps_its_place(run):
+    frames = crystals()[:5]
+    frames[1] = frames[1].copy()
+    frames[1].positions[:] = 0.0
+    frames[3].pbc = (True, True, False)
+    table = run.predict(frames, ids=list("abcde"))
+    assert table["id"].tolist() == list("abcde")
+    assert table["error"].notna().tolist() == [False, True, False, True, False]
+    assert "overlap" in table["error"][1]
+    assert "periodic in TTF" in table["error"][3]
+    assert table.loc[[1, 3], ["predicted", "prob_rocksalt", "applicable", "novelty"]].isna().all(axis=None)
+    whole = run.predict([frames[k] for k in (0, 2, 4)])
+    np.testing.assert_allclose(table.loc[[0, 2, 4], "prob_rocksalt"], whole["prob_rocksalt"], atol=1e-6)
+
+
+def test_all_may_be_unusable(run):
+    atoms = crystals()[0]
+    atoms.positions[:] = 0.0
+    table = run.predict([atoms])
+    assert table["error"].notna().all()
+    assert {name: str(kind) for name, kind in table.dtypes.items()} == columns(run.class_names)
+
+
+def test_embeddings_are_those_of_training(run, trained):
+    saved = np.load(trained / "embeddings.npz")
+    frames = {atoms.info["id"]: atoms for atoms in crystals()}
+    embeddings = run.embed([frames[name] for name in saved["id"]])
+    np.testing.assert_allclose(embeddings, saved["embedding"], atol=1e-5)
+    assert embeddings.dtype == np.float32
+    assert int(saved["total"]) == len(saved["id"]) == 60
+    assert set(saved["split"]) == {"train", "val", "test"}
+    split = json.loads((trained / "split.json").read_text())
+    assert set(saved["id"][saved["split"] == "val"]) == set(split["val"])
+
+
+def test_an_embedding_that_there_is_not_is_nan(run):
+    frames = crystals()[:3]
+    frames[1].positions[:] = 0.0
+    with pytest.warns(MatcardWarning, match=r"1 of 3 structures .* structures\[1\]: sites 1 and 2 overlap"):
+        embeddings = run.embed(frames)
+    assert np.isnan(embeddings).any(axis=1).tolist() == [False, True, False]
+
+
+def test_calibration_changes_probabilities_and_no_class(run):
+    frames = crystals()
+    raw, calibrated = run.predict(frames), run.predict(frames, calibrated=True)
+    probabilities = [f"prob_{name}" for name in run.class_names]
+    expected = run.description.temperature.apply(raw[probabilities].to_numpy())
+    np.testing.assert_allclose(calibrated[probabilities], expected, atol=1e-12)
+    assert not np.allclose(calibrated[probabilities], raw[probabilities])
+    same = [name for name in raw if name not in probabilities]
+    pd.testing.assert_frame_equal(raw[same], calibrated[same])
+
+
+@pytest.mark.parametrize("wrong", [["NaCl.cif"], [None], [3.0], [{"lattice": 1}]])
+def test_other_objects_are_refused(run, wrong):
+    with pytest.raises(InputError, match=r"structures\[0\] is a .*: a pymatgen Structure or an ase.Atoms"):
+        run.predict(wrong)
+
+
+def test_ids_are_as_many_as_structures(run):
+    with pytest.raises(InputError, match="2 structures and 1 ids"):
+        run.predict(crystals()[:2], ids=["a"])
+    with pytest.raises(InputError, match="0 structures"):
+        run.predict([])
+
+
+def test_it_knows_its_options_and_classes(run, trained):
+    assert run.class_names == ("cesiumchloride", "rocksalt", "zincblende")
+    assert run.config.model.width == 8
+    assert run.config.data.target == "kind"
+    assert run.description.decision == Decision.load(trained / "decision.json")
+    assert "classes=['cesiumchloride'" in repr(run)
+
+
+def test_the_model_folder_is_enough_wherever_it_is(run, trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "shared")
+    moved = matcard.load_run(tmp_path / "shared", device="cpu")
+    pd.testing.assert_frame_equal(moved.predict(crystals()[:4]), run.predict(crystals()[:4]))
+
+
+def test_nothing_is_unpickled(trained, monkeypatch):
+    def refuse(*_args, **_more):
+        raise AssertionError("unpickled")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    monkeypatch.setattr("pickle.load", refuse)
+    monkeypatch.setattr("pickle.loads", refuse)
+    matcard.load_run(trained, device="cpu").predict(crystals()[:1])
+
+
+def test_the_run_of_a_loss_without_head(source, tmp_path):
+    path = train_small(source, tmp_path / "headless", "--loss.name=magnitude", "--loss.space=embedding",
+                       "--loss.combine=divide", seed=0)  # fmt: skip
+    run = matcard.load_run(path, device="cpu")
+    assert run.network.centroids is not None
+    table = run.predict(crystals())
+    saved = pd.read_parquet(path / "predictions.parquet").set_index("id").loc[[f"c{k}" for k in range(60)]]
+    np.testing.assert_allclose(table["prob_rocksalt"], saved["prob_rocksalt"], atol=2e-5)
+
+
+def test_directories_that_are_no_finished_run(tmp_path):
+    with pytest.raises(InputError, match="is no directory"):
+        matcard.load_run(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"neither config\.yaml nor"):
+        matcard.load_run(tmp_path)
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(InputError, match=r"not finished: go on with it by .*--resume"):
+        matcard.load_run(tmp_path)
+    (tmp_path / "test_metrics.json").write_text("{}")
+    with pytest.raises(InputError, match="runs on crystals"):
+        matcard.load_run(tmp_path)
+
+
+def test_a_device_that_is_not_there(trained):
+    with pytest.raises(InputError, match="--device cuda:77: not to be had"):
+        matcard.load_run(trained, device="cuda:77")
+    with pytest.raises(InputError, match="--device gpu: not to be had"):
+        matcard.load_run(trained, device="gpu")
+
+
+def test_importing_matcard_loads_no_torch():
+    code = "import sys, matcard; print('torch' in sys.modules, 'load_run' in dir(matcard))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["False", "True"]
