@@ -149,7 +149,7 @@ def _read_crystals(options: DataOptions, card: Card | None, progress: Progress |
     if card is not None:
         from matcard.data.cards import load_table
 
-        return load_table(card, jobs=options.jobs)
+        return load_table(card, jobs=options.jobs, progress=progress)
     from matcard.crystals import open_crystals
 
     return open_crystals(

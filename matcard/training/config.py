@@ -163,8 +163,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def find_config(name: str) -> Path:
-    """Find a configuration: a path, or the name of a shipped one (`train.yaml`)."""
-    for path in (Path(name), resource_dir("configs") / name):
+    """Find a configuration: a path, or the name of a shipped one (`train.yaml`, or `train`)."""
+    for path in (Path(name), resource_dir("configs") / name, resource_dir("configs") / f"{name}.yaml"):
         if path.is_file():
             return path
     folder = resource_dir("configs")
