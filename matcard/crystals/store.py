@@ -8,8 +8,6 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from matcard.crystals.array_writer import ArrayWriter
 from matcard.crystals.arrays import FORMAT
 from matcard.crystals.built_once import built_once
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
     from matcard.crystals.options import GraphOptions
     from matcard.crystals.table import Crystals
-
-_BLOCK_ROWS = 1 << 20
 
 
 def open_store(
@@ -72,13 +68,5 @@ def store_key(crystals: Crystals, options: GraphOptions) -> str:
     sha = hashlib.sha256(json.dumps([FORMAT, asdict(options)], sort_keys=True).encode())
     for module in ("neighbors.py", "graphs.py"):
         sha.update(files("matcard.crystals").joinpath(module).read_bytes())
-    for array, dtype in (
-        (crystals.lattice, "<f8"),
-        (crystals.offsets, "<i8"),
-        (crystals.numbers, "<u1"),
-        (crystals.frac_coords, "<f8"),
-    ):
-        sha.update(str(array.shape).encode())
-        for start in range(0, len(array), _BLOCK_ROWS):
-            sha.update(np.ascontiguousarray(array[start : start + _BLOCK_ROWS], dtype=dtype).data)
+    sha.update(crystals.content_digest().encode())
     return sha.hexdigest()

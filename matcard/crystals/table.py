@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from jaxtyping import Float64, Int, Int64, Shaped, UInt8
+
+_BLOCK_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,20 @@ class Crystals:
         # Site k of the new crystal j is site k of the old crystal index[j].
         sites = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][index] - offsets[:-1], counts)
         return Crystals(self.ids[index], self.lattice[index], offsets, self.numbers[sites], self.frac_coords[sites])
+
+    def content_digest(self) -> str:
+        """Give the sha256 of the structures; ids play no part."""
+        sha = hashlib.sha256()
+        for array, dtype in (
+            (self.lattice, "<f8"),
+            (self.offsets, "<i8"),
+            (self.numbers, "<u1"),
+            (self.frac_coords, "<f8"),
+        ):
+            sha.update(str(array.shape).encode())
+            for start in range(0, len(array), _BLOCK_ROWS):
+                sha.update(np.ascontiguousarray(array[start : start + _BLOCK_ROWS], dtype=dtype).data)
+        return sha.hexdigest()
 
     def structure(self, i: int) -> Any:
         """Give crystal i as a `pymatgen.core.Structure`."""

@@ -26,9 +26,10 @@ _RELATIVE, _ABSOLUTE = 1e-5, 1e-8
 def magpie_features(formulas: Iterable[str]) -> pd.DataFrame:
     """Describe formulas by statistics of 22 properties of their elements.
 
-    Ward et al., npj Comput. Mater. 2, 16028 (2016). The features are those of `matminer.featurizers.composition.ElementProperty.from_preset("magpie", impute_nan=True)`:
-    each property's minimum, maximum, range, mean, average deviation and mode, weighted by amount; what is not
-    known of an element is the mean over all elements. Each distinct formula is parsed once.
+    Ward et al., npj Comput. Mater. 2, 16028 (2016). The features are those of matminer's
+    `ElementProperty.from_preset("magpie", impute_nan=True)`: each property's minimum, maximum, range, mean, average
+    deviation and mode, weighted by amount; what is not known of an element is the mean over all elements. Each
+    distinct formula is parsed once.
 
     Args:
         formulas: text such as Fe2O3 or Zr0.5Cu0.5.

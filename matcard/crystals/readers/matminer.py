@@ -9,6 +9,7 @@ import ijson
 
 from matcard.crystals.readers.columns import INDEX
 from matcard.crystals.readers.files import CHUNK, estimate_rows, open_bytes, readable
+from matcard.crystals.readers.json_nan import NanAsNull
 from matcard.crystals.readers.tables import Piece, Table
 from matcard.errors import InputError
 
@@ -31,7 +32,7 @@ def _pieces(path: Path) -> Iterator[Piece]:
         with open_bytes(path) as file:
             columns, index = _head(path, file)
         with open_bytes(path) as file:
-            rows = ijson.items(file, "item" if columns is None else "data.item", use_float=True)
+            rows = ijson.items(NanAsNull(file), "item" if columns is None else "data.item", use_float=True)
             start = 0
             while chunk := _some(path, rows, start):
                 numbers = pd.RangeIndex(start + 1, start + 1 + len(chunk))
@@ -48,7 +49,7 @@ def _head(path: Path, file: IO[bytes]) -> tuple[list[str] | None, list[Any]]:
     """Read the names of columns (None for a list of records) and the index, which may follow the data."""
     columns: list[str] = []
     index: list[Any] = []
-    for prefix, event, value in ijson.parse(file, use_float=True):
+    for prefix, event, value in ijson.parse(NanAsNull(file), use_float=True):
         if prefix == "" and event == "start_array":
             return None, []
         if prefix == "columns.item":
