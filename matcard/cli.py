@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from matcard.errors import InputError, MatcardWarning, TrainingError
 
@@ -51,12 +51,25 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
         sys.exit(2)
 
 
+class PlainConsole:
+    """What stands in for rich's console where rich is not installed: lines of text."""
+
+    is_terminal = False
+
+    def print(self, *objects: object, **options: object) -> None:
+        """Print the objects in a line."""
+        print(*objects)
+
+
 def make_console() -> Console:
     """Give the console that commands print to: as wide as the screen, or wide enough for tables in a file or pipe.
 
     In a run of several processes only the first prints.
     """
-    from rich.console import Console
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return cast("Console", PlainConsole())
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=width, quiet=os.environ.get("LOCAL_RANK", "0") != "0")

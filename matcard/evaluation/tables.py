@@ -106,7 +106,7 @@ def class_count_table(
     for index, name in enumerate(class_names):
         table.add_row(
             _class_label(name, bool(rare[index])),
-            *(_count(int(counts[index]), part == "left out") for part, counts in columns.items()),
+            *(_count(int(counts[index]), part in ("left out", "cut")) for part, counts in columns.items()),
             f"{train[index] / max(train.sum(), 1):.1%}",
             style=_MINORITY_STYLE if rare[index] else None,
         )
@@ -118,7 +118,8 @@ def class_count_table(
 def averages_table(metrics: Mapping[str, Any]) -> Table:
     """Show the averages with their bootstrap intervals, at argmax and at the decision rule.
 
-    Where class shares were corrected (`corrected`), those scores stand in a last column.
+    Where class shares were corrected (`corrected`), those scores stand in a last column. Where some classes have many,
+    some few training samples, the recall of these groups stands below.
 
     Args:
         metrics: as `matcard.evaluation.scoring.scored` gives it, or as read back from its JSON file.
@@ -133,6 +134,12 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
         at_rule = _with_interval(chosen, name) if name in _BY_CLASS else ("same", "")
         beside = [] if corrected is None else [format_score(_number(corrected[name]))]
         table.add_row(metric_label(name), *_with_interval(metrics, name), *at_rule, *beside)
+    groups = {group: shot for group, shot in metrics["shots"].items() if shot["classes"]}
+    if len(groups) > 1:  # classes that are all alike in this have no tail
+        for group, shot in groups.items():
+            of_group = [scores["shots"][group]["recall"] for scores in (metrics, chosen)]
+            at_argmax, at_rule = (format_score(_number(recall)) for recall in of_group)
+            table.add_row(f"{group}-shot recall ({shot['classes']} classes)", at_argmax, "", at_rule, "")
     return table
 
 
