@@ -111,40 +111,23 @@ def test_a_killed_workers_trial_is_tried_again_and_the_study_ends(tmp_path: Path
     assert len(finished(trials)) == 8
 
 
-@dataclass(frozen=True)
-class KilledAt:
-    """The worker is killed by whatever trial has the parameters of trial 1."""
-
-    folder: str
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        x = trial.suggest_float("x", -1.0, 1.0)
-        poison = Path(self.folder) / "poison"
-        if trial.number == 1:
-            poison.write_text(repr(x))
-        if poison.is_file() and poison.read_text() == repr(x):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return x
-
-
-def test_parameters_that_kill_twice_are_given_up_even_with_one_worker_at_a_time(tmp_path: Path) -> None:
-    new_study(tmp_path)
-    for _ in range(3):
-        worker = multiprocessing.get_context("spawn").Process(
-            target=work_alone, args=(KilledAt(str(tmp_path)), tmp_path, 4)
-        )
-        worker.start()
-        worker.join(60)
-        if worker.exitcode == 0:
-            break
-    trials = stored(tmp_path)
-    assert [t.params for t in trials if t.state == TrialState.FAIL] == [trials[1].params] * 2
-    assert len(finished(trials)) == 4
-    assert {t.state for t in trials} == {TrialState.COMPLETE, TrialState.FAIL}
-
-
-def work_alone(objective: KilledAt | Quadratic, folder: Path, total: int) -> None:
+def work_alone(objective: KilledOnce | Quadratic, folder: Path, total: int) -> None:
     run_trials(NAME, objective, tpe, url=None, folder=folder, total=total)
+
+
+def test_a_study_goes_on_after_its_only_worker_was_killed(tmp_path: Path) -> None:
+    new_study(tmp_path)
+    worker = multiprocessing.get_context("spawn").Process(target=work_alone, args=(KilledOnce(2), tmp_path, 5))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == -signal.SIGKILL
+    before = stored(tmp_path)
+    assert run_trials(NAME, Quadratic(), tpe, url=None, folder=tmp_path, total=5).finished == 5
+    trials = stored(tmp_path)
+    assert [(t.number, t.values) for t in trials[:2]] == [(t.number, t.values) for t in before[:2]]
+    assert [t.number for t in trials if t.state != TrialState.COMPLETE] == [2]
+    assert [t.params for t in trials if t.user_attrs.get(RETRY_OF) == 2] == [before[2].params]
+    assert len(trials) == 6
 
 
 def test_workers_that_were_started_on_their_own_share_the_count(tmp_path: Path) -> None:

@@ -57,7 +57,6 @@ SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
     "tpe": lambda: optuna.samplers.TPESampler(
         seed=3, n_startup_trials=4, multivariate=True, group=True, constant_liar=True
     ),
-    "random": lambda: optuna.samplers.RandomSampler(seed=3),
     "cma-es": lambda: optuna.samplers.CmaEsSampler(seed=3, n_startup_trials=2),
     "qmc": lambda: optuna.samplers.QMCSampler(seed=3, scramble=True),
     "grid": lambda: optuna.samplers.GridSampler(GRID, seed=3),
@@ -69,7 +68,7 @@ SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
 def test_a_seeded_study_of_one_worker_is_optunas_own_and_repeats(tmp_path: Path, name: str) -> None:
     if name == "cma-es":
         pytest.importorskip("cmaes", reason="cmaes is not installed")
-    objective = space if name in ("tpe", "random") else pair
+    objective = space if name == "tpe" else pair
     plain = optuna.create_study(sampler=SAMPLERS[name](), study_name=NAME)
     plain.optimize(objective, n_trials=9)
     for folder in (tmp_path / "a", tmp_path / "b"):
