@@ -84,7 +84,8 @@ def test_the_parts_are_of_different_formulas(finished, small_table):
 def test_predictions_and_metrics_agree(finished):
     predictions = pd.read_parquet(finished / "predictions.parquet")
     names = ["caesium", "rocksalt", "zincblende"]
-    assert list(predictions) == ["id", "split", "target", "predicted", *(f"prob_{name}" for name in names)]
+    assert list(predictions)[:5] == ["id", "split", "target", "predicted", "predicted_at_decision"]
+    assert list(predictions)[5:] == [f"prob_{name}" for name in names]
     assert len(predictions) == predictions["id"].nunique() == 60
     probabilities = predictions[[f"prob_{name}" for name in names]].to_numpy()
     np.testing.assert_allclose(probabilities.sum(1), 1.0, atol=1e-9)
