@@ -70,6 +70,23 @@ def test_minus_the_outer_product_of_the_weighting() -> None:
     torch.testing.assert_close(slope, -w[:, None] * w)
 
 
+def test_weights_of_twins_pull_alike_on_the_matrix() -> None:
+    """Twins have the same weight, so only the mean of what is made of their weights can matter."""
+    points = POINTS[0, [0, 1, 2, 3, 1]]
+    uneven = torch.arange(5.0, dtype=torch.float64)
+    even = uneven.clone()
+    even[[1, 4]] = 2.5
+    slopes = []
+    for factor in (uneven, even):
+        zeta = similarity(points).requires_grad_()
+        slopes += torch.autograd.grad((weighting_from_similarity(zeta) * factor).sum(), zeta)
+    torch.testing.assert_close(*slopes)
+    # As zeta w = 1, the gradient along w w' is -(factor . w) w'1.
+    w = weighting(points)
+    along = (slopes[0] * zeta.detach()).sum()
+    torch.testing.assert_close(along, -(even * w).sum(), rtol=1e-10, atol=1e-12)
+
+
 def test_a_graph_without_magnitude() -> None:
     """The complete bipartite graph K_{3,2} has no positive definite similarity at small scales, but a spread."""
     side = torch.tensor([0, 0, 0, 1, 1])

@@ -43,6 +43,12 @@ def test_with_more_classes_the_others_are_averaged_and_the_nearest_wins() -> Non
         assert logits.argmax() == int(np.argmax(s))
 
 
+def test_the_centroid_of_one_embedding_is_that_embedding() -> None:
+    classifier, h, _ = fitted(2, [0, 0, 0, 1])
+    np.testing.assert_allclose(classifier.centroids[1], unit(h)[3], rtol=1e-12)
+    np.testing.assert_allclose(classifier.centroids[0], unit(h)[:3].mean(0), rtol=1e-12)
+
+
 def test_an_absent_class_is_never_chosen_and_stays_finite() -> None:
     classifier, _, _ = fitted(3, [0, 2, 2, 0])
     logits = classifier(torch.randn(50, 5, dtype=torch.float64))
