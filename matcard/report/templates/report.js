@@ -12,6 +12,10 @@
   });
   const config = { displayModeBar: false, responsive: true, scrollZoom: false };
 
+  // How far the eye is, and how large a crystal is drawn for it.
+  const FAR = 4.5;
+  const ZOOM = 5.3;
+
   // Points and triangles of a ball, by latitude and longitude.
   const ball = ((rings, slices) => {
     const points = [];
@@ -43,8 +47,9 @@
     });
     return {
       type: "mesh3d", ...mesh, color: fill, hoverinfo: "text", flatshading: false,
-      lighting: { ambient: 0.7, diffuse: 0.6, specular: 0.3, roughness: 0.35, fresnel: 0.1 },
-      lightposition: { x: 1000, y: 300, z: 1500 },
+      // The light stands above the eye, wherever that goes.
+      lighting: { ambient: 0.55, diffuse: 0.75, specular: 0.3, roughness: 0.4, fresnel: 0.1 },
+      lightposition: { x: -4, y: 8, z: 20 },
     };
   }
 
@@ -54,14 +59,21 @@
       ["x", "y", "z"].forEach((axis, a) => lines[axis].push(from[a], to[a], null));
     }
     const cell = { type: "scatter3d", mode: "lines", ...lines, hoverinfo: "skip", line: { color: colour("grey"), width: 2 } };
+    const balls = Object.entries(elements).map((entry) => atoms(...entry));
+    // The box is filled in the middle of a view: what is larger than one is drawn larger.
+    const spans = ["x", "y", "z"].map((axis) => {
+      const values = [cell, ...balls].flatMap((trace) => trace[axis]).filter((value) => value !== null);
+      return Math.max(...values) - Math.min(...values);
+    });
+    const [x, y, z] = spans.map((span) => (ZOOM * span) / Math.hypot(...spans));
     const axis = { visible: false, showspikes: false };
-    return Plotly.newPlot(plot, [cell, ...Object.entries(elements).map((entry) => atoms(...entry))], {
+    return Plotly.newPlot(plot, [cell, ...balls], {
       ...shared(),
       margin: { l: 0, r: 0, t: 0, b: 0 },
       showlegend: false,
       scene: {
-        xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "data", dragmode: "orbit",
-        camera: { eye: { x: 0.62 * eye[0], y: 0.62 * eye[1], z: 0.62 * eye[2] }, projection: { type: "orthographic" } },
+        xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "manual", aspectratio: { x, y, z }, dragmode: "orbit",
+        camera: { eye: { x: FAR * eye[0], y: FAR * eye[1], z: FAR * eye[2] } },
       },
     }, config);
   }
