@@ -12,119 +12,72 @@ import ase.io
 import numpy as np
 import pandas as pd
 import pytest
+from format_cases import (
+    GAPS,
+    IDS,
+    KINDS,
+    SPELT,
+    abc_angles,
+    atoms_of,
+    check,
+    check_spelling,
+    cifs_of,
+    coords_of,
+    frame_of,
+    species_of,
+    three_structures,
+)
 from pymatgen.core import Lattice, Structure
 
 from matcard.crystals import from_atoms, from_structures, iter_crystals, read_crystals
 from matcard.crystals.readers import matminer
 
-GAPS = [5.0, 0.0, 1.5]
-KINDS = ["salt", "metal", "other"]
-
-
-def _structures():
-    return [
-        Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
-        Structure(Lattice.cubic(2.87), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
-        Structure(
-            Lattice.from_parameters(3.1, 4.2, 5.3, 80, 95, 103),
-            ["Li", "O", "Ti"],
-            [[0.01, 0.02, 0.03], [0.51, 0.47, 0.22], [0.3, 0.8, 0.61]],
-        ),
-    ]
-
 
 @pytest.fixture(scope="module")
 def structures():
-    return _structures()
-
-
-IDS = ["a-1", "a-2", "007"]
-
-
-def _frame(**columns):
-    return pd.DataFrame({"material_id": IDS, **columns, "gap": GAPS, "kind": KINDS})
-
-
-def _abc(structures):
-    return [[*s.lattice.abc, *s.lattice.angles] for s in structures]
-
-
-def _species(structures):
-    return [[site.specie.symbol for site in s] for s in structures]
-
-
-def _coords(structures):
-    return [s.frac_coords.ravel().tolist() for s in structures]
-
-
-def _cifs(structures):
-    return [s.to(fmt="cif") for s in structures]
-
-
-def _check(table, structures, *, columns=("gap", "kind"), ids=IDS, sorted_sites=False, rotated=False):
-    """Compare with the structures themselves: cell, elements, and sites modulo lattice translations."""
-    assert list(table.crystals.ids) == list(ids)
-    assert table.left_out.empty
-    assert list(table.columns) == list(columns)
-    assert isinstance(table.columns.index, pd.RangeIndex)
-    if "gap" in columns:
-        assert table.columns["gap"].dtype.kind == "f"
-        assert table.columns["gap"].tolist() == GAPS
-    for i, expected in enumerate(structures):
-        got = table.crystals.structure(i)
-        if rotated:
-            np.testing.assert_allclose(got.lattice.parameters, expected.lattice.parameters, atol=1e-5)
-        else:
-            np.testing.assert_allclose(got.lattice.matrix, expected.lattice.matrix, atol=1e-5)
-        for site in expected:
-            apart = got.frac_coords - site.frac_coords
-            near = np.abs(apart - np.round(apart)).max(axis=1) < 1e-5
-            assert [got[int(k)].specie.symbol for k in np.flatnonzero(near)] == [site.specie.symbol]
-        assert len(got) == len(expected)
-        if not sorted_sites:
-            assert got.atomic_numbers == expected.atomic_numbers
+    return three_structures()
 
 
 def _write_parquet(tmp_path, structures, nested):
     path = tmp_path / "t.parquet"
-    coords = [s.frac_coords.tolist() for s in structures] if nested else _coords(structures)
+    coords = [s.frac_coords.tolist() for s in structures] if nested else coords_of(structures)
     lattice = (
         {"lattice": [s.lattice.matrix.tolist() for s in structures]}
         if nested
-        else {"lattice_abc_angles": _abc(structures)}
+        else {"lattice_abc_angles": abc_angles(structures)}
     )
-    _frame(**lattice, species=_species(structures), frac_coords=coords).to_parquet(path)
+    frame_of(**lattice, species=species_of(structures), frac_coords=coords).to_parquet(path)
     return path
 
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_parquet_flat_columns(tmp_path, structures, nested):
     table = read_crystals(_write_parquet(tmp_path, structures, nested), target="gap")
-    _check(table, structures)
+    check(table, structures)
 
 
 def test_parquet_keeps_a_stored_index_as_ids(tmp_path, structures):
     path = tmp_path / "t.parquet"
-    _frame(cif=_cifs(structures)).set_index("material_id").rename_axis(None).to_parquet(path)
-    _check(read_crystals(path), structures, sorted_sites=True)
+    frame_of(cif=cifs_of(structures)).set_index("material_id").rename_axis(None).to_parquet(path)
+    check(read_crystals(path), structures, sorted_sites=True)
 
 
 def test_csv_with_cif(tmp_path, structures):
     path = tmp_path / "t.csv"
-    _frame(cif=_cifs(structures)).to_csv(path, index=False)
-    _check(read_crystals(path), structures, sorted_sites=True)
+    frame_of(cif=cifs_of(structures)).to_csv(path, index=False)
+    check(read_crystals(path), structures, sorted_sites=True)
 
 
 @pytest.mark.parametrize("lattice", ["lattice", "lattice_abc_angles"])
 def test_csv_gz_with_lists_as_json(tmp_path, structures, lattice):
     path = tmp_path / "t.csv.gz"
-    cells = [s.lattice.matrix.tolist() for s in structures] if lattice == "lattice" else _abc(structures)
-    _frame(
+    cells = [s.lattice.matrix.tolist() for s in structures] if lattice == "lattice" else abc_angles(structures)
+    frame_of(
         **{lattice: [json.dumps(c) for c in cells]},
-        species=[json.dumps(s) for s in _species(structures)],
-        frac_coords=[json.dumps(c) for c in _coords(structures)],
+        species=[json.dumps(s) for s in species_of(structures)],
+        frac_coords=[json.dumps(c) for c in coords_of(structures)],
     ).to_csv(path, index=False)
-    _check(read_crystals(path), structures)
+    check(read_crystals(path), structures)
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -137,7 +90,7 @@ def test_json_lines_with_dicts(tmp_path, structures, compress, as_text):
     text = "\n\n".join(lines).encode()
     path = tmp_path / ("t.jsonl.gz" if compress else "t.jsonl")
     path.write_bytes(gzip.compress(text) if compress else text)
-    _check(read_crystals(path), structures)
+    check(read_crystals(path), structures)
 
 
 def test_json_lines_of_the_flat_columns(tmp_path, structures):
@@ -145,10 +98,10 @@ def test_json_lines_of_the_flat_columns(tmp_path, structures):
     path.write_text(
         "\n".join(
             json.dumps({"jid": i, "lattice": s.lattice.matrix.ravel().tolist(), "species": p, "frac_coords": c})
-            for i, s, p, c in zip(IDS, structures, _species(structures), _coords(structures), strict=True)
+            for i, s, p, c in zip(IDS, structures, species_of(structures), coords_of(structures), strict=True)
         )
     )
-    _check(read_crystals(path), structures, columns=())
+    check(read_crystals(path), structures, columns=())
 
 
 def _matminer(structures, index, order):
@@ -165,20 +118,20 @@ def test_matminer_json(tmp_path, structures, order, monkeypatch):
     monkeypatch.setattr("matcard.crystals.readers.matminer.CHUNK", 2)
     path = tmp_path / "matbench_gap.json.gz"
     path.write_bytes(_matminer(structures, IDS, order))
-    _check(read_crystals(path, target="gap"), structures)
+    check(read_crystals(path, target="gap"), structures)
 
 
 def test_matminer_json_counts_its_rows_from_its_index(tmp_path, structures):
     path = tmp_path / "t.json"
     path.write_bytes(gzip.decompress(_matminer(structures, [0, 1, 2], ("columns", "index", "data"))))
-    _check(read_crystals(path), structures, ids=["0", "1", "2"])
+    check(read_crystals(path), structures, ids=["0", "1", "2"])
 
 
 def test_json_list_of_records(tmp_path, structures):
     path = tmp_path / "t.json"
     rows = zip(IDS, structures, GAPS, KINDS, strict=True)
     path.write_text(json.dumps([{"id": i, "structure": s.as_dict(), "gap": g, "kind": k} for i, s, g, k in rows]))
-    _check(read_crystals(path), structures)
+    check(read_crystals(path), structures)
 
 
 def test_matminer_json_is_streamed(tmp_path, structures, monkeypatch):
@@ -204,63 +157,9 @@ def test_matminer_json_is_streamed(tmp_path, structures, monkeypatch):
 
 def test_structure_column_by_name(tmp_path, structures):
     path = tmp_path / "t.csv"
-    _frame(relaxed=_cifs(structures)).rename(columns={"material_id": "name"}).to_csv(path, index=False)
+    frame_of(relaxed=cifs_of(structures)).rename(columns={"material_id": "name"}).to_csv(path, index=False)
     table = read_crystals(path, id_column="name", structure_column="relaxed")
-    _check(table, structures, sorted_sites=True)
-
-
-FORMS = ["{}.cif", "POSCAR_{}", "{}.vasp"]
-
-
-def _folder(tmp_path, structures):
-    for name, form, structure in zip(IDS, FORMS, structures, strict=True):
-        structure.to(filename=str(tmp_path / form.format(name)), fmt="cif" if form.endswith("cif") else "poscar")
-    return tmp_path
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_folder_without_header(tmp_path, structures, jobs, monkeypatch):
-    monkeypatch.setattr("matcard.crystals.readers.decoding._TASK", 2)
-    _folder(tmp_path, structures)
-    rows = zip(IDS, GAPS, strict=True)
-    (tmp_path / "id_prop.csv").write_text("".join(f"{name}, {gap}\n" for name, gap in rows))
-    table = read_crystals(tmp_path, target="gap", jobs=jobs)
-    _check(table, structures, columns=("gap",), sorted_sites=True)
-    assert list(read_crystals(tmp_path).columns) == ["target"]
-
-
-@pytest.mark.parametrize("first", ["material_id", "whatever"])
-def test_folder_with_header(tmp_path, structures, first):
-    _folder(tmp_path, structures)
-    _frame().rename(columns={"material_id": first}).to_csv(tmp_path / "id_prop.csv", index=False)
-    _check(read_crystals(tmp_path, target="kind"), structures, sorted_sites=True)
-
-
-def test_folder_whose_labels_are_words(tmp_path, structures):
-    """Words in the first line are labels, unless they are known as names of columns."""
-    _folder(tmp_path, structures)
-    rows = zip(IDS, KINDS, strict=True)
-    (tmp_path / "id_prop.csv").write_text("".join(f"{name},{kind}\n" for name, kind in rows))
-    table = read_crystals(tmp_path)
-    assert table.columns["target"].tolist() == KINDS
-    assert read_crystals(tmp_path, target="kind").columns["kind"].tolist() == KINDS
-
-
-WORDS = ["None", "NA", "null", "", "nan"]
-SPELT = {
-    "kind": (WORDS, [*WORDS[:3], None, "nan"]),
-    "gap": (["1.5", "nan", "NaN", "", "NA"], [1.5, None, None, None, None]),
-    "count": (["1", "2", "NA", "4", "5"], [1, 2, None, 4, 5]),
-    "metal": (["True", "NA", "False", "", "True"], [True, None, False, None, True]),
-    "all": (["NA"] * 5, ["NA"] * 5),
-    "code": (["1", "None", "2", "NA", "3"], ["1", "None", "2", "NA", "3"]),
-}
-
-
-def _check_spelling(columns):
-    for name, (_, expected) in SPELT.items():
-        assert [None if pd.isna(value) else value for value in columns[name]] == expected, name
-    assert columns["gap"].dtype == columns["count"].dtype == float
+    check(table, structures, sorted_sites=True)
 
 
 def test_csv_fields_are_missing_only_where_empty(tmp_path, structures):
@@ -268,60 +167,25 @@ def test_csv_fields_are_missing_only_where_empty(tmp_path, structures):
     path = tmp_path / "t.csv"
     ids = ["NA", "None", "null", "nan", "N/A"]
     frame = pd.DataFrame({"id": ids, **{name: written for name, (written, _) in SPELT.items()}})
-    frame.assign(cif=_cifs([structures[0]] * 5)).to_csv(path, index=False)
+    frame.assign(cif=cifs_of([structures[0]] * 5)).to_csv(path, index=False)
     table = read_crystals(path)
     assert table.crystals.ids.tolist() == ids
-    _check_spelling(table.columns)
-
-
-@pytest.mark.parametrize("header", [True, False])
-def test_labels_of_a_folder_are_missing_only_where_empty(tmp_path, structures, header):
-    ids = ["NA", "None", "null", "nan", "-"]
-    for name in ids:
-        structures[0].to(str(tmp_path / f"{name}.cif"))
-    frame = pd.DataFrame({"id": ids, **{name: written for name, (written, _) in SPELT.items()}})
-    frame.to_csv(tmp_path / "id_prop.csv", index=False, header=header)
-    table = read_crystals(tmp_path)
-    assert table.crystals.ids.tolist() == ids
-    names = dict(zip(table.columns, SPELT, strict=True))
-    _check_spelling(table.columns.rename(columns=names))
-
-
-def test_files_without_labels(tmp_path, structures):
-    folder = _folder(tmp_path, structures)
-    expected = [structures[k] for k in (2, 1, 0)]  # sorted by file name: 007.vasp, POSCAR_a-2, a-1.cif
-    table = read_crystals(folder, labels_needed=False)
-    _check(table, expected, columns=(), ids=["007", "a-2", "a-1"], sorted_sites=True)
-    table = read_crystals(f"{folder}/*.cif", labels_needed=False)
-    _check(table, structures[:1], columns=(), ids=["a-1"], sorted_sites=True)
-    table = read_crystals(folder / "POSCAR_a-2")
-    _check(table, structures[1:2], columns=(), ids=["a-2"])
-
-
-def _atoms(structures):
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    frames = []
-    for name, gap, kind, structure in zip(IDS, GAPS, KINDS, structures, strict=True):
-        frame = AseAtomsAdaptor.get_atoms(structure, msonable=False)
-        frame.info = {"material_id": name, "gap": gap, "kind": kind}
-        frames.append(frame)
-    return frames
+    check_spelling(table.columns)
 
 
 @pytest.mark.parametrize("name", ["t.extxyz", "t.traj"])
 def test_ase_frames(tmp_path, structures, name):
     path = tmp_path / name
-    ase.io.write(path, _atoms(structures))
+    ase.io.write(path, atoms_of(structures))
     # Extended XYZ writes eight decimals and takes 007 for a number; both are the format's.
     ids = ["a-1", "a-2", "7" if name == "t.extxyz" else "007"]
-    _check(read_crystals(path), structures, ids=ids)
+    check(read_crystals(path), structures, ids=ids)
 
 
 def test_ase_database(tmp_path, structures):
     path = tmp_path / "t.db"
     with ase.db.connect(path) as database:
-        for name, frame in zip(IDS, _atoms(structures), strict=True):
+        for name, frame in zip(IDS, atoms_of(structures), strict=True):
             database.write(
                 frame,
                 material_id=f"m{name}",
@@ -330,7 +194,7 @@ def test_ase_database(tmp_path, structures):
             )
     table = read_crystals(path, target="gap")
     assert set(table.columns) == {"id", "gap", "kind"}
-    _check(
+    check(
         type(table)(table.crystals, table.columns[["gap", "kind"]], table.left_out),
         structures,
         ids=[f"m{name}" for name in IDS],
@@ -339,10 +203,10 @@ def test_ase_database(tmp_path, structures):
 
 def test_from_structures_and_from_atoms(structures):
     columns = {"gap": GAPS, "kind": KINDS}
-    _check(from_structures(structures, IDS, columns), structures)
-    _check(from_structures(iter(structures)), structures, ids=["0", "1", "2"], columns=())
-    _check(from_atoms(_atoms(structures), IDS, columns), structures)
-    told = from_atoms(_atoms(structures))
+    check(from_structures(structures, IDS, columns), structures)
+    check(from_structures(iter(structures)), structures, ids=["0", "1", "2"], columns=())
+    check(from_atoms(atoms_of(structures), IDS, columns), structures)
+    told = from_atoms(atoms_of(structures))
     assert told.columns["material_id"].tolist() == IDS
     assert told.crystals.ids.tolist() == ["0", "1", "2"]
 
@@ -392,7 +256,7 @@ def test_pymatgen_dicts_decode_as_pymatgen_reads_them(structures):
 
 def test_nested_columns_are_not_kept(tmp_path, structures):
     path = tmp_path / "t.parquet"
-    _frame(cif=_cifs(structures), magmoms=[[1.0], None, [2.0, 3.0]]).to_parquet(path)
+    frame_of(cif=cifs_of(structures), magmoms=[[1.0], None, [2.0, 3.0]]).to_parquet(path)
     assert list(read_crystals(path).columns) == ["gap", "kind"]
 
 

@@ -1,0 +1,84 @@
+"""Folders of structure files, with and without labels."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from format_cases import (
+    GAPS,
+    IDS,
+    KINDS,
+    SPELT,
+    check,
+    check_spelling,
+    frame_of,
+    three_structures,
+)
+
+from matcard.crystals import read_crystals
+
+
+@pytest.fixture(scope="module")
+def structures():
+    return three_structures()
+
+
+FORMS = ["{}.cif", "POSCAR_{}", "{}.vasp"]
+
+
+def _folder(tmp_path, structures):
+    for name, form, structure in zip(IDS, FORMS, structures, strict=True):
+        structure.to(filename=str(tmp_path / form.format(name)), fmt="cif" if form.endswith("cif") else "poscar")
+    return tmp_path
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_folder_without_header(tmp_path, structures, jobs, monkeypatch):
+    monkeypatch.setattr("matcard.crystals.readers.decoding._TASK", 2)
+    _folder(tmp_path, structures)
+    rows = zip(IDS, GAPS, strict=True)
+    (tmp_path / "id_prop.csv").write_text("".join(f"{name}, {gap}\n" for name, gap in rows))
+    table = read_crystals(tmp_path, target="gap", jobs=jobs)
+    check(table, structures, columns=("gap",), sorted_sites=True)
+    assert list(read_crystals(tmp_path).columns) == ["target"]
+
+
+@pytest.mark.parametrize("first", ["material_id", "whatever"])
+def test_folder_with_header(tmp_path, structures, first):
+    _folder(tmp_path, structures)
+    frame_of().rename(columns={"material_id": first}).to_csv(tmp_path / "id_prop.csv", index=False)
+    check(read_crystals(tmp_path, target="kind"), structures, sorted_sites=True)
+
+
+def test_folder_whose_labels_are_words(tmp_path, structures):
+    """Words in the first line are labels, unless they are known as names of columns."""
+    _folder(tmp_path, structures)
+    rows = zip(IDS, KINDS, strict=True)
+    (tmp_path / "id_prop.csv").write_text("".join(f"{name},{kind}\n" for name, kind in rows))
+    table = read_crystals(tmp_path)
+    assert table.columns["target"].tolist() == KINDS
+    assert read_crystals(tmp_path, target="kind").columns["kind"].tolist() == KINDS
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_labels_of_a_folder_are_missing_only_where_empty(tmp_path, structures, header):
+    ids = ["NA", "None", "null", "nan", "-"]
+    for name in ids:
+        structures[0].to(str(tmp_path / f"{name}.cif"))
+    frame = pd.DataFrame({"id": ids, **{name: written for name, (written, _) in SPELT.items()}})
+    frame.to_csv(tmp_path / "id_prop.csv", index=False, header=header)
+    table = read_crystals(tmp_path)
+    assert table.crystals.ids.tolist() == ids
+    names = dict(zip(table.columns, SPELT, strict=True))
+    check_spelling(table.columns.rename(columns=names))
+
+
+def test_files_without_labels(tmp_path, structures):
+    folder = _folder(tmp_path, structures)
+    expected = [structures[k] for k in (2, 1, 0)]  # sorted by file name: 007.vasp, POSCAR_a-2, a-1.cif
+    table = read_crystals(folder, labels_needed=False)
+    check(table, expected, columns=(), ids=["007", "a-2", "a-1"], sorted_sites=True)
+    table = read_crystals(f"{folder}/*.cif", labels_needed=False)
+    check(table, structures[:1], columns=(), ids=["a-1"], sorted_sites=True)
+    table = read_crystals(folder / "POSCAR_a-2")
+    check(table, structures[1:2], columns=(), ids=["a-2"])
