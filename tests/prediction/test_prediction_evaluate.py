@@ -1,0 +1,192 @@
+"""`python -m matcard.evaluate`: the test figures again, and a new labelled set by the run's own classes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from prediction_cases import as_row, crystals
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+import matcard
+from matcard.cli import run_command
+from matcard.errors import InputError, MatcardWarning
+from matcard.evaluate import main, parse_prior
+from matcard.evaluation.priors import with_priors
+
+KINDS = ["cesiumchloride", "rocksalt", "zincblende"]
+
+
+def write(path, rows):
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def new_rows(k):
+    """Rows of crystals that are 2 % larger, under other ids."""
+    rows = []
+    for atoms in crystals()[:k]:
+        atoms.set_cell(atoms.cell * 1.02, scale_atoms=True)
+        rows.append({**as_row(atoms), "id": f"new-{atoms.info['id']}"})
+    return rows
+
+
+def evaluate(run, source, out, *more):
+    main([str(run), f"--data.source={source}", "-o", str(out), "--jobs=1", "--device=cpu", *more])
+    return json.loads((out / "metrics.json").read_text()), pd.read_parquet(out / "predictions.parquet")
+
+
+@pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
+def test_a_new_set_is_scored_at_argmax_and_at_the_decision(trained, tmp_path, capsys):
+    rows = new_rows(40)
+    metrics, table = evaluate(trained, write(tmp_path / "new.jsonl", rows), tmp_path / "out")
+    assert table["id"].tolist() == [row["id"] for row in rows]
+    assert table["target"].tolist() == [row["kind"] for row in rows]
+    for found, column in ((metrics, "predicted_argmax"), (metrics["at_decision"], "predicted")):
+        assert found["macro_f1"] == pytest.approx(f1_score(table["target"], table[column], average="macro"))
+        assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(table["target"], table[column]))
+    assert metrics["at_decision"]["rule"] == "best macro_f1 on validation"
+    low, high = metrics["intervals"]["macro_f1"]
+    assert low <= metrics["macro_f1"] <= high
+    assert metrics["left_out"] == {"malformed": 0, "unlabelled": 0, "unknown": {}}
+    said = capsys.readouterr().out
+    assert "Recall per class" in said
+    assert "Class shares" in said
+    for name in ("confusion.png", "recall.png", "precision_recall.png", "reliability.png", "left_out.csv"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+
+
+@pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
+def test_rows_that_are_not_used_are_listed(trained, tmp_path):
+    rows = new_rows(20)
+    rows[2]["kind"] = None
+    rows[3]["structure"]["sites"] = []
+    rows[5]["kind"] = "wurtzite"
+    source = write(tmp_path / "new.jsonl", rows)
+    with pytest.raises(InputError, match=r"classes that .* does not know: wurtzite \(1\); .*--leave-out-unknown"):
+        evaluate(trained, source, tmp_path / "out")
+    metrics, table = evaluate(trained, source, tmp_path / "out", "--leave-out-unknown")
+    assert metrics["left_out"] == {"malformed": 1, "unlabelled": 1, "unknown": {"wurtzite": 1}}
+    left = pd.read_csv(tmp_path / "out" / "left_out.csv", keep_default_na=False).set_index("id")
+    assert set(left.index) == {"new-c2", "new-c3", "new-c5"}
+    assert left.loc["new-c5", "class"] == "wurtzite"
+    assert left.loc["new-c2", "reason"] == "kind is missing"
+    assert set(left.index).isdisjoint(table["id"])
+    assert metrics["n"] == 17
+
+
+def test_crystals_that_stood_in_training_are_told(trained, source, tmp_path):
+    split = json.loads((trained / "split.json").read_text())
+    with pytest.warns(MatcardWarning, match=rf"of 60 crystals {len(split['train'])} have an id and"):
+        metrics, _ = evaluate(trained, source, tmp_path / "out")
+    assert metrics["overlap"]["ids"] == len(split["train"])
+    assert len(split["train"]) <= metrics["overlap"]["formulas"] < 60
+
+
+def test_without_the_list_of_the_training_part_it_says_so(trained, tmp_path, capsys):
+    folder = shutil.copytree(trained / "model", tmp_path / "model")
+    (folder / "training.json").unlink()
+    metrics, _ = evaluate(folder, write(tmp_path / "new.jsonl", new_rows(6)), tmp_path / "out")
+    assert metrics["overlap"] is None
+    assert "training.json is missing" in capsys.readouterr().out
+
+
+@pytest.fixture
+def shifted(tmp_path):
+    """Four hundred crystals, nearly all of them the class that is rare in training."""
+    rows = [row for row in new_rows(60) if row["kind"] == "zincblende"]
+    rows = [{**row, "id": f"{row['id']}-{k}"} for k in range(8) for row in rows]
+    return write(tmp_path / "shifted.jsonl", [*rows, *new_rows(12)])
+
+
+@pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
+def test_shares_that_differ_are_told_and_corrected(trained, shifted, tmp_path):
+    with pytest.warns(MatcardWarning, match=r"total variation 0\.\d+, chi-square .* --prior estimate"):
+        plain, table = evaluate(trained, shifted, tmp_path / "plain")
+    counts = table["target"].value_counts().reindex(KINDS, fill_value=0).to_numpy()
+    train = np.array(matcard.load_run(trained, device="cpu").description.class_counts)
+    assert plain["shift"]["total_variation"] == pytest.approx(
+        abs(counts / counts.sum() - train / train.sum()).sum() / 2
+    )
+    assert "corrected" not in plain
+
+    with pytest.warns(MatcardWarning, match="class shares are not those of training") as told:
+        corrected, _ = evaluate(trained, shifted, tmp_path / "labels", "--prior", "labels")
+    assert not any("--prior estimate" in str(warning.message) for warning in told)
+    run = matcard.load_run(trained, device="cpu")
+    probabilities = run.description.temperature.apply(table[[f"prob_{name}" for name in KINDS]].to_numpy())
+    best = np.array(KINDS)[with_priors(probabilities, train, counts).argmax(axis=1)]
+    assert corrected["corrected"]["accuracy"] == pytest.approx((best == table["target"]).mean())
+    assert corrected["corrected"]["shares"]["zincblende"] == pytest.approx(counts[2] / counts.sum())
+    assert corrected["macro_f1"] == pytest.approx(plain["macro_f1"])
+
+
+@pytest.mark.filterwarnings("ignore:.*crystals|the class shares:matcard.errors.MatcardWarning")
+def test_given_and_estimated_shares(trained, shifted, tmp_path):
+    given, _ = evaluate(trained, shifted, tmp_path / "given", "--prior", "1,2,7")
+    assert given["corrected"]["shares"] == pytest.approx(dict(zip(KINDS, (0.1, 0.2, 0.7), strict=True)))
+    estimated, _ = evaluate(trained, shifted, tmp_path / "estimated", "--prior", "estimate")
+    assert sum(estimated["corrected"]["shares"].values()) == pytest.approx(1.0)
+    with pytest.raises(InputError, match="--prior has 2 numbers for 3 classes"):
+        evaluate(trained, shifted, tmp_path / "wrong", "--prior", "0.5,0.5")
+
+
+@pytest.mark.parametrize("text", ["often", "0.5", "-1,2", "0,0", "nan,1", "1,inf", ""])
+def test_priors_that_are_none(text):
+    with pytest.raises(InputError, match="expected estimate, labels, or a share for each class"):
+        parse_prior(text)
+
+
+def test_the_test_figures_are_shown_as_they_were_measured(trained, capsys):
+    before = (trained / "test_metrics.json").read_text()
+    main([str(trained)])
+    said = capsys.readouterr().out
+    metrics = json.loads(before)
+    assert "as it was measured once" in said
+    assert f"{metrics['macro_f1']:.3f}" in said
+    assert f"temperature {metrics['calibrated']['temperature']:.2f}" in said
+    assert (trained / "test_metrics.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "nowhere has no test_metrics.json"),
+        (["nowhere", "--data.source=x"], "nowhere is no directory"),
+        (["RUN", "--data.source=nothing.csv"], "neither a file or folder nor the name of a data set"),
+        (["RUN", "--data.source=SOURCE", "--data.target=colour"], "has no column 'colour'"),
+        (["RUN", "--data.source=SOURCE", "--prior=x"], "--prior x"),
+    ],
+)
+def test_bad_usage(trained, source, words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [word.replace("RUN", str(trained)).replace("SOURCE", str(source)) for word in words]
+    with pytest.raises(SystemExit) as stopped:
+        run_command(main, words)
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_set_of_foreign_classes_only(trained, tmp_path):
+    rows = [{**row, "kind": "other"} for row in new_rows(3)]
+    with pytest.raises(InputError, match="has no crystal with a class of"):
+        evaluate(trained, write(tmp_path / "new.jsonl", rows), tmp_path / "out", "--leave-out-unknown")
+
+
+def test_numbers_are_cut_as_in_training(source, tmp_path):
+    from prediction_cases import train_small
+
+    rows = [{**as_row(atoms), "volume": atoms.get_volume()} for atoms in crystals()]
+    path = train_small(
+        write(tmp_path / "numbers.jsonl", rows), tmp_path / "run", "--data.target=volume", "--data.threshold=52",
+        "--trainer.max_epochs=1", seed=0,
+    )  # fmt: skip
+    few = [row for row in rows if row["volume"] >= 52][:5]  # of one class alone, which training would refuse
+    with pytest.warns(MatcardWarning):
+        metrics, table = evaluate(path, write(tmp_path / "new.jsonl", few), tmp_path / "out")
+    assert table["target"].unique().tolist() == ["volume >= 52"]
+    assert metrics["recall"]["volume < 52"]["value"] is None
+    assert metrics["roc_auc"] is None
