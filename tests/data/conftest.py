@@ -18,7 +18,7 @@ def server(monkeypatch):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache_folder(tmp_path, monkeypatch):
     """The folder named by MATCARD_CACHE; no mirror is set."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MATCARD_CACHE", str(folder))

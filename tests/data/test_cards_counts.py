@@ -27,7 +27,7 @@ def put(card, **files):
 
 
 @pytest.fixture
-def gaps(cache):
+def gaps(cache_folder):
     """A card of crystals in matminer's layout; the structures are none, which counting does not see."""
     rows = [["nonsense", gap] for gap in (0.0, 0.5, 3.0, 4.0, None, 9.0)]
     content = gzip.compress(
@@ -69,7 +69,7 @@ def test_counts_that_differ_from_the_cards_are_said(gaps):
         measure_counts(replace(gaps, class_counts={"a": 1, "b": 1}))
 
 
-def test_compositions_are_counted(test_data, cache):
+def test_compositions_are_counted(test_data, cache_folder):
     card = load_card("deepglassnet")
     for download, ours in zip(card.urls, ("glass_train.csv.gz", "glass_validation.csv.gz"), strict=True):
         folder_of(card).mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def test_compositions_are_counted(test_data, cache):
     assert measure_counts(card) == card.class_counts
 
 
-def test_images_of_mnist_are_counted(test_data, cache):
+def test_images_of_mnist_are_counted(test_data, cache_folder):
     images = np.load(test_data / "mnist.npz")
     files = {
         f"{part}-labels-idx1-ubyte.gz": gzip.compress(idx_bytes(images[key].astype(np.uint8)))
@@ -89,7 +89,7 @@ def test_images_of_mnist_are_counted(test_data, cache):
 
 
 @pytest.mark.parametrize(("name", "labels"), [("cifar10", ("labels",)), ("cifar100", ("coarse_labels", "fine_labels"))])
-def test_images_of_cifar_are_counted(cache, tmp_path, name, labels):
+def test_images_of_cifar_are_counted(cache_folder, tmp_path, name, labels):
     held, files = cifar_files(labels, classes=4, images=9)
     content = write_tar(tmp_path / "c.tar.gz", files).read_bytes()
     card = put(replace(load_card(name), class_counts=None), **{"c.tar.gz": content})
@@ -98,7 +98,7 @@ def test_images_of_cifar_are_counted(cache, tmp_path, name, labels):
 
 
 @pytest.mark.parametrize("name", ["digits", "make_classification", "perovskite_phases"])
-def test_what_code_makes_has_the_counts_that_its_card_states(name, cache):
+def test_what_code_makes_has_the_counts_that_its_card_states(name, cache_folder):
     card = load_card(name)
     assert measure_counts(card) == card.class_counts
     assert not folder_of(card).exists()

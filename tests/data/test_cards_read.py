@@ -39,7 +39,7 @@ def records(ids, gaps, structures):
 
 
 @pytest.fixture
-def placed(cache):
+def placed(cache_folder):
     """Puts a file where a card expects it, so that nothing is asked of the internet."""
 
     def place(content, name, **card):
@@ -92,7 +92,7 @@ def test_compositions_in_matminers_layout(placed):
     assert frame["gfa"].dtype == bool
 
 
-def test_parts_and_windows(server, cache):
+def test_parts_and_windows(server, cache_folder):
     parts = {"train": b"SiO2,Tg\n70,499\n60,500\n50,\n", "validation": b"SiO2,Tg\n40,600\n30,600.5\n"}
     downloads = [
         download_of(server.says(f"/{part}.csv", Answer(text)), text, part=part) for part, text in parts.items()
@@ -110,14 +110,14 @@ def test_parts_and_windows(server, cache):
         load_frame(make_card(*downloads, **{**settings, "window": Window("tg", 1, 2)}))
 
 
-def test_the_wrong_kind_of_card_is_refused(cache):
+def test_the_wrong_kind_of_card_is_refused(cache_folder):
     with pytest.raises(InputError, match="the data set digits holds images; crystals were expected"):
         load_table(load_card("digits"))
     with pytest.raises(InputError, match="the data set perovskite_phases holds crystals; compositions were expected"):
         load_frame(load_card("perovskite_phases"))
 
 
-def test_the_glasses_are_those_that_the_card_describes(test_data, cache):
+def test_the_glasses_are_those_that_the_card_describes(test_data, cache_folder):
     card = load_card("deepglassnet")
     folder_of(card).mkdir(parents=True)
     for name, ours in (("train_tg.csv", "glass_train.csv.gz"), ("validation_tg.csv", "glass_validation.csv.gz")):
@@ -203,7 +203,7 @@ def test_a_repository_without_the_table_or_its_columns_is_said(placed):
     assert not [path for path in folder_of(card).iterdir() if path.is_dir()]
 
 
-def test_the_card_of_3dsc_goes_with_its_reader(cache):
+def test_the_card_of_3dsc_goes_with_its_reader(cache_folder):
     card = load_card("3dsc_mp")
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / card.urls[0].file_name).write_bytes(three_dsc(ROWS))

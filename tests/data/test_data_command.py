@@ -17,7 +17,7 @@ from matcard.data.downloads import folder_of
 
 
 @pytest.fixture
-def shown(capsys, cache):
+def shown(capsys, cache_folder):
     """Runs the command and gives what it printed."""
 
     def run(*words):
@@ -102,7 +102,7 @@ def test_several_are_fetched_in_one_go(shown):
     assert text.count("imbalance ratio") == 2
 
 
-def test_an_unknown_name_is_an_error_with_the_nearest_names(capsys, cache):
+def test_an_unknown_name_is_an_error_with_the_nearest_names(capsys, cache_folder):
     assert exit_code("fetch", "digits", "matbench_gap") == 2
     said = capsys.readouterr()
     assert said.err.startswith("error: there is no data set card 'matbench_gap'; did you mean matbench_mp_gap")
@@ -117,7 +117,7 @@ def test_wrong_usage_is_an_error(capsys, words):
     assert "usage: python -m matcard.data" in capsys.readouterr().err
 
 
-def test_a_failed_download_is_a_message_and_not_a_traceback(capsys, cache, server, naps, monkeypatch):
+def test_a_failed_download_is_a_message_and_not_a_traceback(capsys, cache_folder, server, naps, monkeypatch):
     card = make_card(download_of(server.says("/a.csv", Answer(b"", 404))), threshold=7.0)
     monkeypatch.setattr("matcard.data.cards.names.card_names", lambda: ["some_set"])
     monkeypatch.setattr("matcard.data.cards.names.read_card", lambda path: card)
@@ -135,7 +135,7 @@ def test_help_needs_no_library(words):
     assert not [name for name in ("torch", "pandas", "matminer", "pooch", "rich") if f"'{name}'" in loaded]
 
 
-def test_the_command_runs_as_a_module(cache):
+def test_the_command_runs_as_a_module(cache_folder):
     done = subprocess.run(
         [sys.executable, "-m", "matcard.data"], capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
     )
@@ -151,7 +151,7 @@ def test_of_many_classes_the_ends_are_shown():
     assert len(lines) == 14
 
 
-def test_files_that_are_there_in_part_are_counted(cache):
+def test_files_that_are_there_in_part_are_counted(cache_folder):
     card = make_card(download_of("http://x/a", BODY), download_of("http://x/b", BODY))
     assert disk_state(card) == "no"
     folder_of(card).mkdir(parents=True)

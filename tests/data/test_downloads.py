@@ -21,21 +21,21 @@ def files_in(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
-def test_every_file_is_fetched_once_and_checked_at_every_use(server, cache):
+def test_every_file_is_fetched_once_and_checked_at_every_use(server, cache_folder):
     first = download_of(server.says("/a%20b.bin", Answer(BODY)))
     second = download_of(server.says("/files/17", Answer(b"small")), b"small", name="named.csv", md5=md5(b"small"))
     card = make_card(first, second)
     assert on_disk(card) == (0, 2)
     for _ in range(2):
         files = fetch(card)
-        assert files == {name: cache / "downloads" / "some_set" / name for name in ("a b.bin", "named.csv")}
+        assert files == {name: cache_folder / "downloads" / "some_set" / name for name in ("a b.bin", "named.csv")}
         assert files["a b.bin"].read_bytes() == BODY
     assert [path for path, _ in server.asked] == ["/a%20b.bin", "/files/17"]
-    assert files_in(cache) == ["a b.bin", "named.csv"]
+    assert files_in(cache_folder) == ["a b.bin", "named.csv"]
     assert on_disk(card) == (2, 2)
 
 
-def test_a_file_that_changed_on_disk_is_fetched_again_and_said(server, cache):
+def test_a_file_that_changed_on_disk_is_fetched_again_and_said(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
     path = fetch(card)["a.bin"]
     path.write_bytes(BODY[:-1] + b"?")
@@ -49,7 +49,7 @@ def test_a_file_that_changed_on_disk_is_fetched_again_and_said(server, cache):
     assert path.read_bytes() == b"", "a file that is not replaced stays where its owner put it, and is not taken"
 
 
-def test_a_file_placed_by_hand_is_checked_and_taken(server, cache):
+def test_a_file_placed_by_hand_is_checked_and_taken(server, cache_folder):
     card = make_card(download_of(f"{server.url}/a.bin"))
     folder = folder_of(card)
     folder.mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_a_file_placed_by_hand_is_checked_and_taken(server, cache):
     assert server.asked == []
 
 
-def test_a_cache_that_only_holds_the_files_need_not_be_writable(server, cache, monkeypatch):
+def test_a_cache_that_only_holds_the_files_need_not_be_writable(server, cache_folder, monkeypatch):
     card = make_card(download_of(f"{server.url}/a.bin"))
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / "a.bin").write_bytes(BODY)
@@ -70,14 +70,14 @@ def test_a_cache_that_only_holds_the_files_need_not_be_writable(server, cache, m
     assert fetch(card)["a.bin"].read_bytes() == BODY
 
 
-def test_mirrors_are_tried_in_order(server, cache):
+def test_mirrors_are_tried_in_order(server, cache_folder):
     url = server.says("/a.bin", Answer(HTML, 403, "text/html"))
     mirrors = (server.says("/one/a.bin", Answer(b"", 404)), server.says("/two/a.bin", Answer(BODY)))
     assert fetch(make_card(download_of(url, mirrors=mirrors)))["a.bin"].read_bytes() == BODY
     assert [path for path, _ in server.asked] == ["/a.bin", "/one/a.bin", "/two/a.bin"]
 
 
-def test_a_mirror_by_url_is_tried_first(server, cache, monkeypatch):
+def test_a_mirror_by_url_is_tried_first(server, cache_folder, monkeypatch):
     monkeypatch.setenv("MATCARD_MIRROR", f"{server.url}/mirror/")
     server.says("/mirror/a.bin", Answer(BODY))
     fetch(make_card(download_of(server.says("/a.bin", Answer(BODY)))))
@@ -85,7 +85,7 @@ def test_a_mirror_by_url_is_tried_first(server, cache, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["some_set/a.bin", "a.bin"])
-def test_a_mirror_folder_is_tried_first(server, cache, tmp_path, monkeypatch, place):
+def test_a_mirror_folder_is_tried_first(server, cache_folder, tmp_path, monkeypatch, place):
     mirror = tmp_path / "mirror" / place
     mirror.parent.mkdir(parents=True)
     mirror.write_bytes(BODY)
@@ -94,10 +94,10 @@ def test_a_mirror_folder_is_tried_first(server, cache, tmp_path, monkeypatch, pl
     assert path.read_bytes() == BODY
     assert path != mirror
     assert server.asked == []
-    assert files_in(cache) == ["a.bin"]
+    assert files_in(cache_folder) == ["a.bin"]
 
 
-def test_a_wrong_file_in_the_mirror_folder_gives_way_to_the_url(server, cache, tmp_path, monkeypatch):
+def test_a_wrong_file_in_the_mirror_folder_gives_way_to_the_url(server, cache_folder, tmp_path, monkeypatch):
     (tmp_path / "a.bin").write_bytes(b"old")
     monkeypatch.setenv("MATCARD_MIRROR", str(tmp_path))
     assert fetch(make_card(download_of(server.says("/a.bin", Answer(BODY)))))["a.bin"].read_bytes() == BODY
@@ -109,22 +109,22 @@ def test_a_wrong_file_in_the_mirror_folder_gives_way_to_the_url(server, cache, t
     assert files_in(folder) == []
 
 
-def test_a_mirror_that_is_not_there_is_an_error(server, cache, tmp_path, monkeypatch):
+def test_a_mirror_that_is_not_there_is_an_error(server, cache_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MATCARD_MIRROR", str(tmp_path / "absent"))
     with pytest.raises(InputError, match=r"MATCARD_MIRROR is .*absent': expected a url, or a folder that exists"):
         fetch(make_card(download_of(server.says("/a.bin", Answer(BODY)))))
 
 
-def test_a_partial_file_is_continued(server, cache):
+def test_a_partial_file_is_continued(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, ranges=True))))
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / ".a.bin.part").write_bytes(BODY[:1000])
     assert fetch(card)["a.bin"].read_bytes() == BODY
     assert server.asked == [("/a.bin", "bytes=1000-")]
-    assert files_in(cache) == ["a.bin"]
+    assert files_in(cache_folder) == ["a.bin"]
 
 
-def test_a_partial_file_starts_anew_where_the_server_knows_no_ranges(server, cache):
+def test_a_partial_file_starts_anew_where_the_server_knows_no_ranges(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / ".a.bin.part").write_bytes(BODY[:1000])
@@ -141,7 +141,7 @@ def test_a_partial_file_starts_anew_where_the_server_knows_no_ranges(server, cac
         (BODY, len(BODY), []),
     ],
 )
-def test_a_partial_file_of_something_else_starts_anew(server, cache, naps, partial, size, asked):
+def test_a_partial_file_of_something_else_starts_anew(server, cache_folder, naps, partial, size, asked):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, ranges=True)), size=size))
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / ".a.bin.part").write_bytes(partial)
@@ -149,7 +149,7 @@ def test_a_partial_file_of_something_else_starts_anew(server, cache, naps, parti
     assert [wanted for _, wanted in server.asked] == asked
 
 
-def test_an_answer_that_is_cut_off_is_continued(server, cache, naps):
+def test_an_answer_that_is_cut_off_is_continued(server, cache_folder, naps):
     cut = Answer(LONG[:150_000], length=len(LONG))
     card = make_card(download_of(server.says("/a.bin", cut, Answer(LONG, ranges=True)), LONG))
     assert fetch(card)["a.bin"].read_bytes() == LONG
@@ -157,7 +157,7 @@ def test_an_answer_that_is_cut_off_is_continued(server, cache, naps):
     assert naps == [1]
 
 
-def test_a_file_without_checksum_is_trusted_once_and_checked_ever_after(server, cache):
+def test_a_file_without_checksum_is_trusted_once_and_checked_ever_after(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY)), size=None, sha256=None))
     with pytest.warns(MatcardWarning, match=rf"no checksum.*trusted.*{sha256(BODY)}"):
         path = fetch(card)["a.bin"]
@@ -177,7 +177,7 @@ def test_a_file_without_checksum_is_trusted_once_and_checked_ever_after(server, 
         assert fetch(card)["a.bin"].read_bytes() == b"another version"
 
 
-def test_a_file_without_checksum_is_not_continued(server, cache):
+def test_a_file_without_checksum_is_not_continued(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, ranges=True)), size=None, sha256=None))
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / ".a.bin.part").write_bytes(b"x" * 100)
@@ -186,7 +186,7 @@ def test_a_file_without_checksum_is_not_continued(server, cache):
     assert server.asked == [("/a.bin", None)]
 
 
-def test_an_empty_file_without_checksum_is_replaced(server, cache):
+def test_an_empty_file_without_checksum_is_replaced(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY)), size=None, sha256=None))
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / "a.bin").write_bytes(b"")
@@ -195,7 +195,7 @@ def test_an_empty_file_without_checksum_is_replaced(server, cache):
     assert ["is empty" in str(said[0].message), "trusted" in str(said[1].message)] == [True, True]
 
 
-def test_an_md5_is_checked_and_a_sha256_noted_without_a_word(server, cache):
+def test_an_md5_is_checked_and_a_sha256_noted_without_a_word(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY)), sha256=None, md5=md5(BODY)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -206,7 +206,7 @@ def test_an_md5_is_checked_and_a_sha256_noted_without_a_word(server, cache):
         fetch(other)
 
 
-def test_a_damaged_note_is_said(server, cache):
+def test_a_damaged_note_is_said(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY)), sha256=None))
     with pytest.warns(MatcardWarning, match="trusted"):
         path = fetch(card)["a.bin"]
@@ -221,7 +221,7 @@ def _fetch_in_process(card, ready, go):
     fetch(card)
 
 
-def test_processes_that_want_the_same_file_fetch_it_once(server, cache):
+def test_processes_that_want_the_same_file_fetch_it_once(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
     context = multiprocessing.get_context("spawn")
     ready, go = context.Queue(), context.Event()
@@ -235,10 +235,10 @@ def test_processes_that_want_the_same_file_fetch_it_once(server, cache):
         worker.join(timeout=60)
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert len(server.asked) == 1
-    assert files_in(cache) == ["a.bin"]
+    assert files_in(cache_folder) == ["a.bin"]
 
 
-def test_who_waits_for_another_says_so(server, cache):
+def test_who_waits_for_another_says_so(server, cache_folder):
     go = threading.Event()
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, wait=go))))
     first = threading.Thread(target=fetch, args=(card,))
@@ -256,7 +256,7 @@ def test_who_waits_for_another_says_so(server, cache):
     assert len(server.asked) == 1
 
 
-def test_progress_is_shown_on_a_screen(server, cache):
+def test_progress_is_shown_on_a_screen(server, cache_folder):
     output = io.StringIO()
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
     fetch(card, console=Console(file=output, width=100, force_terminal=True))
@@ -264,13 +264,13 @@ def test_progress_is_shown_on_a_screen(server, cache):
     assert "10.2/10.2 kB" in output.getvalue()
 
 
-def test_in_a_pipe_a_line_stands_for_progress(server, cache, capsys):
+def test_in_a_pipe_a_line_stands_for_progress(server, cache_folder, capsys):
     fetch(make_card(download_of(server.says("/a.bin", Answer(BODY)))))
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"fetching a.bin from {server.url}/a.bin\n")
 
 
-def test_what_is_made_by_code_has_no_files(cache):
+def test_what_is_made_by_code_has_no_files(cache_folder):
     card = make_card(kind="images", format="digits")
     assert fetch(card) == {}
-    assert not cache.exists()
+    assert not cache_folder.exists()

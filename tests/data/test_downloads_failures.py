@@ -9,6 +9,7 @@ import threading
 from contextlib import nullcontext
 
 import pytest
+import requests
 from bad_server import HTML, Answer
 from card_cases import BODY, LONG, download_of, make_card, sha256
 from test_downloads import files_in
@@ -56,15 +57,15 @@ def failure(card, **options):
         (Answer(BODY[:100]), r"it has 100 bytes, 10240 were expected"),
     ],
 )
-def test_what_is_not_the_file_is_refused_at_once(server, cache, naps, answer, says):
+def test_what_is_not_the_file_is_refused_at_once(server, cache_folder, naps, answer, says):
     message = failure(make_card(download_of(server.says("/a.bin", answer))))
     assert re.search(says, message), message
     assert len(server.asked) == 1
     assert naps == []
-    assert files_in(cache) == []
+    assert files_in(cache_folder) == []
 
 
-def test_a_fault_of_the_server_is_waited_out(server, cache, naps):
+def test_a_fault_of_the_server_is_waited_out(server, cache_folder, naps):
     busy = Answer(b"busy", 503, "text/plain")
     card = make_card(download_of(server.says("/a.bin", Answer(b"", 500), busy, Answer(BODY))))
     assert fetch(card)["a.bin"].read_bytes() == BODY
@@ -72,42 +73,55 @@ def test_a_fault_of_the_server_is_waited_out(server, cache, naps):
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_a_fault_of_the_server_that_lasts_is_said(server, cache, naps, status):
+def test_a_fault_of_the_server_that_lasts_is_said(server, cache_folder, naps, status):
     card = make_card(download_of(server.says("/a.bin", Answer(b"later", status, "text/plain"))))
     assert f"status {status}" in failure(card)
     assert len(server.asked) == 4
     assert naps == [1, 2, 3]
-    assert files_in(cache) == []
+    assert files_in(cache_folder) == []
 
 
-def test_an_answer_that_is_always_cut_off_leaves_only_what_can_be_continued(server, cache, naps):
+def test_an_answer_that_is_always_cut_off_leaves_only_what_can_be_continued(server, cache_folder, naps):
     cut = Answer(LONG[:150_000], length=len(LONG))
     card = make_card(download_of(server.says("/a.bin", cut), LONG))
     assert re.search(r"the answer was cut off \(.*150000 bytes read", failure(card, retries=1))
-    assert files_in(cache) == [".a.bin.part"]
+    assert files_in(cache_folder) == [".a.bin.part"]
     server.says("/a.bin", Answer(LONG, ranges=True))
     assert fetch(card)["a.bin"].read_bytes() == LONG
-    assert files_in(cache) == ["a.bin"]
+    assert files_in(cache_folder) == ["a.bin"]
 
 
-def test_a_server_that_hangs_is_given_up(server, cache, naps):
+def test_a_server_that_hangs_is_given_up(server, cache_folder, naps):
     go = threading.Event()
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, wait=go))))
     assert "no answer for 0.2 seconds" in failure(card, timeout=0.2, retries=0)
     go.set()
 
 
-def test_no_network_is_said(cache, naps):
+def test_a_server_behind_a_firewall_is_given_up_sooner(cache_folder, naps, monkeypatch):
+    asked = []
+
+    def swallowed(url, timeout, **options):
+        asked.append(timeout)
+        raise requests.ConnectTimeout
+
+    monkeypatch.setattr(requests, "get", swallowed)
+    assert "no connection within 10 seconds" in failure(make_card(download_of("https://example.org/a.bin")), retries=1)
+    assert asked == [(10.0, 30.0)] * 2
+    assert "no connection within 3 seconds" in failure(make_card(download_of("https://example.org/a.bin")), timeout=3.0)
+
+
+def test_no_network_is_said(cache_folder, naps):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     message = failure(make_card(download_of(f"http://127.0.0.1:{port}/a.bin")))
     assert re.search(r"no connection \(.*Connection refused", message), message
     assert naps == [1, 2, 3]
-    assert files_in(cache) == []
+    assert files_in(cache_folder) == []
 
 
-def test_a_host_that_nobody_knows_is_said(cache, naps, monkeypatch):
+def test_a_host_that_nobody_knows_is_said(cache_folder, naps, monkeypatch):
     def unknown(*arguments, **options):
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -116,7 +130,7 @@ def test_a_host_that_nobody_knows_is_said(cache, naps, monkeypatch):
     assert re.search(r"no connection \(.*Name or service not known", message), message
 
 
-def test_all_places_that_were_tried_are_listed(server, cache, naps, tmp_path, monkeypatch):
+def test_all_places_that_were_tried_are_listed(server, cache_folder, naps, tmp_path, monkeypatch):
     monkeypatch.setenv("MATCARD_MIRROR", f"{server.url}/near")
     download = download_of(server.says("/a.bin", Answer(b"", 404)), mirrors=(f"{server.url}/other/a.bin",))
     with pytest.raises(InputError) as caught:
@@ -127,7 +141,7 @@ def test_all_places_that_were_tried_are_listed(server, cache, naps, tmp_path, mo
     ]
 
 
-def test_a_full_disk_is_said_and_cleared(server, cache, monkeypatch):
+def test_a_full_disk_is_said_and_cleared(server, cache_folder, monkeypatch):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
     folder_of(card).mkdir(parents=True)
     partial = folder_of(card) / ".a.bin.part"
@@ -139,28 +153,28 @@ def test_a_full_disk_is_said_and_cleared(server, cache, monkeypatch):
     monkeypatch.setattr("matcard.data.downloads.transfer.Transfer._receive", full)
     message = failure(card)
     assert f"{folder_of(card)} cannot be written (No space left on device); make room" in message
-    assert files_in(cache) == []
+    assert files_in(cache_folder) == []
 
 
-def test_a_disk_that_fills_up_while_writing(server, cache):
+def test_a_disk_that_fills_up_while_writing(server, cache_folder):
     """The real thing: /dev/full takes no byte."""
     card = make_card(download_of(server.says("/a.bin", Answer(LONG)), LONG))
     folder_of(card).mkdir(parents=True)
     (folder_of(card) / ".a.bin.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match="No space left on device"):
         fetch(card)
-    assert files_in(cache) == []
+    assert files_in(cache_folder) == []
 
 
-def test_a_cache_that_cannot_be_written_is_said(server, cache):
-    cache.parent.mkdir(exist_ok=True)
-    cache.write_text("a file where the folder should be")
+def test_a_cache_that_cannot_be_written_is_said(server, cache_folder):
+    cache_folder.parent.mkdir(exist_ok=True)
+    cache_folder.write_text("a file where the folder should be")
     message = failure(make_card(download_of(server.says("/a.bin", Answer(BODY)))))
-    assert re.search(rf"{cache}/downloads/some_set cannot be written \(.*\); .*MATCARD_CACHE", message), message
+    assert re.search(rf"{cache_folder}/downloads/some_set cannot be written \(.*\); .*MATCARD_CACHE", message), message
     assert server.asked == []
 
 
-def test_a_read_only_cache_is_said(server, cache, monkeypatch):
+def test_a_read_only_cache_is_said(server, cache_folder, monkeypatch):
     def refuse(*arguments, **options):
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -169,7 +183,7 @@ def test_a_read_only_cache_is_said(server, cache, monkeypatch):
     assert "cannot be written (Read-only file system)" in message
 
 
-def test_a_mirror_that_cannot_be_read_gives_way(server, cache, tmp_path, monkeypatch):
+def test_a_mirror_that_cannot_be_read_gives_way(server, cache_folder, tmp_path, monkeypatch):
     (tmp_path / "a.bin").write_bytes(BODY)
     monkeypatch.setenv("MATCARD_MIRROR", str(tmp_path))
 
@@ -179,10 +193,10 @@ def test_a_mirror_that_cannot_be_read_gives_way(server, cache, tmp_path, monkeyp
     monkeypatch.setattr("shutil.copyfile", refuse)
     with pytest.raises(InputError, match=rf"{tmp_path}/a\.bin: Permission denied\n  {server.url}/a\.bin: .*404"):
         fetch(make_card(download_of(f"{server.url}/a.bin")))
-    assert files_in(cache) == []
+    assert files_in(cache_folder) == []
 
 
-def test_an_interruption_keeps_what_came(server, cache, monkeypatch):
+def test_an_interruption_keeps_what_came(server, cache_folder, monkeypatch):
     card = make_card(download_of(server.says("/a.bin", Answer(LONG, ranges=True)), LONG))
     seen = []
 
@@ -196,6 +210,6 @@ def test_an_interruption_keeps_what_came(server, cache, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             fetch(card)
     assert seen[0] == (0, len(LONG))
-    assert files_in(cache) == [".a.bin.part"]
+    assert files_in(cache_folder) == [".a.bin.part"]
     assert fetch(card)["a.bin"].read_bytes() == LONG
     assert server.asked == [("/a.bin", None), ("/a.bin", f"bytes={seen[-1][0]}-")]

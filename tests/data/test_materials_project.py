@@ -79,7 +79,7 @@ class Database:
 
 
 @pytest.fixture
-def database(monkeypatch, cache):
+def database(monkeypatch, cache_folder):
     """The stand-in, under the name of the real one."""
 
     class Fresh(Database):
@@ -175,7 +175,7 @@ def test_a_frozen_file_of_another_query_is_not_taken(database, card):
         fetch(card)
 
 
-def test_without_the_package_the_extra_is_named(card, cache, monkeypatch):
+def test_without_the_package_the_extra_is_named(card, cache_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "mp_api", None)
     monkeypatch.setitem(sys.modules, "mp_api.client", None)
     with pytest.raises(InputError, match=r"needs mp-api: pip install 'matcard\[mp\]'"):

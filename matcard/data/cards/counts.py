@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from jaxtyping import Int
 
     from matcard.data.cards.card import Card
 
@@ -63,15 +64,15 @@ def _target(card: Card) -> dict[str, Any]:
     return {"target": card.target, "threshold": card.threshold, "bins": None if card.bins is None else list(card.bins)}
 
 
-def _labelled(card: Card, values: pd.Series[Any]) -> tuple[Sequence[str], np.ndarray[Any, Any]]:
+def _labelled(card: Card, values: pd.Series[Any]) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
     from matcard.data.labels import make_labels
 
     labels = make_labels(values, threshold=card.threshold, bins=card.bins, target=card.target)
     return labels.class_names, labels.codes
 
 
-def _of_crystals(card: Card) -> tuple[Sequence[str], np.ndarray[Any, Any]]:
-    """Read the target and decode no structure, which takes a tenth of the time."""
+def _of_crystals(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
+    """Read the target alone; no structure is decoded."""
     import pandas as pd
 
     from matcard.crystals.readers.batch import Wanted
@@ -85,13 +86,13 @@ def _of_crystals(card: Card) -> tuple[Sequence[str], np.ndarray[Any, Any]]:
     return _labelled(card, pd.concat(parts, ignore_index=True).infer_objects())
 
 
-def _of_compositions(card: Card) -> tuple[Sequence[str], np.ndarray[Any, Any]]:
+def _of_compositions(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
     from matcard.data.cards.read import load_frame
 
     return _labelled(card, load_frame(card)[card.target])
 
 
-def _of_images(card: Card) -> tuple[Sequence[str], np.ndarray[Any, Any]]:
+def _of_images(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
     from matcard.data.downloads import fetch
     from matcard.data.image_files import read_cifar, read_idx
 
@@ -106,7 +107,7 @@ def _of_images(card: Card) -> tuple[Sequence[str], np.ndarray[Any, Any]]:
     return card.class_names, load_digits().target
 
 
-def _of_table(card: Card) -> tuple[Sequence[str], np.ndarray[Any, Any]]:
+def _of_table(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
     from sklearn.datasets import make_classification
 
     codes = make_classification(**card.parameters)[1]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from requests import Response
 
+CONNECT = 10.0
+"""Seconds after which a server that does not even take the call is given up, as behind a closed firewall."""
+
 _CHUNK = 1 << 16
 _SHOWN = 60  # bytes of an unexpected answer that the message shows
 _PASSING = (408, 425, 429)
@@ -78,7 +81,9 @@ class Transfer:
         headers = {"User-Agent": "matcard", "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
-        with requests.get(url, stream=True, timeout=self.timeout, headers=headers) as answer:
+        with requests.get(
+            url, stream=True, timeout=(min(CONNECT, self.timeout), self.timeout), headers=headers
+        ) as answer:
             continued = answer.status_code == 206 and _begins_at(answer, have)
             if have and not continued and answer.status_code in (206, 416):
                 self.partial.unlink()
@@ -110,6 +115,8 @@ def explain(error: Exception, timeout: float) -> str:
     """Say in a few words why a transfer failed."""
     import requests
 
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {min(CONNECT, timeout):g} seconds"
     if isinstance(error, requests.Timeout) or "timed out" in str(error).lower():
         return f"no answer for {timeout:g} seconds"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
