@@ -26,7 +26,7 @@ def prepare(threads: int) -> None:
 def best(runs: Sequence[Callable[[], object]], device: str, seconds: float, least: int = 5) -> list[float]:
     """Give the least seconds of each run; they take turns, so that a busy moment of the machine strikes all.
 
-    On the CPU they are CPU seconds, of all threads together, which other processes disturb less.
+    On one thread of a CPU they are CPU seconds, which other processes disturb less; otherwise wall time.
 
     Args:
         runs: what is timed; the first call of each is not.
@@ -34,7 +34,7 @@ def best(runs: Sequence[Callable[[], object]], device: str, seconds: float, leas
         seconds: how long the turns go on, for each run.
         least: turns at the least.
     """
-    clock = time.process_time if device == "cpu" else time.perf_counter
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     for run in runs:
         run()
     times: list[list[float]] = [[] for _ in runs]
