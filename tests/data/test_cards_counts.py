@@ -69,6 +69,16 @@ def test_counts_that_differ_from_the_cards_are_said(gaps):
         measure_counts(replace(gaps, class_counts={"a": 1, "b": 1}))
 
 
+def test_counts_that_cannot_be_kept_are_given_nevertheless(gaps, monkeypatch):
+    def refuse(path, target):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    with pytest.warns(MatcardWarning, match=r"not kept in .*class_counts\.json \(Read-only file system\)"):
+        assert measure_counts(gaps) == {"gap < 3": 2, "gap >= 3": 3}
+    assert known_counts(gaps) is None
+
+
 def test_compositions_are_counted(test_data, cache_folder):
     card = load_card("deepglassnet")
     for download, ours in zip(card.urls, ("glass_train.csv.gz", "glass_validation.csv.gz"), strict=True):

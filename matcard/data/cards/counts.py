@@ -50,9 +50,16 @@ def measure_counts(card: Card) -> dict[str, int]:
             f"{card.name}: the files hold {counts}, the card states {card.class_counts}", MatcardWarning, stacklevel=2
         )
     if not card.made_by_code:
+        _keep(card, counts)
+    return counts
+
+
+def _keep(card: Card, counts: dict[str, int]) -> None:
+    try:
         with written_whole(_path(card)) as beside:
             beside.write_text(json.dumps({"target": _target(card), "counts": counts}, indent=1), encoding="utf-8")
-    return counts
+    except OSError as error:
+        warnings.warn(f"the counts are not kept in {_path(card)} ({error.strerror})", MatcardWarning, stacklevel=3)
 
 
 def _path(card: Card) -> Path:

@@ -17,7 +17,7 @@ from matcard.data.downloads.places import folder_of, on_disk
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from matcard.data.cards.card import Card, Download
+    from matcard.data.cards.card import Card, Download, Query
 
 _UNKNOWN = "?"
 _SHOWN = 12  # classes that are listed; of more only the ends
@@ -93,7 +93,7 @@ def _entries(card: Card) -> list[tuple[str, str]]:
             ("format", f"{card.format}: {FORMATS[card.kind][card.format]}"),
             ("columns", _columns(card)),
             ("parameters", _mapping(card.parameters)),
-            ("query", "" if card.query is None else _query(card)),
+            ("query", "" if card.query is None else _query(card.query)),
             ("files", "\n".join(map(_file, card.urls))),
             ("needs", "\n".join(_needs(card))),
             ("on disk", f"{disk_state(card)}{'' if card.made_by_code else f': {folder_of(card)}'}"),
@@ -122,9 +122,8 @@ def _columns(card: Card) -> str:
     return _mapping({role: column for role, column in roles.items() if column})
 
 
-def _query(card: Card) -> str:
-    assert card.query is not None
-    return f"fields {', '.join(card.query.fields)}\nfilters {_mapping(dict(card.query.filters), ', ')}"
+def _query(query: Query) -> str:
+    return f"fields {', '.join(query.fields)}\nfilters {_mapping(dict(query.filters), ', ')}"
 
 
 def _mapping(values: dict[str, Any], between: str = "\n") -> str:
