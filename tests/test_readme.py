@@ -15,7 +15,7 @@ from matcard.training.options import Config
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["README.md", "CONTRIBUTING.md", "docs/losses.md", "benchmarks/README.md"]
 # The last is of benchmarks/every_loss.py.
-OTHER_FLAGS = {"--config", "--help", "--resume", "--epochs"}
+OTHER_FLAGS = {"--config", "--help", "--resume", "--epochs", "--prior", "--calibrated"}
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from matcard.evaluation.bootstrap import bootstrap_intervals
 from matcard.evaluation.calibration import brier, log_loss, reliability
@@ -16,12 +19,15 @@ from matcard.evaluation.style import save_figure
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from jaxtyping import Float, Int
 
     from matcard.evaluation.calibration import Temperature
     from matcard.evaluation.thresholds import Decision
 
+RESAMPLED = 30_000_000
+"""Scores that are resampled for intervals, some seconds of work."""
+RESAMPLES = (100, 1000)
+"""Resamples at least and at most: large sets, whose intervals are narrow, get fewer."""
 MAX_CURVES = 6
 """Classes in the figure of precision against recall: the rarest."""
 
@@ -59,18 +65,25 @@ def scored(
         InputError: malformed input.
     """
     beside = metrics_beside_argmax(targets, probabilities, train_counts=train_counts, decision=decision)
-    predicted = decision.apply(probabilities)
-
-    def intervals(called: Int[np.ndarray, " n"] | None) -> dict[str, tuple[float, float]]:
-        return bootstrap_intervals(targets, probabilities, train_counts=train_counts, predicted=called, seed=seed)
-
+    resample = partial(
+        bootstrap_intervals,
+        targets,
+        probabilities,
+        train_counts=train_counts,
+        resamples=int(np.clip(RESAMPLED // probabilities.size, *RESAMPLES)),
+        seed=seed,
+    )
     calibrated = temperature.apply(probabilities)
     bins = reliability(targets, calibrated)
     return {
         **beside["argmax"],
-        "intervals": intervals(None),
+        "intervals": resample(),
         "ranking": per_class_ranking(targets, probabilities, decision.class_names),
-        "at_decision": {"rule": beside["rule"], **beside["chosen"], "intervals": intervals(predicted)},
+        "at_decision": {
+            "rule": beside["rule"],
+            **beside["chosen"],
+            "intervals": resample(predicted=decision.apply(probabilities), ranking=False),
+        },
         "reliability": reliability(targets, probabilities)._asdict(),
         "calibrated": {
             "temperature": temperature.value,

@@ -131,9 +131,9 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
     for header in headers if corrected is None else (*headers, "shares corrected"):
         table.add_column(header, justify="right", no_wrap=True)
     for name in _BY_CLASS + _BY_SCORE:
-        at_rule = _with_interval(chosen, name) if name in _BY_CLASS else ("same", "")
+        ruled = _with_interval(chosen, name) if name in _BY_CLASS else ("same", "")
         beside = [] if corrected is None else [format_score(_number(corrected[name]))]
-        table.add_row(metric_label(name), *_with_interval(metrics, name), *at_rule, *beside)
+        table.add_row(metric_label(name), *_with_interval(metrics, name), *ruled, *beside)
     groups = {group: shot for group, shot in metrics["shots"].items() if shot["classes"]}
     if len(groups) > 1:  # classes that are all alike in this have no tail
         for group, shot in groups.items():
