@@ -162,6 +162,8 @@ def _channels_first(
     """Give images as (N, channels, height, width), whether they came without channels or with these last."""
     if len(images) == 0 or images.dtype.kind not in "uif":
         raise InputError(f"{where}: no images, or of type {images.dtype}; numbers were expected")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        raise InputError(f"{where}: some pixels are not finite numbers; mend or leave out these images")
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[3] in _CHANNELS:

@@ -1,0 +1,231 @@
+"""Table rows and compositions: which columns become numbers, which rows are left out, which come as the test part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from matcard.data.options import DataOptions, SplitOptions, SyntheticOptions
+from matcard.data.prepare import prepare, read_labelled
+from matcard.data.rows import read_rows
+from matcard.errors import InputError
+
+
+def table(n: int = 40, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.normal(size=(n, 3)), columns=["a", "b", "c"])
+    return frame.assign(id=[f"r{seed}-{k}" for k in range(n)], kind=np.where(np.arange(n) % 4 == 0, "rare", "common"))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(frame, name="rows.csv"):
+        path = tmp_path / name
+        frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+        return str(path)
+
+    return save
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
+def test_columns_of_numbers_are_the_features(saved, name):
+    frame = table().assign(comment="as measured")
+    read = read_rows(DataOptions(source=saved(frame, name), target="kind"), None, "table")
+    assert read.features == ("a", "b", "c")
+    np.testing.assert_allclose(read.inputs, frame[["a", "b", "c"]].to_numpy())
+    assert read.ids.tolist() == frame["id"].tolist()
+    assert list(read.columns) == ["kind", "comment"]
+    assert read.test is None
+    assert len(read.left_out) == 0
+
+
+def test_a_target_of_numbers_is_no_feature(saved):
+    labelled = read_labelled(DataOptions(source=saved(table()), target="c", threshold=0.0))
+    assert labelled.table.features == ("a", "b")
+    assert labelled.class_names == ("c < 0", "c >= 0")
+    np.testing.assert_array_equal(labelled.codes, (table()["c"] >= 0).to_numpy().astype(int))
+
+
+def test_named_columns_alone_are_taken(saved):
+    read = read_rows(DataOptions(source=saved(table()), target="kind", features=["c", "a"]), None, "table")
+    assert read.features == ("c", "a")
+    np.testing.assert_allclose(read.inputs, table()[["c", "a"]].to_numpy())
+    with pytest.raises(InputError, match=r"no column 'd' \(--data.features\)"):
+        read_rows(DataOptions(source=saved(table()), target="kind", features=["d"]), None, "table")
+
+
+def test_the_column_of_groups_is_no_feature(saved):
+    split = SplitOptions(kind="column", column="lab")
+    source = saved(table().assign(lab=np.arange(40) // 4))
+    options = DataOptions(source=source, target="kind", split=split)
+    assert read_rows(options, None, "table").features == ("a", "b", "c")
+    data = prepare(read_labelled(options), options, seed=0)
+    parts = [{i // 4 for i in getattr(data.split, part).tolist()} for part in ("train", "val", "test")]
+    assert sum(map(len, parts)) == 10
+
+
+def test_malformed_rows_are_left_out_with_their_reason(saved, tmp_path):
+    frame = table().astype({"a": object, "b": object})
+    frame.loc[3, "a"] = None
+    frame.loc[4, "b"] = "broken"
+    frame.loc[5, "b"] = "inf"
+    frame.loc[6, "id"] = frame.loc[2, "id"]
+    frame.loc[7, "id"] = None
+    frame.loc[8, "kind"] = None
+    labelled = read_labelled(DataOptions(source=saved(frame), target="kind"))
+    said = dict(zip(labelled.table.left_out["where"], labelled.table.left_out["reason"], strict=True))
+    assert said["rows.csv row 4"] == "a is missing"
+    assert said["rows.csv row 5"] == "b is 'broken': a finite number was expected"
+    assert said["rows.csv row 6"].startswith("b is ")
+    assert said["rows.csv row 7"].startswith("duplicated id 'r0-2', first in rows.csv row 3")
+    assert said["rows.csv row 8"] == "no id; give the row one"
+    assert labelled.unlabelled["id"].tolist() == ["r0-8"]
+    assert len(labelled.table) == 40 - 6
+    assert labelled.left_out_counts.sum() == 5
+    labelled.write_left_out(tmp_path / "left_out.csv")
+    listed = pd.read_csv(tmp_path / "left_out.csv")
+    assert len(listed) == 6
+    assert set(listed) == {"id", "where", "reason", "class"}
+
+
+def test_rows_without_ids_are_numbered(saved):
+    read = read_rows(DataOptions(source=saved(table().drop(columns="id")), target="kind"), None, "table")
+    assert read.ids.tolist() == [str(k) for k in range(1, 41)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "says"),
+    [
+        (table()[["id", "kind"]], {}, "no column of numbers beside id and target"),
+        (table().iloc[:0], {}, "has no rows"),
+        (table(), {"id_column": "name"}, r"no column 'name' \(--data.id_column\)"),
+    ],
+)
+def test_tables_of_no_use(saved, frame, options, says):
+    with pytest.raises(InputError, match=says):
+        read_rows(DataOptions(source=saved(frame), target="kind", **options), None, "table")
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "rows.xlsx"
+    path.write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"from \.parquet, \.csv"):
+        read_rows(DataOptions(source=str(path), target="kind"), None, "table")
+
+
+def test_a_second_file_is_the_test_part(saved):
+    first, second = table(), table(12, seed=1)
+    second.loc[:2, ["a", "b", "c"]] = first.loc[:2, ["a", "b", "c"]]
+    options = DataOptions(source=saved(first), test_source=saved(second, "test.csv"), target="kind")
+    labelled = read_labelled(options)
+    data = prepare(labelled, options, seed=0)
+    assert data.split.kind == "given"
+    assert data.ids[data.split.test].tolist() == second["id"].tolist()
+    assert len(data.split.train) + len(data.split.val) == 40
+    assert any("3 of 12 test samples stand in another part" in note for note in data.notes)
+    dropped = DataOptions(
+        source=options.source, test_source=options.test_source, target="kind", split=SplitOptions(seen="drop")
+    )
+    alone = prepare(labelled, dropped, seed=0)
+    assert alone.ids[alone.split.test].tolist() == second["id"].tolist()[3:]
+    assert alone.ids[alone.split.cut].tolist() == second["id"].tolist()[:3]
+    np.testing.assert_array_equal(alone.split.train, data.split.train)
+    assert not any("stand in another part" in note for note in alone.notes)
+
+
+def test_a_test_part_of_other_columns_is_refused(saved):
+    with pytest.raises(InputError, match=r"test.csv has no column 'b'"):
+        read_rows(
+            DataOptions(
+                source=saved(table()), test_source=saved(table(seed=1).drop(columns="b"), "test.csv"), target="kind"
+            ),
+            None,
+            "table",
+        )
+
+
+def test_equal_rows_are_on_one_side(saved):
+    frame = pd.concat([table(), table().assign(id=lambda f: f["id"] + "again")], ignore_index=True)
+    options = DataOptions(source=saved(frame), target="kind")
+    data = prepare(read_labelled(options), options, seed=3)
+    assert data.split.kind == "duplicates"
+    for part in ("train", "val", "test"):
+        places = set(getattr(data.split, part).tolist())
+        assert {(k + 40) % 80 for k in places} == places
+
+
+def test_another_split_is_made_on_request(saved):
+    first, second = saved(table()), saved(table(12, seed=1), "test.csv")
+    options = DataOptions(source=first, test_source=second, target="kind", split=SplitOptions(kind="random"))
+    data = prepare(read_labelled(options), options, seed=0)
+    assert data.split.kind == "random"
+    assert (data.split.test < 40).any()
+
+
+@pytest.mark.parametrize(
+    ("split", "says"),
+    [
+        ({"kind": "formula"}, "no groups of kind 'formula'; .*duplicates"),
+        ({"kind": "element", "element": "Fe"}, "element is for crystals"),
+        ({"kind": "given"}, "come without a test part"),
+    ],
+)
+def test_groups_that_rows_do_not_have(saved, split, says):
+    options = DataOptions(source=saved(table()), target="kind", split=SplitOptions(**split))
+    with pytest.raises(InputError, match=says):
+        prepare(read_labelled(options), options, seed=0)
+
+
+def test_a_window_of_a_number(saved):
+    options = DataOptions(source=saved(table()), target="c", window=(-0.5, 0.5))
+    labelled = read_labelled(options)
+    assert labelled.class_names == ("not -0.5 <= c <= 0.5", "-0.5 <= c <= 0.5")
+    np.testing.assert_array_equal(labelled.codes, table()["c"].between(-0.5, 0.5).to_numpy().astype(int))
+    with pytest.raises(InputError, match=r"--data.window \(c runs from"):
+        read_labelled(DataOptions(source=options.source, target="c", window=(50.0, 60.0)))
+    with pytest.raises(InputError, match="the lower one first"):
+        DataOptions(window=(2.0, 1.0))
+    with pytest.raises(InputError, match=r"--data\.bins and --data\.window are both given"):
+        DataOptions(window=(1.0, 2.0), bins=[1.0])
+    with pytest.raises(InputError, match="kind is not numeric"):
+        read_labelled(DataOptions(source=options.source, target="kind", window=(1.0, 2.0)))
+
+
+def test_synthetic_rows_are_as_asked_for():
+    options = DataOptions(source="ten_clusters", synthetic=SyntheticOptions(samples=3000, majority=0.5, seed=1))
+    labelled = read_labelled(options)
+    counts = np.bincount(labelled.codes)
+    assert labelled.table.inputs.shape == (3000, 20)
+    assert counts[0] / 3000 == pytest.approx(0.5, abs=0.02)
+    assert counts[1:].max() - counts[1:].min() < 30
+    other = read_labelled(DataOptions(source="ten_clusters", synthetic=SyntheticOptions(samples=3000, majority=0.5)))
+    assert not np.array_equal(labelled.table.inputs, other.table.inputs)
+    with pytest.raises(InputError, match="share between 0 and 1"):
+        SyntheticOptions(majority=1.5)
+    with pytest.raises(InputError, match="samples is 0"):
+        SyntheticOptions(samples=0)
+
+
+def test_the_card_of_ten_clusters_counts_its_classes():
+    from matcard.data.cards import load_card
+
+    labelled = read_labelled(DataOptions(source="ten_clusters"))
+    counts = dict(zip(labelled.class_names, np.bincount(labelled.codes).tolist(), strict=True))
+    assert counts == load_card("ten_clusters").class_counts
+
+
+def test_glasses(test_data):
+    options = DataOptions(
+        source=str(test_data / "glass_train.csv.gz"),
+        test_source=str(test_data / "glass_validation.csv.gz"),
+        kind="compositions",
+        target="Tg",
+        window=(500.0, 600.0),
+    )
+    labelled = read_labelled(options)
+    held = labelled.table.test
+    assert (len(held), held.sum()) == (28153 + 7023, 7023)
+    assert (labelled.codes[~held].sum(), labelled.codes[held].sum()) == (8029, 1942)
+    assert labelled.table.inputs.shape[1] == 18
+    np.testing.assert_allclose(labelled.table.inputs.sum(1), 1.0)
