@@ -167,6 +167,8 @@ def _bar(console: Console, name: str, source: str) -> Iterator[Callable[[int, in
 
     if not console.is_terminal:
         console.print(f"fetching {name} from {source}", markup=False, soft_wrap=True)
+        yield lambda done, total: None
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -174,7 +176,7 @@ def _bar(console: Console, name: str, source: str) -> Iterator[Callable[[int, in
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
