@@ -225,15 +225,15 @@ def test_processes_that_want_the_same_file_fetch_it_once(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
     context = multiprocessing.get_context("spawn")
     ready, go = context.Queue(), context.Event()
-    workers = [context.Process(target=_fetch_in_process, args=(card, ready, go)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for _ in workers:
+    processes = [context.Process(target=_fetch_in_process, args=(card, ready, go)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for _ in processes:
         ready.get(timeout=60)
     go.set()
-    for worker in workers:
-        worker.join(timeout=60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0, 0]
     assert len(server.asked) == 1
     assert files_in(cache_folder) == ["a.bin"]
 
