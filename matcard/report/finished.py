@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.groups import minority_mask
 from matcard.evaluation.jsonfile import read_json
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from jaxtyping import Bool, Float, Int, Shaped
-
-    from matcard.crystals.table import CrystalTable
 
 _PROBABILITY = "prob_"
 _EMBEDDINGS = "embeddings.npz"
@@ -38,7 +37,7 @@ class Part(NamedTuple):
     @property
     def predicted(self) -> Int[np.ndarray, " n"]:
         """The most likely class."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
     def confidence(self) -> Float[np.ndarray, " n"]:
@@ -53,7 +52,7 @@ class Part(NamedTuple):
     @property
     def right(self) -> Bool[np.ndarray, " n"]:
         """Whether the most likely class is the true one."""
-        return self.predicted == self.targets
+        return np.asarray(self.predicted == self.targets)
 
 
 class FinishedRun:
@@ -185,7 +184,10 @@ class FinishedRun:
         with warnings.catch_warnings():
             # They were given when the run read the same source.
             warnings.simplefilter("ignore", MatcardWarning)
-            return read_labelled(self.files.load_config().data).table
+            table = read_labelled(self.files.load_config().data).table
+        if not isinstance(table, CrystalTable):
+            raise InputError(f"{self.source} holds no structures of crystals")
+        return table
 
     @cached_property
     def is_crystals(self) -> bool:

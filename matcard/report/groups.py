@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,9 +86,13 @@ def space_groups(crystals: Crystals) -> list[tuple[int, str]]:
         warnings.simplefilter("ignore", DeprecationWarning)
         for i in range(len(crystals)):
             sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
-            cell = (crystals.lattice[i], crystals.frac_coords[sites], crystals.numbers[sites])
+            cell = tuple(
+                array.tolist() for array in (crystals.lattice[i], crystals.frac_coords[sites], crystals.numbers[sites])
+            )
             try:
-                dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
+                dataset = spglib.get_symmetry_dataset(
+                    (crystals.lattice[i].tolist(), frac_coords, numbers), symprec=SYMPREC
+                )
             except spglib.SpglibError:
                 dataset = None
             found.append((int(dataset.number), str(dataset.international)) if dataset else (0, ""))
@@ -106,7 +111,7 @@ def site_bins(num_sites: Int[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"
     """
     values = np.unique(num_sites)
     edges = np.append(values, values[-1] + 1) if len(values) <= _SINGLE_VALUES else np.append(_SITE_EDGES, np.inf)
-    names = [_bin_name(low, high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    names = [_bin_name(low, high) for low, high in pairwise(edges)]
     if len(values) <= _SINGLE_VALUES:
         names = [str(value) for value in values.tolist()]
     which = np.digitize(num_sites, edges) - 1

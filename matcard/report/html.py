@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
 
 DASH = "–"
 
@@ -52,12 +54,6 @@ def table(
     ).format(Markup(caption).striptags(), caption, head, body, foot)
 
 
-def pairs(items: Mapping[str, Any] | Iterable[tuple[str, Any]], caption: str) -> Markup:
-    """Give names and values as a table of two columns."""
-    rows = items.items() if hasattr(items, "items") else items
-    return table(("", ""), [(code(name), value) for name, value in rows], caption=caption, texts=2)
-
-
 def _row(cells: Sequence[Any], texts: int, css: str) -> Markup:
     first, *rest = cells
     others = Markup("").join(Markup("<td{}>{}</td>").format(_kind(k, texts), cell) for k, cell in enumerate(rest, 1))
@@ -67,6 +63,11 @@ def _row(cells: Sequence[Any], texts: int, css: str) -> Markup:
 
 def _kind(column: int, texts: int) -> Markup:
     return Markup("") if column < texts else Markup(" class=number")
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a table as dictionaries."""
+    return cast("list[dict[str, Any]]", table.to_dict("records"))
 
 
 def share(value: float | None) -> str:

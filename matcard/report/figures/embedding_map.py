@@ -129,6 +129,7 @@ def _scatter(axes: Axes, points: Float[np.ndarray, "n 2"], layers: Sequence[Laye
     size = 14 if len(points) <= _VECTORS_UP_TO else 7
     for label, colour, members in layers:
         axes.scatter(
-            *points[members].T, s=size, color=colour, alpha=0.75, linewidths=0,
+            points[members, 0],
+            points[members, 1], s=size, color=colour, alpha=0.75, linewidths=0,
             label=style.short(label, 26), rasterized=len(points) > _VECTORS_UP_TO,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from matcard.evaluation import style
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from matcard.evaluation.intervals import Interval
@@ -67,10 +68,10 @@ def interval_figure(
     return figure
 
 
-def _write_counts(axes: object, series: Sequence[Series]) -> None:
+def _write_counts(axes: Axes, series: Sequence[Series]) -> None:
     rows = zip(*(item.values for item in series), strict=True)
     texts = [" / ".join(f"{value['n']:,.0f}" for value in values) for values in rows]
-    beside = axes.secondary_yaxis("right")  # type: ignore[attr-defined]
+    beside = axes.secondary_yaxis("right")
     beside.set_yticks(range(len(texts)), texts)
     beside.tick_params(length=0, labelsize=style.SMALL, labelcolor=style.GREY)
     beside.spines["right"].set_visible(False)

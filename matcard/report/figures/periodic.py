@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.patches import Rectangle
 
 from matcard.evaluation import style
+from matcard.report.html import records
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FEW = 5
@@ -40,30 +43,40 @@ def periodic_figure(shares: pd.DataFrame, overall: float) -> Figure:
     """
     from ase.data import chemical_symbols
 
-    known = {row.element: row for row in shares.itertuples()}
+    known = {row["element"]: row for row in records(shares)}
     norm = TwoSlopeNorm(vcenter=min(max(overall, 0.02), 0.98), vmin=0.0, vmax=1.0)
     figure = style.new_figure(9.4, 5.0)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     for number in _ELEMENTS:
-        symbol = chemical_symbols[number]
-        column, row = position(number)
-        found = known.get(symbol)
-        enough = found is not None and found.n >= FEW
-        colour = _DIVERGING(norm(found.recall)) if enough else (0.5, 0.5, 0.5, 0.18 if found is not None else 0.0)
-        axes.add_patch(Rectangle((column, row), 0.94, 0.94, facecolor=colour, edgecolor=style.PALE, linewidth=0.6))
-        ink = style.INK if enough else style.GREY
-        axes.text(column + 0.07, row + 0.3, symbol, fontsize=8.5, color=ink, weight="bold" if enough else "normal")
-        if found is not None:
-            certain = found.low > overall or found.high < overall
-            text = f"{100 * found.recall:.0f} %" if enough else "few"
-            axes.text(column + 0.47, row + 0.6, text, fontsize=6.4, color=ink, ha="center",
-                      weight="bold" if enough and certain else "normal")  # fmt: skip
-            axes.text(column + 0.47, row + 0.86, f"{found.n:,}", fontsize=5.6, color=ink, ha="center")
+        _draw_element(
+            axes, position(number), chemical_symbols[number], known.get(chemical_symbols[number]), overall, norm
+        )
     axes.set(xlim=(-0.05, 18.0), ylim=(9.5, -0.05), aspect="equal")
     axes.set_axis_off()
     _explain(figure, axes, norm, overall)
     return figure
+
+
+def _draw_element(
+    axes: Axes,
+    place: tuple[float, float],
+    symbol: str,
+    found: dict[str, Any] | None,
+    overall: float,
+    norm: TwoSlopeNorm,
+) -> None:
+    column, row = place
+    grey = 0.0 if found is None else 0.18
+    colour, ink, weight, share = (0.5, 0.5, 0.5, grey), style.GREY, "normal", "few"
+    if found is not None and found["n"] >= FEW:
+        colour, ink, share = _DIVERGING(norm(found["recall"])), style.INK, f"{100 * found['recall']:.0f} %"
+        weight = "bold" if found["low"] > overall or found["high"] < overall else "normal"
+    axes.add_patch(Rectangle((column, row), 0.94, 0.94, facecolor=colour, edgecolor=style.PALE, linewidth=0.6))
+    axes.text(column + 0.07, row + 0.3, symbol, fontsize=8.5, color=ink, weight="bold")
+    if found is not None:
+        axes.text(column + 0.47, row + 0.6, share, fontsize=6.4, color=ink, ha="center", weight=weight)
+        axes.text(column + 0.47, row + 0.86, f"{found['n']:,}", fontsize=5.6, color=ink, ha="center")
 
 
 def position(number: int) -> tuple[float, float]:
@@ -79,11 +92,9 @@ def position(number: int) -> tuple[float, float]:
     return float(column), float(period - 1)
 
 
-def _explain(figure: object, axes: object, norm: TwoSlopeNorm, overall: float) -> None:
-    from matplotlib.cm import ScalarMappable
-
-    inset = axes.inset_axes([0.19, 0.86, 0.34, 0.028])  # type: ignore[attr-defined]
-    bar = figure.colorbar(ScalarMappable(norm, _DIVERGING), cax=inset, orientation="horizontal")  # type: ignore[attr-defined]
+def _explain(figure: Figure, axes: Axes, norm: TwoSlopeNorm, overall: float) -> None:
+    inset = axes.inset_axes([0.19, 0.86, 0.34, 0.028])
+    bar = figure.colorbar(ScalarMappable(norm, _DIVERGING), cax=inset, orientation="horizontal")
     bar.set_ticks([0.0, overall, 1.0], labels=["0 %", f"{100 * overall:.0f} % over all", "100 %"])
     bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.GREY, labelcolor=style.INK)
     bar.outline.set_visible(False)

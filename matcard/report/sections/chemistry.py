@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matcard.report.figures.intervals import ALL, MINORITY, Series, interval_figure
 from matcard.report.figures.periodic import FEW, periodic_figure
 from matcard.report.groups import crystal_systems, element_shares, group_shares, site_bins
-from matcard.report.html import listed, share
+from matcard.report.html import listed, records, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +38,10 @@ def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:
             periodic_figure(shares, overall),
             shares,
             alt=f"Periodic table: share of the {what}test crystals found, by element. {_worst(shares, overall)}",
-            caption=f"Of the {among.sum():,} test crystals{' of minority classes' if what else ''}, the share whose class "
-            f"is found, for those that contain each element, and their number. Elements in fewer than {FEW} crystals are "
-            f"grey; bold: the 95 % Wilson interval excludes the {share(overall)} over all. {_worst(shares, overall)}",
+            caption=f"Of the {among.sum():,} test crystals{' of minority classes' if what else ''}, the share whose "
+            "class is found, for those that contain each element, and their number. Elements in fewer than "
+            f"{FEW} crystals are grey; bold: the 95 % Wilson interval excludes the {share(overall)} over all. "
+            f"{_worst(shares, overall)}",
         )
     return drawn
 
@@ -89,14 +90,14 @@ def _grouped(
         interval_figure(order, series, "share found, with 95 % Wilson interval", counts=True),
         joined,
         alt=f"Share of the test crystals found {by}: "
-        + "; ".join(f"{row.group} {share(row.recall)} of {row.n}" for row in overall.itertuples()),
+        + "; ".join(f"{row['group']} {share(row['recall'])} of {row['n']}" for row in records(overall)),
         caption=f"Share of the test crystals whose class is found, {by}. At the right their number"
         f"{', of all and of minority classes' if len(tables) > 1 else ''}.",
     )
 
 
 def _intervals(table: pd.DataFrame) -> list[dict[str, float]]:
-    return [{"value": r.recall, "low": r.low, "high": r.high, "n": r.n} for r in table.itertuples()]
+    return [{"value": row["recall"], **{key: row[key] for key in ("low", "high", "n")}} for row in records(table)]
 
 
 def _worst(shares: pd.DataFrame, overall: float) -> str:
@@ -104,5 +105,5 @@ def _worst(shares: pd.DataFrame, overall: float) -> str:
     below = shares[(shares["high"] < overall) & (shares["n"] >= FEW)].sort_values("recall")
     if not len(below):
         return "No element is found significantly less often than the rest."
-    names = [f"{row.element} ({share(row.recall)} of {row.n})" for row in below.itertuples()]
+    names = [f"{row['element']} ({share(row['recall'])} of {row['n']})" for row in records(below)]
     return f"Found less often than the rest: {listed(names)}."

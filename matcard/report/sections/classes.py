@@ -34,7 +34,8 @@ def class_counts(run: FinishedRun, figures: FigureFolder) -> Markup:
     return table(
         ("class", *PARTS.values(), "left out", "share of training"),
         rows,
-        caption=f"{run.noun.capitalize()}s of each class. Orange: minority classes, below 1/{len(run.class_names)} of the training part",
+        caption=f"{run.noun.capitalize()}s of each class. Orange: minority classes, below 1/{len(run.class_names)} of "
+        "the training part",
         marked=rare,
         footer=("all", *(f"{n:,}" for n in sums), ""),
     )

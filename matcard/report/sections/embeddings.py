@@ -45,8 +45,8 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
     return figures.add(
         "embedding-map",
         map_figure(points, by_class, by_mistake, axes),
-        pd.DataFrame(
-            {"id": test.ids[chosen], "x": points[:, 0], "y": points[:, 1], "true": names[targets], "predicted": predicted}
+        pd.DataFrame(points, columns=["x", "y"]).assign(
+            id=test.ids[chosen], true=names[targets], predicted=predicted
         ),
         alt=f"Map of the embeddings of {part}, coloured by class and by mistake.",
         caption=f"Embeddings of {part}, projected by {projection.upper()}: what is near is alike to the network. "
@@ -67,11 +67,11 @@ def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
         "magnitude",
         magnitude_figure(table, shown),
         table,
-        alt=f"Magnitude of each class's embeddings against the scale, once for all {run.noun}s and once for equal numbers.",
-        caption="Magnitude |tX| of the embeddings of each class on the test part: the effective number of distinct points "
-        "when distances are multiplied by t, from 1 (all look alike) to their number (all are apart). Left: at most "
-        f"{MOST} {run.noun}s of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so that curves "
-        f"differ by geometry alone: the higher one is spread wider.{rest}",
+        alt="Magnitude of each class's embeddings against the scale, once for all of them and once for equal numbers.",
+        caption="Magnitude |tX| of the embeddings of each class on the test part: the effective number of distinct "
+        "points when distances are multiplied by t, from 1 (all look alike) to their number (all are apart). Left: at "
+        f"most {MOST} {run.noun}s of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so "
+        f"that curves differ by geometry alone: the higher one is spread wider.{rest}",
     )
 
 

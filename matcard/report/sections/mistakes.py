@@ -31,8 +31,8 @@ def mistakes(run: FinishedRun, figures: FigureFolder) -> Markup:
     source = figures.data("mistakes", _mistake_table(run, wrong))
     turn = "Drag a structure to turn it. " if run.is_crystals else ""
     intro = Markup(
-        "{} of {:,} are given a wrong class; {} lists all of them. {}Before you blame the network, look at the label: a "
-        "confident mistake is often a wrong entry in the data."
+        "{} of {:,} are given a wrong class; {} lists all of them. {}Before you blame the network, look at the label: "
+        "a confident mistake is often a wrong entry in the data."
     ).format(plural(len(wrong), f"test {run.noun}"), len(run.test.ids), code(source), turn)
     show = _cards if run.is_crystals else _rows
     shown = [show(run, figures, title, anchor, rows) for title, anchor, rows in _chosen(run, wrong) if len(rows)]

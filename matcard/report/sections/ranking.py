@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from matcard.evaluation.calibration import reliability
 from matcard.evaluation.curves import precision_recall_figure, reliability_figure
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from jaxtyping import Bool, Float
+    from markupsafe import Markup
 
     from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
@@ -91,9 +91,9 @@ def _temperature(run: FinishedRun, ece: float) -> str:
     after = run.metrics["calibrated"]
     sure = "too sure" if after["temperature"] > 1 else "not sure enough"
     return (
-        f"Temperature scaling, fitted on the validation part, gives T = {after['temperature']:.2f} (the network is {sure}) "
-        f"and takes the calibration error on the test part from {ece:.3f} to {after['ece']:.3f}, the log loss from "
-        f"{run.metrics['log_loss']:.3f} to {after['log_loss']:.3f}. It changes no predicted class."
+        f"Temperature scaling, fitted on the validation part, gives T = {after['temperature']:.2f} (the network is "
+        f"{sure}) and takes the calibration error on the test part from {ece:.3f} to {after['ece']:.3f}, the log loss "
+        f"from {run.metrics['log_loss']:.3f} to {after['log_loss']:.3f}. It changes no predicted class."
     )
 
 

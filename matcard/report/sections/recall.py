@@ -13,7 +13,7 @@ from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.plots import confusion_figure, recall_figure
 from matcard.report.figures.intervals import Series, interval_figure
-from matcard.report.html import DASH, code, interval, paragraph, score, table
+from matcard.report.html import DASH, code, interval, paragraph, records, score, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,16 +59,23 @@ def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
 def per_class(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw and list recall, precision and F1 of each class with intervals."""
     metrics = run.metrics
-    listed_ = class_table(metrics)
+    by_class = class_table(metrics)
     rows = [
-        (row.name_, f"{row.found:,} of {row.support:,}", score(row.recall), interval(row.recall_low, row.recall_high),
-         score(row.precision), interval(row.precision_low, row.precision_high), score(row.f1))
-        for row in listed_.rename(columns={"class": "name_"}).itertuples()
-    ]  # fmt: skip
+        (
+            row["class"],
+            f"{row['found']:,} of {row['support']:,}",
+            score(row["recall"]),
+            interval(row["recall_low"], row["recall_high"]),
+            score(row["precision"]),
+            interval(row["precision_low"], row["precision_high"]),
+            score(row["f1"]),
+        )
+        for row in records(by_class)
+    ]
     return figures.add(
         "recall",
         recall_figure(metrics),
-        listed_,
+        by_class,
         alt="Recall of each class on the test part with its 95 % Wilson interval: "
         + "; ".join(f"{row[0]} {row[2]}" for row in rows[:12]),
         caption="Recall of each class on the test part, with its 95 % Wilson interval, from the most frequent class to "
@@ -120,8 +127,8 @@ def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: Finished
         return _no_baseline(run)
     if baseline.class_names != run.class_names:
         raise InputError(
-            f"the baseline {baseline.path} has other classes ({', '.join(baseline.class_names[:5])}): give a run of the "
-            "same data and target"
+            f"the baseline {baseline.path} has other classes ({', '.join(baseline.class_names[:5])}): give a run of "
+            "the same data and target"
         )
     same = set(run.test.ids.tolist()) == set(baseline.test.ids.tolist())
     name = baseline.config["loss"]["name"]
@@ -136,7 +143,8 @@ def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: Finished
     )  # fmt: skip
     return text + compared(
         run, figures, "baseline", (label, baseline.metrics), (ours, run.metrics), metrics=(*_CALLED, *_RANKED),
-        caption=f"Recall of each class on the test part: {label} and {ours}, both at argmax, with 95 % Wilson intervals.",
+        caption=f"Recall of each class on the test part: {label} and {ours}, both at argmax, with 95 % Wilson "
+        "intervals.",
     )  # fmt: skip
 
 
@@ -192,8 +200,8 @@ def _paired(run: FinishedRun, baseline: FinishedRun) -> str:
     pairs = [(bool(mine), theirs[name]) for name, mine in zip(run.test.ids.tolist(), run.test.right, strict=True)]
     ours, only = pairs.count((True, False)), pairs.count((False, True))
     return (
-        f"Both were tested on the same {len(pairs):,} {run.noun}s: {ours:,} are right in this run alone, {only:,} in the "
-        "baseline alone. Two runs do not tell a better loss from a lucky seed; a comparison over seeds does."
+        f"Both were tested on the same {len(pairs):,} {run.noun}s: {ours:,} are right in this run alone, {only:,} in "
+        "the baseline alone. Two runs do not tell a better loss from a lucky seed; a comparison over seeds does."
     )
 
 

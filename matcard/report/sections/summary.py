@@ -28,13 +28,13 @@ def summary(run: FinishedRun, figures: FigureFolder) -> Markup:
 
 
 def _data(run: FinishedRun) -> str:
-    data, n = run.config["data"], {part: len(rows.ids) for part, rows in run.parts.items()}
-    target = f" of “{data['target']}”" if data["target"] else ""
-    names = listed(run.class_names, 7)
+    n = {part: len(rows.ids) for part, rows in run.parts.items()}
+    target = run.config["data"]["target"]
+    of = f" of “{target}”" if target else ""
     return (
-        f"This network tells {len(run.class_names)} classes{target} apart ({names}). It was trained on {n['train']:,} {run.noun}s "
-        f"of {Path(run.source).name}; {n['val']:,} more chose the epoch and the decision rule, and {n['test']:,} "
-        f"were kept aside for the figures below. The three parts were divided {_split(run)}."
+        f"This network tells {len(run.class_names)} classes{of} apart ({listed(run.class_names, 7)}). It was trained "
+        f"on {n['train']:,} {run.noun}s of {Path(run.source).name}; {n['val']:,} more chose the epoch and the decision "
+        f"rule, and {n['test']:,} were kept aside for the figures below. The three parts were divided {_split(run)}."
     )
 
 
@@ -56,9 +56,9 @@ def _split(run: FinishedRun) -> str:
 def _network(run: FinishedRun) -> str:
     epoch, value = best_epoch(run)
     return (
-        f"The model is {run.config['model']['name']}, the loss {loss_text(run.config['loss'])}; the weights are those of epoch "
-        f"{epoch} of {len(run.epochs)}, which has the best validation {metric_label(run.config['trainer']['monitor'])} "
-        f"({value:.3f})."
+        f"The model is {run.config['model']['name']}, the loss {loss_text(run.config['loss'])}; the weights are those "
+        f"of epoch {epoch} of {len(run.epochs)}, which has the best validation "
+        f"{metric_label(run.config['trainer']['monitor'])} ({value:.3f})."
     )
 
 
@@ -83,8 +83,8 @@ def _result(run: FinishedRun) -> str:
         mean = f", a mean recall of {score(metrics['minority_recall'])} over these classes" if len(rare) > 1 else ""
         text += mean
     return (
-        f"{text}; over all classes the mean recall is {score(metrics['balanced_accuracy'])}. The class it finds least often is "
-        f"{worst}: {successes(recall):,} of {recall['n']:,}."
+        f"{text}; over all classes the mean recall is {score(metrics['balanced_accuracy'])}. The class it finds least "
+        f"often is {worst}: {successes(recall):,} of {recall['n']:,}."
     )
 
 
@@ -127,8 +127,8 @@ def _tiles(run: FinishedRun) -> Markup:
             )
         )
     note = paragraph(
-        "On the test part, at the most likely class (argmax). The intervals are of a bootstrap within each class: they hold "
-        f"for this network and other {run.noun}s of the same kind, not for another seed.",
+        "On the test part, at the most likely class (argmax). The intervals are of a bootstrap within each class: they "
+        f"hold for this network and other {run.noun}s of the same kind, not for another seed.",
         "note",
     )
     return Markup('<dl class="tiles">{}</dl>').format(Markup("").join(tiles)) + note
