@@ -86,13 +86,9 @@ def space_groups(crystals: Crystals) -> list[tuple[int, str]]:
         warnings.simplefilter("ignore", DeprecationWarning)
         for i in range(len(crystals)):
             sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
-            cell = tuple(
-                array.tolist() for array in (crystals.lattice[i], crystals.frac_coords[sites], crystals.numbers[sites])
-            )
+            frac_coords, numbers = crystals.frac_coords[sites].tolist(), crystals.numbers[sites].tolist()
             try:
-                dataset = spglib.get_symmetry_dataset(
-                    (crystals.lattice[i].tolist(), frac_coords, numbers), symprec=SYMPREC
-                )
+                dataset = spglib.get_symmetry_dataset((crystals.lattice[i].tolist(), frac_coords, numbers), SYMPREC)
             except spglib.SpglibError:
                 dataset = None
             found.append((int(dataset.number), str(dataset.international)) if dataset else (0, ""))

@@ -93,7 +93,7 @@ def position(number: int) -> tuple[float, float]:
 
 
 def _explain(figure: Figure, axes: Axes, norm: TwoSlopeNorm, overall: float) -> None:
-    inset = axes.inset_axes([0.19, 0.86, 0.34, 0.028])
+    inset = axes.inset_axes((0.19, 0.86, 0.34, 0.028))
     bar = figure.colorbar(ScalarMappable(norm, _DIVERGING), cax=inset, orientation="horizontal")
     bar.set_ticks([0.0, overall, 1.0], labels=["0 %", f"{100 * overall:.0f} % over all", "100 %"])
     bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.GREY, labelcolor=style.INK)
