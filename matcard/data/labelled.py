@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from matcard.crystals.graphs import Graphs
+    from matcard.crystals.options import GraphOptions
     from matcard.data.options import DataKind
     from matcard.data.splits import Split
 
@@ -77,11 +78,13 @@ class CrystalData(LabelledData):
 
     Attributes:
         graphs: the N graphs, memory-mapped.
+        graph_options: what they were built with.
         atom_table: features of each element, where they came with the graphs; else they are matminer's.
     """
 
     kind: DataKind = "crystals"
     graphs: Graphs
+    graph_options: GraphOptions
     atom_table: Float32[np.ndarray, "Z+1 92"] | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from matcard.data.cache import cache_dir
 from matcard.data.cards import card_names, load_card
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of
+from matcard.data.labelled import CrystalData
 from matcard.data.options import ImbalanceOptions, SplitOptions
 from matcard.data.prepared import is_prepared, open_prepared, save_prepared
 from matcard.data.splits import Split, split_table
@@ -115,10 +117,11 @@ def prepare(
             augment=options.augment,
         )
     from matcard.crystals import open_store
-    from matcard.data.labelled import CrystalData
 
     graphs = open_store(table.crystals, options.graph, cache_dir() / "graphs", jobs=options.jobs, progress=progress)
-    return CrystalData(**common, notes=tuple(_graph_notes(graphs, options.graph)), graphs=graphs)
+    return CrystalData(
+        **common, notes=tuple(_graph_notes(graphs, options.graph)), graphs=graphs, graph_options=options.graph
+    )
 
 
 def _opened(options: DataOptions) -> LabelledData:
@@ -127,7 +130,11 @@ def _opened(options: DataOptions) -> LabelledData:
             f"--data.source {options.source} is prepared: its parts are as they were saved, so leave --data.split and "
             "--data.imbalance out"
         )
-    return open_prepared(Path(options.source))
+    data = open_prepared(Path(options.source))
+    if isinstance(data, CrystalData) and data.graph_options != options.graph:
+        built = " ".join(f"--data.graph.{name} {value}" for name, value in asdict(data.graph_options).items())
+        raise InputError(f"--data.source {options.source}: its graphs were built with other options; give {built}")
+    return data
 
 
 def _read(options: DataOptions, card: Card | None, progress: Progress | None) -> Table:

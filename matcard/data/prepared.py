@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,11 +77,13 @@ def open_prepared(folder: Path) -> LabelledData:
         "notes": tuple(about["notes"]),
     }
     if about["kind"] == "crystals":
+        from matcard.crystals.options import GraphOptions
         from matcard.crystals.stored import LAYOUT, StoredGraphs
         from matcard.data.labelled import CrystalData
 
         graphs = StoredGraphs(**map_arrays(folder, LAYOUT), folder=folder)
-        return CrystalData(**common, graphs=graphs, atom_table=arrays.get("atom_table"))
+        options = GraphOptions(**about["graph_options"])
+        return CrystalData(**common, graphs=graphs, graph_options=options, atom_table=arrays["atom_table"])
     from matcard.data.arrays import ArrayData
 
     return ArrayData(
@@ -128,6 +131,7 @@ def _taken_apart(data: LabelledData) -> tuple[dict[str, Any], dict[str, np.ndarr
 
         table = atom_features() if data.atom_table is None else data.atom_table
         arrays = {name: getattr(data.graphs, name) for name in LAYOUT.empty} | {"atom_table": table}
+        more = {"graph_options": asdict(data.graph_options)}
     else:
         from matcard.data.arrays import ArrayData
 

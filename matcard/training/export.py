@@ -9,6 +9,7 @@ import torch
 
 from matcard.crystals import Crystals
 from matcard.data.groups import reduced_formulas
+from matcard.data.labelled import CrystalData
 from matcard.models.options import CrystalModelOptions
 from matcard.prediction.applicability import Reference
 from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
@@ -80,6 +81,7 @@ def target_of(options: DataOptions) -> dict[str, Any]:
 
 def training_crystals(data: DataModule) -> Crystals:
     """Give ids and atoms of the training part; of cells and coordinates nothing is kept in graphs, they are zero."""
+    assert isinstance(data.labelled, CrystalData)
     graphs = data.labelled.graphs
     nowhere = np.broadcast_to(np.zeros(3), (len(graphs.numbers), 3))
     cells = np.broadcast_to(np.zeros((3, 3)), (len(graphs), 3, 3))
