@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+import threading
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.trial import TrialState
 from study_cases import NAME, new_study, stored
 
 from matcard.errors import InputError
-from matcard.training.study import database, storage
-from matcard.training.study.journal import MendingLock, cut_half_record
-from matcard.training.study.liveness import Heartbeat
+from matcard.training.study import database, journal, storage
+from matcard.training.study.journal import JournalLock, cut_half_record
+from matcard.training.study.liveness import Heartbeat, this_process
 from matcard.training.study.storage import hidden, open_storage
 
 if TYPE_CHECKING:
@@ -158,14 +164,106 @@ def test_a_journal_goes_on_after_a_writer_was_killed_in_the_middle(tmp_path: Pat
     assert [trial.value for trial in stored(tmp_path)] == [1.0, 2.0]
 
 
-def test_the_lock_is_held_and_given_back(tmp_path: Path) -> None:
-    path = tmp_path / "journal.log"
-    path.touch()
-    lock = MendingLock(path)
+@pytest.fixture
+def lock(tmp_path: Path) -> JournalLock:
+    (tmp_path / "journal.log").touch()
+    return JournalLock(tmp_path / "journal.log")
+
+
+def test_the_lock_is_held_and_given_back(tmp_path: Path, lock: JournalLock) -> None:
     lock.acquire()
     assert (tmp_path / "journal.log.lock").is_symlink()
     lock.release()
-    assert not (tmp_path / "journal.log.lock").is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.log"]
+
+
+def test_the_lock_is_not_kept_when_the_journal_is_gone(tmp_path: Path, lock: JournalLock) -> None:
+    (tmp_path / "journal.log").unlink()
+    with pytest.raises(FileNotFoundError):
+        lock.acquire()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_at_a_time_holds_the_lock(tmp_path: Path, lock: JournalLock) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def hold() -> None:
+        own = JournalLock(tmp_path / "journal.log")
+        for _ in range(20):
+            own.acquire()
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+            own.release()
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 80
+    assert max(most) == 1
+
+
+def left_by(folder: Path, **holder: object) -> Path:
+    link = folder / "journal.log.lock"
+    link.symlink_to(json.dumps(this_process() | {"token": "t"} | holder))
+    return link
+
+
+def test_the_lock_of_a_dead_process_is_broken_at_once(tmp_path: Path, lock: JournalLock) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    left_by(tmp_path, pid=ended.pid, started=1)
+    begun = time.monotonic()
+    lock.acquire()
+    assert time.monotonic() - begun < journal.STALE / 2
+    lock.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.log"]
+
+
+@pytest.mark.parametrize("half_broken", [False, True])
+def test_the_lock_of_another_machine_is_broken_when_it_is_stale(
+    tmp_path: Path, lock: JournalLock, monkeypatch: pytest.MonkeyPatch, half_broken: bool
+) -> None:
+    link = left_by(tmp_path, machine="another")
+    if half_broken:  # by one who was killed at it
+        name = uuid.uuid5(uuid.NAMESPACE_URL, str(link.readlink())).hex
+        (tmp_path / f"journal.log.lock.{name}").symlink_to("x")
+    monkeypatch.setattr(journal, "STALE", 0.2)
+    begun = time.monotonic()
+    lock.acquire()
+    assert time.monotonic() - begun > 0.2
+    assert json.loads(str(link.readlink()))["pid"] == os.getpid()
+    lock.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.log"]
+
+
+def test_a_lock_that_others_have_taken_meanwhile_is_not_broken(tmp_path: Path, lock: JournalLock) -> None:
+    link = left_by(tmp_path, token="new")
+    lock._break(json.dumps({"token": "old"}))
+    assert link.is_symlink()
+
+
+def test_optunas_own_lock_and_ours_are_one(tmp_path: Path, lock: JournalLock) -> None:
+    """The dashboard writes to the same file by Optuna's lock."""
+    theirs = JournalFileSymlinkLock(str(tmp_path / "journal.log"))
+    theirs.acquire()
+    waiting = threading.Thread(target=lock.acquire)
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    theirs.release()
+    waiting.join(30)
+    assert json.loads(str((tmp_path / "journal.log.lock").readlink()))["pid"] == os.getpid()
+    waiting = threading.Thread(target=theirs.acquire)
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    lock.release()
+    waiting.join(30)
+    theirs.release()
 
 
 def test_tables_that_others_are_making_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
