@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from matcard.errors import InputError
 from matcard.evaluation.checks import check_class_names, check_predictions
-from matcard.evaluation.confusion import (
-    Counts,
-    balanced_accuracy,
-    confusion_matrix,
-    g_mean,
-    macro_f1,
-    mcc,
-    ratio,
-)
+from matcard.evaluation.confusion import Counts, confusion_matrix, ratio
+from matcard.evaluation.linesearch import OBJECTIVES, Line
 from matcard.evaluation.thresholds import Decision, by_offsets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from jaxtyping import Float, Int
 
-    Objective = Callable[[Counts], Float[np.ndarray, "*batch"]]
-
-OBJECTIVES: dict[str, Objective] = {f.__name__: f for f in (macro_f1, balanced_accuracy, g_mean, mcc)}
-
 _MAX_SWEEPS = 20
-_EQUAL = 1e-12
-_TIE = 1e-9
-"""Log-odds closer than this are one step: the chosen offset must stand clear of rounding."""
-
-
-class _Curve(NamedTuple):
-    """What follows from each offset of one class, the others held: `offset` (m,), counts (m, C)."""
-
-    offset: Float[np.ndarray, " m"]
-    counts: Counts
+_EQUAL = 1e-10
+"""Scores closer than this are equally good: they are sums of as many rounded steps as there are samples."""
 
 
 def best_score(
@@ -66,11 +47,13 @@ def best_score(
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     num_classes = log_p.shape[1]
     moved = [1] if num_classes == 2 else range(num_classes)
-    offsets, best = np.zeros(num_classes), _at_argmax(targets, log_p, OBJECTIVES[objective])
+    at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), num_classes))
+    offsets, best = np.zeros(num_classes), OBJECTIVES[objective].of(at_argmax)
     for _ in range(_MAX_SWEEPS):
         before = best
         for c in moved:
-            offsets[c], best = _climb(_line(targets, log_p, offsets, c), OBJECTIVES[objective], offsets[c], best)
+            line = Line.along(targets, log_p, offsets, c)
+            offsets[c], best = _climb(line, line.scores(OBJECTIVES[objective], num_classes), offsets[c], best)
         if best == before:
             break
     return by_offsets(f"best {objective} on validation", class_names, offsets)
@@ -85,12 +68,13 @@ def best_f1(
     """Choose the offset of one class that maximises its F1; arguments as `target_recall`."""
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     c = _index(class_names, positive)
-    curve = _line(targets, log_p, np.zeros(log_p.shape[1]), c)
+    line = Line.along(targets, log_p, np.zeros(log_p.shape[1]), c)
 
-    def f1(counts: Counts) -> Float[np.ndarray, "*batch"]:
-        return ratio(2 * counts.hits[..., c], counts.support[..., c] + counts.called[..., c])
+    def f1(counts: Counts) -> Float[np.ndarray, "*m"]:
+        return np.asarray(np.nan_to_num(ratio(2 * counts.hits, counts.support + counts.called), nan=-np.inf))
 
-    offset, _ = _climb(curve, f1, 0.0, _at_argmax(targets, log_p, f1))
+    at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), log_p.shape[1]))
+    offset, _ = _climb(line, f1(line.of_class()), 0.0, float(f1(at_argmax)[c]))
     return _one_offset(f"best F1 of {positive} on validation", class_names, c, offset)
 
 
@@ -115,9 +99,10 @@ def target_recall(
     """
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     c = _index(class_names, positive)
-    offset, counts = _line(targets, log_p, np.zeros(log_p.shape[1]), c)
-    step = _reaching(recall, ratio(counts.hits[:, c], counts.support[:, c]), f"recall of {positive}")[0]
-    return _one_offset(f"recall of {positive} >= {recall:g} on validation", class_names, c, offset[step])
+    line = Line.along(targets, log_p, np.zeros(log_p.shape[1]), c)
+    hits, support, _ = line.of_class()
+    step = _reaching(recall, ratio(hits, support), f"recall of {positive}")[0]
+    return _one_offset(f"recall of {positive} >= {recall:g} on validation", class_names, c, line.offset[step])
 
 
 def target_precision(
@@ -133,9 +118,10 @@ def target_precision(
     """
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     c = _index(class_names, positive)
-    offset, counts = _line(targets, log_p, np.zeros(log_p.shape[1]), c)
-    step = _reaching(precision, ratio(counts.hits[:, c], counts.called[:, c]), f"precision of {positive}")[-1]
-    return _one_offset(f"precision of {positive} >= {precision:g} on validation", class_names, c, offset[step])
+    line = Line.along(targets, log_p, np.zeros(log_p.shape[1]), c)
+    hits, _, called = line.of_class()
+    step = _reaching(precision, ratio(hits, called), f"precision of {positive}")[-1]
+    return _one_offset(f"precision of {positive} >= {precision:g} on validation", class_names, c, line.offset[step])
 
 
 def _log_probabilities(
@@ -146,54 +132,13 @@ def _log_probabilities(
         return np.log(probabilities.astype(np.float64)), targets
 
 
-def _line(
-    targets: Int[np.ndarray, " n"], log_p: Float[np.ndarray, "n C"], offsets: Float[np.ndarray, " C"], c: int
-) -> _Curve:
-    """Follow class c from never to always predicted, a step at each sample's break-even offset."""
-    num_classes = log_p.shape[1]
-    others = log_p + offsets
-    others[:, c] = -np.inf
-    rival = others.argmax(axis=1)
-    break_even = others.max(axis=1) - log_p[:, c]
-    order = np.argsort(break_even, kind="stable")
-    edges = np.concatenate([[-np.inf], break_even[order], [np.inf]])
-    with np.errstate(invalid="ignore"):  # infinite minus infinite: such samples never change sides
-        cut = np.flatnonzero(np.diff(edges) > _TIE)
-    one_hot = np.eye(num_classes)
-    lost = one_hot[rival[order]]
-    true = one_hot[targets[order]]
-    gained = np.zeros_like(lost)
-    gained[:, c] = 1.0
-    called = _from(lost.sum(axis=0), gained - lost)[cut]
-    hits = _from((lost * true).sum(axis=0), (gained - lost) * true)[cut]
-    support = np.broadcast_to(true.sum(axis=0), hits.shape)
-    return _Curve(_between(edges[cut], edges[cut + 1]), Counts(hits, support, called))
-
-
-def _from(start: Float[np.ndarray, " C"], steps: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "m C"]:
-    return np.vstack([start, start + np.cumsum(steps, axis=0)])
-
-
-def _between(low: Float[np.ndarray, " m"], high: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """Give a point in each interval: 0 (no change) if inside, else the middle, or 1 beyond the finite end."""
-    with np.errstate(invalid="ignore"):
-        middle = np.where(np.isinf(low), high - 1, np.where(np.isinf(high), low + 1, (low + high) / 2))
-    return np.where((low < 0) & (high > 0), 0.0, middle)
-
-
-def _climb(curve: _Curve, objective: Objective, current: float, best: float) -> tuple[float, float]:
+def _climb(line: Line, score: Float[np.ndarray, " m"], current: float, best: float) -> tuple[float, float]:
     """Give the best offset, of equally good ones the nearest, and its score; or the current."""
-    score = np.nan_to_num(objective(curve.counts), nan=-np.inf)
     if score.max() <= best + _EQUAL:
         return current, best
     top = np.flatnonzero(score >= score.max() - _EQUAL)
-    step = top[np.abs(curve.offset[top] - current).argmin()]
-    return float(curve.offset[step]), float(score[step])
-
-
-def _at_argmax(targets: Int[np.ndarray, " n"], log_p: Float[np.ndarray, "n C"], objective: Objective) -> float:
-    counts = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), log_p.shape[1]))
-    return float(np.nan_to_num(objective(counts), nan=-np.inf))
+    step = top[np.abs(line.offset[top] - current).argmin()]
+    return float(line.offset[step]), float(score[step])
 
 
 def _reaching(aim: float, values: Float[np.ndarray, " m"], what: str) -> Int[np.ndarray, " k"]:
