@@ -120,6 +120,19 @@ def test_a_second_backward_pass_finds_what_the_first_found(invariant: Callable[.
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("invariant", [magnitude, weighting, spread])
+def test_one_factor_serves_value_and_gradient(
+    invariant: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors = []
+    factorise = torch.linalg.cholesky_ex
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", lambda *a, **k: factors.append(1) or factorise(*a, **k))
+    monkeypatch.setattr(torch.linalg, "solve", None)
+    points, t = draw(9, 3), scale()
+    torch.autograd.grad(invariant(points, t).sum(), (points, t))
+    assert len(factors) == (invariant is not spread)
+
+
 def test_the_magnitude_keeps_no_matrix_for_its_gradient() -> None:
     kept: list[int] = []
     points = draw(40, 3)

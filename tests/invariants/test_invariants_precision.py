@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from matcard.invariants import magnitude, magnitude_on_line, median_scale, similarity, spread, weighting
+from matcard.invariants._inputs import restore, to_double
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,16 @@ def test_no_matrix_product_for_near_points() -> None:
     torch.testing.assert_close(similarity(points.double(), 0.7), exact, rtol=1e-12, atol=0)
     assert similarity(points, 0.7).diagonal().eq(1).all()
     assert float(magnitude(points.double(), 0.7)) == pytest.approx(float(torch.linalg.inv(exact).sum()), rel=1e-10)
+
+
+def test_a_device_without_float64_sends_its_points_to_the_cpu_and_takes_the_result_back() -> None:
+    """Apple's MPS has no float64, so its tensors must move before they widen, and narrow before they move back."""
+    points, value = MagicMock(), MagicMock()
+    points.device.type = "mps"
+    assert to_double(points) is points.cpu().double()
+    points.double.assert_not_called()
+    assert restore(value, points) is value.to(points.dtype).to(points.device)
+    value.to.assert_called_with(points.dtype)
 
 
 def test_a_scale_in_another_precision() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -107,6 +108,18 @@ def test_reduction_and_logarithm(name) -> None:
     assert value(name, reduction="mean") == pytest.approx(invariant / n)
     assert value(name, log=True) == pytest.approx(math.log(1 + invariant))
     assert value(name, log=True, reduction="mean") == pytest.approx(math.log(1 + invariant / n))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_value_grows_with_the_batch_and_with_the_scale(name) -> None:
+    """So a weight is tuned for a batch size, unless the mean is taken, and the scale cannot be learned by descent."""
+    generator = torch.Generator().manual_seed(0)
+    z, y = torch.randn(512, 10, generator=generator), torch.randint(10, (512,), generator=generator)
+    sums, means = ([build_loss(name, reduction=r)(z[:n], y[:n]) for n in (32, 128, 512)] for r in ("none", "mean"))
+    assert sums[0] < sums[1] < sums[2] < 2.5 * sums[0]
+    assert means[0] > 2 * means[1] > 4 * means[2]
+    by_scale = [build_loss(name, scale=t)(z[:32], y[:32]) for t in (0.3, 1.0, 3.0, 10.0)]
+    assert all(less < more for less, more in itertools.pairwise(by_scale))
 
 
 def test_the_mean_of_a_short_last_batch_divides_by_its_own_length() -> None:

@@ -15,6 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torchmetrics.functional import mean_squared_error
 
 from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.thresholds import prior_adjusted
 from matcard.losses import adjust_logits, build_loss
 
 COUNTS = [50, 20, 5]
@@ -122,6 +123,14 @@ def test_adjusting_after_training_divides_probabilities_by_the_prior(tau, seed) 
     adjusted = softmax(adjust_logits(torch.tensor(z), COUNTS, tau).numpy())
     divided = softmax(z) / (np.array(COUNTS) / sum(COUNTS)) ** tau
     np.testing.assert_allclose(adjusted, divided / divided.sum(1, keepdims=True), rtol=1e-9)
+
+
+def test_adjusting_after_training_decides_as_the_decision_of_that_name() -> None:
+    decision = prior_adjusted(["a", "b", "c"], np.array(COUNTS))
+    logits = torch.tensor(np.random.default_rng(1).normal(size=(300, 3)))
+    adjusted = adjust_logits(logits, COUNTS).argmax(1)
+    assert (adjusted != logits.argmax(1)).any()
+    np.testing.assert_array_equal(decision.apply(logits.softmax(1).numpy()), adjusted)
 
 
 def test_adjusting_half_precision_by_large_counts() -> None:
