@@ -46,10 +46,9 @@ def comparison_table(
     best: Mapping[str, float],
     gains: Mapping[str, Estimate] | None,
     metrics: Sequence[str],
-    caption: str,
 ) -> Table:
     """Show the options that differ and the metrics, with the gain of each and its interval."""
-    table = Table(title=title, caption=caption, box=None, pad_edge=False, title_justify="left", caption_justify="left")
+    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
     table.add_column("")
     for header in ("defaults", "best", "gain", "95 % interval"):
         table.add_column(header, justify="right", no_wrap=True)

@@ -11,7 +11,7 @@ from scipy.spatial import Delaunay, QhullError
 
 from matcard.evaluation import style
 from matcard.evaluation.metrics import higher_is_better, metric_label
-from matcard.training.study.figures import best_number
+from matcard.training.study.figures import best_number, scale_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,8 @@ def contour_figure(table: pd.DataFrame, metric: str, x: Parameter, y: Parameter,
         ringed = trials[trials["number"] == best]
         axes.plot(ringed[x.name], ringed[y.name], "o", color="none", mec=style.VERMILLION, mew=1.6, ms=11)
         style.tidy(axes, grid="both", x=x.name, y=y.name if k == 0 else None, title=str(label))
-        axes.set(xscale="log" if x.log else "linear", yscale="log" if y.log else "linear")
+        scale_axis(axes, "x", x)
+        scale_axis(axes, "y", y)
     bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=row.tolist(), aspect=24, pad=0.02)
     bar.set_label(f"{metric_label(metric)} (ring: best)", fontsize=style.TEXT)
     bar.ax.tick_params(labelsize=style.SMALL, length=2)

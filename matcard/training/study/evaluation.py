@@ -12,7 +12,6 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from matcard.errors import MatcardWarning
 from matcard.evaluation.metrics import classification_metrics, metric_names
 from matcard.files import written_whole
 from matcard.training.config import config_to_dict
@@ -112,7 +111,8 @@ def trained(
     write_text(run.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     try:
         with told(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", MatcardWarning)  # of every trial the same; a collapse is told below
+            # What libraries tell programmers, and matcard of every trial alike; a collapse is told below.
+            warnings.simplefilter("ignore")
             module = fit(run, config, data, Console(quiet=True), callbacks)
             if module is None:
                 raise TrialError("a trial trains on one device")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from matcard.evaluation import style
 from matcard.evaluation.metrics import higher_is_better, metric_label
@@ -154,6 +154,16 @@ def best_number(done: pd.DataFrame, metric: str) -> int:
     return int(order["number"].iloc[0])
 
 
+def scale_axis(axes: Axes, which: Literal["x", "y"], parameter: Parameter) -> None:
+    """Let an axis run over the range of a parameter of numbers, with some room at its ends."""
+    low, high = parameter.low, parameter.high
+    room = (high / low) ** 0.04 if parameter.log else 0.04 * (high - low)
+    ends = (low / room, high * room) if parameter.log else (low - room, high + room)
+    axes.set(**{f"{which}scale": "log" if parameter.log else "linear", f"{which}lim": ends})
+    if parameter.log:
+        getattr(axes, f"{which}axis").set_minor_formatter(NullFormatter())
+
+
 def _draw_defaults(axes: Axes, done: pd.DataFrame, metric: str) -> None:
     for value in done.loc[done["defaults"].astype(bool), metric].head(1):
         axes.axhline(value, color=style.VERMILLION, linewidth=1.0, linestyle=style.DASHED, label="defaults", zorder=0.9)
@@ -171,8 +181,7 @@ def _positions(axes: Axes, parameter: Parameter, used: pd.DataFrame) -> pd.Serie
         # Moved a little from each other, the same way each time.
         jitter = (used["number"] * 0.618) % 1 * 0.36 - 0.18
         return used[parameter.name].map(lambda value: labels.index(str(value))).astype(float) + jitter
-    if parameter.log:
-        axes.set_xscale("log")
+    scale_axis(axes, "x", parameter)
     return used[parameter.name].astype(float)
 
 

@@ -14,7 +14,7 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from matcard.errors import MatcardWarning, TrainingError
+from matcard.errors import TrainingError
 from matcard.evaluation.jsonfile import to_json
 from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.tables import format_score
@@ -85,7 +85,7 @@ class Retraining:
         write_text(run.split, data.labelled.split.to_json(data.labelled.ids))
         console = Console(quiet=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MatcardWarning)  # the training of each trial has the same
+            warnings.simplefilter("ignore")  # said once, of a trial's training, or meant for programmers
             module = fit(run, config, data, console)
             if module is None:
                 raise TrainingError("a run of a study trains on one device")
@@ -104,13 +104,16 @@ def retrain(folder: StudyDir, settings: Settings, metrics: Sequence[str], consol
         TrainingError: no seed of one of the two could be trained.
     """
     options = settings.options
-    configs = {"defaults": dict(settings.config), "best": read_config(folder.best)}
+    configs = {"best": read_config(folder.best), "defaults": dict(settings.config)}
+    if configs["best"] == configs["defaults"]:
+        del configs["defaults"]
+        console.print("the best are the defaults: they are trained once")
     # Another best, found by more trials, is trained in a folder of its own.
     digest = hashlib.sha256(json.dumps(configs, sort_keys=True, default=str).encode()).hexdigest()[:8]
     runs = folder.retrained / digest
     job = Retraining(configs, TrialData(settings.config["seed"]), runs, options.retrain)
     console.print(
-        f"train the best and the defaults over {options.retrain} seeds at full length: {runs}", soft_wrap=True
+        f"train {' and '.join(configs)} over {options.retrain} seeds at full length, in {runs}", soft_wrap=True
     )
     study = optuna.create_study(
         study_name=f"{folder.name}-retrained-{digest}",
@@ -118,7 +121,7 @@ def retrain(folder: StudyDir, settings: Settings, metrics: Sequence[str], consol
         load_if_exists=True,
     )
     for index in range(options.retrain):
-        for side in SIDES:
+        for side in configs:
             study.enqueue_trial({"side": side, "seed": index}, skip_if_exists=True)
 
     def tell(trial: optuna.trial.FrozenTrial) -> None:
@@ -133,7 +136,7 @@ def retrain(folder: StudyDir, settings: Settings, metrics: Sequence[str], consol
         MakeSampler("random", Space(()), settings.config["seed"], options.jobs),
         url=options.storage,
         folder=folder.path,
-        total=len(SIDES) * options.retrain,
+        total=len(configs) * options.retrain,
         jobs=options.jobs,
         on_trial=tell,
     )
@@ -149,7 +152,8 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
         TrainingError: no seed of one of the two could be trained.
     """
     seed = job.configs["best"]["seed"]
-    names = {side: [f"{side}-{seed + index}" for index in range(job.seeds)] for side in SIDES}
+    sides = {side: side if side in job.configs else "best" for side in SIDES}
+    names = {side: [f"{run}-{seed + index}" for index in range(job.seeds)] for side, run in sides.items()}
     found = [
         index
         for index in range(job.seeds)
@@ -166,7 +170,7 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
     }
     gains = {name: over_seeds(difference, float(np.mean(shares))) for name, difference in differences.items()}
     means = {side: mean_metrics(values[side]) for side in SIDES}
-    defaults, best = (config_from_dict(job.configs[side]) for side in SIDES)
+    defaults, best = (config_from_dict(job.configs[run]) for run in sides.values())
     console.print(
         comparison_table(
             f"At full length, on validation: mean over {len(found)} seeds",
@@ -175,14 +179,15 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
             means["best"],
             gains,
             metrics,
-            "intervals: corrected resampled t-test over seeds",
         )
     )
+    console.print("intervals: corrected resampled t-test over seeds")
     test = [PartScores.load(job.folder / names["best"][i] / TEST) for i in found]
     tested = bootstrap(test)
     by_seed = [scores.metrics() for scores in test]
-    table = Table(title="The best, on test", box=None, pad_edge=False, title_justify="left", caption_justify="left")
-    table.caption = f"mean over {len(found)} seeds; intervals: bootstrap over the {len(test[0].targets)} test samples"
+    table = Table(
+        title=f"The best, on test: mean over {len(found)} seeds", box=None, pad_edge=False, title_justify="left"
+    )
     table.add_column("")
     for header in ("mean", "95 % interval", "lowest and highest seed"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -194,6 +199,7 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
             metric_label(name), format_score(value), interval, span, style="bold" if name in metrics else None
         )
     console.print(table)
+    console.print(f"intervals: bootstrap over the {len(test[0].targets)} test samples, the same for all seeds")
     to_json(
         {
             "seeds": [seed + index for index in found],

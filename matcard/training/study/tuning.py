@@ -110,7 +110,8 @@ def run_study(settings: Settings, console: Console) -> StudyDir:
         write_best(folder, trials, metrics, space, settings.config)
         kept = str(interruption).replace(f"--study {folder.name}", f"--study {options.study or folder.path}")
         raise KeyboardInterrupt(kept) from None
-    console.print(summary.message, soft_wrap=True, markup=False)
+    if summary.stopped != "failing":
+        console.print(summary.message, soft_wrap=True, markup=False)
     report(folder, study, settings, space, objective, console)
     if summary.stopped == "failing":
         raise TrainingError(f"{summary.message}; all trials are in {folder.table}")
@@ -217,6 +218,7 @@ def report(
     count = len(table[table["state"] == "complete"])
     what = f"the recommended of {len(best)} on the Pareto front" if len(metrics) > 1 else "the best"
     title = f"Trial {best[0].number}, {what} of {count}, beside the defaults, on validation"
-    console.print(comparison_table(title, differing, scores[0], scores[1], gains, metrics, caption))
+    console.print(comparison_table(title, differing, scores[0], scores[1], gains, metrics))
+    console.print(caption, soft_wrap=True)
     write_comparison(folder.comparison, differing, scores[0], scores[1], gains, how)
     console.print(f"best configuration: python -m matcard.train --config {folder.best}", soft_wrap=True)
