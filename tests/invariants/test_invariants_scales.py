@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.invariants import effective_dimension, magnitude, magnitude_profile, median_scale
+from matcard.invariants import _scales, effective_dimension, magnitude, magnitude_profile, median_scale
 
 POINTS = torch.randn(2, 12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
 SCALES = [1e-6, 0.3, 1.0, 5.0, 1e6]
@@ -80,3 +80,13 @@ def test_median_of_degenerate_sets() -> None:
 def test_median_of_many_points_takes_a_part_of_them() -> None:
     points = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     assert float(median_scale(points)) == pytest.approx(float(median_scale(points[:2000])), rel=0.05)
+
+
+@pytest.mark.parametrize(("n", "step"), [(7, 1), (8, 1), (9, 2), (16, 2), (17, 3)])
+def test_the_part_is_evenly_spaced_and_as_large_as_it_may_be(
+    n: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    expected = median_scale(points[::step])
+    monkeypatch.setattr(_scales, "_MEDIAN_POINTS", 8)
+    assert median_scale(points) == expected
