@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from matcard.invariants import jitter_log, magnitude, magnitude_on_line, median_scale, spread, weighting
+from matcard.invariants import (
+    jitter_log,
+    magnitude,
+    magnitude_of_groups,
+    magnitude_on_line,
+    median_scale,
+    spread,
+    spread_of_groups,
+    weighting,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -26,6 +35,8 @@ FUNCTIONS = {
     "spread q=2": lambda x: spread(x, 0.7, 2.0),
     "spread matrix-free": lambda x: spread(x, method="matrix_free"),
     "spread on a line": lambda x: spread(x[:, :1]),
+    "magnitude of groups": lambda x: magnitude_of_groups(x, torch.arange(len(x), device=x.device) % 7).sum(),
+    "spread of groups": lambda x: spread_of_groups(x, torch.arange(len(x), device=x.device) % 7, order=1.5).sum(),
     "weighting": lambda x: weighting(x).square().sum(),
 }
 
