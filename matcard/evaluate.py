@@ -161,8 +161,8 @@ def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
         offer = "" if "corrected" in metrics else "; --prior estimate (or labels, or shares) corrects the probabilities"
         warnings.warn(
             f"the class shares are not those of training: total variation {shift['total_variation']:.3f}, chi-square "
-            f"{shift['chi_square']:.1f} (p = {shift['p_value']:.1g}), so that precision, accuracy, F1 and MCC cannot "
-            f"be compared with the test part's{offer}",
+            f"{shift['chi_square']:.1f} (p = {shift['p_value']:.1g}), so that precision, accuracy, F1 and MCC do not "
+            f"compare with the test part's{offer}",
             MatcardWarning,
             stacklevel=2,
         )

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
-_MAX_TEMPERATURE = 50.0
+MAX_TEMPERATURE = 50.0
+"""A network that is always right has no best temperature: the search ends here."""
 
 DEFAULT_BINS = 15
 """Bins of the expected calibration error, as in C. Guo et al. (ICML 2017)."""
@@ -93,7 +94,7 @@ class Temperature:
         Raises:
             InputError: malformed probabilities.
         """
-        return _softmax(_logits(check_probabilities(probabilities, np.shape(probabilities)[-1])) / self.value)
+        return softmax(log_probabilities(check_probabilities(probabilities, np.shape(probabilities)[-1])) / self.value)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
@@ -130,14 +131,14 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
     from scipy.special import logsumexp
 
     targets, probabilities = check_predictions(targets, probabilities, np.shape(probabilities)[-1])
-    logits = _logits(probabilities)
+    logits = log_probabilities(probabilities)
     true = logits[np.arange(len(targets)), targets]
 
     def loss(log_t: float) -> float:
         beta = np.exp(-log_t)
         return float((logsumexp(beta * logits, axis=1) - beta * true).mean())
 
-    bound = np.log(_MAX_TEMPERATURE)
+    bound = np.log(MAX_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
     value = float(np.exp(found.x))
     if (true == logits.max(axis=1)).all():
@@ -148,7 +149,7 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
             MatcardWarning,
             stacklevel=2,
         )
-    after = _softmax(logits / value)
+    after = softmax(logits / value)
     return Temperature(
         value=value,
         log_loss_before=log_loss(targets, probabilities),
@@ -158,11 +159,13 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
     )
 
 
-def _logits(probabilities: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+def log_probabilities(probabilities: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    """Give log p in float64, of a probability of 0 that of the smallest number of its type."""
     tiny = np.finfo(probabilities.dtype).tiny
     return np.asarray(np.log(np.maximum(probabilities, tiny).astype(np.float64)))
 
 
-def _softmax(logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+def softmax(logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    """Normalise exp(logits) along the classes."""
     scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))

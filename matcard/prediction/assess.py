@@ -108,7 +108,8 @@ def corrected(
 ) -> dict[str, Any]:
     """Give the metrics of the most likely class, where the probabilities are corrected for other class shares.
 
-    They are taken at the temperature fitted on validation, since the correction supposes calibrated ones.
+    The correction supposes probabilities that follow the shares of training, which those of a loss that reweights do
+    not: they are made so by the temperature and the bias of each class that were fitted on validation.
 
     Returns:
         the metrics, `shares` {class: share}, and `prior`, how they were come by.
@@ -118,7 +119,7 @@ def corrected(
     """
     known = run.description
     names, train_counts = known.class_names, np.array(known.class_counts)
-    calibrated = known.temperature.apply(probabilities)
+    calibrated = known.bias_corrected.apply(probabilities)
     if prior == ESTIMATE:
         shares = estimate_priors(calibrated, train_counts)
     elif prior == LABELS:

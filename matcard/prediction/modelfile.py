@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard import __version__
 from matcard.errors import InputError
+from matcard.evaluation.bias_corrected import BiasCorrected
 from matcard.evaluation.calibration import Temperature
 from matcard.evaluation.jsonfile import read_json, to_json
 from matcard.evaluation.thresholds import Decision
@@ -40,6 +41,7 @@ class ModelDescription:
         graph: options of the crystal graphs.
         decision: the rule chosen on validation, for probabilities as the network gives them.
         temperature: fitted on validation; divides log-probabilities.
+        bias_corrected: fitted on validation; makes probabilities that follow the shares of training.
         elements: atomic numbers in the training part.
         novelty_limit: see `matcard.prediction.applicability.Reference.limit`.
         train_size: crystals of the training part.
@@ -54,6 +56,7 @@ class ModelDescription:
     graph: dict[str, Any]
     decision: Decision
     temperature: Temperature
+    bias_corrected: BiasCorrected
     elements: tuple[int, ...]
     novelty_limit: float
     train_size: int
@@ -88,6 +91,9 @@ class ModelDescription:
                 graph=dict(stored["graph"]),
                 decision=Decision.from_dict(stored["decision"], path),
                 temperature=Temperature(**stored["temperature"]),
+                bias_corrected=BiasCorrected(
+                    stored["bias_corrected"]["temperature"], tuple(stored["bias_corrected"]["bias"])
+                ),
                 elements=tuple(stored["elements"]),
                 novelty_limit=float(stored["novelty_limit"]),
                 train_size=int(stored["train_size"]),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from matcard.data.options import DataOptions
+    from matcard.evaluation.bias_corrected import BiasCorrected
     from matcard.evaluation.calibration import Temperature
     from matcard.evaluation.thresholds import Decision
     from matcard.training.data import DataModule
@@ -36,6 +37,7 @@ def export_model(
     embeddings: dict[str, Float[np.ndarray, "n F"]],
     decision: Decision,
     temperature: Temperature,
+    bias_corrected: BiasCorrected,
 ) -> None:
     """Write the network with its classes, decision rule, temperature and embeddings of the training part.
 
@@ -54,6 +56,7 @@ def export_model(
         graph=values["data"]["graph"],
         decision=decision,
         temperature=temperature,
+        bias_corrected=bias_corrected,
         elements=tuple(np.unique(trained.numbers).tolist()),
         novelty_limit=reference.limit,
         train_size=len(data.parts["train"]),

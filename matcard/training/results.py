@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.bias_corrected import fit_bias_corrected
 from matcard.evaluation.calibration import fit_temperature
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.curves import learning_figure
@@ -51,10 +52,11 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     decision.save(run.decision)
     temperature = fit_temperature(scores["val"].targets, scores["val"].probabilities)
     temperature.save(run.path / "temperature.json")
+    bias_corrected = fit_bias_corrected(scores["val"].targets, scores["val"].probabilities)
     write_predictions(run, scores, data.labelled.ids, data.class_names, decision)
     embeddings = {part: outcome.embeddings for part, outcome in outcomes.items()}
     write_embeddings(run, scores, embeddings, data.labelled.ids, config.seed)
-    export_model(run, config, module, data, embeddings, decision, temperature)
+    export_model(run, config, module, data, embeddings, decision, temperature, bias_corrected)
 
     test = scores["test"]
     metrics = scored(

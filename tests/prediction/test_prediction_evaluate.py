@@ -117,7 +117,7 @@ def test_shares_that_differ_are_told_and_corrected(trained, shifted, tmp_path):
         corrected, _ = evaluate(trained, shifted, tmp_path / "labels", "--prior", "labels")
     assert not any("--prior estimate" in str(warning.message) for warning in told)
     run = matcard.load_run(trained, device="cpu")
-    probabilities = run.description.temperature.apply(table[[f"prob_{name}" for name in KINDS]].to_numpy())
+    probabilities = run.description.bias_corrected.apply(table[[f"prob_{name}" for name in KINDS]].to_numpy())
     best = np.array(KINDS)[with_priors(probabilities, train, counts).argmax(axis=1)]
     assert corrected["corrected"]["accuracy"] == pytest.approx((best == table["target"]).mean())
     assert corrected["corrected"]["shares"]["zincblende"] == pytest.approx(counts[2] / counts.sum())
