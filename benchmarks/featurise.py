@@ -1,14 +1,12 @@
 """How fast crystals become graphs and graphs become batches, beside the usual ways, in one run.
 
 python benchmarks/featurise.py --data $MATCARD_TEST_DATA/mp_icsd20.parquet
-python benchmarks/featurise.py --data $MATCARD_TEST_DATA/mp_icsd20.parquet --synthetic 1000000
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import multiprocessing
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch_geometric.loader import DataLoader as ListLoader
 
-from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_store, read_crystals
+from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_crystals, open_store, read_crystals
 from matcard.crystals.atom_features import atom_features
 from matcard.crystals.batches import GraphDataset
 from matcard.crystals.neighbors import Edges, nearest
@@ -40,7 +38,6 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="table of crystals that matcard reads")
     parser.add_argument("--crystals", type=int, default=2000, help="random sample that matcard's side is timed on")
     parser.add_argument("--rivals", type=int, default=300, help="part of it that the slower ways are timed on")
-    parser.add_argument("--synthetic", type=int, default=0, help="instead, strain the sample to so many crystals")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # what pymatgen says of rounded CIFs
@@ -50,10 +47,9 @@ def main() -> None:
     rng = np.random.default_rng(0)
     sample = table.take(rng.choice(len(table), min(args.crystals, len(table)), replace=False))
     print(f"{len(table)} crystals, {len(sample)} of them taken: {sample.num_sites.mean():.1f} atoms each\n")
-    if args.synthetic:
-        scale(sample, args.synthetic)
-    else:
-        report({"reading the table": reading} | building(sample, args.rivals) | loading(sample))
+    few = sample.take(np.arange(min(args.rivals, len(sample))))
+    report({"reading the table": reading} | parsing(few) | building(sample, few) | loading(sample))
+    whole(args.data)
 
 
 def report(seconds: dict[str, float]) -> None:
@@ -79,11 +75,52 @@ def best(
     return min(times) / number
 
 
-def building(sample: Crystals, rivals: int) -> dict[str, float]:
+def parsing(few: Crystals) -> dict[str, float]:
+    """Time the parsing of a folder of CIFs, and opening it once it is parsed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, cache = Path(name) / "cifs", Path(name) / "cache"
+        folder.mkdir()
+        for i in range(len(few)):
+            few.structure(i).to(filename=str(folder / f"{i}.cif"), fmt="cif")
+        kept = open_crystals(folder, cache, labels_needed=False)
+        if not np.allclose(
+            kept.crystals.take(np.argsort(kept.crystals.ids.astype(int))).lattice, few.lattice, atol=1e-4
+        ):
+            sys.exit("the crystals differ")
+        return {
+            "CIFs, parsed, 1 core": best(lambda: read_crystals(folder, labels_needed=False), len(few), 2),
+            "CIFs, parsed, 2 cores (wall time)": best(
+                lambda: read_crystals(folder, labels_needed=False, jobs=2), len(few), 3, time.perf_counter
+            ),
+            "CIFs, opened from the cache": best(lambda: open_crystals(folder, cache, labels_needed=False), len(few)),
+        }
+
+
+def whole(data: str) -> None:
+    """Time a table from file to graphs on two cores, in new processes: with an empty cache, then from the cache."""
+    code = """
+import sys, time
+from pathlib import Path
+from matcard.crystals import GraphOptions, open_crystals, open_store
+import pandas, pyarrow.parquet, torch
+start = time.perf_counter()
+source, folder = sys.argv[1], Path(sys.argv[2])
+table = open_crystals(source, folder, jobs=2)
+parsed = time.perf_counter()
+open_store(table.crystals, GraphOptions(), folder, jobs=2)
+print(f"{len(table)} crystals: opened in {parsed - start:.2f} s, graphs in {time.perf_counter() - parsed:.2f} s")
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        for cache in ("empty", "full"):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code, data, folder], check=True)
+            print(f"with the cache {cache}, imports included: {time.perf_counter() - start:.2f} s", flush=True)
+
+
+def building(sample: Crystals, few: Crystals) -> dict[str, float]:
     """Time graph building; the rivals search the same neighbours, which is checked."""
     from ase.neighborlist import neighbor_list
 
-    few = sample.take(np.arange(min(rivals, len(sample))))
     structures = [few.structure(i) for i in range(len(few))]
     atoms = [few.atoms(i) for i in range(len(few))]
     cifs = [structure.to(fmt="cif") for structure in structures]
@@ -169,54 +206,6 @@ def loading(sample: Crystals) -> dict[str, float]:
                 lambda: list(theirs), len(graphs)
             ),
         }
-
-
-def scale(sample: Crystals, number: int) -> None:
-    """Build and read a store of many crystals, made by straining the sample; say what it takes."""
-    rng = np.random.default_rng(1)
-    crystals = sample.take(np.arange(number) % len(sample))
-    strain = np.eye(3) + rng.uniform(-0.02, 0.02, (number, 3, 3))
-    crystals = dataclasses.replace(crystals, lattice=crystals.lattice @ strain)
-    with tempfile.TemporaryDirectory() as folder:
-        before = memory()
-        print(f"{number} crystals, {len(crystals.numbers)} atoms: {before:,.0f} MB of memory with all of Python")
-        wall, cpu, most = time.perf_counter(), time.process_time(), [before]
-
-        def show(done: int, total: int) -> None:
-            most[0] = max(most[0], memory())
-            print(f"\r{done} of {total}", end="", flush=True)
-
-        graphs = open_store(crystals, OPTIONS, Path(folder), progress=show)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        size = sum(file.stat().st_size for file in graphs.folder.iterdir())
-        print(f"\nbuilt on one core in {wall:.0f} s, {cpu:.0f} s of them CPU: {1e3 * cpu / number:.3f} ms a crystal")
-        print(f"{most[0] - before:,.0f} MB of memory more; {size / 1e6:,.0f} MB on disk")
-        wall = time.perf_counter()
-        open_store(crystals, OPTIONS, Path(folder))
-        print(f"found again in {time.perf_counter() - wall:.2f} s, with the key computed")
-        reader = multiprocessing.get_context("spawn").Process(target=read_epoch, args=(graphs,))
-        reader.start()
-        reader.join()
-        if reader.exitcode:
-            sys.exit("the reader failed")
-
-
-def read_epoch(graphs: Graphs) -> None:
-    """Go through a store in random order, in a fresh process as the worker of a loader does."""
-    torch.set_num_threads(1)
-    dataset = GraphDataset(graphs)
-    batches = iter(DataLoader(dataset, BATCH, shuffle=True, collate_fn=dataset.collate))
-    next(batches)
-    cpu, before = time.process_time(), memory()
-    most = max(memory() for _ in batches)
-    rate = len(graphs) / (time.process_time() - cpu)
-    print(f"an epoch in random order: {rate:,.0f} crystals/s, {most - before:,.0f} MB of memory more")
-
-
-def memory() -> float:
-    """Give megabytes of this process, without the pages of mapped files, which the system takes back at will."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("RssAnon:")[1].split()[0]) / 1e3
 
 
 if __name__ == "__main__":
