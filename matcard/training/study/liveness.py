@@ -66,16 +66,28 @@ class LifeMarks:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="life marks", daemon=True)
 
-    def __enter__(self) -> LifeMarks:
+    def begin(self) -> None:
+        """Make the first mark, name the worker and go on marking.
+
+        Raises:
+            UpdateFinishedTrialError: others have failed the trial meanwhile.
+        """
         self._mark()
         # After the first mark: a trial that names its worker has a mark, in a database too.
         self._storage.set_trial_system_attr(self._trial_id, WORKER, this_process())
         self._thread.start()
+
+    def end(self) -> None:
+        """Make no more marks."""
+        self._ended.set()
+        self._thread.join()
+
+    def __enter__(self) -> LifeMarks:
+        self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
+        self.end()
 
     def _go_on(self) -> None:
         while not self._ended.wait(self._interval):

@@ -129,9 +129,16 @@ class Worker:
             # Each trial is taken once, so no two workers of a study, whenever they run, get the same number.
             self.study.sampler = self.plan.make_sampler(taken.number)
             self._sampler_made = True
-        with LifeMarks(self.storage, taken._trial_id, self.plan.heartbeat.interval):
+        marks = LifeMarks(self.storage, taken._trial_id, self.plan.heartbeat.interval)
+        try:
+            patiently(marks.begin, interruption)
+        except UpdateFinishedTrialError:
+            return  # the storage was away for so long that others have put the trial back in line
+        try:
             outcome = self._evaluate(taken, interruption)
             patiently(self._record, interruption, taken, *outcome)
+        finally:
+            marks.end()
 
     def _evaluate(
         self, taken: FrozenTrial, interruption: Interruption

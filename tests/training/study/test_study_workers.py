@@ -19,7 +19,7 @@ from study_cases import NAME, Quadratic, finished, new_study, stored, tpe
 from matcard.errors import InputError, MatcardWarning
 from matcard.training.study import outage, trial_queue, workers
 from matcard.training.study.interruption import Interruption
-from matcard.training.study.trial_queue import DIED, FAILURE, INTERRUPTED, RETRY_OF
+from matcard.training.study.trial_queue import DIED, FAILURE, INTERRUPTED, RETRY_OF, TrialQueue, put_back
 from matcard.training.study.worker import as_values, too_many_failed
 from matcard.training.study.workers import RunSummary, run_trials
 
@@ -310,6 +310,23 @@ def test_a_trial_taken_away_meanwhile_is_let_go(tmp_path: Path, monkeypatch: pyt
 
     assert run(tmp_path, objective, 3).finished == 3
     assert [trial.state.name for trial in stored(tmp_path)] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_trial_taken_away_before_it_began_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = new_study(tmp_path)
+    take = TrialQueue.take
+
+    def and_lose_the_second(self: TrialQueue, trials: list[optuna.trial.FrozenTrial]) -> Any:
+        taken = take(self, trials)
+        if taken is not None and taken.number == 1:
+            study._storage.set_trial_state_values(taken._trial_id, TrialState.FAIL)
+            put_back(study, study.trials[1])
+        return taken
+
+    monkeypatch.setattr(TrialQueue, "take", and_lose_the_second)
+    assert run(tmp_path, Quadratic(), 3).finished == 3
+    assert states(tmp_path) == {"COMPLETE": 3, "FAIL": 1}
+    assert stored(tmp_path)[1].params == {}, "its objective was never called"
 
 
 def test_a_storage_that_is_away_for_a_while_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
