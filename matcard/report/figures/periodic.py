@@ -26,9 +26,9 @@ _STRONGEST = 0.8
 _DIVERGING = LinearSegmentedColormap.from_list(
     "share",
     [
-        (0.0, (0.835, 0.369, 0.0, _STRONGEST)),
+        (0.0, (0.82, 0.36, 0.0, _STRONGEST)),
         (0.5, (0.5, 0.5, 0.5, 0.06)),
-        (1.0, (0.0, 0.447, 0.698, _STRONGEST)),
+        (1.0, (0.0, 0.44, 0.68, _STRONGEST)),
     ],
 )
 

@@ -12,6 +12,7 @@ from matcard.evaluation import style
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from matcard.crystals.table import Crystals
@@ -93,23 +94,38 @@ def structure_figure(drawing: Drawing) -> Figure:
     for depth, group in _by_depth(depths, behind):
         lines = flat[group["pieces"]]
         axes.add_collection(LineCollection(lines, colors=style.GREY, linewidths=0.9, zorder=depth), autolim=True)
-        atoms = group["atoms"]
-        for size, shift, light in ((1.0, 0.0, 0.0), (0.62, 0.16, 0.28), (0.26, 0.3, 0.65)):
-            radii = drawing.radii[atoms]
-            centres = np.stack([places[atoms] @ right - shift * radii, places[atoms] @ up + shift * radii], axis=-1)
-            colours = drawing.colours[atoms] * (1 - light) + light
-            edges = {"edgecolors": style.INK, "linewidths": 0.4} if size == 1.0 else {"linewidths": 0}
-            width = 2 * size * radii
-            axes.add_collection(
-                EllipseCollection(width, width, np.zeros(len(atoms)), units="xy", offsets=centres,
-                                  offset_transform=axes.transData, facecolors=colours, zorder=depth, **edges)
-            )  # fmt: skip
+        _draw_atoms(axes, drawing, group["atoms"], (right, up), depth)
     reach = drawing.radii.max()
     everything = np.concatenate([places, drawing.edges.reshape(-1, 3)])
     for set_limits, axis in ((axes.set_xlim, right), (axes.set_ylim, up)):
         along = everything @ axis
         set_limits(along.min() - reach, along.max() + reach)
     return figure
+
+
+def _draw_atoms(
+    axes: Axes,
+    drawing: Drawing,
+    atoms: Int[np.ndarray, " k"],
+    directions: tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]],
+    depth: int,
+) -> None:
+    """Draw balls as discs, each with two lighter and smaller ones where the light falls."""
+    right, up = directions
+    radii, places = drawing.radii[atoms], drawing.positions[atoms]
+    sizes, centres, colours, lines = [], [], [], []
+    for size, shift, light, line in ((1.0, 0.0, 0.0, 0.4), (0.62, 0.16, 0.28, 0.0), (0.26, 0.3, 0.65, 0.0)):
+        sizes.append(2 * size * radii)
+        centres.append(np.stack([places @ right - shift * radii, places @ up + shift * radii], axis=-1))
+        colours.append(drawing.colours[atoms] * (1 - light) + light)
+        lines += [line] * len(atoms)
+    width = np.concatenate(sizes)
+    discs = EllipseCollection(
+        width, width, np.zeros(len(width)), units="xy", offsets=np.concatenate(centres),
+        offset_transform=axes.transData, facecolors=np.concatenate(colours), edgecolors=style.INK, linewidths=lines,
+        zorder=depth,
+    )  # fmt: skip
+    axes.add_collection(discs)
 
 
 def _by_depth(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
 
+_ENOUGH = 10
+"""Samples of a class from which its curve has a shape."""
+
 
 def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw precision against recall of the rarest classes, and list average precision beside prevalence."""
@@ -32,9 +35,12 @@ def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
     counts, support = run.counts("train"), run.counts("test")
     rarest = [c for c in np.argsort(counts, kind="stable").tolist() if support[c]]
     names = [run.class_names[c] for c in rarest]
-    shown = names[:MAX_CURVES]
+    enough = [run.class_names[c] for c in rarest if support[c] >= _ENOUGH]
+    shown = (enough or names)[:MAX_CURVES]
     curves = [_curve(name, targets == c, probabilities[:, c]) for name, c in zip(names, rarest, strict=True)]
-    which = "the classes" if len(shown) == len(run.class_names) else f"the {len(shown)} rarest classes"
+    which = "the classes"
+    if len(shown) < len(run.class_names):
+        which = f"the {len(shown)} rarest classes" + (f" with {_ENOUGH} or more {run.noun}s" if enough else "")
     drawn = figures.add(
         "precision-recall",
         precision_recall_figure(targets, probabilities, run.class_names, shown),

@@ -77,7 +77,7 @@ def _result(run: FinishedRun) -> str:
     which = "the minority class " if len(rare) == 1 else "the minority classes " if rare else ""
     whose = f"{which}({listed(rare)}) " if rare else "all classes, none of them a minority, "
     recalls = [(name, metrics["recall"][name]) for name in run.class_names if metrics["recall"][name]["n"]]
-    worst, recall = min(recalls, key=lambda item: item[1]["value"])
+    worst, recall = min(recalls, key=lambda item: (item[1]["value"], -item[1]["n"]))
     text = f"Of the {of:,} test {run.noun}s of {whose}it finds {found:,} ({share(found / of) if of else 'none there'})"
     if rare and not undefined(metrics["minority_recall"]):
         mean = f", a mean recall of {score(metrics['minority_recall'])} over these classes" if len(rare) > 1 else ""

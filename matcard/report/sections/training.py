@@ -37,7 +37,7 @@ def learning_curves(run: FinishedRun, figures: FigureFolder) -> Markup:
 def best_epoch(run: FinishedRun) -> tuple[int, float]:
     """Give the epoch that was kept, from 1, and its monitored metric."""
     monitor = run.config["trainer"]["monitor"]
-    values = [(int(float(row["epoch"])) + 1, float(row[f"val_{monitor}"] or "nan")) for row in run.epochs]
+    values = [(int(float(row["epoch"])) + 1, float(row[f"val_{monitor}"])) for row in run.epochs]
     known = [(epoch, value) for epoch, value in values if value == value] or values
     sign = 1 if higher_is_better(monitor) else -1
     return max(known, key=lambda item: (sign * item[1], -item[0]))
