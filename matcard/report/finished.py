@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,11 @@ from matcard.training.config import read_config
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     from jaxtyping import Bool, Float, Int, Shaped
+
+    from matcard.data.options import DataKind
+    from matcard.data.tables import PreparedTable, Table
 
 _PROBABILITY = "prob_"
 _EMBEDDINGS = "embeddings.npz"
@@ -60,13 +62,13 @@ class FinishedRun:
 
     Args:
         path: the run's directory.
-        table: the crystals of the run's source, where they are at hand; else the source is read again.
+        table: what the run's source holds, where they are at hand; else the source is read again.
 
     Raises:
         InputError: no directory of a run, or one that has not finished.
     """
 
-    def __init__(self, path: Path, table: CrystalTable | None = None) -> None:
+    def __init__(self, path: Path, table: Table | PreparedTable | None = None) -> None:
         self.files = RunDir.open(path)
         self._table = table
         if not self.files.test_metrics.is_file():
@@ -166,6 +168,8 @@ class FinishedRun:
             InputError: the source is gone, or no longer has them.
         """
         table = self._read_table() if self._table is None else self._table
+        if not isinstance(table, CrystalTable):
+            raise InputError(f"{self.source} holds no structures of crystals")
         rows = {str(name): row for row, name in enumerate(table.crystals.ids.tolist())}
         missing = [name for name in self.test.ids if name not in rows]
         if missing:
@@ -178,28 +182,31 @@ class FinishedRun:
             table.crystals.take(index), table.columns.iloc[index].reset_index(drop=True), table.left_out.iloc[:0]
         )
 
-    def _read_table(self) -> CrystalTable:
+    def _read_table(self) -> Table | PreparedTable:
         from matcard.data.prepare import read_labelled
 
         with warnings.catch_warnings():
             # They were given when the run read the same source.
             warnings.simplefilter("ignore", MatcardWarning)
-            table = read_labelled(self.files.load_config().data).table
-        if not isinstance(table, CrystalTable):
-            raise InputError(f"{self.source} holds no structures of crystals")
-        return table
+            return read_labelled(self.files.load_config().data).table
 
     @cached_property
-    def is_crystals(self) -> bool:
-        """Whether the samples are crystals; else they are images, compositions or rows of a table."""
+    def _kind(self) -> DataKind:
         from matcard.data.kinds import kind_of
 
-        return kind_of(self.files.load_config().data) == "crystals"
+        return kind_of(self.files.load_config().data)
+
+    @property
+    def has_structures(self) -> bool:
+        """Whether the source holds structures: neither images nor rows, nor crystals of which only graphs were kept."""
+        from matcard.data.prepared import is_prepared
+
+        return self._kind == "crystals" and not is_prepared(Path(self.source))
 
     @property
     def noun(self) -> str:
         """What a sample is called in texts."""
-        return "crystal" if self.is_crystals else "sample"
+        return "crystal" if self._kind == "crystals" else "sample"
 
     @property
     def source(self) -> str:

@@ -13,7 +13,7 @@ from matcard.report.sections import chemistry, classes, embeddings, mistakes, ra
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.crystals.table import CrystalTable
+    from matcard.data.tables import PreparedTable, Table
     from matcard.report.figures.embedding_map import Projection
 
 REPORT = "report.html"
@@ -25,7 +25,7 @@ def write_report(
     *,
     baseline: Path | None = None,
     projection: Projection = "pca",
-    table: CrystalTable | None = None,
+    table: Table | PreparedTable | None = None,
 ) -> Path:
     """Write the report of a finished run, and its figures as PNG and CSV; gives the report's path.
 
@@ -35,7 +35,7 @@ def write_report(
         run_dir: directory of the run.
         baseline: directory of a run of the same data, usually with cross-entropy, to stand beside this one.
         projection: of the embeddings; `umap` needs the package umap-learn.
-        table: the crystals of the run's source where they are at hand; else the source is read again.
+        table: what the run's source holds, where it is at hand; else the source is read again.
 
     Raises:
         InputError: a directory that holds no finished run.
@@ -58,7 +58,7 @@ def write_report(
         ("baseline", "Against cross-entropy", partial(recall.against_baseline, baseline=beside)),
         ("ranking", "Precision and recall", ranking.precision_recall),
         ("calibration", "Calibration", ranking.calibration),
-        *(of_crystals if run.is_crystals else ()),
+        *(of_crystals if run.has_structures else ()),
         ("mistakes", "Mistakes", mistakes.mistakes),
         ("map", "Map of the embeddings", partial(embeddings.embedding_map, projection=projection)),
         ("magnitude", "Magnitude of the classes", embeddings.magnitude_functions),

@@ -98,6 +98,8 @@ class Config:
     """Name of the run, the first part of its directory's."""
     run_dir: str | None = None
     """Directory of the run; runs/<name>-<time> where it is not given."""
+    report: bool = True
+    """Write `report.html` and its figures at the end of the run; `python -m matcard.report RUN_DIR` does so later."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

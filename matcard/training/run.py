@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from matcard.cli import make_console
 from matcard.data.prepare import read_labelled
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.choice import check_decision
 from matcard.training.data import DataModule
 from matcard.training.fit import check_config, fit
@@ -55,4 +56,22 @@ def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Co
     module = fit(run, config, data, console)
     if module is not None:
         write_results(run, module, data, console)
+        if config.report:
+            _report(run, labelled, console)
     return run
+
+
+def _report(run: RunDir, labelled: LabelledTable, console: Console) -> None:
+    """Write the report; whatever goes wrong there, the run is finished and its files are whole."""
+    try:
+        from matcard.report import write_report
+
+        path = write_report(run.path, table=labelled.table)
+    except Exception as error:
+        warnings.warn(
+            f"{run.path}: no report was written ({error}); write it by python -m matcard.report {run.path}",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    else:
+        console.print(f"report: {path}", soft_wrap=True, markup=False)

@@ -165,7 +165,7 @@ def test_a_source_that_has_changed_is_not_mixed_up(tmp_path):
     table = pd.read_parquet(tmp_path / "run.parquet")
     lost = FinishedRun(run).test.ids[[3, 5]]
     table[~table["material_id"].isin(lost)].to_parquet(tmp_path / "run.parquet")
-    with pytest.raises(InputError, match="^2 of the .* no longer"):
+    with pytest.raises(InputError, match=r"^2 of the .* no longer"):
         FinishedRun(run).test_table  # noqa: B018
 
 

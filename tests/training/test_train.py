@@ -43,7 +43,7 @@ def options(table: Path, run: Path, *more: str) -> list[str]:
     return [
         f"--data.source={table}", "--data.target=kind", "--data.jobs=1", "--trainer.batch_size=16",
         "--trainer.max_epochs=2", "--model.width=8", "--model.hidden=8", "--trainer.accelerator=cpu",
-        f"--run_dir={run}", *more,
+        f"--run_dir={run}", "--report=false", *more,
     ]  # fmt: skip
 
 

@@ -29,12 +29,12 @@ def mistakes(run: FinishedRun, figures: FigureFolder) -> Markup:
     if not len(wrong):
         return paragraph(f"None: the class of all {plural(len(run.test.ids), f'test {run.noun}')} is found.")
     source = figures.data("mistakes", _mistake_table(run, wrong))
-    turn = "Drag a structure to turn it. " if run.is_crystals else ""
+    turn = "Drag a structure to turn it. " if run.has_structures else ""
     intro = Markup(
         "{} of {:,} are given a wrong class; {} lists all of them. {}Before you blame the network, look at the label: "
         "a confident mistake is often a wrong entry in the data."
     ).format(plural(len(wrong), f"test {run.noun}"), len(run.test.ids), code(source), turn)
-    show = _cards if run.is_crystals else _rows
+    show = _cards if run.has_structures else _rows
     shown = [show(run, figures, title, anchor, rows) for title, anchor, rows in _chosen(run, wrong) if len(rows)]
     return Markup("").join([paragraph(intro), *shown])
 

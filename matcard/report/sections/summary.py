@@ -103,7 +103,7 @@ def _doubts(run: FinishedRun) -> list[str]:
         doubts.append(f"The test part has fewer than {_LOOSE} {run.noun}s of {listed(few)}: their figures are rough.")
     if none:
         doubts.append(f"It has none of {listed(none)}, of which nothing can be said.")
-    if run.is_crystals and run.split_kind in ("random", "formula"):
+    if run.noun == "crystal" and run.split_kind in ("random", "formula"):
         doubts.append("Crystals of the same structure type stand on both sides, so that new types may fare worse.")
     return [*doubts, "This is one run with one seed: another would differ by a few hundredths."]
 
