@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from itertools import product
 from typing import TYPE_CHECKING
 
 import mpmath  # torch needs it too, so it is there
@@ -20,7 +21,7 @@ from torch.nn import functional
 from matcard.invariants import magnitude, similarity, spread, weighting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -110,7 +111,7 @@ def careful_magnitude(points: Tensor) -> Tensor:
 
 def timing(
     sizes: Sequence[int], classes: Sequence[int], device: str, seconds: float
-) -> tuple[list[str], list[list[str]]]:
+) -> tuple[list[str], Iterator[list[str]]]:
     """Time value and gradient of each contender in turn, from the same logits."""
     contenders: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "magnitude": lambda logits, targets: magnitude(errors(logits, targets)),
@@ -118,17 +119,18 @@ def timing(
         "float32 LU solve": lambda logits, targets: plain_magnitude(errors(logits, targets)),
         "cross-entropy": functional.cross_entropy,
     }
-    rows = []
-    for c in classes:
-        for n in sizes:
+
+    def rows() -> Iterator[list[str]]:
+        for c, n in product(classes, sizes):
             logits, targets = draw(n, c, device)
             runs = [gradient_of(loss, logits, targets) for loss in contenders.values()]
             times = best(runs, device, seconds, least=5 if n <= 4096 else 2)
             peaks = [f"{peak(run, device):,.1f}" for run in runs[:3]]
             ratio = f"{times[2] / times[0]:.2f}"
-            rows.append([str(c), str(n), *(f"{1e3 * each:,.2f}" for each in times), ratio, " / ".join(peaks)])
+            yield [str(c), str(n), *(f"{1e3 * each:,.2f}" for each in times), ratio, " / ".join(peaks)]
+
     units = [f"{name}, ms" for name in contenders]
-    return ["C", "N", *units, "solve / magnitude", "memory of these three, MB"], rows
+    return ["C", "N", *units, "solve / magnitude", "memory of these three, MB"], rows()
 
 
 def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> Callable[[], object]:

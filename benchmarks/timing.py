@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 def prepare(threads: int) -> None:
@@ -72,8 +72,8 @@ def resident(which: str) -> float:
     return int(Path("/proc/self/status").read_text().split(f"{which}:")[1].split()[0]) / 1e3
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in markdown."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table in markdown, each row as soon as there is one."""
     print(f"\n{title}\n\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for row in rows:
         print("| " + " | ".join(row) + " |", flush=True)
