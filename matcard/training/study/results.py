@@ -10,6 +10,7 @@ import yaml
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import get_param_importances
 
+from matcard.evaluation.metrics import higher_is_better
 from matcard.evaluation.style import save_figure
 from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 PAIR = ("loss.scale", "loss.lambda_invariant")
 """The parameters whose contour is drawn where both are searched."""
+
+
+_FEWEST = 4
+"""Trials without which importances say nothing."""
 
 
 def full_config(trial: FrozenTrial, space: Space, config: Mapping[str, Any]) -> Config:
@@ -91,7 +96,7 @@ def write_figures(
         columns = ["number", "state", "defaults", metric]
         _save(folder.figures / f"history{suffix}.png", history_figure(table, metric), table[columns])
         _save(folder.figures / f"slices{suffix}.png", slices_figure(table, metric, space.parameters), table[values])
-        if importances := _importances(study, done, k):
+        if importances := _importances(study, done, metrics, k):
             rows = pd.DataFrame({"parameter": importances.keys(), "importance": importances.values()})
             _save(folder.figures / f"importances{suffix}.png", importances_figure(importances, metric), rows)
         if pair := _pair(space, table):
@@ -115,13 +120,15 @@ def _pair(space: Space, table: pd.DataFrame) -> tuple[Parameter, Parameter] | No
     return numbers[PAIR[0]], numbers[PAIR[1]]
 
 
-def _importances(study: optuna.Study, done: Sequence[FrozenTrial], k: int) -> dict[str, float]:
-    """Give the importances of parameters for one metric; empty where there is too little to go by."""
-    if len(done) < 4 or len({trial.values[k] for trial in done}) == 1:
+def _importances(study: optuna.Study, done: Sequence[FrozenTrial], metrics: Sequence[str], k: int) -> dict[str, float]:
+    """Give the importances of parameters for good values of one metric; empty where there is too little to go by."""
+    if len(done) < _FEWEST or len({trial.values[k] for trial in done}) == 1:
         return {}
+    sign = -1 if higher_is_better(metrics[k]) else 1  # the importance is for low values
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return get_param_importances(study, target=lambda trial: trial.values[k])
+        warnings.filterwarnings("ignore", "PedAnovaImportanceEvaluator computes the importances", UserWarning)
+        return get_param_importances(study, target=lambda trial: sign * trial.values[k])
 
 
 def _save(path: Path, figure: Figure, rows: pd.DataFrame) -> None:

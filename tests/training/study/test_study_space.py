@@ -110,7 +110,7 @@ def test_a_bad_space_is_refused(entries, words):
 
 
 def test_conditions_in_a_circle_are_refused():
-    with pytest.raises(InputError, match="circle.*optimizer"):
+    with pytest.raises(InputError, match=r"circle.*optimizer"):
         make_space(
             {
                 "optimizer.lr": {**LOG, "when": {"optimizer.momentum": [0.9]}},
@@ -120,7 +120,7 @@ def test_conditions_in_a_circle_are_refused():
 
 
 def test_unknown_spaces_are_refused_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match="rival.*rivals"):
+    with pytest.raises(InputError, match=r"rival.*rivals"):
         read_entries("rival")
     file = tmp_path / "mine.yaml"
     file.write_text("- 1")
@@ -206,7 +206,7 @@ def test_a_grid_has_every_point_once_and_nothing_that_is_not_searched():
 
 
 def test_a_grid_of_too_many_points_is_refused():
-    with pytest.raises(InputError, match="more than.*points"):
+    with pytest.raises(InputError, match=r"more than.*points"):
         make_space(read_entries("general")).grid(base())
 
 
