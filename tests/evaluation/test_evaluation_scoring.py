@@ -1,0 +1,104 @@
+"""Everything that stands in `test_metrics.json`, on one set of predictions."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from evaluation_cases import imbalanced, names
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
+
+from matcard.evaluation import best_score, fit_temperature, metric_names, read_json, to_json
+from matcard.evaluation import scoring as scoring_module
+from matcard.evaluation.calibration import log_loss
+from matcard.evaluation.ranking import per_class_ranking
+from matcard.evaluation.scoring import scored, write_figures
+from matcard.evaluation.tables import averages_table, calibration_line, shares_table
+
+TARGETS, PROBABILITIES, COUNTS = imbalanced(300, 4, seed=5)
+NAMES = names(4)
+DECISION = best_score(TARGETS, PROBABILITIES, NAMES)
+TEMPERATURE = fit_temperature(TARGETS, PROBABILITIES)
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    return scored(TARGETS, PROBABILITIES, train_counts=COUNTS, decision=DECISION, temperature=TEMPERATURE)
+
+
+def test_every_metric_is_there_at_argmax_and_at_the_decision(metrics):
+    for name in metric_names():
+        assert np.isfinite(metrics[name])
+        assert np.isfinite(metrics["at_decision"][name])
+    called = DECISION.apply(PROBABILITIES)
+    assert metrics["at_decision"]["balanced_accuracy"] == pytest.approx(recall_score(TARGETS, called, average="macro"))
+    assert metrics["at_decision"]["rule"] == DECISION.rule
+    for scores in (metrics, metrics["at_decision"]):
+        for name, (low, high) in scores["intervals"].items():
+            assert low <= scores[name] <= high, name
+    assert set(metrics["intervals"]) - set(metrics["at_decision"]["intervals"]) == {
+        "roc_auc", "average_precision", "minority_average_precision",
+    }  # fmt: skip
+
+
+def test_rankings_of_each_class_are_those_of_scikit_learn(metrics):
+    for c, name in enumerate(NAMES):
+        ranking, positive, score = metrics["ranking"][name], c == TARGETS, PROBABILITIES[:, c]
+        assert ranking["average_precision"] == pytest.approx(average_precision_score(positive, score))
+        assert ranking["roc_auc"] == pytest.approx(roc_auc_score(positive, score))
+        assert ranking["prevalence"] == pytest.approx(positive.mean())
+        assert [at["k"] for at in ranking["at_k"]] == sorted({10, 100, int(positive.sum())})
+        for at in ranking["at_k"]:
+            called = np.zeros(len(score), dtype=bool)
+            called[np.argsort(-score)[: at["k"]]] = True
+            assert at["precision"] == pytest.approx(precision_score(positive, called))
+            assert at["recall"] == pytest.approx(recall_score(positive, called))
+
+
+def test_a_class_without_samples_is_undefined():
+    ranking = per_class_ranking(np.zeros(20, dtype=int), np.full((20, 2), 0.5), ["here", "absent"])["absent"]
+    assert np.isnan([ranking["average_precision"], ranking["roc_auc"], ranking["at_k"][0]["recall"]]).all()
+    assert ranking["prevalence"] == 0
+    assert [at["k"] for at in ranking["at_k"]] == [10]
+
+
+def test_calibration_before_and_after(metrics):
+    after = metrics["calibrated"]
+    assert after["temperature"] == TEMPERATURE.value
+    assert after["log_loss"] == pytest.approx(log_loss(TARGETS, TEMPERATURE.apply(PROBABILITIES)))
+    assert after["log_loss"] <= metrics["log_loss"]
+    assert sum(metrics["reliability"]["total"]) == sum(after["reliability"]["total"]) == 300
+    line = calibration_line(metrics)
+    assert f"{metrics['ece']:.3f} -> {after['ece']:.3f}" in line
+
+
+def test_it_survives_json_and_is_shown_alike(metrics, tmp_path):
+    to_json(metrics, tmp_path / "metrics.json")
+    again = read_json(tmp_path / "metrics.json")
+    assert json.dumps(again)
+    for show in (averages_table, lambda said: shares_table(said, COUNTS.tolist())):
+        assert list(show(metrics).columns[0].cells) == list(show(again).columns[0].cells)
+        assert list(show(metrics).columns[1].cells) == list(show(again).columns[1].cells)
+
+
+def test_large_sets_are_resampled_less_often(monkeypatch):
+    asked = []
+
+    def noted(*_args, resamples, **_more):
+        asked.append(resamples)
+        return {}
+
+    monkeypatch.setattr(scoring_module, "bootstrap_intervals", noted)
+    for repeats in (1, 50, 500):
+        scored(
+            np.tile(TARGETS, repeats), np.tile(PROBABILITIES, (repeats, 1)),
+            train_counts=COUNTS, decision=DECISION, temperature=TEMPERATURE,
+        )  # fmt: skip
+    assert asked == [1000, 1000, 500, 500, 100, 100]
+
+
+def test_figures(metrics, tmp_path):
+    write_figures(tmp_path, TARGETS, PROBABILITIES, metrics)
+    for name in ("confusion", "recall", "precision_recall", "reliability"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
