@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = attach(
         "Page": "page",
         "write_page": "page",
         "write_report": "run_report",
+        "write_study_report": "study_report",
     },
 )
 
@@ -23,3 +24,4 @@ if TYPE_CHECKING:
     from matcard.report.page import Page as Page
     from matcard.report.page import write_page as write_page
     from matcard.report.run_report import write_report as write_report
+    from matcard.report.study_report import write_study_report as write_study_report

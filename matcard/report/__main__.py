@@ -1,4 +1,4 @@
-"""`python -m matcard.report RUN_DIR`: write the report of a finished run again."""
+"""`python -m matcard.report DIR`: write the report of a finished run, or of a study, again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write `report.html` and the figures of a run."""
-    parser = argparse.ArgumentParser(prog="python -m matcard.report", description="Write the report of a finished run.")
-    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="directory of the run")
+    """Write `report.html` and the figures of a run, or `report.html` of a study."""
+    parser = argparse.ArgumentParser(
+        prog="python -m matcard.report", description="Write the report of a finished run, or of a study."
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="directory of the run or of the study")
     parser.add_argument(
         "--baseline",
         metavar="RUN_DIR",
@@ -27,9 +29,14 @@ def main(argv: Sequence[str]) -> None:
     )
     options = parser.parse_args(argv)
 
+    if (options.folder / "study.yaml").is_file():
+        from matcard.report.study_report import write_study_report
+
+        print(write_study_report(options.folder))
+        return
     from matcard.report.run_report import write_report
 
-    print(write_report(options.run_dir, baseline=options.baseline, projection=options.map))
+    print(write_report(options.folder, baseline=options.baseline, projection=options.map))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 from jinja2.utils import htmlsafe_json_dumps
@@ -55,13 +56,25 @@ class FigureFolder:
             caption: what the figure says.
             live: what the page's script draws in place of the still picture; its `kind` says how.
         """
-        source = self.data(name, table)
+        self.data(name, table)
         still = inline_svg(figure, name, alt)
         # Everything has found its place by now; to look for it again would take as long as to draw.
         figure.set_layout_engine("none")
         save_figure(figure, self.path / f"{name}.png")
-        files = Markup('<a href="{0}/{1}.png">PNG</a> <a href="{2}">CSV</a>').format(self.path.name, name, source)
         body = Markup('<div class="frame" tabindex="0">{}</div>').format(still) if live is None else _live(still, live)
+        return self._framed(name, body, caption)
+
+    def picture(self, name: str, *, alt: str, caption: str) -> Markup:
+        """Give a PNG that lies in the folder as HTML, its bytes in the page; its CSV is linked where there is one."""
+        data = base64.b64encode((self.path / f"{name}.png").read_bytes()).decode()
+        body = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, data)
+        return self._framed(name, body, caption)
+
+    def _framed(self, name: str, body: Markup, caption: str) -> Markup:
+        kinds = [kind for kind in ("png", "csv") if (self.path / f"{name}.{kind}").is_file()]
+        files = Markup(" ").join(
+            Markup('<a href="{}/{}.{}">{}</a>').format(self.path.name, name, kind, kind.upper()) for kind in kinds
+        )
         return Markup(
             '<figure id="figure-{}">{}<figcaption>{} <span class="files">{}</span></figcaption></figure>'
         ).format(name, body, caption, files)

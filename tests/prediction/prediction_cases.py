@@ -51,7 +51,7 @@ def train_small(source, folder, *more, seed):
         "--trainer.max_epochs=12", "--trainer.accelerator=cpu", "--model.width=8", "--model.hidden=8",
         "--model.convolutions=1", "--model.dropout=0",
         "--model.atom_features=learned", "--optimizer.lr=0.03", "--loss.name=ce", f"--seed={seed}",
-        f"--run_dir={folder}", *more,
+        f"--run_dir={folder}", "--report=false", *more,
     ]  # fmt: skip
     before = os.environ.pop("MATCARD_RUN_DIR", None)
     os.environ["MATCARD_CACHE"] = str(folder.parent / "cache")

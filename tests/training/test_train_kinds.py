@@ -34,7 +34,7 @@ def parsed(*argv: str):
 def run_here(*argv: str):
     """Give the run and what it printed."""
     console = Console(file=io.StringIO(), width=120)
-    run = train(parsed("--trainer.accelerator=cpu", *argv), console)
+    run = train(parsed("--trainer.accelerator=cpu", "--report=false", *argv), console)
     return run, console.file.getvalue()
 
 

@@ -1,0 +1,162 @@
+"""The report of an Optuna study: its best configuration, its trials and its figures, from the study's directory."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from matcard.errors import InputError
+from matcard.evaluation.jsonfile import read_json
+from matcard.evaluation.metrics import higher_is_better, metric_label, metric_names
+from matcard.files import read_yaml
+from matcard.report.folder import FigureFolder
+from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, table, undefined
+from matcard.report.page import Page, Section, write_page
+from matcard.training.config import flatten
+from matcard.training.study.folder import StudyDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+REPORT = "report.html"
+
+_ATTRIBUTES = ("number", "state", "failure", "defaults", "seconds")
+"""Columns of the table of trials that are neither a metric nor a parameter."""
+_SHOWN = 25
+_FIGURES = {
+    "history": "The metric of each trial, and the best so far.",
+    "pareto": "The metrics of each trial against each other; the front is what no trial beats in all of them.",
+    "slices": "The metric against each parameter by itself; darker points are later trials.",
+    "importances": "How much of the metric's variation each parameter explains.",
+    "contour": "The metric over scale and regularisation weight.",
+    "intermediate": "The metric of each trial, epoch by epoch.",
+}
+"""What the figures of a study show, by the beginning of their names."""
+
+
+def write_study_report(study_dir: Path) -> Path:
+    """Write the report of a study from the files in its directory; gives the report's path.
+
+    Raises:
+        InputError: a directory that holds no trials of a study.
+    """
+    import pandas as pd
+
+    folder = StudyDir(study_dir)
+    if not folder.table.is_file():
+        raise InputError(f"{study_dir} holds no study with trials: expected {folder.table.name} in it")
+    trials = pd.read_parquet(folder.table)
+    metrics, parameters = _columns(trials)
+    sections = (
+        ("summary", "Summary", partial(_summary, trials, metrics)),
+        ("best", "Best configuration", partial(_best, folder)),
+        ("gain", "Best beside the defaults", partial(_gain, folder)),
+        ("figures", "Figures", partial(_pictures, folder)),
+        ("trials", "Trials", partial(_trials, trials, metrics, parameters)),
+        ("failures", "Failures", partial(_failures, trials)),
+    )
+    page = Page(
+        title=folder.name,
+        subtitle=f"Study of {plural(len(trials), 'trial')}, improving {', '.join(map(metric_label, metrics))}",
+        sections=[Section(anchor, title, write) for anchor, title, write in sections],
+    )
+    return write_page(page, folder.path / REPORT)
+
+
+def _columns(trials: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Give the metrics that the study improves, and its parameters."""
+    names = [str(name) for name in trials.columns if name not in _ATTRIBUTES and not str(name).startswith("val_")]
+    metrics = [name for name in names if name in metric_names()]
+    return metrics, [name for name in names if name not in metrics]
+
+
+def _summary(trials: pd.DataFrame, metrics: list[str]) -> Markup:
+    states = trials["state"].value_counts().to_dict()
+    ended = ", ".join(f"{n:,} {state}" for state, n in states.items())
+    hours = trials["seconds"].sum() / 3600
+    text = f"{plural(len(trials), 'trial')} ({ended}) took {hours:.1f} hours of training in all."
+    complete = trials[trials["state"] == "complete"]
+    for metric in metrics if len(complete) else []:
+        row = complete[metric].idxmax() if higher_is_better(metric) else complete[metric].idxmin()
+        text += (
+            f" The best validation {metric_label(metric)} is {complete.loc[row, metric]:.3f}, of trial "
+            f"{complete.loc[row, 'number']}; the median is {complete[metric].median():.3f}."
+        )
+    return paragraph(
+        f"{text} All of it was measured on the validation part: the best of many trials looks better there than it is, "
+        "so that only a training over new seeds, tested once, says what the search has gained.",
+        "lead",
+    )
+
+
+def _best(folder: StudyDir) -> Markup:
+    best = flatten(read_yaml(folder.best))
+    searched = flatten(read_yaml(folder.settings)["space"])
+    # An option that is searched is a parameter by itself, or set by the choice of another.
+    shown = {name: value for name, value in best.items() if any(name in key for key in searched)}
+    command = Markup("<pre><code>{}</code></pre>").format(f"python -m matcard.train --config {folder.best}")
+    return (
+        table(("option", "value"), [(code(f"--{name}"), _text(value)) for name, value in shown.items()],
+              caption="Options that were searched, in the best trial", texts=2)
+        + paragraph(Markup("The whole configuration is in {}:").format(code(folder.best.name))) + command
+    )  # fmt: skip
+
+
+def _gain(folder: StudyDir) -> Markup:
+    if not folder.comparison.is_file():
+        return paragraph("The best was not compared with the defaults.")
+    compared = read_json(folder.comparison)
+    rows = []
+    for name in filter(compared["metrics"].__contains__, metric_names()):
+        row = compared["metrics"][name]
+        gain = row.get("gain") or dict.fromkeys(("value", "low", "high"))
+        bounds = interval(gain["low"], gain["high"])
+        rows.append((metric_label(name), score(row["defaults"]), score(row["best"]), _signed(gain["value"]), bounds))
+    caption = f"On the validation part; interval of the gain: {compared['interval']}"
+    return table(("", "defaults", "best", "gain", "95 %"), rows, caption=caption)
+
+
+def _pictures(folder: StudyDir) -> Markup:
+    figures = FigureFolder(folder.figures)
+    found = [
+        (path.stem, text) for kind, text in _FIGURES.items() for path in sorted(folder.figures.glob(f"{kind}*.png"))
+    ]
+    if not found:
+        return paragraph("No trial has finished that a figure could show.")
+    return Markup("").join(figures.picture(name, alt=f"{name}: {text}", caption=text) for name, text in found)
+
+
+def _trials(trials: pd.DataFrame, metrics: list[str], parameters: list[str]) -> Markup:
+    complete = trials[trials["state"] == "complete"]
+    order = complete.sort_values(metrics[0], ascending=not higher_is_better(metrics[0])) if metrics else complete
+    rows = [
+        (f"{row['number']}{' (defaults)' if row['defaults'] else ''}", *(_text(row[name]) for name in parameters),
+         *(score(row[name]) for name in metrics))
+        for row in records(order.head(_SHOWN))
+    ]  # fmt: skip
+    more = f", the best {_SHOWN} of {len(complete):,}" if len(complete) > _SHOWN else ""
+    header = ("trial", *parameters, *map(metric_label, metrics))
+    return table(header, rows, caption=f"Finished trials by validation metric{more}", texts=1 + len(parameters))
+
+
+def _failures(trials: pd.DataFrame) -> Markup:
+    failed = trials[trials["state"] == "fail"]
+    if not len(failed):
+        return paragraph("None.")
+    reasons = failed["failure"].fillna("unknown").value_counts().head(_SHOWN)
+    return table(("reason", "trials"), [(reason, f"{n:,}") for reason, n in reasons.items()], caption="Failed trials")
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and undefined(value)):
+        return DASH
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _signed(value: float | None) -> str:
+    return DASH if undefined(value) else f"{value:+.3f}".replace("-", "−")
