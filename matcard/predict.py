@@ -50,8 +50,13 @@ def main(argv: Sequence[str]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m matcard.predict", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("paths", nargs="+", metavar="RUN_DIR... INPUT", help="one run or more, then the inputs")
+    parser = argparse.ArgumentParser(
+        prog="python -m matcard.predict",
+        usage="python -m matcard.predict RUN_DIR [RUN_DIR ...] INPUT [INPUT ...] -o OUTPUT [options]",
+        description=DESCRIPTION,
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="+", metavar="RUN_DIR/INPUT", help="one run or more, then the inputs")
     parser.add_argument("-o", "--output", required=True, help="file to write: .parquet, .csv or .jsonl")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
     parser.add_argument(
