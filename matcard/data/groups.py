@@ -30,7 +30,7 @@ def group_keys(table: Table, kind: str) -> Keys:
             `column:NAME` or `random`, as in `SplitOptions`.
 
     Returns:
-        (N,) object array of str.
+        (N,) object array of str; whole numbers where the groups are duplicates.
 
     Raises:
         InputError: an unknown kind or column, with the nearest names.
@@ -80,13 +80,13 @@ def given_test(table: Table) -> Bool[np.ndarray, " N"]:
     return table.test
 
 
-def duplicates(inputs: Shaped[np.ndarray, "N ..."]) -> Keys:
-    """Give samples of the same numbers the same name."""
+def duplicates(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]:
+    """Give samples of the same numbers the same number."""
     rows = inputs.reshape(len(inputs), -1)
     rows = np.ascontiguousarray(rows + 0.0 if rows.dtype.kind == "f" else rows)  # -0 is 0
     whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, which = np.unique(whole, return_inverse=True)
-    return np.array([f"row {i}" for i in which.tolist()], dtype=object)
+    return which
 
 
 def reduced_formulas(crystals: Crystals) -> Keys:
