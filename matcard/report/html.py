@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ def table(
     return Markup(
         '<div class="frame" tabindex="0" role="region" aria-label="{}"><table><caption>{}</caption>'
         "<thead><tr>{}</tr></thead><tbody>{}</tbody>{}</table></div>"
-    ).format(Markup(caption).striptags(), caption, head, body, foot)
+    ).format(escape(caption).striptags(), caption, head, body, foot)
 
 
 def _row(cells: Sequence[Any], texts: int, css: str) -> Markup:

@@ -78,14 +78,15 @@ def _columns(trials: pd.DataFrame) -> tuple[list[str], list[str]]:
 def _summary(trials: pd.DataFrame, metrics: list[str]) -> Markup:
     states = trials["state"].value_counts().to_dict()
     ended = ", ".join(f"{n:,} {state}" for state, n in states.items())
-    hours = trials["seconds"].sum() / 3600
-    text = f"{plural(len(trials), 'trial')} ({ended}) took {hours:.1f} hours of training in all."
+    minutes = trials["seconds"].sum() / 60
+    took = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{minutes:.0f} minutes"
+    text = f"{plural(len(trials), 'trial')} ({ended}) took {took} of training in all."
     complete = trials[trials["state"] == "complete"]
     for metric in metrics if len(complete) else []:
-        row = complete[metric].idxmax() if higher_is_better(metric) else complete[metric].idxmin()
+        best = records(complete.sort_values(metric, ascending=not higher_is_better(metric)))[0]
         text += (
-            f" The best validation {metric_label(metric)} is {complete.loc[row, metric]:.3f}, of trial "
-            f"{complete.loc[row, 'number']}; the median is {complete[metric].median():.3f}."
+            f" The best validation {metric_label(metric)} is {best[metric]:.3f}, of trial {best['number']}; the median "
+            f"is {complete[metric].median():.3f}."
         )
     return paragraph(
         f"{text} All of it was measured on the validation part: the best of many trials looks better there than it is, "
@@ -98,7 +99,8 @@ def _best(folder: StudyDir) -> Markup:
     best = flatten(read_yaml(folder.best))
     searched = flatten(read_yaml(folder.settings)["space"])
     # An option that is searched is a parameter by itself, or set by the choice of another.
-    shown = {name: value for name, value in best.items() if any(name in key for key in searched)}
+    named = {name for name in best if any(key.startswith(f"{name}.") or f".{name}." in f"{key}." for key in searched)}
+    shown = {name: value for name, value in best.items() if name in named and "." in name}
     command = Markup("<pre><code>{}</code></pre>").format(f"python -m matcard.train --config {folder.best}")
     return (
         table(("option", "value"), [(code(f"--{name}"), _text(value)) for name, value in shown.items()],

@@ -132,11 +132,11 @@ def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: Finished
         )
     same = set(run.test.ids.tolist()) == set(baseline.test.ids.tolist())
     name = baseline.config["loss"]["name"]
-    label = "cross-entropy" if name in CROSS_ENTROPY else str(name)
-    ours = str(run.config["loss"]["name"])
+    label = f"baseline ({'cross-entropy' if name in CROSS_ENTROPY else name})"
+    ours = f"this run ({run.config['loss']['name']})"
     text = paragraph(
         Markup("The baseline is {}, trained with {}. {}").format(
-            code(baseline.path.name), label, _paired(run, baseline) if same else
+            code(baseline.path.name), str(name).replace("_", " "), _paired(run, baseline) if same else
             "Its test part is another one, so that differences are between test sets too: train both with the same "
             "split and seed."
         )
