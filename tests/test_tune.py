@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -29,7 +30,7 @@ ROWS = (
     "--data.target=kind",
     "--model.name=mlp",
     "--model.hidden=16",
-    "--trainer.batch_size=64",
+    "--trainer.batch_size=16",
     "--trainer.max_epochs=3",
     "--optimizer.lr=0.02",
     "--loss.name=cross_entropy",
@@ -61,7 +62,7 @@ def here(tmp_path, monkeypatch, tmp_path_factory):
     (tmp_path / "space.yaml").write_text(SMOOTHING)
     rng = np.random.default_rng(0)
     kinds = rng.choice(3, 400, p=[0.6, 0.3, 0.1])
-    rows = rng.normal(size=(400, 2)) + 2 * np.eye(3, 2)[kinds]
+    rows = rng.normal(size=(400, 2)) + np.array([[0, 0], [3, 0], [0, 3]])[kinds]
     table = pd.DataFrame({"x": rows[:, 0], "y": rows[:, 1], "kind": np.array(["plain", "odd", "rare"])[kinds]})
     table.to_csv(tmp_path / "rows.csv", index=False)
     return tmp_path
@@ -154,7 +155,7 @@ def test_folds_give_the_mean_and_hold_the_test_part_out(here):
     folds = load_scores(study / "trials/0000", 3)
     assert table.loc[0, "macro_f1"] == pytest.approx(np.mean([fold.metrics()["macro_f1"] for fold in folds]))
     ids = [set(fold.ids) for fold in folds]
-    assert not (ids[0] & ids[1] or ids[1] & ids[2] or ids[0] & ids[2])
+    assert all(a.isdisjoint(b) for a, b in itertools.combinations(ids, 2))
     run("--study=one", "--trials=1", "--keep=full")
     assert (here / "runs/studies/one/trials/0000/checkpoints/best.ckpt").is_file(), "full"
     sizes = sum(len(one) for one in ids)
@@ -262,8 +263,9 @@ def test_pruning_by_epochs_and_by_folds(here):
         (["--folds", "1"], ["2 or more"]),
         (["--timeout", "0"], ["above 0"]),
         (["--sampler", "bayes"], ["sampler", "tpe"]),
-        (["--trainer.devices", "2"], ["--trainer.devices", "--jobs"]),
-        (["--sampler", "cmaes", "--space", "scale_lambda"], ["cmaes", "tpe"]),
+        (["--trainer.devices", "2", "--space", "space.yaml"], ["--trainer.devices", "--jobs"]),
+        (["--sampler", "cmaes", "--space", "scale_lambda", "--loss.name", "spread"], ["cmaes", "tpe"]),
+        (["--space", "error"], ["loss.scale", "cross_entropy"]),
     ],
 )
 def test_bad_usage_is_refused_before_anything_is_made(here, argv, words):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from matcard.errors import TrainingError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,7 +14,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says of it on CUDA, on CPUs and on Apple's devices."""
 
 
-class TrialError(RuntimeError):
+class TrialError(TrainingError):
     """A training that gives no value; the message says why."""
 
 

@@ -42,7 +42,11 @@ def check_space(space: Space, base: Mapping[str, Any], where: str = "the space")
     setters: dict[str, str] = {}
     for parameter in space.parameters:
         for option in sorted(parameter.options - set(known)):
-            raise InputError(f"{where}, {parameter.name}: unknown option {option!r}; {nearest_options(option, known)}")
+            raise InputError(
+                f"{where}, {parameter.name}: unknown option {option!r} where loss and model are "
+                f"{' or '.join(_names(space, base)['loss'])} and {' or '.join(_names(space, base)['model'])}; "
+                f"{nearest_options(option, known)}"
+            )
         if parameter.sets is not None and parameter.name in known:
             raise InputError(
                 f"{where}, {parameter.name}: alternatives that set several options need a name of their own, not "
@@ -63,17 +67,23 @@ def check_space(space: Space, base: Mapping[str, Any], where: str = "the space")
 
 def _options_of_all(space: Space, base: Mapping[str, Any]) -> dict[str, set[Any]]:
     """Give the options of every loss and model that can be chosen, each with its types."""
-    names = {part: [base[part]["name"]] for part in NAMED}
-    for part in NAMED:
-        for parameter in space.parameters:
-            options = [parameter.given(choice) for choice in parameter.choices]
-            names[part] += [o[f"{part}.name"] for o in options if isinstance(o.get(f"{part}.name"), str)]
+    names = _names(space, base)
     known: dict[str, set[Any]] = {}
     for chosen in itertools.product(*names.values()):
         kinds = option_kinds({part: {"name": name} for part, name in zip(names, chosen, strict=True)})
         for option, kind in option_types(Config, kinds):
             known.setdefault(option, set()).add(kind)
     return known
+
+
+def _names(space: Space, base: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Give the names of the losses and models that can be chosen."""
+    names = {part: [str(base[part]["name"])] for part in NAMED}
+    for part, found in names.items():
+        for parameter in space.parameters:
+            options = [parameter.given(choice) for choice in parameter.choices]
+            found += [o[f"{part}.name"] for o in options if isinstance(o.get(f"{part}.name"), str)]
+    return {part: list(dict.fromkeys(found)) for part, found in names.items()}
 
 
 def _check_types(parameter: Parameter, known: Mapping[str, set[Any]], where: str) -> None:

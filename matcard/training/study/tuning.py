@@ -14,6 +14,7 @@ from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.evaluation.metrics import higher_is_better
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
+from matcard.training.rundir import write_text
 from matcard.training.study.comparison import comparison_table, differing_options, write_comparison
 from matcard.training.study.evaluation import load_scores, mean_metrics
 from matcard.training.study.folder import StudyDir
@@ -34,13 +35,17 @@ from matcard.training.study.trial_table import DEFAULTS, complete
 from matcard.training.study.workers import run_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from optuna.trial import FrozenTrial
     from rich.console import Console
 
     from matcard.training.options import Config
     from matcard.training.study.space import Space
 
+FINISHED = "finished"
+"""Marks that the training with the defaults has ended."""
 _SETTINGS = "settings"
 """Attribute of a study: digest of what it began with, for workers that do not share its directory."""
 
@@ -195,16 +200,11 @@ def report(
     write_figures(folder, study, table, metrics, space)
     if not best:
         return
-    defaults = next((trial for trial in complete(trials) if trial.user_attrs.get(DEFAULTS)), None)
-    if defaults is None and not (folder.defaults / "metrics.csv").is_file():
-        console.print("the defaults lie outside the space: trained for the comparison")
-        objective.evaluate(config_from_dict(settings.trial), folder.defaults)
-    reference = folder.defaults if defaults is None else folder.trial(defaults.number)
+    reference = reference_folder(folder, trials, settings, objective, console)
+    if reference is None:
+        return
     try:
-        before, after = (
-            load_scores(reference, options.repeats),
-            load_scores(folder.trial(best[0].number), options.repeats),
-        )
+        before, after = (load_scores(path, options.repeats) for path in (reference, folder.trial(best[0].number)))
     except FileNotFoundError as error:
         console.print(f"no comparison with the defaults: {error.filename} is not here, but on the machine that ran it")
         return
@@ -222,3 +222,25 @@ def report(
     console.print(caption, soft_wrap=True)
     write_comparison(folder.comparison, differing, scores[0], scores[1], gains, how)
     console.print(f"best configuration: python -m matcard.train --config {folder.best}", soft_wrap=True)
+
+
+def reference_folder(
+    folder: StudyDir, trials: Sequence[FrozenTrial], settings: Settings, objective: Objective, console: Console
+) -> Path | None:
+    """Give the folder of a training with the defaults: of their trial, or of one made now where they have none."""
+    tried = [trial for trial in trials if trial.user_attrs.get(DEFAULTS)]
+    done = complete(tried)
+    if done:
+        return folder.trial(done[0].number)
+    if tried:
+        console.print("no comparison with the defaults: their trial gave no value")
+        return None
+    if not (folder.defaults / FINISHED).is_file():
+        console.print("the defaults lie outside the space: trained for the comparison")
+        try:
+            objective.evaluate(config_from_dict(settings.trial), folder.defaults)
+        except TrainingError as error:
+            console.print(f"no comparison with the defaults: {error}", markup=False)
+            return None
+        write_text(folder.defaults / FINISHED, "")
+    return folder.defaults
