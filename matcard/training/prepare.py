@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.progress import MofNCompleteColumn, Progress
 
+from matcard.crystals.table import CrystalTable
 from matcard.data.prepare import prepare
 from matcard.errors import InputError
 from matcard.evaluation.tables import class_count_table
@@ -32,7 +33,8 @@ def prepare_data(run: RunDir, config: Config, labelled: LabelledTable, console: 
     labelled.check_left_out(config.data.max_left_out, run.left_out)
     saved = run.split.read_text(encoding="utf-8") if run.split.is_file() else None
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("crystals to graphs", total=len(labelled.table))
+        graphs = isinstance(labelled.table, CrystalTable)
+        task = bar.add_task("crystals to graphs", total=len(labelled.table), visible=graphs)
         data = prepare(
             labelled,
             config.data,

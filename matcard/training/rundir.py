@@ -123,7 +123,8 @@ class RunDir:
         os.environ[_RUN_DIR_VARIABLE] = str(path.resolve())
         run = cls(path)
         values = {**config_to_dict(config), "run_dir": None}
-        for part, option in (("data", "source"), ("model", "init_from"), ("decision", "costs")):
+        files = (("data", "source"), ("data", "test_source"), ("model", "init_from"), ("decision", "costs"))
+        for part, option in files:
             # So that the file repeats the run from any folder.
             if (value := values[part][option]) and Path(value).exists():
                 values[part][option] = str(Path(value).resolve())
