@@ -11,11 +11,12 @@ from matcard.losses.registry import LOSSES
 from matcard.models.registry import MODELS
 from matcard.training.config import option_types
 from matcard.training.options import Config
+from matcard.training.study.options import StudyOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["README.md", "CONTRIBUTING.md", "docs/losses.md", "benchmarks/README.md"]
 # The last is of benchmarks/every_loss.py.
-OTHER_FLAGS = {"--config", "--help", "--resume", "--epochs", "--prior", "--calibrated"}
+OTHER_FLAGS = {"--config", "--help", "--resume", "--epochs", "--prior", "--calibrated", "--array", "--gres", "--wrap"}
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -26,7 +27,7 @@ def test_python_blocks_run(name):
 
 @pytest.mark.parametrize("name", ["README.md", "docs/losses.md"])
 def test_options_exist(name):
-    known = set(OTHER_FLAGS)
+    known = OTHER_FLAGS | {f"--{option}" for option, _ in option_types(StudyOptions, {})}
     for model in MODELS.values():
         for loss in LOSSES.values():
             known |= {
