@@ -1,0 +1,133 @@
+"""Cells: the single trainings of a comparison, each known by what decides its outcome, and kept in a file of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from matcard.evaluation.jsonfile import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PROTOCOL = 1
+"""Raised whenever the way in which a cell is run changes, so that cells of another way are not taken for it."""
+Kind = Literal["network", "rival", "published"]
+Stage = Literal["trial", "test"]
+_NO_MATTER = (("name",), ("run_dir",), ("data", "jobs"), ("trainer", "workers"))
+"""Options that do not change what comes out."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training.
+
+    Attributes:
+        task: name of the data set.
+        method: label of the loss or rival.
+        kind: what is trained.
+        stage: a trial of the search, which sees the validation part alone, or a training that is tested in the end.
+        number: of the trial, or the seed.
+        config: resolved configuration, nested; sources are as the experiment writes them.
+    """
+
+    task: str
+    method: str
+    kind: Kind
+    stage: Stage
+    number: int
+    config: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """Sha256 of what decides the outcome."""
+        return digest({"protocol": PROTOCOL, "kind": self.kind, "stage": self.stage, "config": _mattering(self.config)})
+
+    @property
+    def label(self) -> str:
+        """What the cell is called on screen."""
+        return f"{self.task}, {self.method}, {'trial' if self.stage == 'trial' else 'seed'} {self.number}"
+
+
+class CellStore:
+    """The files of the cells of a comparison; one is there whole or not at all.
+
+    Args:
+        folder: where they are.
+        retried: attempts that failed before this call of the command began, and are made again.
+    """
+
+    def __init__(self, folder: Path, retried: frozenset[str] = frozenset()) -> None:
+        self.folder = folder
+        self.retried = retried
+        self._finished: dict[str, dict[str, Any]] = {}
+
+    def path(self, cell: Cell) -> Path:
+        """Give the file of a cell."""
+        return self.folder / f"{cell.key}.json"
+
+    def read(self, cell: Cell) -> dict[str, Any] | None:
+        """Give the record of a cell that has ended, well or not; None of one that has not."""
+        if cell.key in self._finished:
+            return self._finished[cell.key]
+        try:
+            record = json.loads(self.path(cell).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.get("key") != cell.key:
+            return None
+        if record["status"] == "finished":
+            self._finished[cell.key] = record
+        return record
+
+    def to_be_retried(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether the attempt of a failed cell is one of those that are made again."""
+        return record.get("attempt") in self.retried
+
+    def failed_attempts(self) -> frozenset[str]:
+        """Give the attempts of all cells in the folder that have failed."""
+        attempts = set()
+        for path in self.folder.glob("*.json"):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if record.get("status") == "failed":
+                attempts.add(str(record.get("attempt")))
+        return frozenset(attempts)
+
+    def write(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """Write the record of a cell that has ended, with what the cell was."""
+        about = {
+            "attempt": uuid.uuid4().hex,
+            "key": cell.key,
+            "protocol": PROTOCOL,
+            "task": cell.task,
+            "method": cell.method,
+            "kind": cell.kind,
+            "stage": cell.stage,
+            "number": cell.number,
+            "config": dict(cell.config),
+        }
+        to_json({**about, **record}, self.path(cell))
+
+
+def digest(value: Any) -> str:
+    """Give the sha256 of plain values, whatever the order of their keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _mattering(config: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: dict(value) if isinstance(value, dict) else value for name, value in config.items()}
+    for *groups, name in _NO_MATTER:
+        section: Any = kept
+        for group in groups:
+            section = section.get(group, {})
+        section.pop(name, None)
+    return kept

@@ -1,0 +1,176 @@
+"""An experiment: data sets, losses and rivals, the search for their options, seeds; read from a YAML file and checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from matcard.errors import InputError, nearest_names
+from matcard.evaluation.metrics import higher_is_better
+from matcard.training.config import config_from_dict, config_to_dict, overlaid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matcard.training.study.space import Space
+
+METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
+Protocol = Literal["matcard", "published"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set with the training on it.
+
+    Attributes:
+        name: what it is called in tables.
+        needs: what it cannot be run without, in words; empty where matcard makes or downloads the data.
+        config: resolved configuration, nested; sources may name environment variables as ${NAME}.
+    """
+
+    name: str
+    needs: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A loss, or a rival that is no network.
+
+    Attributes:
+        label: what it is called in tables.
+        config: laid over a task's configuration: a section `loss`, and others if need be; or a section `rival`.
+        space: what is searched of its own, as the files of configs/tune have it.
+    """
+
+    label: str
+    config: Mapping[str, Any]
+    space: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Literal["network", "rival"]:
+        """What is trained."""
+        return "rival" if "rival" in self.config else "network"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared, and how.
+
+    Attributes:
+        name: name of the file.
+        title: a line about it.
+        protocol: `matcard`'s (DESIGN.md, rules of evidence), or that of the `published` synthetic experiment.
+        tasks: data sets.
+        methods: losses and rivals.
+        reference: label of the one that the others are compared with.
+        trials: for each of them on each data set.
+        seeds: runs of each of them on each data set.
+        seed: the first; also that of the search.
+        trial: laid over the configuration of a trial.
+        space: what is searched of every network, beside its loss's own options.
+        metrics: of the tables.
+        notes: said below the tables.
+    """
+
+    name: str
+    title: str
+    protocol: Protocol
+    tasks: tuple[Task, ...]
+    methods: tuple[Method, ...]
+    reference: str
+    trials: int
+    seeds: int
+    seed: int = 0
+    trial: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = METRICS
+    notes: tuple[str, ...] = ()
+
+    def base(self, task: Task, method: Method) -> dict[str, Any]:
+        """Give the configuration of a method on a task before any search, resolved and nested.
+
+        Raises:
+            InputError: options that do not exist or go together.
+        """
+        if method.kind == "rival":
+            from matcard.comparison.rivals import rival_options
+
+            rival_options(method.config["rival"])
+            kept = {name: task.config[name] for name in ("data", "decision")}
+            return {**kept, "monitor": task.config["trainer"]["monitor"], **method.config, "seed": self.seed}
+        values = overlaid({**task.config, "seed": self.seed}, method.config)
+        return config_to_dict(config_from_dict(values))
+
+    def trial_base(self, task: Task, method: Method) -> dict[str, Any]:
+        """Give what the choices of a trial are laid over."""
+        base = self.base(task, method)
+        return base if method.kind == "rival" else config_to_dict(config_from_dict(overlaid(base, self.trial)))
+
+    def space_of(self, method: Method) -> Space | None:
+        """Give what is searched of a method; None where there is nothing."""
+        from matcard.training.study.space_file import make_space
+
+        entries = {**(self.space if method.kind == "network" else {}), **method.space}
+        return make_space(entries, f"{self.name}, {method.label}, space") if entries else None
+
+    def check(self) -> None:
+        """Tell before any training what cannot be run.
+
+        Raises:
+            InputError: options or a space that do not fit, a source that is not there.
+        """
+        from matcard.training.fit import check_config
+        from matcard.training.study.space_check import check_space
+
+        for name in self.metrics:
+            higher_is_better(name)
+        if self.protocol == "published":
+            from matcard.comparison.published import LOSSES
+
+            for method in self.methods:
+                if method.label not in LOSSES:
+                    raise InputError(
+                        f"--losses: {method.label!r} is not in the published experiment; "
+                        f"{nearest_names(method.label, LOSSES)}"
+                    )
+            return
+        for task in self.tasks:
+            with_sources(task.config["data"], task)
+            for method in self.methods:
+                base = self.trial_base(task, method)
+                if method.kind == "rival":
+                    continue
+                check_config(config_from_dict(base))
+                space = self.space_of(method)
+                if space is not None and self.trials:
+                    check_space(space, base, f"{self.name}, {method.label}, space")
+
+
+def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """Give the data section of a task with environment variables in its paths replaced.
+
+    Raises:
+        InputError: a variable that is not set, or a path that is not there.
+    """
+    values = dict(data)
+    for name in ("source", "test_source"):
+        given = values.get(name)
+        if not given or "$" not in str(given):
+            continue
+        for variable in re.findall(r"\$\{?(\w+)\}?", given):
+            if variable not in os.environ:
+                raise InputError(
+                    f"task {task.name}: --data.{name} is {given}, and {variable} is not set. Needed: "
+                    f"{task.needs or 'the file'}. Set {variable} to the folder, or leave the task out by --tasks"
+                )
+        values[name] = os.path.expandvars(given)
+        if not Path(values[name]).exists():
+            raise InputError(
+                f"task {task.name}: {values[name]} does not exist. Needed: {task.needs or 'the file'}. Put it there, or "
+                "leave the task out by --tasks"
+            )
+    return values

@@ -1,0 +1,141 @@
+"""The figures of a comparison: means with intervals, and mean ranks with their critical difference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from matcard.comparison.summary import rules_of
+from matcard.evaluation import style
+from matcard.evaluation.metrics import higher_is_better, metric_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from matcard.comparison.experiment import Experiment
+    from matcard.comparison.statistics import Ranks
+
+_NAME_WIDTH = 28
+_LOOKS = {"argmax": (style.BLUE, "o", -0.13), "decision": (style.ORANGE, "D", 0.13)}
+"""Colour, marker and place beside the row of the two rules."""
+
+
+def interval_figure(summary: pd.DataFrame, experiment: Experiment, metrics: Sequence[str]) -> Figure:
+    """Draw the mean of each method with its 95 % interval: a row of panels a task, a column a metric.
+
+    The line is the reference at argmax.
+    """
+    tasks, labels = [task.name for task in experiment.tasks], [method.label for method in experiment.methods]
+    width, height = 1.6 + 2.5 * len(metrics), 0.75 + len(tasks) * (0.5 + 0.24 * len(labels))
+    figure = style.new_figure(width, height)
+    grid = figure.subplots(len(tasks), len(metrics), sharey=True, squeeze=False)
+    for i, task in enumerate(tasks):
+        for j, metric in enumerate(metrics):
+            part = summary[(summary["task"] == task) & (summary["metric"] == metric)]
+            _draw_panel(grid[i, j], part, labels, metric, experiment.reference)
+            # What hangs over belongs to the panel on its left.
+            title = style.short(task, 40) if j == 0 else None
+            style.tidy(grid[i, j], grid="x", x=metric_label(metric) if i == len(tasks) - 1 else None, title=title)
+            grid[i, j].tick_params(axis="y", length=0)
+    handles, names = [], []
+    for axes in grid.flat:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            if name not in names:
+                handles.append(handle)
+                names.append(name)
+    if len(names) > 1:
+        figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=style.SMALL, frameon=False)
+    return figure
+
+
+def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], metric: str, reference: str) -> None:
+    for rule in rules_of(metric):
+        colour, marker, place = _LOOKS[rule]
+        of_rule = part[part["rule"] == rule].set_index("method")
+        if not len(of_rule):
+            continue
+        shift = place if len(rules_of(metric)) > 1 and (part["rule"] == "decision").any() else 0.0
+        rows = np.arange(len(labels)) + shift
+        found = of_rule.loc[list(labels)]
+        name = "most likely class" if rule == "argmax" else "decision chosen on validation"
+        axes.hlines(rows, found["low"], found["high"], color=colour, linewidth=2.0, alpha=0.45)
+        axes.plot(found["mean"], rows, marker, color=colour, markersize=4.5, label=name)
+        if rule == "argmax" and not np.isnan(value := found.loc[reference, "mean"]):
+            axes.axvline(value, color=style.GREY, linewidth=0.9, linestyle=style.DASHED, zorder=0.9)
+    for row, label in enumerate(labels):
+        if part[part["method"] == label]["mean"].isna().all():
+            axes.annotate(
+                "failed" if part[part["method"] == label]["failed"].any() else "not run",
+                (0.02, row),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=style.SMALL,
+                color=style.VERMILLION,
+            )
+    axes.set_yticks(range(len(labels)), [style.short(label, _NAME_WIDTH) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def rank_figure(labels: Sequence[str], ranks: Ranks, metric: str) -> Figure:
+    """Draw mean ranks on a line, bars joining methods that differ by less than the critical difference (Demsar 2006)."""
+    order = np.argsort(ranks.mean)
+    k = len(labels)
+    groups = rank_groups(ranks.mean[order], ranks.critical_difference)
+    half = (k + 1) // 2
+    depth = 0.35 + 0.18 * len(groups)
+    figure = style.new_figure(6.4, 1.0 + 0.22 * half + 0.12 * len(groups))
+    axes = figure.add_subplot()
+    axes.set(xlim=(1, k), ylim=(-depth - half * 0.32, 0.9))
+    axes.spines[:].set_visible(False)
+    axes.set_yticks([])
+    axes.xaxis.set_ticks_position("top")
+    axes.spines["top"].set(visible=True, position=("data", 0.0), color=style.GREY)
+    axes.set_xticks(range(1, k + 1))
+    axes.tick_params(labelsize=style.SMALL, color=style.GREY)
+    for place, index in enumerate(order):
+        left = place < half
+        level = -depth - 0.32 * (place if left else k - 1 - place)
+        rank = float(ranks.mean[index])
+        end = 1 if left else k
+        axes.plot([rank, rank, end], [0, level, level], color=style.INK, linewidth=0.8, clip_on=False)
+        axes.annotate(
+            f"{style.short(labels[index], _NAME_WIDTH)} ({rank:.2f})",
+            (end, level),
+            (-4 if left else 4, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=style.SMALL,
+            annotation_clip=False,
+        )
+    for number, (first, last) in enumerate(groups):
+        y = -0.18 - 0.16 * number
+        low, high = ranks.mean[order[first]] - 0.03, ranks.mean[order[last]] + 0.03
+        axes.plot([low, high], [y, y], color=style.BLUE, linewidth=3, solid_capstyle="butt", clip_on=False)
+    cd = min(ranks.critical_difference, k - 1)
+    axes.plot([1, 1 + cd], [0.62, 0.62], color=style.INK, linewidth=1.4, marker="|", markersize=6)
+    axes.annotate(
+        f"critical difference {ranks.critical_difference:.2f}", (1, 0.62), (0, 4), textcoords="offset points",
+        fontsize=style.SMALL, va="bottom",
+    )  # fmt: skip
+    better = "high" if higher_is_better(metric) else "low"
+    axes.set_xlabel(
+        f"mean rank by {metric_label(metric)} (1: {better}est); Friedman p = {ranks.friedman_p:.3f}",
+        fontsize=style.TEXT,
+    )
+    return figure
+
+
+def rank_groups(ordered: Sequence[float] | np.ndarray, critical: float) -> list[tuple[int, int]]:
+    """Give first and last place of each longest run of ascending mean ranks that spans less than the critical one."""
+    groups: list[tuple[int, int]] = []
+    for first in range(len(ordered)):
+        last = max(k for k in range(first, len(ordered)) if ordered[k] - ordered[first] < critical)
+        if last > first and not (groups and groups[-1][1] >= last):
+            groups.append((first, last))
+    return groups

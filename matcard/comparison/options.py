@@ -1,0 +1,46 @@
+"""Options of a comparison. Each default and each text stands here once: validation and help read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from matcard.errors import InputError
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What of an experiment is run, and how; what is not given is as the experiment says.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    config: str = "synthetic-cpu"
+    """Experiment: the name of a file in configs/compare, or a path."""
+    tasks: list[str] | None = None
+    """Some of its data sets, as a,b."""
+    losses: list[str] | None = None
+    """Losses and rivals, as a,b: those of the experiment or of configs/compare/losses.yaml."""
+    reference: str | None = None
+    """Loss that the others are compared with."""
+    seeds: int | None = None
+    """Seeds of each loss on each data set; a seed changes the split and the first weights together."""
+    trials: int | None = None
+    """Trials of each loss on each data set for its learning rate and own options; 0 takes them as they are."""
+    jobs: int = 1
+    """Processes that train at the same time on this machine; they share its cores and GPUs."""
+    folder: str | None = None
+    """Where the comparison is kept; runs/compare/<experiment> where not given. One that exists is gone on with."""
+    prepare: bool = False
+    """Train nothing: write what can be trained now to todo/ in the folder, with the data, for a machine without the
+    packages that read crystals."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("trials", 0), ("jobs", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"--{name} is {value}: expected {least} or more")
+        for name in ("tasks", "losses"):
+            value = getattr(self, name)
+            if value is not None and (not all(value) or len(set(value)) < len(value)):
+                raise InputError(f"--{name} is {','.join(value)!r}: expected different names, as a,b")

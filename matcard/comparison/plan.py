@@ -1,0 +1,152 @@
+"""Which cells an experiment has, which of them can be run now, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matcard.comparison.cells import Cell
+from matcard.evaluation.metrics import higher_is_better
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matcard.comparison.cells import CellStore
+    from matcard.comparison.experiment import Experiment, Method, Task
+    from matcard.comparison.search import Search
+
+    Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell with its record, or without one where it has not been run."""
+
+    cell: Cell
+    record: Record | None
+
+    @property
+    def status(self) -> str:
+        """`finished`, `failed` or `missing`."""
+        return "missing" if self.record is None else str(self.record["status"])
+
+
+class Pair:
+    """A method on a task: its trials one after the other, then its seeds.
+
+    Args:
+        experiment: the whole.
+        task: data set.
+        method: loss or rival.
+        store: where the cells are.
+    """
+
+    def __init__(self, experiment: Experiment, task: Task, method: Method, store: CellStore) -> None:
+        self.task = task
+        self.method = method
+        self._experiment = experiment
+        self._store = store
+        self._trials: list[Cell] = []
+        self._search: Search | None = None
+        if experiment.protocol == "matcard" and experiment.trials:
+            self._search = self._begun()
+
+    @property
+    def total(self) -> int:
+        """Number of cells, those that cannot be run included."""
+        experiment = self._experiment
+        if experiment.protocol == "published":
+            return 1
+        return (experiment.trials if self._search is not None else 0) + experiment.seeds
+
+    def rows(self) -> list[Row]:
+        """Give the cells known so far with their records; the next trial is known when those before it have ended."""
+        return [Row(cell, self._store.read(cell)) for cell in self._cells()]
+
+    def _cells(self) -> list[Cell]:
+        self._advance()
+        return [*self._trials, *self._tests()]
+
+    def _advance(self) -> None:
+        """Tell the search of every trial that has ended."""
+        while self._search is not None and (config := self._search.config) is not None:
+            if len(self._trials) == self._search.number:
+                self._trials.append(
+                    Cell(self.task.name, self.method.label, self.method.kind, "trial", self._search.number, config)
+                )
+            record = self._store.read(self._trials[-1])
+            if record is None or (record["status"] == "failed" and self._store.to_be_retried(record)):
+                return
+            self._search.tell(self._value(record))
+
+    def _value(self, record: Record) -> float | None:
+        if record["status"] == "failed":
+            return None
+        value = record["runs"][0]["val"]["argmax"][self._monitor]
+        return None if value is None else float(value)
+
+    @property
+    def _monitor(self) -> str:
+        return str(self.task.config["trainer"]["monitor"])
+
+    def _tests(self) -> Iterator[Cell]:
+        experiment, name, label = self._experiment, self.task.name, self.method.label
+        seeds = range(experiment.seed, experiment.seed + experiment.seeds)
+        if experiment.protocol == "published":
+            config = {**self.task.config, "loss": label, "seeds": list(seeds)}
+            yield Cell(name, label, "published", "test", experiment.seed, config)
+            return
+        config = experiment.base(self.task, self.method)
+        if self._search is not None:
+            if self._search.config is not None or (best := self._search.best()) is None:
+                return
+            config = self._search.applied(best, config)
+        for seed in seeds:
+            yield Cell(name, label, self.method.kind, "test", seed, {**config, "seed": seed})
+
+    def _begun(self) -> Search | None:
+        from matcard.comparison.search import Search
+
+        space = self._experiment.space_of(self.method)
+        if space is None:
+            return None
+        return Search(
+            space,
+            self._experiment.trial_base(self.task, self.method),
+            trials=self._experiment.trials,
+            larger=higher_is_better(self._monitor),
+            seed=self._experiment.seed,
+            rival=self.method.kind == "rival",
+        )
+
+
+class Plan:
+    """All pairs of a task and a method of an experiment, in its order.
+
+    Args:
+        experiment: what is compared.
+        store: where the cells are.
+    """
+
+    def __init__(self, experiment: Experiment, store: CellStore) -> None:
+        self.experiment = experiment
+        self.store = store
+        self.pairs = [Pair(experiment, task, method, store) for task in experiment.tasks for method in experiment.methods]
+        self.tasks = {task.name: task for task in experiment.tasks}
+
+    @property
+    def total(self) -> int:
+        """Number of cells."""
+        return sum(pair.total for pair in self.pairs)
+
+    def rows(self) -> list[Row]:
+        """Give every cell that is known so far with its record."""
+        return [row for pair in self.pairs for row in pair.rows()]
+
+    def ready(self, rows: list[Row]) -> list[Cell]:
+        """Give those of the rows that can be run now."""
+        return [
+            row.cell
+            for row in rows
+            if row.record is None or (row.status == "failed" and self.store.to_be_retried(row.record))
+        ]

@@ -1,0 +1,103 @@
+"""`report.html` of a comparison: its tables and figures as one page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from matcard.comparison.figures import interval_figure, rank_figure
+from matcard.comparison.statistics import compare_ranks
+from matcard.comparison.summary import mean_scores, rules_of
+from matcard.comparison.tables import captions, outcome_table, score_tables
+from matcard.evaluation.metrics import metric_label
+from matcard.report.folder import FigureFolder
+from matcard.report.html import code, paragraph, table
+from matcard.report.page import Page, Section, write_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from matcard.comparison.experiment import Experiment
+    from matcard.comparison.tables import TextTable
+
+FEWEST_FOR_RANKS = 5
+"""Over fewer data sets ranks say nothing; wins, ties and losses are counted instead."""
+
+
+def write_report(folder: Path, experiment: Experiment, results: pd.DataFrame, summary: pd.DataFrame, command: str) -> Path:
+    """Write the page and its figures; gives the page's path."""
+    figures = FigureFolder(folder / "figures")
+    sections = [
+        Section("summary", "Summary", lambda: _summary(experiment, results, command)),
+        Section("intervals", "Means with intervals", lambda: _intervals(experiment, summary, figures)),
+        Section("tables", "Tables", lambda: _tables(experiment, summary)),
+    ]
+    if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
+        sections.append(Section("over-tasks", "Over data sets", lambda: _over_tasks(experiment, summary, figures)))
+    sections.append(Section("options", "Chosen options", lambda: _options(experiment, results)))
+    if (results["status"] == "failed").any():
+        sections.append(Section("failed", "Failed cells", lambda: _failed(results)))
+    names = ", ".join(task.name for task in experiment.tasks)
+    return write_page(Page(experiment.title, f"{experiment.name}: {names}", sections), folder / "report.html")
+
+
+def _summary(experiment: Experiment, results: pd.DataFrame, command: str) -> Markup:
+    status = results["status"].value_counts()
+    counted = ", ".join(f"{count} {name}" for name, count in status.items())
+    said = Markup("").join(paragraph(caption) for caption in captions(experiment))
+    return said + paragraph(f"Runs: {counted}. Made by") + Markup("<pre><code>{}</code></pre>").format(command)
+
+
+def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
+    return figures.add(
+        "intervals",
+        interval_figure(summary, experiment, experiment.metrics[:3]),
+        summary,
+        alt="Means of each loss on each data set with their intervals.",
+        caption=f"Mean over seeds with 95 % interval; the dashed line is {experiment.reference} at argmax.",
+    )
+
+
+def _tables(experiment: Experiment, summary: pd.DataFrame) -> Markup:
+    return Markup("").join(map(_as_html, score_tables(summary, experiment)))
+
+
+def _as_html(text: TextTable) -> Markup:
+    return table(text.header, text.rows, caption=text.title)
+
+
+def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
+    body = _as_html(outcome_table(summary, experiment))
+    for metric in dict.fromkeys([experiment.metrics[0], *experiment.metrics[-1:]]):
+        for rule in rules_of(metric):
+            scores = mean_scores(summary, experiment, metric, rule)
+            if len(scores) < FEWEST_FOR_RANKS or scores.shape[1] < 2:
+                continue
+            ranks = compare_ranks(scores.to_numpy())
+            body += figures.add(
+                f"ranks-{metric.replace('_', '-')}-{rule}",
+                rank_figure(list(scores), ranks, metric),
+                scores.assign(task=scores.index),
+                alt="Mean ranks of the losses on a line.",
+                caption=f"Mean ranks over {len(scores)} data sets by {metric_label(metric)} ({rule}); losses joined by a "
+                "bar do not differ by more than the critical difference (Nemenyi).",
+            )
+    if len(experiment.tasks) < FEWEST_FOR_RANKS:
+        body += paragraph(f"Fewer than {FEWEST_FOR_RANKS} data sets: too few for a diagram of ranks.")
+    return body
+
+
+def _options(experiment: Experiment, results: pd.DataFrame) -> Markup:
+    runs = results[(results["stage"] == "test") & results["options"].notna()]
+    chosen = runs.drop_duplicates(["task", "method"])
+    rows = [(row.task, row.method, code(str(row.options))) for row in chosen.itertuples()]
+    return table(("task", "loss", "options"), rows, caption="Options of the runs that were tested", texts=3)
+
+
+def _failed(results: pd.DataFrame) -> Markup:
+    failed = results[results["status"] == "failed"]
+    rows = [(row.task, row.method, f"{row.stage} {row.number}", row.reason) for row in failed.itertuples()]
+    return table(("task", "loss", "cell", "reason"), rows, caption="They are run again by the same command", texts=4)

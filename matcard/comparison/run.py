@@ -1,0 +1,115 @@
+"""A comparison from its options to its files: cells run by any number of workers, tables and figures of what came out."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matcard.cli import make_console
+from matcard.comparison.cells import CellStore
+from matcard.comparison.crew import Crew
+from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison.plan import Plan
+from matcard.comparison.rows import results_table, write_results
+from matcard.comparison.screen import Screen
+from matcard.comparison.summary import summarise
+from matcard.comparison.tables import captions, outcome_table, score_tables, to_latex, to_markdown
+from matcard.comparison.todo import write_todo
+from matcard.comparison.worker import Folder, Worker
+from matcard.training.rundir import write_text
+from matcard.training.study.interruption import Interruption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from matcard.comparison.experiment import Experiment
+    from matcard.comparison.options import CompareOptions
+    from matcard.comparison.plan import Row
+
+
+def compare(options: CompareOptions, *, console: Console | None = None, command: str | None = None) -> Folder:
+    """Run a comparison, or go on with it, and write its tables, figures and report.
+
+    Args:
+        options: which experiment, and what of it differs.
+        console: what is printed to.
+        command: how tables say that they are made; the command line where not given.
+
+    Raises:
+        InputError: an experiment, options or data that cannot be used.
+        TrainingError: workers are killed, one after another.
+        KeyboardInterrupt: interrupted; the message says what is kept.
+    """
+    console = console or make_console()
+    experiment = read_experiment(options)
+    experiment.check()
+    folder = Folder(Path(options.folder) if options.folder else Path("runs/compare") / experiment.name)
+    retried = CellStore(folder.cells).failed_attempts()
+    console.print(f"comparison: {folder.path}", soft_wrap=True, markup=False)
+    if options.prepare:
+        write_todo(experiment, folder, console)
+        return folder
+    _run(experiment, folder, retried, options.jobs, console)
+    rows = Plan(experiment, CellStore(folder.cells)).rows()
+    write_outputs(folder, experiment, rows, command or shlex.join(["python", "-m", "matcard.compare", *sys.argv[1:]]))
+    _print_outcome(folder, experiment, rows, console)
+    return folder
+
+
+def _run(experiment: Experiment, folder: Folder, retried: frozenset[str], jobs: int, console: Console) -> None:
+    workers = Worker(experiment, folder, retried) if jobs == 1 else Crew(experiment, folder, retried, jobs)
+    with Interruption() as interruption, Screen(console, Plan(experiment, CellStore(folder.cells)).total) as screen:
+        try:
+            workers.work(interruption, screen)
+            return
+        except KeyboardInterrupt:
+            pass
+    done = sum(row.status == "finished" for row in Plan(experiment, CellStore(folder.cells)).rows())
+    raise KeyboardInterrupt(
+        f"{done} cells are finished and kept in {folder.cells}; the same command goes on with the rest"
+    )
+
+
+def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], command: str) -> None:
+    """Write results.parquet, table.md, table.tex, figures and report.html from the cells alone."""
+    from matcard.comparison.report import write_report
+
+    results = results_table(rows)
+    write_results(results, folder.path / "results.parquet")
+    summary = summarise(results, experiment)
+    tables = score_tables(summary, experiment)
+    if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
+        tables.append(outcome_table(summary, experiment))
+    said = captions(experiment)
+    write_text(
+        folder.path / "table.md", to_markdown(tables, title=experiment.title, command=command, captions=said)
+    )
+    write_text(folder.path / "table.tex", to_latex(tables, command=command, captions=said))
+    write_report(folder.path, experiment, results, summary, command)
+
+
+def _print_outcome(folder: Folder, experiment: Experiment, rows: Sequence[Row], console: Console) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    for text in score_tables(summarise(results_table(rows), experiment), experiment)[:_SHOWN]:
+        shown = Table(title=text.title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        for k, name in enumerate(text.header):
+            shown.add_column(name, justify="right" if k else "left")
+        for row in text.rows:
+            shown.add_row(*map(Text, row))
+        console.print(shown)
+    failed = [row for row in rows if row.status == "failed"]
+    if failed:
+        console.print(f"{len(failed)} cells failed; the same command runs them again. The first:", soft_wrap=True)
+        console.print(f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}", soft_wrap=True, markup=False)
+    console.print(f"tables: {folder.path / 'table.md'}; report: {folder.path / 'report.html'}", soft_wrap=True)
+
+
+_SHOWN = 8
+"""Tables on screen; all are in the file."""

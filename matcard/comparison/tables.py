@@ -1,0 +1,218 @@
+"""The tables of a comparison: what they say, and how Markdown and LaTeX write it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matcard.comparison.summary import SIGNIFICANT, outcomes, rules_of
+from matcard.evaluation.metrics import metric_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from matcard.comparison.experiment import Experiment
+
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Cells as text, not yet escaped."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def score_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
+    """Give for each task a table of means with intervals, and one of differences from the reference."""
+    tables = []
+    for task in experiment.tasks:
+        of_task = summary[summary["task"] == task.name]
+        means = _table(of_task, experiment, _mean)
+        tables.append(TextTable(f"{task.name}: mean over seeds (95 % interval)", *means))
+        if len(experiment.methods) > 1:
+            header, rows = _table(of_task, experiment, _difference)
+            rows = tuple(row for row in rows if row[0] != experiment.reference)
+            tables.append(TextTable(f"{task.name}: paired difference from {experiment.reference}", header, rows))
+    return tables
+
+
+def outcome_table(summary: pd.DataFrame, experiment: Experiment) -> TextTable:
+    """Count wins, ties and losses against the reference over tasks, by the first metric and average precision."""
+    metrics = list(dict.fromkeys([experiment.metrics[0], "average_precision"]))
+    shown = [(m, rule) for m in metrics if m in experiment.metrics for rule in _present_rules(summary, m)]
+    counts = [outcomes(summary, experiment, metric, rule) for metric, rule in shown]
+    labels = [method.label for method in experiment.methods if method.label != experiment.reference]
+    rows = []
+    for index, label in enumerate(labels):
+        cells = []
+        for count in counts:
+            row = count.iloc[index]
+            undecided = f" ({row['undecided']} undecided)" if row["undecided"] else ""
+            cells.append(f"{row['win']} / {row['tie']} / {row['loss']}{undecided}")
+        rows.append((label, *cells))
+    header = ("loss", *(_heading(metric, rule, summary) for metric, rule in shown))
+    title = f"Tasks won / tied / lost against {experiment.reference}, at corrected p < {SIGNIFICANT:g}"
+    return TextTable(title, header, tuple(rows))
+
+
+def captions(experiment: Experiment) -> list[str]:
+    """Say how the figures came about."""
+    if experiment.protocol == "published":
+        return [
+            "Protocol of the published code, not matcard's: no validation part, the epoch that is best on the test part.",
+            f"{experiment.seeds} initialisations on one split; intervals by Student's t over them.",
+            *experiment.notes,
+        ]
+    tuned = (
+        f"{experiment.trials} trials each (TPE) for learning rate and own options, chosen on the validation part"
+        if experiment.trials
+        else "options as given, not tuned"
+    )
+    return [
+        f"{experiment.seeds} seeds, each with its own split and first weights; {tuned}; the test part is looked at once.",
+        "“Decision”: with the threshold or class offsets that were best on the validation part. No rule changes average "
+        "precision, so a gain at argmax that is gone at the decision is one of convenience.",
+        "Intervals of means by Student's t over seeds; differences are paired by seed, their intervals and p by the "
+        "corrected resampled t-test (Nadeau and Bengio 2003), p by Holm for the number of losses.",
+        *experiment.notes,
+    ]
+
+
+def to_markdown(tables: Sequence[TextTable], *, title: str, command: str, captions: Sequence[str]) -> str:
+    """Write the tables, with the command that makes them."""
+    parts = [f"# {_md(title)}", f"    {command}", "  \n".join(map(_md, captions))]
+    for table in tables:
+        rule = ["---", *["---:"] * (len(table.header) - 1)]
+        lines = [table.header, rule, *table.rows]
+        body = "\n".join(
+            "| " + " | ".join(cell if lines[k] is rule else _md(cell) for cell in lines[k]) + " |" for k in range(len(lines))
+        )
+        parts.append(f"## {_md(table.title)}\n\n{body}")
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(tables: Sequence[TextTable], *, command: str, captions: Sequence[str]) -> str:
+    """Write the tables for LaTeX with booktabs."""
+    parts = [f"% {command}", *(f"% {caption}" for caption in captions)]
+    for table in tables:
+        lines = [" & ".join(map(_tex, row)) + r" \\" for row in (table.header, *table.rows)]
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{_tex(table.title)}}}",
+                    rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+                    r"\toprule",
+                    lines[0],
+                    r"\midrule",
+                    *lines[1:],
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\end{table}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(
+    of_task: pd.DataFrame, experiment: Experiment, write: Any
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    columns = [(metric, rule) for metric in experiment.metrics for rule in _present_rules(of_task, metric)]
+    rows = []
+    for method in experiment.methods:
+        of_method = of_task[of_task["method"] == method.label]
+        cells = []
+        for metric, rule in columns:
+            found = of_method[(of_method["metric"] == metric) & (of_method["rule"] == rule)].iloc[0].to_dict()
+            cells.append(write(found))
+        rows.append((method.label, *cells))
+    return ("loss", *(_heading(metric, rule, of_task) for metric, rule in columns)), tuple(rows)
+
+
+def _present_rules(summary: pd.DataFrame, metric: str) -> list[str]:
+    present = set(summary[summary["metric"] == metric]["rule"])
+    return [rule for rule in rules_of(metric) if rule in present]
+
+
+def _heading(metric: str, rule: str, summary: pd.DataFrame) -> str:
+    return metric_label(metric) if len(_present_rules(summary, metric)) == 1 else f"{metric_label(metric)}, {rule}"
+
+
+def _mean(found: dict[str, Any]) -> str:
+    missing = found["seeds"] - found["n"]
+    why = ""
+    if found["failed"]:
+        why = f"failed: {_shortened(found['failed'])}" if not found["n"] else f" ({missing} of {found['seeds']} failed)"
+    elif missing and found["n"]:
+        why = f" ({found['n']} of {found['seeds']} seeds)"
+    elif missing:
+        why = "not run"
+    if not found["n"]:
+        return why
+    if math.isnan(found["low"]):
+        return f"{_score(found['mean'])}{why}"
+    return f"{_score(found['mean'])} ({_score(found['low'])} to {_score(found['high'])}){why}"
+
+
+def _difference(found: dict[str, Any]) -> str:
+    if math.isnan(found["difference"]):
+        return DASH
+    text = _signed(found["difference"])
+    if math.isnan(found["p_holm"]):
+        return text
+    p = "p < .001" if found["p_holm"] < 0.001 else f"p = {_score(found['p_holm'])}"
+    mark = "*" if found["p_holm"] < SIGNIFICANT else ""
+    return f"{text}{mark} ({_signed(found['difference_low'])} to {_signed(found['difference_high'])}), {p}"
+
+
+def _score(value: float) -> str:
+    """Write a score as .755, an undefined one as a dash."""
+    if math.isnan(value):
+        return DASH
+    text = f"{abs(value):.3f}"
+    return ("−" if value < 0 and float(text) else "") + (text[1:] if text.startswith("0") else text)
+
+
+def _signed(value: float) -> str:
+    return _score(value) if value < 0 or math.isnan(value) else f"+{_score(value)}"
+
+
+def _shortened(reason: str) -> str:
+    line = reason.splitlines()[0] if reason else ""
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+_LONGEST = 80
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~$])")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "−": "$-$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "“": "``",
+    "”": "''",
+    **{symbol: rf"\{symbol}" for symbol in "&%$#_"},
+}
+
+
+def _md(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))

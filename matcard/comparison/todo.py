@@ -1,0 +1,45 @@
+"""Cells for a machine without the packages that read crystals: their files, their data, and the commands."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from matcard.comparison.cells import PROTOCOL, CellStore
+from matcard.comparison.data import PreparedData
+from matcard.comparison.plan import Plan
+from matcard.evaluation.jsonfile import to_json
+from matcard.training.rundir import write_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from matcard.comparison.experiment import Experiment
+    from matcard.comparison.worker import Folder
+
+
+def write_todo(experiment: Experiment, folder: Folder, console: Console) -> None:
+    """Write a file for each network that can be trained now, prepare its data, and write the commands to `todo.sh`.
+
+    The next trials of a search follow from the outcomes of those before, so a search takes a round for each trial.
+    """
+    plan = Plan(experiment, CellStore(folder.cells))
+    data = PreparedData(folder.prepared)
+    commands = []
+    for cell in plan.ready(plan.rows()):
+        if cell.kind != "network":
+            continue
+        prepared = data.prepared(plan.tasks[cell.task], int(cell.config["seed"]))
+        source = folder.todo / f"{cell.key}.json"
+        about = {name: getattr(cell, name) for name in ("task", "method", "kind", "stage", "number", "config", "key")}
+        to_json({**about, "protocol": PROTOCOL}, source)
+        out = plan.store.path(cell)
+        words = [str(path.relative_to(folder.path)) for path in (source, prepared, out)]
+        commands.append(shlex.join(["python", "-m", "matcard.comparison.cell", *words]))
+    script = folder.path / "todo.sh"
+    write_text(script, "\n".join(["#!/bin/sh", "set -e", "mkdir -p cells", *commands]) + "\n")
+    console.print(
+        f"{len(commands)} cells: copy {folder.path} to the machine, run `sh todo.sh` in it, and copy its cells back",
+        soft_wrap=True,
+        markup=False,
+    )

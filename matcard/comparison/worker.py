@@ -1,0 +1,145 @@
+"""A worker: takes a cell that nobody works on, runs it, writes it, and goes on until there is none."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matcard.comparison.cell import run_network, where
+from matcard.comparison.cells import CellStore
+from matcard.comparison.data import PreparedData
+from matcard.comparison.lease import Leases
+from matcard.comparison.plan import Plan
+from matcard.errors import InputError, TrainingError
+from matcard.training.study.failures import TrialError, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from matcard.comparison.cells import Cell
+    from matcard.comparison.experiment import Experiment
+    from matcard.comparison.plan import Row
+    from matcard.training.study.interruption import Interruption
+    from matcard.training.study.liveness import Heartbeat
+
+LONGEST_PAUSE = 2.0
+"""Seconds between two looks of a worker that waits for others."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Names of what lies in the folder of a comparison."""
+
+    path: Path
+
+    @property
+    def cells(self) -> Path:
+        """A JSON file for each cell that has ended."""
+        return self.path / "cells"
+
+    @property
+    def prepared(self) -> Path:
+        """Divided data of each task and seed."""
+        return self.path / "prepared"
+
+    @property
+    def running(self) -> Path:
+        """Checkpoints of the cells that run, to go on with."""
+        return self.path / "running"
+
+    @property
+    def todo(self) -> Path:
+        """Cells for other machines."""
+        return self.path / "todo"
+
+
+class Worker:
+    """Runs cells of an experiment in this process.
+
+    Args:
+        experiment: what is compared.
+        folder: of the comparison; other workers may share it.
+        retried: failed attempts that are made again.
+        heartbeat: how a dead worker is told from a slow one.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: Folder,
+        retried: frozenset[str] = frozenset(),
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
+        self.folder = folder
+        self.store = CellStore(folder.cells, retried)
+        self.plan = Plan(experiment, self.store)
+        self.leases = Leases(folder.running, heartbeat)
+        self.data = PreparedData(folder.prepared)
+        self._environment: dict[str, Any] | None = None
+
+    def work(self, interruption: Interruption, on_round: Callable[[list[Row]], None] | None = None) -> None:
+        """Run cells until every one has ended; `on_round` sees all that are known between two.
+
+        Raises:
+            KeyboardInterrupt: a signal came; what was trained of the cell is kept up to its last epoch.
+        """
+        pause = 0.05
+        while True:
+            rows = self.plan.rows()
+            if on_round is not None:
+                on_round(rows)
+            if interruption.requested:
+                raise KeyboardInterrupt
+            ready = self.plan.ready(rows)
+            if not ready:
+                return
+            if any(self._taken(cell, interruption) for cell in ready):
+                pause = 0.05
+            else:
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _taken(self, cell: Cell, interruption: Interruption) -> bool:
+        """Run a cell if nobody else does or has; tell whether it was."""
+        with self.leases.held(cell.key) as ours:
+            if not ours:
+                return False
+            record = self.store.read(cell)
+            if record is None or (record["status"] == "failed" and self.store.to_be_retried(record)):
+                with interruption.allowed():
+                    record = self._record(cell)
+                self.store.write(cell, record)
+                shutil.rmtree(self.folder.running / cell.key, ignore_errors=True)
+            return True
+
+    def _record(self, cell: Cell) -> dict[str, Any]:
+        began = time.time()
+        if self._environment is None:
+            self._environment = where()
+        about = {"environment": self._environment, "began": began}
+        try:
+            with told():
+                return {"status": "finished", "runs": self._runs(cell), **about}
+        except (InputError, TrainingError, TrialError) as error:
+            reason = str(error)
+        except SystemExit as stopped:
+            raise KeyboardInterrupt from stopped  # Lightning turns an interruption into an exit
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        return {"status": "failed", "reason": reason, "seconds": time.time() - began, **about}
+
+    def _runs(self, cell: Cell) -> list[dict[str, Any]]:
+        if cell.kind == "published":
+            from matcard.comparison.published import reproduce
+
+            return reproduce(cell.config)
+        task, tested = self.plan.tasks[cell.task], cell.stage == "test"
+        data = self.data.open(task, int(cell.config["seed"]))
+        if cell.kind == "rival":
+            from matcard.comparison.rivals import run_rival
+
+            return [run_rival(cell.config, data, tested=tested)]
+        return [run_network(cell.config, data, tested=tested, folder=self.folder.running / cell.key)]
