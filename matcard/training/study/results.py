@@ -60,7 +60,7 @@ def write_best(
     """
     best = ranked(trials, metrics)
     for old in folder.path.glob("best-*.yaml"):
-        old.unlink()
+        old.unlink(missing_ok=True)
     for rank, trial in enumerate(best, start=1):
         values = config_to_dict(full_config(trial, space, config))
         text = f"# Trial {trial.number} of the study {folder.name}: " + ", ".join(
