@@ -241,9 +241,10 @@ def test_pruning_by_epochs_and_by_folds(here):
     storage = open_storage(None, here / "runs/studies/median")
     trials = optuna.load_study(study_name="median", storage=storage).get_trials()
     assert all(len(t.intermediate_values) == 4 for t in trials if t.state == optuna.trial.TrialState.COMPLETE)
-    run("--study=wilcoxon", "--trials=1", "--pruner=wilcoxon", "--folds=5", "--trainer.max_epochs=1")
+    run("--study=wilcoxon", "--trials=1", "--pruner=wilcoxon", "--folds=5")
     storage = open_storage(None, here / "runs/studies/wilcoxon")
-    first = optuna.load_study(study_name="wilcoxon", storage=storage).get_trials()[0]
+    trials = optuna.load_study(study_name="wilcoxon", storage=storage).get_trials()
+    first = next(trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE)
     assert list(first.intermediate_values) == [0, 1, 2, 3, 4], "one report a fold"
 
 
