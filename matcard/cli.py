@@ -71,8 +71,14 @@ def make_console() -> Console:
     except ModuleNotFoundError:
         return cast("Console", PlainConsole())
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, quiet=os.environ.get("LOCAL_RANK", "0") != "0")
+    screen = sys.stdout.isatty()
+    return Console(
+        width=None if screen else PIPE_WIDTH,
+        # Jupyter claims to be a terminal: bars would be drawn there one below the other.
+        force_terminal=None if screen else False,
+        force_jupyter=False,
+        quiet=os.environ.get("LOCAL_RANK", "0") != "0",
+    )
 
 
 def _show_warning(
