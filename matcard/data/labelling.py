@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matcard.data.labels import make_labels, target_column
-from matcard.data.tables import PreparedTable
+from matcard.data.tables import ArrayTable, PreparedTable
 from matcard.errors import InputError
 from matcard.files import written_whole
 
@@ -112,7 +112,9 @@ def label_table(
     values = target_column(table.columns, target, source)
     labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target)
     known = labels.codes >= 0
-    unlabelled = table.columns.loc[~known, []].assign(id=table.ids[~known], where=source, reason=f"{target} is missing")
+    rows = None if isinstance(table, ArrayTable) else table.rows
+    where = source if rows is None else [f"{source} row {row}" for row in rows[~known]]
+    unlabelled = table.columns.loc[~known, []].assign(id=table.ids[~known], where=where, reason=f"{target} is missing")
     # Where the source has columns of these names itself, reading sets them apart.
     column = f"source_{target}" if target in ("id", "where", "reason") else target
     lost = table.left_out.get(column, pd.Series(np.nan, table.left_out.index))

@@ -46,13 +46,14 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Lab
     Raises:
         InputError: no such source or column, a target that gives fewer than two classes, an unreadable file.
     """
+    from matcard.crystals.source import source_exists
     from matcard.data.labelling import label_table, labelled_already
 
     source = options.source
     if is_prepared(Path(source)):
         return labelled_already(_opened(options))
     card = load_card(source) if source in card_names() else None
-    if card is None and not Path(source).exists():
+    if card is None and not source_exists(source):
         raise InputError(
             f"--data.source {source}: neither a file or folder nor the name of a data set; "
             f"{nearest_names(source, card_names())}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import MofNCompleteColumn, Progress
 
-from matcard.crystals.table import CrystalTable
-from matcard.data.prepare import prepare
+from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.tables import class_count_table
+from matcard.progress import crystal_progress
 from matcard.training.rundir import write_text
 
 if TYPE_CHECKING:
@@ -23,6 +22,16 @@ if TYPE_CHECKING:
     from matcard.training.rundir import RunDir
 
 
+def read_data(config: Config, console: Console) -> LabelledTable:
+    """Read the samples of a configuration and give each its class.
+
+    Raises:
+        InputError: no such source or column, a target that gives fewer than two classes, an unreadable file.
+    """
+    with crystal_progress(console, "parsing") as progress:
+        return read_labelled(config.data, progress)
+
+
 def prepare_data(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> LabelledData:
     """Write what was left out, split, and build the graphs of crystals; or split as the run did before it was killed.
 
@@ -32,16 +41,8 @@ def prepare_data(run: RunDir, config: Config, labelled: LabelledTable, console: 
     labelled.write_left_out(run.left_out)
     labelled.check_left_out(config.data.max_left_out, run.left_out)
     saved = run.split.read_text(encoding="utf-8") if run.split.is_file() else None
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
-        graphs = isinstance(labelled.table, CrystalTable)
-        task = bar.add_task("crystals to graphs", total=len(labelled.table), visible=graphs)
-        data = prepare(
-            labelled,
-            config.data,
-            seed=config.seed,
-            saved_split=saved,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with crystal_progress(console, "crystals to graphs") as progress:
+        data = prepare(labelled, config.data, seed=config.seed, saved_split=saved, progress=progress)
     if saved is None:
         # The split last: where it is found, by a resumed run or by another process, the fingerprint is there too.
         write_text(run.fingerprint, data.fingerprint + "\n")

@@ -6,12 +6,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 from matcard.cli import make_console
-from matcard.data.prepare import read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.choice import check_decision
 from matcard.training.data import DataModule
 from matcard.training.fit import check_config, fit
-from matcard.training.prepare import prepare_data, show_data
+from matcard.training.prepare import prepare_data, read_data, show_data
 from matcard.training.results import write_results
 from matcard.training.rundir import RunDir
 
@@ -32,8 +31,9 @@ def train(config: Config, console: Console | None = None) -> RunDir:
         TrainingError: the loss stopped being finite.
     """
     check_config(config)
-    labelled = read_labelled(config.data)
-    return _carry_out(RunDir.create(config), config, labelled, console or make_console())
+    console = console or make_console()
+    labelled = read_data(config, console)
+    return _carry_out(RunDir.create(config), config, labelled, console)
 
 
 def resume(path: Path, console: Console | None = None) -> RunDir:
@@ -46,7 +46,8 @@ def resume(path: Path, console: Console | None = None) -> RunDir:
     if run.test_metrics.is_file():
         raise InputError(f"{path} is finished: its test metrics are in {run.test_metrics}")
     config = run.load_config()
-    return _carry_out(run, config, read_labelled(config.data), console or make_console())
+    console = console or make_console()
+    return _carry_out(run, config, read_data(config, console), console)
 
 
 def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Console) -> RunDir:
