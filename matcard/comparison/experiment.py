@@ -90,6 +90,11 @@ class Experiment:
     metrics: tuple[str, ...] = METRICS
     notes: tuple[str, ...] = ()
 
+    @property
+    def seed_range(self) -> range:
+        """The seeds of the runs."""
+        return range(self.seed, self.seed + self.seeds)
+
     def base(self, task: Task, method: Method) -> dict[str, Any]:
         """Give the configuration of a method on a task before any search, resolved and nested.
 
@@ -102,7 +107,7 @@ class Experiment:
             rival_options(method.config["rival"])
             kept = {name: task.config[name] for name in ("data", "decision")}
             return {**kept, "monitor": task.config["trainer"]["monitor"], **method.config, "seed": self.seed}
-        values = overlaid({**task.config, "seed": self.seed}, method.config)
+        values = overlaid({**task.config, "loss": {}, "seed": self.seed}, method.config)
         return config_to_dict(config_from_dict(values))
 
     def trial_base(self, task: Task, method: Method) -> dict[str, Any]:

@@ -48,7 +48,10 @@ def read_experiment(options: CompareOptions) -> Experiment:
     chosen = _chosen("tasks", options.tasks, tasks)
     training = _mapping(values.get("training") or {}, f"{path}, training")
     if protocol == "published":
-        made = tuple(Task(name, "", _published(_mapping(tasks[name], f"{path}, {name}"), path)) for name in chosen)
+        _known(training, {"epochs", "samples"}, f"{path}, training")
+        made = tuple(
+            Task(name, "", _published(_mapping(tasks[name], f"{path}, {name}"), training, path)) for name in chosen
+        )
         methods = tuple(Method(label, {}) for label in options.losses or values.get("losses") or [])
     else:
         made = tuple(_task(name, _mapping(tasks[name], f"{path}, {name}"), training, path) for name in chosen)
@@ -95,12 +98,11 @@ def _task(name: str, entry: dict[str, Any], training: Mapping[str, Any], path: P
     return Task(name, needs, config_to_dict(resolved))
 
 
-def _published(entry: dict[str, Any], path: Path) -> dict[str, Any]:
-    values = {"epochs": 100, "samples": 10_000, **entry}
-    _known(values, {"majority", "epochs", "samples"}, f"{path}, tasks")
-    if not isinstance(values.get("majority"), float) or not 0 < values["majority"] < 1:
-        raise InputError(f"{path}, tasks: majority is {values.get('majority')!r}, expected a share between 0 and 1")
-    return values
+def _published(entry: dict[str, Any], training: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    _known(entry, {"majority"}, f"{path}, tasks")
+    if not isinstance(entry.get("majority"), float) or not 0 < entry["majority"] < 1:
+        raise InputError(f"{path}, tasks: majority is {entry.get('majority')!r}, expected a share between 0 and 1")
+    return {"epochs": training.get("epochs", 100), "samples": training.get("samples", 10_000), **entry}
 
 
 def _methods(entries: Any, wanted: list[str] | None, path: Path) -> tuple[Method, ...]:
@@ -109,7 +111,9 @@ def _methods(entries: Any, wanted: list[str] | None, path: Path) -> tuple[Method
         own = {str(label): shipped.get(str(label)) for label in entries}
         for label, entry in own.items():
             if entry is None:
-                raise InputError(f"{path}, losses: {label!r} is not in {CATALOGUE}.yaml; {nearest_names(label, shipped)}")
+                raise InputError(
+                    f"{path}, losses: {label!r} is not in {CATALOGUE}.yaml; {nearest_names(label, shipped)}"
+                )
     else:
         own = _mapping(entries, f"{path}, losses")
     known = {**shipped, **own}

@@ -48,16 +48,13 @@ class Pair:
         self._store = store
         self._trials: list[Cell] = []
         self._search: Search | None = None
-        if experiment.protocol == "matcard" and experiment.trials:
+        if experiment.trials:
             self._search = self._begun()
 
     @property
     def total(self) -> int:
         """Number of cells, those that cannot be run included."""
-        experiment = self._experiment
-        if experiment.protocol == "published":
-            return 1
-        return (experiment.trials if self._search is not None else 0) + experiment.seeds
+        return (self._experiment.trials if self._search is not None else 0) + self._experiment.seeds
 
     def rows(self) -> list[Row]:
         """Give the cells known so far with their records; the next trial is known when those before it have ended."""
@@ -90,19 +87,13 @@ class Pair:
         return str(self.task.config["trainer"]["monitor"])
 
     def _tests(self) -> Iterator[Cell]:
-        experiment, name, label = self._experiment, self.task.name, self.method.label
-        seeds = range(experiment.seed, experiment.seed + experiment.seeds)
-        if experiment.protocol == "published":
-            config = {**self.task.config, "loss": label, "seeds": list(seeds)}
-            yield Cell(name, label, "published", "test", experiment.seed, config)
-            return
-        config = experiment.base(self.task, self.method)
+        config = self._experiment.base(self.task, self.method)
         if self._search is not None:
             if self._search.config is not None or (best := self._search.best()) is None:
                 return
             config = self._search.applied(best, config)
-        for seed in seeds:
-            yield Cell(name, label, self.method.kind, "test", seed, {**config, "seed": seed})
+        for seed in self._experiment.seed_range:
+            yield Cell(self.task.name, self.method.label, self.method.kind, "test", seed, {**config, "seed": seed})
 
     def _begun(self) -> Search | None:
         from matcard.comparison.search import Search
@@ -120,6 +111,34 @@ class Pair:
         )
 
 
+class Published:
+    """A loss of the published experiment: one cell, in which all data sets and initialisations are trained together.
+
+    Args:
+        experiment: the whole.
+        method: loss.
+        store: where the cells are.
+    """
+
+    total = 1
+
+    def __init__(self, experiment: Experiment, method: Method, store: CellStore) -> None:
+        first = experiment.tasks[0].config
+        config = {
+            "loss": method.label,
+            "majorities": {task.name: task.config["majority"] for task in experiment.tasks},
+            "seeds": list(experiment.seed_range),
+            "epochs": first["epochs"],
+            "samples": first["samples"],
+        }
+        self._cell = Cell("all data sets", method.label, "published", "test", experiment.seed, config)
+        self._store = store
+
+    def rows(self) -> list[Row]:
+        """Give the cell with its record."""
+        return [Row(self._cell, self._store.read(self._cell))]
+
+
 class Plan:
     """All pairs of a task and a method of an experiment, in its order.
 
@@ -131,7 +150,11 @@ class Plan:
     def __init__(self, experiment: Experiment, store: CellStore) -> None:
         self.experiment = experiment
         self.store = store
-        self.pairs = [Pair(experiment, task, method, store) for task in experiment.tasks for method in experiment.methods]
+        self.pairs: list[Pair] | list[Published]
+        if experiment.protocol == "published":
+            self.pairs = [Published(experiment, method, store) for method in experiment.methods]
+        else:
+            self.pairs = [Pair(experiment, t, method, store) for t in experiment.tasks for method in experiment.methods]
         self.tasks = {task.name: task for task in experiment.tasks}
 
     @property

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import nn
 
 from matcard.errors import InputError, nearest_names
+from matcard.evaluation.confusion import Counts, confusion_matrix, macro_f1
 from matcard.evaluation.metrics import classification_metrics
 from matcard.invariants import magnitude, spread
 
@@ -128,56 +130,72 @@ def _initialised(features: int, seed: int) -> list[Tensor]:
 
 
 def reproduce(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Train by one loss at one majority from several initialisations.
+    """Train by one loss on several data sets, each from several initialisations.
 
     Args:
-        options: `loss`, `majority`, `seeds` (of the initialisations), `epochs`, `samples`.
+        options: `loss`, `majorities` (name of a data set -> share of its majority class), `seeds` (of the
+            initialisations), `epochs`, `samples`.
 
     Returns:
-        for each initialisation the metrics of the epoch with the best macro-F1 on the test part, those of the last
-        epoch, and the number of that best epoch.
+        for each data set and initialisation the metrics of the epoch with the best macro-F1 on the test part, those of
+        the last epoch, and the number of that best epoch.
 
     Raises:
         InputError: an unknown loss.
     """
-    name, seeds, epochs = str(options["loss"]), list(options["seeds"]), int(options["epochs"])
+    name, seeds = str(options["loss"]), list(options["seeds"])
     if name not in LOSSES:
         raise InputError(f"loss {name!r} is not in the published experiment; {nearest_names(name, LOSSES)}")
     began = time.perf_counter()
-    parts = make_parts(float(options["majority"]), int(options["samples"]))
-    x, y, x_test = torch.from_numpy(parts.x_train), torch.from_numpy(parts.y_train), torch.from_numpy(parts.x_test)
-    networks, draws = Networks(x.shape[1], seeds), [np.random.default_rng(seed) for seed in seeds]
-    counts = np.bincount(parts.y_train, minlength=CLASSES)
-    best: list[dict[str, Any]] = [{"macro_f1": -math.inf}] * len(seeds)
-    epoch_of_best = [-1] * len(seeds)
-    metrics: list[dict[str, Any]] = []
-    for epoch in range(epochs):
-        order = torch.from_numpy(np.stack([rng.permutation(len(y)) for rng in draws]))
+    parts = [make_parts(share, int(options["samples"])) for share in options["majorities"].values()]
+    x, y, x_test = (torch.from_numpy(np.stack([getattr(part, of) for part in parts])) for of in Parts._fields[:3])
+    place = torch.arange(len(parts)).repeat_interleave(len(seeds))[:, None]  # data set of each network
+    networks = Networks(x.shape[-1], seeds * len(parts))
+    draws = [np.random.default_rng(seed) for _ in parts for seed in seeds]
+    best = [_Best() for _ in draws]
+    for epoch in range(int(options["epochs"])):
+        order = torch.from_numpy(np.stack([rng.permutation(y.shape[1]) for rng in draws]))
         for batch in order.split(BATCH, dim=1):
-            networks.descend(LOSSES[name](networks(x[batch]), y[batch]))
+            networks.descend(LOSSES[name](networks(x[place, batch]), y[place, batch]))
         with torch.no_grad():
-            scores = networks(x_test.expand(len(seeds), -1, -1)).double().softmax(dim=-1).numpy()
-        metrics = [_measured(parts.y_test, one, counts) for one in scores]
-        for k, now in enumerate(metrics):
-            if now["macro_f1"] > best[k]["macro_f1"]:
-                best[k], epoch_of_best[k] = now, epoch
-    seconds = (time.perf_counter() - began) / len(seeds)
-    sizes = {"train": len(y), "val": 0, "test": len(parts.y_test)}
+            logits = networks(x_test[place[:, 0]]).double().numpy()
+        for k, one in enumerate(logits):
+            best[k].look(epoch, parts[k // len(seeds)].y_test, one)
+    seconds = (time.perf_counter() - began) / len(draws)
     return [
-        {
-            "seed": seed,
-            "best_epoch": epoch_of_best[k],
-            "seconds": seconds,
-            "sizes": sizes,
-            "test": {"argmax": best[k]},
-            "last_epoch": {"argmax": metrics[k]},
-        }
-        for k, seed in enumerate(seeds)
+        {"task": task, "seed": seed, "seconds": seconds, **best[k * len(seeds) + i].record(parts[k])}
+        for k, task in enumerate(options["majorities"])
+        for i, seed in enumerate(seeds)
     ]
 
 
-def _measured(
-    targets: Int64[np.ndarray, " m"], probabilities: Float[np.ndarray, "m C"], counts: Int64[np.ndarray, " C"]
-) -> dict[str, Any]:
-    names = [str(c) for c in range(CLASSES)]
-    return classification_metrics(targets, probabilities, class_names=names, train_counts=counts)
+class _Best:
+    """Remembers the logits of the test part in the epoch with the best macro-F1 on it, and those of the last."""
+
+    def __init__(self) -> None:
+        self._score, self._epoch = -math.inf, -1
+
+    def look(self, epoch: int, targets: Int64[np.ndarray, " m"], logits: Float[np.ndarray, "m C"]) -> None:
+        score = float(macro_f1(Counts.of(confusion_matrix(targets, logits.argmax(axis=1), CLASSES))))
+        self._last = logits
+        if score > self._score:
+            self._score, self._epoch, self._logits = score, epoch, logits
+
+    def record(self, parts: Parts) -> dict[str, Any]:
+        """Give all metrics of both epochs."""
+        counts = np.bincount(parts.y_train, minlength=CLASSES)
+        at_best, at_end = (
+            classification_metrics(
+                parts.y_test,
+                softmax(logits, axis=1),
+                class_names=[str(c) for c in range(CLASSES)],
+                train_counts=counts,
+            )
+            for logits in (self._logits, self._last)
+        )
+        return {
+            "best_epoch": self._epoch,
+            "sizes": {"train": len(parts.y_train), "val": 0, "test": len(parts.y_test)},
+            "test": {"argmax": at_best},
+            "last_epoch": {"argmax": at_end},
+        }

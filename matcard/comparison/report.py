@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 FEWEST_FOR_RANKS = 5
 """Over fewer data sets ranks say nothing; wins, ties and losses are counted instead."""
 
+_PANELS = 4
+"""Metrics of the figure."""
 
-def write_report(folder: Path, experiment: Experiment, results: pd.DataFrame, summary: pd.DataFrame, command: str) -> Path:
+
+def write_report(
+    folder: Path, experiment: Experiment, results: pd.DataFrame, summary: pd.DataFrame, command: str
+) -> Path:
     """Write the page and its figures; gives the page's path."""
     figures = FigureFolder(folder / "figures")
     sections = [
@@ -54,7 +59,7 @@ def _summary(experiment: Experiment, results: pd.DataFrame, command: str) -> Mar
 def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
     return figures.add(
         "intervals",
-        interval_figure(summary, experiment, experiment.metrics[:3]),
+        interval_figure(summary, experiment, experiment.metrics[:_PANELS]),
         summary,
         alt="Means of each loss on each data set with their intervals.",
         caption=f"Mean over seeds with 95 % interval; the dashed line is {experiment.reference} at argmax.",

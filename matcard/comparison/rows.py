@@ -65,13 +65,15 @@ def _runs(row: Row) -> Iterator[dict[str, Any]]:
         "git_commit": (record.get("environment") or {}).get("git_commit"),
         "environment": _json(record.get("environment")),
     }
+    # A cell of the published experiment has runs on several tasks, each with its name.
     runs = record.get("runs") or [{"seed": cell.config.get("seed"), "seconds": record.get("seconds")}]
     for run in runs:
         yield {**common, **_of_run(run)}
 
 
 def _of_run(run: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {name: run.get(name) for name in ("seed", "best_epoch", "seconds", "data_sha256")}
+    values: dict[str, Any] = {"task": run["task"]} if "task" in run else {}
+    values |= {name: run.get(name) for name in ("seed", "best_epoch", "seconds", "data_sha256")}
     values |= {f"n_{part}": size for part, size in (run.get("sizes") or {}).items()}
     for part in PARTS:
         for rule in RULES:
@@ -87,7 +89,7 @@ def _of_run(run: dict[str, Any]) -> dict[str, Any]:
 
 def _own_options(config: dict[str, Any]) -> dict[str, Any]:
     """Give what distinguishes methods: loss or rival, and the optimiser."""
-    return flatten({name: config[name] for name in ("loss", "rival", "optimizer", "majority") if name in config})
+    return flatten({name: config[name] for name in ("loss", "rival", "optimizer") if name in config})
 
 
 def _json(value: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -85,9 +86,7 @@ def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], c
     if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
         tables.append(outcome_table(summary, experiment))
     said = captions(experiment)
-    write_text(
-        folder.path / "table.md", to_markdown(tables, title=experiment.title, command=command, captions=said)
-    )
+    write_text(folder.path / "table.md", to_markdown(tables, title=experiment.title, command=command, captions=said))
     write_text(folder.path / "table.tex", to_latex(tables, command=command, captions=said))
     write_report(folder.path, experiment, results, summary, command)
 
@@ -97,7 +96,10 @@ def _print_outcome(folder: Folder, experiment: Experiment, rows: Sequence[Row], 
     from rich.table import Table
     from rich.text import Text
 
-    for text in score_tables(summarise(results_table(rows), experiment), experiment)[:_SHOWN]:
+    # As many columns as a screen has room for; all are in the file.
+    metrics = tuple(dict.fromkeys([experiment.metrics[0], experiment.metrics[-1]]))
+    narrow = dataclasses.replace(experiment, metrics=metrics)
+    for text in score_tables(summarise(results_table(rows), narrow), narrow)[:_SHOWN]:
         shown = Table(title=text.title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
         for k, name in enumerate(text.header):
             shown.add_column(name, justify="right" if k else "left")

@@ -75,7 +75,9 @@ def corrected_t_test(
         InputError: not as many values of the one as of the other.
     """
     if len(values) != len(reference):
-        raise InputError(f"{len(values)} values but {len(reference)} of the reference: a paired test needs the same seeds")
+        raise InputError(
+            f"{len(values)} values but {len(reference)} of the reference: a paired test needs the same seeds"
+        )
     differences = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
     k = len(differences)
     mean = float(differences.mean()) if k else math.nan
@@ -83,11 +85,9 @@ def corrected_t_test(
         return Difference(mean, math.nan, math.nan, math.nan)
     error = math.sqrt((1 / k + test_to_train) * float(differences.var(ddof=1)))
     half = float(stats.t.ppf((1 + level) / 2, k - 1)) * error
-    if error == 0:
-        p = 1.0 if mean == 0 else 0.0
-    else:
-        p = float(2 * stats.t.sf(abs(mean) / error, k - 1))
-    return Difference(mean, mean - half, mean + half, p)
+    if error == 0:  # differences that are all the same have no variance to judge them by
+        return Difference(mean, math.nan, math.nan, math.nan if mean else 1.0)
+    return Difference(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, k - 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -92,7 +92,8 @@ def to_markdown(tables: Sequence[TextTable], *, title: str, command: str, captio
         rule = ["---", *["---:"] * (len(table.header) - 1)]
         lines = [table.header, rule, *table.rows]
         body = "\n".join(
-            "| " + " | ".join(cell if lines[k] is rule else _md(cell) for cell in lines[k]) + " |" for k in range(len(lines))
+            "| " + " | ".join(cell if lines[k] is rule else _md(cell) for cell in lines[k]) + " |"
+            for k in range(len(lines))
         )
         parts.append(f"## {_md(table.title)}\n\n{body}")
     return "\n\n".join(parts) + "\n"

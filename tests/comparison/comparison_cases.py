@@ -1,0 +1,56 @@
+"""Small experiments for the tests of comparisons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from matcard.comparison.options import CompareOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TASK: dict[str, Any] = {
+    "config": "synthetic",
+    "data": {"source": "make_classification", "synthetic": {"samples": 300}},
+}
+SMALL: dict[str, Any] = {
+    "title": "A small comparison",
+    "tasks": {"points": TASK},
+    "training": {"trainer": {"max_epochs": 1, "accelerator": "cpu"}},
+    "losses": ["ce", "magnitude"],
+    "reference": "ce",
+    "space": {"optimizer.lr": {"type": "float", "low": 0.001, "high": 1.0, "log": True}},
+    "trials": 2,
+    "seeds": 2,
+    "metrics": ["macro_f1", "average_precision"],
+}
+
+
+def write_experiment(folder: Path, **changes: Any) -> Path:
+    """Write the small experiment with some entries changed."""
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **changes}), encoding="utf-8")
+    return path
+
+
+def options(path: Path, **changes: Any) -> CompareOptions:
+    """Give options of a comparison beside the experiment's file."""
+    return CompareOptions(**{"config": str(path), "folder": str(path.parent / "comparison"), **changes})
+
+
+def scores(value: float) -> dict[str, Any]:
+    """Give metrics as a run records them, all of one value."""
+    from matcard.evaluation.metrics import metric_names
+
+    metrics = dict.fromkeys(metric_names(), value)
+    return {**metrics, "recall": {}, "shots": {}}
+
+
+def run_of(seed: int, value: float, *, tested: bool) -> dict[str, Any]:
+    """Give the record of a run with all metrics of one value."""
+    both = {"argmax": scores(value), "decision": scores(value + 0.01), "ranking": {}}
+    parts = {"val": both, **({"test": both} if tested else {})}
+    sizes = {"train": 70, "val": 15, "test": 15}
+    return {"seed": seed, "best_epoch": 0, "sizes": sizes, "data_sha256": "0", "seconds": 0.1, **parts}

@@ -1,0 +1,236 @@
+"""Experiments as files and on the command line, the shipped ones among them; rivals; cells on a bare machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from comparison_cases import TASK, options, write_experiment
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from matcard.compare import parse_options
+from matcard.comparison.cell import main as run_cell
+from matcard.comparison.experiment import with_sources
+from matcard.comparison.experiment_file import catalogue, read_experiment
+from matcard.comparison.options import CompareOptions
+from matcard.comparison.rivals import features_of, rival_options, run_rival
+from matcard.comparison.run import compare
+from matcard.crystals.options import GraphOptions
+from matcard.data.composition_features import magpie_features
+from matcard.data.options import DataOptions, ImbalanceOptions, SyntheticOptions
+from matcard.data.prepare import prepare, read_labelled
+from matcard.errors import InputError
+from matcard.resources import resource_dir
+from matcard.training.config import config_from_dict
+
+SHIPPED = sorted(path.stem for path in (resource_dir("configs") / "compare").glob("*.yaml") if path.stem != "losses")
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci")) or name == "published"])
+def test_shipped_experiments_fit_together(name, tmp_path, monkeypatch):
+    for file in ("glass_train.csv.gz", "glass_validation.csv.gz", "mp_small_4000.parquet"):
+        (tmp_path / file).touch()
+    monkeypatch.setenv("MATCARD_TEST_DATA", str(tmp_path))
+    experiment = read_experiment(CompareOptions(config=name))
+    experiment.check()
+    assert experiment.reference in [method.label for method in experiment.methods]
+
+
+def test_the_full_experiments_are_read():
+    full = {name: read_experiment(CompareOptions(config=name)) for name in ("synthetic", "glass", "crystals", "images")}
+    assert full["synthetic"].seeds == full["crystals"].seeds == 10, "headline tables have ten"
+    assert len(full["crystals"].tasks) == 5
+    glass = [task.config["data"] for task in full["glass"].tasks]
+    assert [data["split"]["seen"] for data in glass] == ["keep", "drop"]
+    for experiment in full.values():
+        assert {"ce", "spread_reweight", "logit_adjustment"} <= {method.label for method in experiment.methods}
+
+
+def test_every_loss_of_the_catalogue_fits(tmp_path):
+    path = write_experiment(tmp_path)
+    experiment = read_experiment(options(path, losses=list(catalogue())))
+    assert len(experiment.methods) == len(catalogue())
+    experiment.check()
+    losses = [experiment.base(experiment.tasks[0], method).get("loss") for method in experiment.methods]
+    assert len({json.dumps(loss, sort_keys=True) for loss in losses if loss}) == sum(map(bool, losses)) - 2, (
+        "all different but cross-entropy's three samplers"
+    )
+
+
+def test_the_command_line_overrides(tmp_path):
+    path = write_experiment(tmp_path, tasks={"points": TASK, "more": TASK})
+    words = ["--tasks", "more", "--losses", "ce,focal", "--seeds", "7", "--trials", "0", "--jobs", "2"]
+    parsed = parse_options(["--config", str(path), *words])
+    experiment = read_experiment(parsed)
+    assert [task.name for task in experiment.tasks] == ["more"]
+    assert [method.label for method in experiment.methods] == ["ce", "focal"]
+    assert (experiment.seeds, experiment.trials, parsed.jobs) == (7, 0, 2)
+    assert read_experiment(options(path, losses=["focal", "ce"], reference="focal")).reference == "focal"
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "message"),
+    [
+        ({}, {"losses": ["ce", "focall"]}, "focall.*did you mean focal"),
+        ({}, {"tasks": ["point"]}, "--tasks: 'point' is unknown.*points"),
+        ({}, {"losses": ["magnitude"]}, "--reference ce: it is not among the losses"),
+        ({"sedes": 3}, {}, "unknown entry 'sedes'.*seeds"),
+        ({"tasks": None}, {}, "tasks: expected a mapping"),
+        ({"tasks": {"points": {"config": "nowhere"}}}, {}, "task points: --config nowhere"),
+        ({"tasks": {"points": {"data": {"sorce": "x"}}}}, {}, "task points: unknown option 'data.sorce'.*data.source"),
+        ({"losses": ["unknown"]}, {}, "'unknown' is not in losses.yaml"),
+        ({"losses": {"ce": {}}}, {}, "ce: expected a section loss or rival"),
+        ({"losses": {"ce": {"loss": {"name": "cross_entropy"}, "spcae": {}}}}, {}, "unknown entry 'spcae'.*space"),
+        ({"seeds": 0}, {}, "seeds: expected a whole number of 1 or more"),
+        ({"trials": True}, {}, "trials: expected a whole number of 0 or more"),
+        ({"protocol": "mine"}, {}, "protocol: expected matcard or published"),
+        ({"protocol": "published", "tasks": {"a": {"majority": 2}}}, {}, "unknown entry 'trainer'"),
+        ({"protocol": "published", "training": {}, "tasks": {"a": {"majority": 2}}}, {}, "majority is 2"),
+    ],
+)
+def test_what_is_wrong_with_an_experiment_is_said(tmp_path, changes, given, message):
+    with pytest.raises(InputError, match=message):
+        read_experiment(options(write_experiment(tmp_path, **changes), **given))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": ["macro_f2"]}, "macro_f2.*macro_f1"),
+        ({"losses": {"ce": {"loss": {"name": "cross_entropy", "gamma": 1}}}}, "loss.gamma"),
+        ({"losses": {"ce": {"rival": {"name": "forrest"}}}}, "forrest.*forest"),
+        ({"losses": {"ce": {"rival": {"name": "forest", "trees": 3}}}}, "rival.trees of forest"),
+        ({"space": {"optimizer.rate": {"choices": [1]}}}, "optimizer.rate"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_training(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        read_experiment(options(write_experiment(tmp_path, **changes))).check()
+
+
+def test_data_that_are_not_at_hand_are_named(tmp_path, monkeypatch):
+    task = {"data": {"source": "${MATCARD_NOWHERE}/x.parquet", "kind": "crystals", "target": "y"}, "needs": "x of y"}
+    experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task})))
+    with pytest.raises(InputError, match="task t.*MATCARD_NOWHERE is not set. Needed: x of y.*--tasks"):
+        experiment.check()
+    monkeypatch.setenv("MATCARD_NOWHERE", str(tmp_path))
+    with pytest.raises(InputError, match=r"x.parquet does not exist. Needed: x of y"):
+        experiment.check()
+    (tmp_path / "x.parquet").touch()
+    resolved = with_sources(experiment.tasks[0].config["data"], experiment.tasks[0])
+    assert resolved["source"] == str(tmp_path / "x.parquet")
+    assert experiment.tasks[0].config["data"]["source"].startswith("${"), "a key must not depend on the machine"
+
+
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--jobs", "0"], ["--trials", "-1"], ["--losses", "ce,ce"]])
+def test_options_out_of_range(words):
+    with pytest.raises(InputError, match=words[0]):
+        parse_options(words)
+
+
+def test_help_names_every_option():
+    done = subprocess.run([sys.executable, "-m", "matcard.compare", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for name in ("config", "tasks", "losses", "reference", "seeds", "trials", "jobs", "folder", "prepare"):
+        assert f"--{name}" in done.stdout
+    assert "as a,b" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    synthetic = SyntheticOptions(samples=400)
+    given = DataOptions(source="make_classification", synthetic=synthetic)
+    return prepare(read_labelled(given), given, seed=0)
+
+
+def rival_config(**rival):
+    return {"rival": rival, "seed": 3, "decision": {}, "data": {}}
+
+
+def test_a_rival_is_scikit_learns(points):
+    found = run_rival(rival_config(name="boosting", max_iter=7), points, tested=True)
+    split = points.split
+    plain = HistGradientBoostingClassifier(max_iter=7, max_leaf_nodes=31, random_state=3)
+    x = points.inputs.astype(np.float32)
+    plain.fit(x[split.train], points.codes[split.train])
+    predicted = plain.predict(x[split.test])
+    assert found["test"]["argmax"]["accuracy"] == pytest.approx((predicted == points.codes[split.test]).mean())
+    assert found["sizes"] == {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
+    untested = run_rival(rival_config(name="forest", n_estimators=5), points, tested=False)
+    assert "test" not in untested
+    assert untested["val"]["argmax"]["n"] == len(split.val)
+
+
+def test_options_of_rivals():
+    assert rival_options({"name": "boosting", "max_iter": 3}).max_iter == 3
+    with pytest.raises(InputError, match="rival.name"):
+        rival_options({})
+
+
+def test_crystals_are_described_by_matminers_features(tmp_path):
+    given = DataOptions(
+        graph=GraphOptions(radius=3.0, neighbors=2), imbalance=ImbalanceOptions(kind="ratio", factor=40)
+    )
+    labelled = read_labelled(given)
+    kept = labelled.table.take(np.arange(0, len(labelled.codes), 60))
+    few = replace(labelled, table=kept, codes=labelled.codes[::60])
+    data = prepare(few, replace(given, imbalance=ImbalanceOptions()), seed=0)
+    formulas = [str(formula) for formula in kept.columns["formula"]]
+    np.testing.assert_allclose(features_of(data), magpie_features(formulas).to_numpy(), rtol=1e-9, atol=1e-9)
+
+
+BARE = """
+import builtins, sys
+
+ABSENT = {
+    "PIL", "ase", "beartype", "docstring_parser", "filelock", "ijson", "jaxtyping", "joblib", "jsonargparse", "matminer",
+    "matplotlib", "monty", "optuna", "pandas", "platformdirs", "pooch", "pyarrow", "pymatgen", "rich", "safetensors",
+    "scipy", "sklearn", "spglib", "tensorboard",
+}
+importing = builtins.__import__
+
+
+def without(name, globals=None, locals=None, fromlist=(), level=0):
+    asks = (globals or {}).get("__name__", "")
+    if name.partition(".")[0] in ABSENT and asks.partition(".")[0] == "matcard":
+        raise ModuleNotFoundError(f"{name} is not on this machine, and {asks} asks for it")
+    return importing(name, globals, locals, fromlist, level)
+
+
+builtins.__import__ = without
+sys.modules["tensorboard"] = None
+from matcard.comparison.cell import main
+
+main(sys.argv[1:])
+"""
+
+
+def test_cells_run_on_a_bare_machine_and_come_back(tmp_path):
+    losses = {"ce": {"loss": {"name": "cross_entropy"}}, "trees": {"rival": {"name": "boosting", "max_iter": 3}}}
+    path = write_experiment(tmp_path, losses=losses, trials=0, seeds=1)
+    folder = compare(options(path, prepare=True), console=None)
+    (command,) = [line for line in (folder.path / "todo.sh").read_text().splitlines() if "matcard" in line]
+    words = command.split()[-3:]
+    (folder.path / "cells").mkdir()
+    done = subprocess.run([sys.executable, "-c", BARE, *words], cwd=folder.path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((folder.path / words[2]).read_text())
+    assert record["status"] == "finished"
+    assert config_from_dict(record["config"]).loss.name == "cross_entropy"
+    assert 0 < record["runs"][0]["test"]["argmax"]["macro_f1"] <= 1
+    compare(options(path))
+    times = {json.loads(file.read_text())["method"]: file.stat().st_mtime for file in folder.cells.glob("*.json")}
+    assert set(times) == {"ce", "trees"}
+    assert json.loads((folder.path / words[2]).read_text()) == record, "it is not run again"
+
+
+def test_a_file_that_is_no_cell(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(InputError, match="not the file of a cell"):
+        run_cell([str(tmp_path / "a.json"), "b", "c"])
+    with pytest.raises(InputError, match="usage"):
+        run_cell(["a"])

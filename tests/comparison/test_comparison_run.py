@@ -1,0 +1,189 @@
+"""Whole comparisons: kept, gone on with, failed, shared among processes, tested once."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections import Counter
+
+import pandas as pd
+import pytest
+from comparison_cases import TASK, options, run_of, write_experiment
+from rich.console import Console
+
+from matcard.comparison import worker
+from matcard.comparison.cells import CellStore
+from matcard.comparison.run import compare
+from matcard.errors import TrainingError
+from matcard.training.data import DataModule
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Put numbers that follow from the configuration in place of trainings; gives what was trained, in order."""
+    configs = []
+
+    def fake(config, data, *, tested, folder):
+        configs.append(config)
+        return run_of(config["seed"], 0.5 + config["seed"] / 100 + config["optimizer"]["lr"] / 10, tested=tested)
+
+    monkeypatch.setattr(worker, "run_network", fake)
+    return configs
+
+
+def run(opts):
+    """Give the folder and what was printed."""
+    console = Console(file=io.StringIO(), width=140)
+    folder = compare(opts, console=console, command="python -m matcard.compare")
+    return folder, console.file.getvalue()
+
+
+def results(folder):
+    return pd.read_parquet(folder.path / "results.parquet")
+
+
+def test_every_cell_once_and_everything_written(tmp_path, trained):
+    opts = options(write_experiment(tmp_path))
+    folder, printed = run(opts)
+    assert len(trained) == 8, "two losses, two trials and two seeds each"
+    assert "8 of 8 cells" in printed
+    table = results(folder)
+    assert Counter(table["stage"]) == {"trial": 4, "test": 4}
+    assert set(table["status"]) == {"finished"}
+    tested = table[table["stage"] == "test"]
+    assert tested["test_macro_f1"].notna().all()
+    assert table[table["stage"] == "trial"]["test_macro_f1"].isna().all(), "trials see no test part"
+    assert (tested["test_macro_f1_at_decision"] - tested["test_macro_f1"]).round(9).eq(0.01).all()
+    assert json.loads(tested["config"].iloc[0])["seed"] == 0
+    assert tested["config_sha256"].str.len().eq(64).all()
+    for name in ("table.md", "table.tex", "report.html", "figures/intervals.png", "figures/intervals.csv"):
+        assert (folder.path / name).stat().st_size > 0, name
+    assert "    python -m matcard.compare\n" in (folder.path / "table.md").read_text()
+    # The better of the two trials is what is tested: the larger learning rate, as the numbers go.
+    ce = [json.loads(text) for text in table[table["method"] == "ce"]["config"]]
+    rates = [config["optimizer"]["lr"] for config in ce]
+    assert rates[2] == rates[3] == max(rates[:2])
+    assert [config["seed"] for config in ce] == [0, 0, 0, 1]
+
+    run(opts)
+    assert len(trained) == 8, "nothing twice"
+    run(options(write_experiment(tmp_path), seeds=3))
+    assert len(trained) == 10, "a seed more of each"
+    run(options(write_experiment(tmp_path, training={"trainer": {"max_epochs": 2, "accelerator": "cpu"}})))
+    assert len(trained) == 18, "a changed configuration is new cells"
+
+
+def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
+    fake, opts = worker.run_network, options(write_experiment(tmp_path))
+
+    def interrupted(config, data, **how):
+        if len(trained) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return fake(config, data, **how)
+
+    monkeypatch.setattr(worker, "run_network", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="5 cells are finished and kept in .*; the same command goes on"):
+        run(opts)
+    assert len(list((tmp_path / "comparison" / "cells").glob("*.json"))) == 5
+    assert not list((tmp_path / "comparison" / "running").glob("*.lease"))
+    monkeypatch.setattr(worker, "run_network", fake)
+    folder, printed = run(opts)
+    assert "5 of 8 cells are there already" in printed
+    assert len(trained) == 8
+    table = results(folder)
+    assert table["config_sha256"].nunique() == 8, "none twice"
+    assert set(table["status"]) == {"finished"}
+
+
+def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypatch):
+    fake, opts = worker.run_network, options(write_experiment(tmp_path, trials=0))
+
+    def failing(config, data, **how):
+        if config["loss"]["name"] == "magnitude" and config["seed"] == 1:
+            raise TrainingError("the loss | is not finite")
+        return fake(config, data, **how)
+
+    monkeypatch.setattr(worker, "run_network", failing)
+    folder, printed = run(opts)
+    assert "points, magnitude, seed 1: failed: the loss | is not finite" in printed
+    assert "1 cells failed" in printed
+    table = results(folder)
+    assert table.set_index(["method", "seed"])["status"].loc[("magnitude", 1)] == "failed"
+    assert "(1 of 2 failed)" in (folder.path / "table.md").read_text()
+    assert "the loss | is not finite" in (folder.path / "report.html").read_text()
+    monkeypatch.setattr(worker, "run_network", fake)
+    folder, _ = run(opts)
+    assert len(trained) == 4, "the failed one, and no other"
+    assert set(results(folder)["status"]) == {"finished"}
+
+
+def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
+    fake = worker.run_network
+
+    def failing(config, data, **how):
+        if config["loss"]["name"] == "magnitude":
+            raise ZeroDivisionError("for a test")
+        return fake(config, data, **how)
+
+    monkeypatch.setattr(worker, "run_network", failing)
+    folder, _ = run(options(write_experiment(tmp_path)))
+    table = results(folder)
+    assert Counter(table[table["method"] == "magnitude"]["status"]) == {"failed": 2}
+    assert "| failed: ZeroDivisionError: for a test |" in (folder.path / "table.md").read_text()
+
+
+def test_data_that_cannot_be_read_fail_their_cells_alone(tmp_path, trained):
+    tasks = {"points": TASK, "few": {**TASK, "data": {**TASK["data"], "synthetic": {"samples": 3}}}}
+    folder, _ = run(options(write_experiment(tmp_path, tasks=tasks, trials=0, seeds=1)))
+    status = results(folder).groupby("task")["status"].unique()
+    assert status["points"].tolist() == ["finished"]
+    assert status["few"].tolist() == ["failed"]
+
+
+def test_a_real_training_looks_at_its_test_part_once_at_the_end(tmp_path, monkeypatch):
+    looked = []
+    loader = DataModule.eval_dataloader
+
+    def eval_dataloader(self, part, *rank):
+        looked.append(part)
+        return loader(self, part, *rank)
+
+    monkeypatch.setattr(DataModule, "eval_dataloader", eval_dataloader)
+    folder, _ = run(options(write_experiment(tmp_path, losses=["ce"], trials=1, seeds=1)))
+    assert looked.count("test") == 1
+    assert looked[-1] == "test"
+    table = results(folder)
+    assert table["test_macro_f1"].notna().tolist() == [False, True]
+    assert table["git_commit"].nunique() <= 1
+    assert not [path for path in folder.running.iterdir() if path.is_dir()], "checkpoints are removed"
+
+
+def test_two_processes_share_the_work(tmp_path):
+    losses = {
+        "trees": {"rival": {"name": "boosting", "max_iter": 5}},
+        "forest": {"rival": {"name": "forest", "n_estimators": 5}},
+    }
+    path = write_experiment(tmp_path, losses=losses, reference="trees", trials=0, seeds=2)
+    folder, printed = run(options(path, jobs=2, losses=["trees", "forest"]))
+    assert "4 of 4 cells" in printed
+    table = results(folder)
+    assert set(table["status"]) == {"finished"}
+    records = [json.loads(file.read_text()) for file in folder.cells.glob("*.json")]
+    assert len(records) == 4
+    assert len({record["key"] for record in records}) == 4
+    assert len(list(folder.prepared.glob("points-*-*[0-9a-f]"))) == 2, "prepared once a seed"
+    # Alone it comes to the same numbers.
+    alone, _ = run(options(path, folder=str(tmp_path / "alone"), losses=["trees", "forest"]))
+    columns = ["method", "seed", "test_macro_f1", "val_macro_f1", "data_sha256"]
+    pd.testing.assert_frame_equal(results(alone)[columns], table[columns])
+
+
+def test_a_record_of_another_cell_is_not_taken(tmp_path, trained):
+    folder, _ = run(options(write_experiment(tmp_path, trials=0)))
+    files = sorted(folder.cells.glob("*.json"))
+    files[0].write_bytes(files[1].read_bytes())
+    run(options(write_experiment(tmp_path, trials=0)))
+    assert len(trained) == 5
+    assert CellStore(folder.cells).failed_attempts() == frozenset()

@@ -1,0 +1,162 @@
+"""What tables and figures say: means, differences, failures, names with special letters."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from comparison_cases import run_of
+from scipy import stats
+
+from matcard.comparison.cells import Cell
+from matcard.comparison.experiment import Experiment, Method, Task
+from matcard.comparison.figures import interval_figure, rank_figure
+from matcard.comparison.plan import Row
+from matcard.comparison.report import write_report
+from matcard.comparison.rows import results_table
+from matcard.comparison.statistics import compare_ranks, corrected_t_test, holm
+from matcard.comparison.summary import mean_scores, outcomes, summarise
+from matcard.comparison.tables import captions, outcome_table, score_tables, to_latex, to_markdown
+from matcard.evaluation.style import save_figure
+
+VALUES = {"ce": [0.50, 0.52, 0.49], "a_b": [0.60, 0.63, 0.61], "50 % | <b>": [0.50, 0.51, 0.50], "bad": None, "new": []}
+REASON = "a $loss$ & more | with \\ and # in it"
+
+
+def experiment(tasks=("t_1",), **changes):
+    made = {
+        "name": "small", "title": "A comparison of 5 & 6", "protocol": "matcard",
+        "tasks": tuple(Task(name, "", {}) for name in tasks),
+        "methods": tuple(Method(label, {"loss": {"name": label}}) for label in VALUES),
+        "reference": "ce", "trials": 4, "seeds": 3, "metrics": ("macro_f1", "average_precision"),
+    }  # fmt: skip
+    return Experiment(**{**made, **changes})
+
+
+def rows(tasks=("t_1",), values=VALUES):
+    found = []
+    for task in tasks:
+        for label, scores in values.items():
+            for seed in range(3):
+                cell = Cell(task, label, "network", "test", seed, {"task": task, "loss": label, "seed": seed})
+                record = None
+                if scores is None:
+                    record = {"status": "failed", "reason": REASON, "attempt": "x"}
+                elif scores:
+                    record = {"status": "finished", "runs": [run_of(seed, scores[seed], tested=True)]}
+                found.append(Row(cell, record))
+    return found
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return summarise(results_table(rows()), experiment())
+
+
+def test_the_summary_by_hand(summary):
+    of = summary.set_index(["method", "metric", "rule"])
+    found = of.loc[("a_b", "macro_f1", "argmax")]
+    assert found["mean"] == pytest.approx(np.mean(VALUES["a_b"]))
+    assert (found["low"], found["high"]) == pytest.approx(
+        stats.t.interval(0.95, 2, np.mean(VALUES["a_b"]), stats.sem(VALUES["a_b"]))
+    )
+    tests = [corrected_t_test(VALUES[name], VALUES["ce"], 15 / 70) for name in ("a_b", "50 % | <b>")]
+    assert found["difference"] == pytest.approx(tests[0].mean)
+    assert found["p"] == pytest.approx(tests[0].p)
+    assert found["p_holm"] == pytest.approx(holm([test.p for test in tests])[0])
+    decided = of.loc[("a_b", "macro_f1", "decision")]
+    assert decided["mean"] == pytest.approx(found["mean"] + 0.01)
+    assert ("a_b", "average_precision", "decision") not in of.index, "no rule changes it"
+    assert of.loc[("bad", "macro_f1", "argmax")]["n"] == 0
+    assert np.isnan(of.loc[("ce", "macro_f1", "argmax")]["difference"])
+
+
+def test_differences_are_paired_by_seed():
+    order = [row for row in rows() if row.cell.method != "a_b" or row.cell.number != 1]
+    found = summarise(results_table(order[::-1]), experiment()).set_index(["method", "metric", "rule"])
+    one = found.loc[("a_b", "macro_f1", "argmax")]
+    assert one["n"] == 2
+    assert one["difference"] == pytest.approx(np.mean([0.60 - 0.50, 0.61 - 0.49])), "the seeds that both have"
+
+
+def test_markdown_escapes_names_and_shows_failures(summary):
+    tables = score_tables(summary, experiment())
+    text = to_markdown(tables, title=experiment().title, command="python -m matcard.compare", captions=["a | b"])
+    assert "\n    python -m matcard.compare\n" in text
+    assert r"| 50 % \| \<b\> |" in text
+    assert r"a\_b" in text
+    assert r"failed: a \$loss\$ & more \| with \\ and \# in it" in text
+    assert "| not run |" in text
+    for table in text.split("## ")[1:]:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines() if line.startswith("|")}
+        assert len(widths) == 1, "a bar in a name makes no column"
+    assert re.search(r"\| a\\_b \| \.613 \(\.575 to \.651\) \| \.623", text)
+
+
+def test_latex_escapes_names(summary):
+    text = to_latex(score_tables(summary, experiment()), command="python", captions=["what is said"])
+    assert r"a\_b" in text
+    assert r"50 \% | \textless{}b\textgreater{}" in text
+    assert r"a \$loss\$ \& more | with \textbackslash{} and \# in it" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {3}
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert "−" not in text
+
+
+def test_what_is_said_of_the_protocol():
+    said = " ".join(captions(experiment()))
+    assert "3 seeds" in said
+    assert "4 trials" in said
+    assert "not tuned" in " ".join(captions(experiment(trials=0)))
+    assert "no validation part" in " ".join(captions(experiment(protocol="published")))
+
+
+TASKS = tuple(f"task {k}" for k in range(6))
+
+
+def test_wins_ties_and_losses():
+    better = {**VALUES, "a_b": [0.60, 0.62, 0.59001]}
+    made = experiment(TASKS)
+    found = summarise(results_table(rows(TASKS, better)), made)
+    counts = outcomes(found, made, "macro_f1", "argmax").set_index("method")
+    assert counts.loc["a_b", ["win", "tie", "loss"]].tolist() == [6, 0, 0]
+    assert counts.loc["50 % | <b>", ["win", "tie", "loss"]].tolist() == [0, 6, 0]
+    assert counts.loc["bad", "undecided"] == 6
+    turned = experiment(TASKS, reference="a_b")
+    worse = outcomes(summarise(results_table(rows(TASKS, better)), turned), turned, "macro_f1", "argmax")
+    assert worse.set_index("method").loc["ce", "loss"] == 6
+    table = outcome_table(found, made)
+    assert table.rows[0][:2] == ("a_b", "6 / 0 / 0")
+    assert "(6 undecided)" in dict((row[0], row[1]) for row in table.rows)["bad"]
+
+
+def test_scores_of_errors_are_turned_so_that_larger_is_better():
+    made = experiment(TASKS, metrics=("macro_f1", "brier"))
+    found = summarise(results_table(rows(TASKS)), made)
+    assert list(mean_scores(found, made, "macro_f1", "argmax")) == ["ce", "a_b", "50 % | <b>"], "those with a score"
+    assert (mean_scores(found, made, "brier", "argmax") < 0).all().all()
+
+
+def test_figures_are_drawn(tmp_path, summary):
+    save_figure(interval_figure(summary, experiment(), ("macro_f1", "average_precision")), tmp_path / "one.png")
+    ranks = compare_ranks(np.random.default_rng(0).random((8, 5)))
+    save_figure(rank_figure(list(VALUES), ranks, "macro_f1"), tmp_path / "ranks.png")
+    for path in tmp_path.glob("*.png"):
+        assert path.stat().st_size > 10_000
+
+
+def test_the_report_has_what_the_tables_have(tmp_path):
+    made, results = experiment(TASKS), results_table(rows(TASKS))
+    page = write_report(tmp_path, made, results, summarise(results, made), "the <command>").read_text()
+    assert "missing:" not in page
+    assert "the &lt;command&gt;" in page
+    assert "<b>" not in page.split("</style>")[1]
+    assert "Mean ranks over 6 data sets" in page
+    assert "Failed cells" in page
+    assert REASON.replace("&", "&amp;") in page
+    assert (tmp_path / "figures" / "ranks-macro-f1-argmax.png").is_file()
+    written = pd.read_csv(tmp_path / "figures" / "intervals.csv")
+    assert len(written) == len(summarise(results, made))
