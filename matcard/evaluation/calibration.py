@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError
 from matcard.evaluation.checks import check_predictions, check_probabilities
 from matcard.evaluation.confusion import ratio
 from matcard.evaluation.jsonfile import read_json, to_json
@@ -118,7 +117,7 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
     """Fit one temperature on the validation part by maximum likelihood (C. Guo et al., ICML 2017).
 
     The log loss is convex in 1/T, so the one-dimensional search finds its minimum, within [1/50, 50]. It has
-    none where every prediction is right: T stays 1, with a `MatcardWarning`.
+    none where every prediction is right, so T stays 1 there.
 
     Args:
         targets: class indices.
@@ -140,15 +139,8 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
 
     bound = np.log(MAX_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
-    value = float(np.exp(found.x))
-    if (true == logits.max(axis=1)).all():
-        value = 1.0
-        warnings.warn(
-            f"all {len(targets)} predictions are right, so that no temperature is too low: it stays 1; fit it on "
-            "more samples",
-            MatcardWarning,
-            stacklevel=2,
-        )
+    settled = (true < logits.max(axis=1)).any()
+    value = float(np.exp(found.x)) if settled else 1.0
     after = softmax(logits / value)
     return Temperature(
         value=value,

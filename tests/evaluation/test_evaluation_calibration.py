@@ -11,7 +11,7 @@ from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as log_loss_oracle
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError
 from matcard.evaluation.calibration import Temperature, brier, fit_temperature, log_loss, reliability
 
 few = settings(deadline=None, max_examples=40)
@@ -94,10 +94,10 @@ def test_temperature_one_changes_nothing_and_zeros_are_finite():
     assert np.isfinite(Temperature(9, 0, 0, 0, 0).apply(probabilities)).all()
 
 
-def test_undetermined_temperature_is_said():
-    with pytest.warns(MatcardWarning, match="all 2 predictions are right"):
-        fitted = fit_temperature(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+def test_predictions_that_are_all_right_settle_no_temperature():
+    fitted = fit_temperature(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
     assert fitted.value == 1
+    assert fitted.log_loss_after == pytest.approx(fitted.log_loss_before)
 
 
 def test_predictions_that_mislead_are_flattened():
