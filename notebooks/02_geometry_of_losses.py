@@ -20,6 +20,7 @@
 # about a minute on a laptop.
 
 # %%
+import os
 import warnings
 
 import matplotlib.pyplot as plt
@@ -32,6 +33,9 @@ from matcard.errors import MatcardWarning
 from matcard.evaluation.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, tidy
 from matcard.invariants import effective_dimension, magnitude, magnitude_profile, spread, weighting
 from matcard.losses import build_loss
+
+SMALL = "MATCARD_NOTEBOOK_SMALL" in os.environ  # the tests' quick pass
+GRID, EPOCHS = ((4, 5), 2) if SMALL else ((25, 33), 40)
 
 warnings.simplefilter("ignore", MatcardWarning)  # the collapse that is shown below
 torch.manual_seed(0)
@@ -130,7 +134,7 @@ plt.show()
 generator = torch.Generator().manual_seed(1)
 targets = (torch.arange(1000) < 100).long()
 score = 2.0 * targets + torch.randn(1000, generator=generator) - 1.0
-sharpness, bias = torch.linspace(0, 3, 25), torch.linspace(-8, 4, 33)
+sharpness, bias = torch.linspace(0, 3, GRID[0]), torch.linspace(-8, 4, GRID[1])
 
 
 def landscape(loss: torch.nn.Module) -> np.ndarray:
@@ -192,7 +196,7 @@ contenders = {
 }
 
 
-def run(loss: torch.nn.Module, epochs: int = 40) -> tuple[list[float], float]:
+def run(loss: torch.nn.Module, epochs: int = EPOCHS) -> tuple[list[float], float]:
     """Train, and give the rare classes' share of the gradient per epoch and their recall on the rest."""
     torch.manual_seed(0)
     encode = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 32), torch.nn.ReLU())
@@ -226,7 +230,9 @@ figure, axes = plt.subplots(figsize=(7, 3.8))
 for (name, (shares, _)), colour in zip(results.items(), (GREY, ORANGE, BLUE, VERMILLION, PURPLE), strict=True):
     axes.plot(shares, color=colour, label=name)
 axes.axhline(35 / 685, color=GREY, linestyle=":", linewidth=1)
-axes.annotate("share of the samples", (39, 35 / 685), xytext=(0, 4), textcoords="offset points", ha="right", fontsize=8)
+axes.annotate(
+    "share of the samples", (EPOCHS - 1, 35 / 685), xytext=(0, 4), textcoords="offset points", ha="right", fontsize=8
+)
 axes.set_ylim(0, 1)
 tidy(axes, grid="both", x="epoch", y="rare classes' share of the gradient", title="Who pulls at the weights")
 axes.legend(frameon=False, fontsize=8)

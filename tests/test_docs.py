@@ -1,0 +1,192 @@
+"""What the texts say can be done: their Python runs, their commands parse, their options, modules and links exist."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from matcard.losses.registry import LOSSES
+from matcard.models.registry import MODELS
+from matcard.training.config import option_types
+from matcard.training.options import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+TUTORIAL = "docs/tutorial.md"
+TEXTS = [
+    *("README.md", "CONTRIBUTING.md", "benchmarks/README.md"),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+]
+WORK = (
+    "matcard.training.run.train",
+    "matcard.training.run.resume",
+    "matcard.training.study.tuning.run_study",
+)
+"""What commands whose options are those of a training call once they are parsed."""
+YAML_OPTIONS = {"--config", "--space", "--trial_config", "--experiment"}
+OTHER_TOOLS = re.compile(r"\b(pip|ruff|git|pytest|sbatch|srun|jupytext|qsub) ")
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w.-]*")
+
+
+class Parsed(Exception):  # noqa: N818
+    """A command has understood its line."""
+
+
+@pytest.fixture
+def parse(monkeypatch, tmp_path):
+    """Give a function that has a command parse its words, and stops it before it does anything."""
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parsed(self, args=None, namespace=None):
+        parse_args(self, args, namespace)
+        raise Parsed
+
+    def work(*_args, **_options):
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    for name in WORK:
+        module, function = name.rsplit(".", 1)
+        monkeypatch.setattr(import_module(module), function, work)
+    monkeypatch.chdir(tmp_path)
+
+    def parse(command):
+        module, *argv = command
+        for option, value in itertools.pairwise(argv):
+            if option in YAML_OPTIONS and value.endswith(".yaml") and not shipped(value):
+                Path(value).parent.mkdir(parents=True, exist_ok=True)
+                Path(value).write_text("{}")
+        with contextlib.suppress(Parsed):
+            entry(module).main(argv)
+            pytest.fail(f"{module} did not parse its line")
+
+    return parse
+
+
+def shipped(name):
+    return any((ROOT / "configs" / part / name).is_file() for part in (".", "tune", "tune/trial", "compare"))
+
+
+def entry(module):
+    """Give the module that `python -m` runs."""
+    folder = ROOT / module.replace(".", "/")
+    return import_module(f"{module}.__main__" if folder.is_dir() else module)
+
+
+def text_of(name):
+    """Give a page, with the pages that it includes."""
+    text = (ROOT / name).read_text()
+    return re.sub(r'--8<-- "(.*)"', lambda match: (ROOT / match[1]).read_text(), text)
+
+
+def commands(name):
+    """Give the words of every line of code that is a command of matcard, `python -m` left out.
+
+    What stands beside a command, three spaces away or behind a #, is not of it.
+    """
+    text = text_of(name)
+    fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    indented = "\n".join(re.findall(r"^ {4}.*", text, re.MULTILINE))
+    joined = re.sub(r"\\\n\s*", " ", f"{fenced}\n{indented}")
+    found = []
+    for line in re.findall(r"\bpython -m (matcard\.[^\n`]*)$", joined, re.MULTILINE):
+        if line.count('"') % 2:  # the command stands in quotation marks itself
+            line = line[: line.rindex('"')]
+        words = shlex.split(re.split(r"\s{3,}|\s#\s", line)[0])
+        for mark in ("|", ">", "&&", "&"):
+            words = words[: words.index(mark)] if mark in words else words
+        found.append([word for word in words if word != "..."])
+    return found
+
+
+def test_commands_are_found(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Say `python -m matcard.data`:\n\n    python -m matcard.data show a   all of it\n\n"
+        "```sh\nfind . | python -m matcard.predict RUN - \\\n    -o 'a b.csv' > log\n```\n"
+    )
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    assert commands("page.md") == [
+        ["matcard.predict", "RUN", "-", "-o", "a b.csv"],
+        ["matcard.data", "show", "a"],
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if commands(name)])
+def test_commands_are_understood_by_their_own_parsers(name, parse, capsys):
+    for command in commands(name):
+        try:
+            parse(command)
+        except (Exception, SystemExit) as error:
+            pytest.fail(f"{name}: python -m {shlex.join(command)}: {error} {capsys.readouterr().err}")
+
+
+@pytest.mark.parametrize("line", ["matcard.train --trainer.epochs 3", "matcard.data shwo", "matcard.evaluate"])
+def test_commands_that_are_not_understood_are_told(line, parse):
+    with pytest.raises((ValueError, SystemExit)):
+        parse(line.split())
+
+
+def flags_of_commands(monkeypatch):
+    """Give the options of every command that has a parser of its own."""
+    flags, add_argument = {"--help"}, argparse._ActionsContainer.add_argument
+
+    def noted(self, *names, **options):
+        flags.update(name for name in names if isinstance(name, str))
+        return add_argument(self, *names, **options)
+
+    monkeypatch.setattr(argparse._ActionsContainer, "add_argument", noted)
+    for module in ("compare", "data", "evaluate", "predict", "report", "tune"):
+        with pytest.raises(SystemExit):
+            entry(f"matcard.{module}").main(["--help"])
+    return flags
+
+
+@pytest.fixture
+def known(monkeypatch, capsys):
+    """Every option that there is."""
+    known = flags_of_commands(monkeypatch) | {"--config", "--resume"}
+    for model in MODELS.values():
+        for loss in LOSSES.values():
+            kinds = {"loss": loss.options, "model": model.options}
+            known |= {f"--{option}" for option, _ in option_types(Config, kinds)}
+    capsys.readouterr()
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(FLAG.findall(script.read_text()))
+    return known
+
+
+def test_options_exist(known):
+    for name in TEXTS:
+        lines = [line for line in text_of(name).splitlines() if not OTHER_TOOLS.search(line)]
+        named = {flag.rstrip(".") for flag in FLAG.findall("\n".join(lines))}
+        unknown = sorted(flag for flag in named - known if not any(option.startswith(f"{flag}.") for option in known))
+        assert not unknown, name
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != TUTORIAL and "```python" in text_of(name)])
+def test_python_blocks_run(name):
+    for code in re.findall(r"```python\n(.*?)```", text_of(name), re.DOTALL):
+        exec(compile(code, name, "exec"), {})
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / name).read_text()):
+        assert ((ROOT / name).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_commands_name_modules_and_scripts_that_exist(name):
+    text = text_of(name)
+    for module in re.findall(r"python -m (matcard[\w.]*\w)", text):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+    for script in re.findall(r"python (\w[\w/]*\.py)", text):
+        assert (ROOT / script).is_file(), script
