@@ -13,9 +13,9 @@ from matcard.training.config import field_docs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DESCRIPTION = """Compare losses, and rivals that are no networks, on data sets under one protocol: as many trials for the
-options of each, chosen on the validation part; then the seeds, each tested once. What is finished is kept; the same
-command goes on with the rest."""
+DESCRIPTION = """Compare losses, and rivals that are no networks, on data sets under one protocol: as many trials for
+the options of each, chosen on the validation part; then the seeds, each tested once. What is finished is kept; the
+same command goes on with the rest."""
 
 
 def main(argv: Sequence[str]) -> None:

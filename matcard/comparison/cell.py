@@ -1,7 +1,7 @@
 """`python -m matcard.comparison.cell CONFIG.json PREPARED_DIR OUT.json`: one training of a comparison, anywhere.
 
-It needs torch, torch-geometric and lightning, and none of the packages that read crystals: `--export` of matcard.compare
-writes configurations and prepared folders for such a machine, and takes what comes back.
+It needs torch, torch-geometric and lightning, and none of the packages that read crystals: `--prepare` of
+matcard.compare writes configurations and prepared folders for such a machine, and takes what comes back.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def main(argv: Sequence[str]) -> None:
         cell = json.loads(source.read_text(encoding="utf-8"))
         config, stage = cell["config"], cell["stage"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{source}: not the file of a cell ({error}); matcard.compare --export writes them") from error
+        raise InputError(
+            f"{source}: not the file of a cell ({error}); matcard.compare --prepare writes them"
+        ) from error
     from matcard.data.prepared import open_prepared
     from matcard.evaluation.jsonfile import to_json
 

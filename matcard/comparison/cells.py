@@ -1,4 +1,4 @@
-"""Cells: the single trainings of a comparison, each known by what decides its outcome, and kept in a file of its own."""
+"""Cells: the single trainings of a comparison, each known by what decides its outcome and kept in its own file."""
 
 from __future__ import annotations
 

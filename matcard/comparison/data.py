@@ -1,4 +1,4 @@
-"""The data of a comparison: read and divided once for each task and seed, and kept as a folder that any machine opens."""
+"""The data of a comparison: read and divided once for each task and seed, kept as a folder that any machine opens."""
 
 from __future__ import annotations
 

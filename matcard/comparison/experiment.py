@@ -1,4 +1,4 @@
-"""An experiment: data sets, losses and rivals, the search for their options, seeds; read from a YAML file and checked."""
+"""An experiment: data sets, losses and rivals, the search for their options, seeds; what of it does not fit."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
         values[name] = os.path.expandvars(given)
         if not Path(values[name]).exists():
             raise InputError(
-                f"task {task.name}: {values[name]} does not exist. Needed: {task.needs or 'the file'}. Put it there, or "
-                "leave the task out by --tasks"
+                f"task {task.name}: {values[name]} does not exist. Needed: {task.needs or 'the file'}. Put it there, "
+                "or leave the task out by --tasks"
             )
     return values

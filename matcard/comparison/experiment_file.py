@@ -60,8 +60,8 @@ def read_experiment(options: CompareOptions) -> Experiment:
     reference = options.reference or values.get("reference") or (labels or ["none"])[0]
     if reference not in labels:
         raise InputError(
-            f"--reference {reference}: it is not among the losses; {nearest_names(reference, labels)}. Give --reference "
-            "or add it to --losses"
+            f"--reference {reference}: it is not among the losses; {nearest_names(reference, labels)}. Give "
+            "--reference, or add it to --losses"
         )
     return Experiment(
         name=path.stem,

@@ -65,7 +65,7 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], metric: s
         name = "most likely class" if rule == "argmax" else "decision chosen on validation"
         axes.hlines(rows, found["low"], found["high"], color=colour, linewidth=2.0, alpha=0.45)
         axes.plot(found["mean"], rows, marker, color=colour, markersize=4.5, label=name)
-        if rule == "argmax" and not np.isnan(value := found.loc[reference, "mean"]):
+        if rule == "argmax" and not np.isnan(value := found["mean"].to_dict()[reference]):
             axes.axvline(value, color=style.GREY, linewidth=0.9, linestyle=style.DASHED, zorder=0.9)
     for row, label in enumerate(labels):
         if part[part["method"] == label]["mean"].isna().all():
@@ -82,7 +82,7 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], metric: s
 
 
 def rank_figure(labels: Sequence[str], ranks: Ranks, metric: str) -> Figure:
-    """Draw mean ranks on a line, bars joining methods that differ by less than the critical difference (Demsar 2006)."""
+    """Draw mean ranks on a line, bars joining methods closer than the critical difference (Demsar 2006)."""
     order = np.argsort(ranks.mean)
     k = len(labels)
     groups = rank_groups(ranks.mean[order], ranks.critical_difference)

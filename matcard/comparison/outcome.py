@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from matcard.errors import InputError
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.metrics import metrics_beside_argmax
@@ -15,6 +13,7 @@ from matcard.evaluation.thresholds import argmax
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from jaxtyping import Float, Int
 
     from matcard.evaluation.options import DecisionOptions

@@ -1,8 +1,8 @@
 """The paper's synthetic experiment to the letter (O'Malley, arXiv:2601.04941), as its published code runs it.
 
-Its protocol is not matcard's: no validation part, a split that is not stratified, a scaler that has seen the test part,
-and the epoch that is best on the test part. It is repeated here to see whether the published figures are found again, and
-for nothing else. Initialisations are trained side by side, as one network of a leading dimension: losses are sums over
+Its protocol is not matcard's: no validation part, a split that is not stratified, a scaler that has seen the test
+part, and the epoch that is best on the test part. It is repeated here to see whether the published figures are found
+again, and for nothing else. Networks are trained side by side, as one of a leading dimension: losses are sums over
 them, so that each has the gradient that it would have alone.
 """
 
@@ -155,7 +155,7 @@ def reproduce(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     best = [_Best() for _ in draws]
     for epoch in range(int(options["epochs"])):
         order = torch.from_numpy(np.stack([rng.permutation(y.shape[1]) for rng in draws]))
-        for batch in order.split(BATCH, dim=1):
+        for batch in torch.split(order, BATCH, dim=1):
             networks.descend(LOSSES[name](networks(x[place, batch]), y[place, batch]))
         with torch.no_grad():
             logits = networks(x_test[place[:, 0]]).double().numpy()

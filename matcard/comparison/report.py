@@ -84,11 +84,11 @@ def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFo
             ranks = compare_ranks(scores.to_numpy())
             body += figures.add(
                 f"ranks-{metric.replace('_', '-')}-{rule}",
-                rank_figure(list(scores), ranks, metric),
+                rank_figure(scores.columns.to_list(), ranks, metric),
                 scores.assign(task=scores.index),
                 alt="Mean ranks of the losses on a line.",
-                caption=f"Mean ranks over {len(scores)} data sets by {metric_label(metric)} ({rule}); losses joined by a "
-                "bar do not differ by more than the critical difference (Nemenyi).",
+                caption=f"Mean ranks over {len(scores)} data sets by {metric_label(metric)} ({rule}); losses joined "
+                "by a bar do not differ by more than the critical difference (Nemenyi).",
             )
     if len(experiment.tasks) < FEWEST_FOR_RANKS:
         body += paragraph(f"Fewer than {FEWEST_FOR_RANKS} data sets: too few for a diagram of ranks.")

@@ -1,4 +1,4 @@
-"""What a network has to beat: gradient boosting and a forest, on the same splits, from the columns or Magpie features."""
+"""What a network has to beat: gradient boosting and a forest, on the same splits, by columns or Magpie features."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class BoostingOptions:
 class ForestOptions:
     """Options of scikit-learn's random forest, its classes balanced in each tree's bootstrap sample.
 
-    The balanced forest of Chen, Liaw and Breiman (2004) draws equally many of each class; weighting the bootstrap sample
-    does the same in expectation, without throwing samples of the common class away.
+    The balanced forest of Chen, Liaw and Breiman (2004) draws equally many of each class; weights in the bootstrap
+    sample do the same in expectation, without throwing samples of the common class away.
     """
 
     n_estimators: int = 300

@@ -1,4 +1,4 @@
-"""A comparison from its options to its files: cells run by any number of workers, tables and figures of what came out."""
+"""A comparison from its options to its files: cells run by any number of workers, then tables and figures."""
 
 from __future__ import annotations
 

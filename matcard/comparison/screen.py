@@ -51,7 +51,7 @@ class Screen:
 
     def __call__(self, rows: list[Row]) -> None:
         """Show the cells that have ended since the last call."""
-        ended = {row.record["attempt"]: row for row in rows if row.record is not None}
+        ended = {row.record.get("attempt", row.cell.key): row for row in rows if row.record is not None}
         done = len({row.cell.key for row in ended.values()})
         if self._told is None:
             self._told, self._done_before = set(ended), done

@@ -1,4 +1,4 @@
-"""From runs to what is said of each loss on each data set: mean, interval, difference from the reference, its p value."""
+"""From runs to what is said of each loss on each data set: mean, interval, difference from the reference, p value."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
 
 
 def outcomes(summary: pd.DataFrame, experiment: Experiment, metric: str, rule: str) -> pd.DataFrame:
-    """Count over data sets where each method is better than the reference, alike, or worse, by the corrected p value."""
+    """Count data sets where each method is better than the reference, alike, or worse, by the corrected p value."""
     part = summary[(summary["metric"] == metric) & (summary["rule"] == rule)]
     rows = []
     for method in experiment.methods:

@@ -65,36 +65,36 @@ def outcome_table(summary: pd.DataFrame, experiment: Experiment) -> TextTable:
 def captions(experiment: Experiment) -> list[str]:
     """Say how the figures came about."""
     if experiment.protocol == "published":
-        return [
-            "Protocol of the published code, not matcard's: no validation part, the epoch that is best on the test part.",
-            f"{experiment.seeds} initialisations on one split; intervals by Student's t over them.",
-            *experiment.notes,
-        ]
+        return [_PUBLISHED, f"{experiment.seeds} initialisations on one split.", _TESTS, *experiment.notes]
     tuned = (
         f"{experiment.trials} trials each (TPE) for learning rate and own options, chosen on the validation part"
         if experiment.trials
         else "options as given, not tuned"
     )
-    return [
-        f"{experiment.seeds} seeds, each with its own split and first weights; {tuned}; the test part is looked at once.",
-        "“Decision”: with the threshold or class offsets that were best on the validation part. No rule changes average "
-        "precision, so a gain at argmax that is gone at the decision is one of convenience.",
-        "Intervals of means by Student's t over seeds; differences are paired by seed, their intervals and p by the "
-        "corrected resampled t-test (Nadeau and Bengio 2003), p by Holm for the number of losses.",
-        *experiment.notes,
-    ]
+    seeds = f"{experiment.seeds} seeds, each with its own split and first weights"
+    return [f"{seeds}; {tuned}; the test part is looked at once.", _DECISION, _TESTS, *experiment.notes]
+
+
+_PUBLISHED = (
+    "Protocol of the published code, not matcard's: no validation part, and the epoch that is best on the test part."
+)
+_DECISION = (
+    "“Decision”: with the threshold or class offsets that were best on the validation part. No rule changes average "
+    "precision, so a gain at argmax that is gone at the decision is one of convenience."
+)
+_TESTS = (
+    "Intervals of means by Student's t over seeds; differences are paired by seed, their intervals and p by the "
+    "corrected resampled t-test (Nadeau and Bengio 2003), p by Holm for the number of losses."
+)
 
 
 def to_markdown(tables: Sequence[TextTable], *, title: str, command: str, captions: Sequence[str]) -> str:
     """Write the tables, with the command that makes them."""
     parts = [f"# {_md(title)}", f"    {command}", "  \n".join(map(_md, captions))]
     for table in tables:
-        rule = ["---", *["---:"] * (len(table.header) - 1)]
-        lines = [table.header, rule, *table.rows]
-        body = "\n".join(
-            "| " + " | ".join(cell if lines[k] is rule else _md(cell) for cell in lines[k]) + " |"
-            for k in range(len(lines))
-        )
+        lines = [tuple(map(_md, row)) for row in (table.header, *table.rows)]
+        lines.insert(1, ("---", *["---:"] * (len(table.header) - 1)))
+        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         parts.append(f"## {_md(table.title)}\n\n{body}")
     return "\n\n".join(parts) + "\n"
 

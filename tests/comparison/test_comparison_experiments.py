@@ -21,7 +21,7 @@ from matcard.comparison.rivals import features_of, rival_options, run_rival
 from matcard.comparison.run import compare
 from matcard.crystals.options import GraphOptions
 from matcard.data.composition_features import magpie_features
-from matcard.data.options import DataOptions, ImbalanceOptions, SyntheticOptions
+from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.resources import resource_dir
@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_said_before_any_training(tmp_path, changes, messag
 def test_data_that_are_not_at_hand_are_named(tmp_path, monkeypatch):
     task = {"data": {"source": "${MATCARD_NOWHERE}/x.parquet", "kind": "crystals", "target": "y"}, "needs": "x of y"}
     experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task})))
-    with pytest.raises(InputError, match="task t.*MATCARD_NOWHERE is not set. Needed: x of y.*--tasks"):
+    with pytest.raises(InputError, match=r"task t.*MATCARD_NOWHERE is not set. Needed: x of y.*--tasks"):
         experiment.check()
     monkeypatch.setenv("MATCARD_NOWHERE", str(tmp_path))
     with pytest.raises(InputError, match=r"x.parquet does not exist. Needed: x of y"):
@@ -167,18 +167,16 @@ def test_a_rival_is_scikit_learns(points):
 
 def test_options_of_rivals():
     assert rival_options({"name": "boosting", "max_iter": 3}).max_iter == 3
-    with pytest.raises(InputError, match="rival.name"):
+    with pytest.raises(InputError, match=r"rival\.name"):
         rival_options({})
 
 
 def test_crystals_are_described_by_matminers_features(tmp_path):
-    given = DataOptions(
-        graph=GraphOptions(radius=3.0, neighbors=2), imbalance=ImbalanceOptions(kind="ratio", factor=40)
-    )
+    given = DataOptions(graph=GraphOptions(radius=3.0, neighbors=2))
     labelled = read_labelled(given)
     kept = labelled.table.take(np.arange(0, len(labelled.codes), 60))
     few = replace(labelled, table=kept, codes=labelled.codes[::60])
-    data = prepare(few, replace(given, imbalance=ImbalanceOptions()), seed=0)
+    data = prepare(few, given, seed=0)
     formulas = [str(formula) for formula in kept.columns["formula"]]
     np.testing.assert_allclose(features_of(data), magpie_features(formulas).to_numpy(), rtol=1e-9, atol=1e-9)
 
@@ -187,9 +185,9 @@ BARE = """
 import builtins, sys
 
 ABSENT = {
-    "PIL", "ase", "beartype", "docstring_parser", "filelock", "ijson", "jaxtyping", "joblib", "jsonargparse", "matminer",
-    "matplotlib", "monty", "optuna", "pandas", "platformdirs", "pooch", "pyarrow", "pymatgen", "rich", "safetensors",
-    "scipy", "sklearn", "spglib", "tensorboard",
+    "PIL", "ase", "beartype", "docstring_parser", "filelock", "ijson", "jaxtyping", "joblib", "jsonargparse",
+    "matminer", "matplotlib", "monty", "optuna", "pandas", "platformdirs", "pooch", "pyarrow", "pymatgen", "rich",
+    "safetensors", "scipy", "sklearn", "spglib", "tensorboard",
 }
 importing = builtins.__import__
 

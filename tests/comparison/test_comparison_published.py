@@ -103,7 +103,7 @@ def test_what_a_network_learns_does_not_depend_on_its_neighbours():
 
 
 def test_an_unknown_loss():
-    with pytest.raises(InputError, match="focal.*magnitude"):
+    with pytest.raises(InputError, match=r"focal.*magnitude"):
         shortened("focal")
 
 

@@ -84,7 +84,7 @@ def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
         return fake(config, data, **how)
 
     monkeypatch.setattr(worker, "run_network", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="5 cells are finished and kept in .*; the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match=r"5 cells are finished and kept in .*; the same command goes on"):
         run(opts)
     assert len(list((tmp_path / "comparison" / "cells").glob("*.json"))) == 5
     assert not list((tmp_path / "comparison" / "running").glob("*.lease"))

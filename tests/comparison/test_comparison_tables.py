@@ -130,7 +130,7 @@ def test_wins_ties_and_losses():
     assert worse.set_index("method").loc["ce", "loss"] == 6
     table = outcome_table(found, made)
     assert table.rows[0][:2] == ("a_b", "6 / 0 / 0")
-    assert "(6 undecided)" in dict((row[0], row[1]) for row in table.rows)["bad"]
+    assert "(6 undecided)" in {row[0]: row[1] for row in table.rows}["bad"]
 
 
 def test_scores_of_errors_are_turned_so_that_larger_is_better():
