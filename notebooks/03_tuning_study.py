@@ -23,7 +23,8 @@
 #
 #     python -m matcard.tune --space scale_lambda --trials 50 --study scale
 #
-# and everything below reads that study as well: put `StudyDir(Path("runs/studies/scale"))` in place of `study`.
+# and everything below reads that study as well: `study = StudyDir(Path("runs/studies/scale"))`, of
+# `matcard.training.study.folder`, is all it takes.
 
 # %%
 import warnings
@@ -198,4 +199,11 @@ correlation.rename(columns=metric_label).round(2)
 # %% [markdown]
 # ## What it says
 #
-# TODO
+# * **The scale decides.** Beyond a scale of about 5 no trial was good, whatever the weight: the magnitude of a batch counts nearly every
+#   error by then and drowns cross-entropy. Below 2 the weight hardly matters. The default scale of 3 lies on the slope between the two.
+# * **The gain is large and not all the loss's.** The best trial also has nearly three times the learning rate, and eight epochs are short. That is
+#   why the rate is searched, and why one study says nothing about whether a magnitude helps at all: for that, cross-entropy gets the same
+#   trials (`python -m matcard.compare`). Average precision gained little, with an interval that nearly touches 0.
+# * **The front is an operating point.** Along it minority-phase recall goes from .4 to .7 while average precision stays within .03: $\tau$
+#   chooses how many common crystals are worth a rare one, and the network's ranking hardly changes. Too large a $\tau$ with a strong invariant breaks it.
+# * **24 trials, one seed, 450 validation rows of synthetic numbers.** The shapes can be read, the second decimals cannot.

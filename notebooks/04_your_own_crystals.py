@@ -188,6 +188,9 @@ print(
 )
 
 # %% [markdown]
+# Most mistakes come with a middling probability or a high novelty, but not all: one wrong answer stands among the surest. A flag tells what a
+# network has not seen, a probability what it cannot tell apart, and neither what it has learned wrongly.
+#
 # ## Where to go from here
 #
 # * More crystals of the rare class help more than any loss. Until then `python -m matcard.compare` says whether a loss helps at all, over
