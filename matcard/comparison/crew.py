@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from matcard.comparison.worker import Folder, Worker
 from matcard.errors import TrainingError
-from matcard.training.study.crew import FAREWELL, POLL, share, visible_gpus
-from matcard.training.study.interruption import Interruption
+from matcard.training.study.workers.crew import FAREWELL, POLL, share, visible_gpus
+from matcard.training.study.workers.interruption import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from matcard.training.config import config_from_dict, config_to_dict, overlaid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matcard.training.study.space import Space
+    from matcard.training.study.search.space import Space
 
 METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
 Protocol = Literal["matcard", "published"]
@@ -117,7 +117,7 @@ class Experiment:
 
     def space_of(self, method: Method) -> Space | None:
         """Give what is searched of a method; None where there is nothing."""
-        from matcard.training.study.space_file import make_space
+        from matcard.training.study.search.space_file import make_space
 
         entries = {**(self.space if method.kind == "network" else {}), **method.space}
         return make_space(entries, f"{self.name}, {method.label}, space") if entries else None
@@ -129,7 +129,7 @@ class Experiment:
             InputError: options or a space that do not fit, a source that is not there.
         """
         from matcard.training.fit import check_config
-        from matcard.training.study.space_check import check_space
+        from matcard.training.study.search.space_check import check_space
 
         for name in self.metrics:
             higher_is_better(name)

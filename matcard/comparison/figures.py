@@ -124,8 +124,9 @@ def rank_figure(labels: Sequence[str], ranks: Ranks, metric: str) -> Figure:
         fontsize=style.SMALL, va="bottom",
     )  # fmt: skip
     better = "high" if higher_is_better(metric) else "low"
+    p = "p < 0.001" if ranks.friedman_p < 0.001 else f"p = {ranks.friedman_p:.3f}"
     axes.set_xlabel(
-        f"mean rank by {metric_label(metric)} (1: {better}est); Friedman p = {ranks.friedman_p:.3f}",
+        f"mean rank by {metric_label(metric)} (1: {better}est); Friedman {p}",
         fontsize=style.TEXT,
     )
     return figure

@@ -20,7 +20,7 @@ from matcard.comparison.tables import captions, outcome_table, score_tables, to_
 from matcard.comparison.todo import write_todo
 from matcard.comparison.worker import Folder, Worker
 from matcard.training.rundir import write_text
-from matcard.training.study.interruption import Interruption
+from matcard.training.study.workers.interruption import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

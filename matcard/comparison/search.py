@@ -16,12 +16,12 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
-from matcard.training.study.space import nested
+from matcard.training.study.search.space import nested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matcard.training.study.space import Space
+    from matcard.training.study.search.space import Space
 
 
 class Search:

@@ -13,7 +13,7 @@ from matcard.comparison.data import PreparedData
 from matcard.comparison.lease import Leases
 from matcard.comparison.plan import Plan
 from matcard.errors import InputError, TrainingError
-from matcard.training.study.failures import TrialError, told
+from matcard.training.study.trial.failures import TrialError, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matcard.comparison.cells import Cell
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.plan import Row
-    from matcard.training.study.interruption import Interruption
-    from matcard.training.study.liveness import Heartbeat
+    from matcard.training.study.workers.interruption import Interruption
+    from matcard.training.study.workers.liveness import Heartbeat
 
 LONGEST_PAUSE = 2.0
 """Seconds between two looks of a worker that waits for others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from comparison_cases import write_experiment
 from rich.console import Console
 
 from matcard.comparison.options import CompareOptions
-from matcard.comparison.published import CLASSES, LOSSES, Networks, make_parts, reproduce
+from matcard.comparison.published import CLASSES, FIGURES, LOSSES, Networks, make_parts, reproduce
 from matcard.comparison.run import compare
 from matcard.errors import InputError
 from matcard.losses import build_loss
@@ -130,3 +131,19 @@ def test_the_experiment_as_a_comparison(tmp_path):
     text = (folder.path / "table.md").read_text()
     assert "decision" not in text, "there is no validation part to choose one on"
     assert "no validation part" in text
+
+
+def test_the_committed_results_are_near_the_published_figures():
+    table = pd.read_parquet(Path(__file__).parents[2] / "benchmarks" / "results" / "published.parquet")
+    found = table.groupby(["task", "method"])["test_macro_f1"].agg(["mean", "std", "count"])
+    assert (found["count"] == 5).all()
+    within = 0
+    for loss, figures in FIGURES.items():
+        for majority, figure in figures.items():
+            mean, deviation = found.loc[(f"majority {majority}", loss), ["mean", "std"]]
+            assert mean == pytest.approx(figure, abs=0.035)
+            within += abs(mean - figure) <= max(0.02, 2 * deviation)
+    assert within >= 10, "as benchmarks/README.md says"
+    for majority in (0.5, 0.8, 0.9):
+        order = found.loc[f"majority {majority}"]["mean"].sort_values(ascending=False)
+        assert list(order.index) == ["magnitude", "cross_entropy", "spread", "mse"]
