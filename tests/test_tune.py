@@ -20,10 +20,10 @@ from matcard.errors import InputError, TrainingError
 from matcard.training import StudyOptions, tune
 from matcard.training.config import config_from_dict, parse_config, read_config
 from matcard.training.study import retrain, tuning
-from matcard.training.study.evaluation import PartScores, load_scores
-from matcard.training.study.gain import bootstrap, paired_bootstrap
-from matcard.training.study.results import write_figures
-from matcard.training.study.storage import open_storage
+from matcard.training.study.results.files import write_figures
+from matcard.training.study.results.gain import bootstrap, paired_bootstrap
+from matcard.training.study.storage.opening import open_storage
+from matcard.training.study.trial.evaluation import PartScores, load_scores
 
 ROWS = (
     "--data.source=rows.csv",

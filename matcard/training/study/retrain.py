@@ -22,14 +22,14 @@ from matcard.training.config import config_from_dict, read_config
 from matcard.training.fit import fit
 from matcard.training.results import write_results
 from matcard.training.rundir import RunDir, write_text
-from matcard.training.study.comparison import comparison_table, differing_options, shown_metrics
-from matcard.training.study.evaluation import SCORES, PartScores, mean_metrics
-from matcard.training.study.gain import bootstrap, over_seeds
-from matcard.training.study.samplers import MakeSampler
-from matcard.training.study.space import Space
-from matcard.training.study.storage import open_storage
-from matcard.training.study.trial_data import TrialData
-from matcard.training.study.workers import run_trials
+from matcard.training.study.results.comparison import comparison_table, differing_options, shown_metrics
+from matcard.training.study.results.gain import bootstrap, over_seeds
+from matcard.training.study.search.samplers import MakeSampler
+from matcard.training.study.search.space import Space
+from matcard.training.study.storage.opening import open_storage
+from matcard.training.study.trial.data import TrialData
+from matcard.training.study.trial.evaluation import SCORES, PartScores, mean_metrics
+from matcard.training.study.workers.run import run_trials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from matcard.evaluation.metrics import metric_label
-from matcard.training.study.trial_queue import FINISHED, failure_reason
-from matcard.training.study.trial_table import ranked
+from matcard.training.study.results.table import ranked
+from matcard.training.study.workers.queue import FINISHED, failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from matcard.files import read_yaml, written_whole
 from matcard.resources import resource_dir
 from matcard.training.config import flatten, overlaid, read_config
 from matcard.training.study.options import StudyOptions
-from matcard.training.study.space import nested
+from matcard.training.study.search.space import nested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Settings:
 
     def write(self, path: Path) -> None:
         """Write them as YAML, without a password; of the trial only what differs from the configuration."""
-        from matcard.training.study.storage import hidden
+        from matcard.training.study.storage.opening import hidden
 
         config, trial = flatten(self.config), flatten(self.trial)
         storage = self.options.storage

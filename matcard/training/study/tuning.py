@@ -15,24 +15,24 @@ from matcard.evaluation.metrics import higher_is_better
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
 from matcard.training.rundir import write_text
-from matcard.training.study.comparison import comparison_table, differing_options, write_comparison
-from matcard.training.study.evaluation import load_scores, mean_metrics
 from matcard.training.study.folder import StudyDir
-from matcard.training.study.gain import paired_bootstrap
-from matcard.training.study.objective import Objective
 from matcard.training.study.options import StudyOptions
-from matcard.training.study.pruning import make_pruner
-from matcard.training.study.results import full_config, write_best, write_figures, write_table
+from matcard.training.study.results.comparison import comparison_table, differing_options, write_comparison
+from matcard.training.study.results.files import full_config, write_best, write_figures, write_table
+from matcard.training.study.results.gain import paired_bootstrap
+from matcard.training.study.results.table import DEFAULTS, complete
 from matcard.training.study.retrain import retrain
-from matcard.training.study.samplers import MakeSampler, check_sampler
 from matcard.training.study.screen import Screen
+from matcard.training.study.search.pruning import make_pruner
+from matcard.training.study.search.samplers import MakeSampler, check_sampler
+from matcard.training.study.search.space_check import check_space
+from matcard.training.study.search.space_file import make_space
 from matcard.training.study.settings import Settings, read_entries, trial_settings
-from matcard.training.study.space_check import check_space
-from matcard.training.study.space_file import make_space
-from matcard.training.study.storage import open_storage
-from matcard.training.study.trial_data import TrialData
-from matcard.training.study.trial_table import DEFAULTS, complete
-from matcard.training.study.workers import run_trials
+from matcard.training.study.storage.opening import open_storage
+from matcard.training.study.trial.data import TrialData
+from matcard.training.study.trial.evaluation import load_scores, mean_metrics
+from matcard.training.study.trial.objective import Objective
+from matcard.training.study.workers.run import run_trials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from matcard.training.options import Config
-    from matcard.training.study.space import Space
+    from matcard.training.study.search.space import Space
 
 FINISHED = "finished"
 """Marks that the training with the defaults has ended."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState
 
-from matcard.training.study.storage import open_storage, storage_opened
+from matcard.training.study.storage.opening import open_storage, storage_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 from study_cases import NAME, KilledOnce, Quadratic, finished, new_study, stored, tpe, wait_for
 
 from matcard.errors import InputError, TrainingError
-from matcard.training.study.crew import THREADS, share, visible_gpus
-from matcard.training.study.trial_queue import DIED, FAILURE, INTERRUPTED, RETRY_OF
-from matcard.training.study.workers import run_trials
+from matcard.training.study.workers.crew import THREADS, share, visible_gpus
+from matcard.training.study.workers.queue import DIED, FAILURE, INTERRUPTED, RETRY_OF
+from matcard.training.study.workers.run import run_trials
 
 if TYPE_CHECKING:
     import optuna
@@ -150,7 +150,7 @@ import sys
 from pathlib import Path
 from study_cases import NAME, SlowAfter, new_study, tpe
 from matcard.cli import run_command
-from matcard.training.study.workers import run_trials
+from matcard.training.study.workers.run import run_trials
 
 def main(argv):
     folder = Path(argv[0])

@@ -16,8 +16,9 @@ from optuna.trial import TrialState
 from study_cases import NAME, new_study
 
 from matcard.errors import InputError
-from matcard.training.study import liveness
-from matcard.training.study.liveness import (
+from matcard.training.study.storage.opening import open_storage
+from matcard.training.study.workers import liveness
+from matcard.training.study.workers.liveness import (
     BEAT,
     WORKER,
     DeathWatch,
@@ -27,8 +28,7 @@ from matcard.training.study.liveness import (
     is_gone,
     this_process,
 )
-from matcard.training.study.storage import open_storage
-from matcard.training.study.trial_queue import DIED, FAILURE, RETRY_OF
+from matcard.training.study.workers.queue import DIED, FAILURE, RETRY_OF
 
 if TYPE_CHECKING:
     from pathlib import Path

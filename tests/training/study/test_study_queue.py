@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState, create_trial
 
-from matcard.training.study import trial_queue
-from matcard.training.study.trial_queue import (
+from matcard.training.study.workers import queue as trial_queue
+from matcard.training.study.workers.queue import (
     DIED,
     FAILURE,
     INTERRUPTED,

@@ -21,10 +21,10 @@ from optuna.trial import TrialState
 from study_cases import NAME, KilledOnce, Quadratic, finished, free_port, make_study, new_study, stored, tpe, wait_for
 
 from matcard.errors import InputError
-from matcard.training.study.liveness import BEAT, WORKER, Heartbeat
-from matcard.training.study.storage import close_storage, open_storage, storage_opened
-from matcard.training.study.trial_queue import DIED, FAILURE, RETRY_OF
-from matcard.training.study.workers import run_trials
+from matcard.training.study.storage.opening import close_storage, open_storage, storage_opened
+from matcard.training.study.workers.liveness import BEAT, WORKER, Heartbeat
+from matcard.training.study.workers.queue import DIED, FAILURE, RETRY_OF
+from matcard.training.study.workers.run import run_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

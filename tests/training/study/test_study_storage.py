@@ -19,10 +19,10 @@ from optuna.trial import TrialState
 from study_cases import NAME, new_study, stored
 
 from matcard.errors import InputError
-from matcard.training.study import database, journal, storage
-from matcard.training.study.journal import JournalLock, cut_half_record
-from matcard.training.study.liveness import Heartbeat, this_process
-from matcard.training.study.storage import hidden, open_storage
+from matcard.training.study.storage import database, journal, opening
+from matcard.training.study.storage.journal import JournalLock, cut_half_record
+from matcard.training.study.storage.opening import hidden, open_storage
+from matcard.training.study.workers.liveness import Heartbeat, this_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,12 +112,12 @@ def test_a_missing_driver_names_its_package(
 
 
 def test_a_proxy_needs_its_package_and_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "find_spec", lambda _: None)
+    monkeypatch.setattr(opening, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install grpcio"):
         open_storage("grpc://localhost:9", tmp_path)
     monkeypatch.undo()
     pytest.importorskip("grpc", reason="grpcio is not installed")
-    monkeypatch.setattr(storage, "CONNECT", 0.2)
+    monkeypatch.setattr(opening, "CONNECT", 0.2)
     with pytest.raises(InputError, match=r"no server answers at 127\.0\.0\.1:9"):
         open_storage("grpc://127.0.0.1:9", tmp_path)
 

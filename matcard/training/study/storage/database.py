@@ -11,13 +11,13 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, get_storage
 
 from matcard.errors import InputError, nearest_names
-from matcard.training.study.trial_queue import put_back
+from matcard.training.study.workers.queue import put_back
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from sqlalchemy import URL
 
-    from matcard.training.study.liveness import Heartbeat
+    from matcard.training.study.workers.liveness import Heartbeat
 
 DRIVERS = {"postgresql": ("psycopg", "psycopg[binary]"), "mysql": ("pymysql", "PyMySQL"), "sqlite": ("pysqlite", "")}
 """Database -> the driver that is taken where the url names none, and the package that has it."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-    from matcard.training.study.space import Space
+    from matcard.training.study.search.space import Space
 
 STARTUP = 8
 """Trials drawn at random before TPE or CMA-ES learns from them."""

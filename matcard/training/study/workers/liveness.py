@@ -24,7 +24,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from matcard.errors import InputError
-from matcard.training.study.trial_queue import DIED, FAILURE, OWN, put_back
+from matcard.training.study.workers.queue import DIED, FAILURE, OWN, put_back
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

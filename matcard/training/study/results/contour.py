@@ -11,7 +11,7 @@ from scipy.spatial import Delaunay, QhullError
 
 from matcard.evaluation import style
 from matcard.evaluation.metrics import higher_is_better, metric_label
-from matcard.training.study.figures import best_number, scale_axis
+from matcard.training.study.results.figures import best_number, scale_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from matcard.training.study.parameter import Parameter
+    from matcard.training.study.search.parameter import Parameter
 
 _FEWEST = 6
 """With fewer points there is no landscape to be drawn, only the points."""

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from matcard.training.study.evaluation import mean_metrics
+from matcard.training.study.trial.evaluation import mean_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jaxtyping import Float, Int
 
-    from matcard.training.study.evaluation import PartScores
+    from matcard.training.study.trial.evaluation import PartScores
 
 RESAMPLES = 400
 LEVEL = 0.95

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from matcard.errors import InputError
 from matcard.training.config import flatten, option_kinds, option_types, overlaid
 from matcard.training.options import Config
-from matcard.training.study.parameter import same
+from matcard.training.study.search.parameter import same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from optuna import Trial
 
-    from matcard.training.study.parameter import Parameter
+    from matcard.training.study.search.parameter import Parameter
 
     Values = Mapping[str, Any]
 

@@ -15,15 +15,15 @@ from matcard.evaluation.style import save_figure
 from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict
 from matcard.training.rundir import write_text
-from matcard.training.study.contour import contour_figure
-from matcard.training.study.figures import (
+from matcard.training.study.results.contour import contour_figure
+from matcard.training.study.results.figures import (
     history_figure,
     importances_figure,
     intermediate_figure,
     pareto_figure,
     slices_figure,
 )
-from matcard.training.study.trial_table import complete, ranked, trial_table
+from matcard.training.study.results.table import complete, ranked, trial_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from matcard.training.options import Config
     from matcard.training.study.folder import StudyDir
-    from matcard.training.study.parameter import Parameter
-    from matcard.training.study.space import Space
+    from matcard.training.study.search.parameter import Parameter
+    from matcard.training.study.search.space import Space
 
 PAIR = ("loss.scale", "loss.lambda_invariant")
 """The parameters whose contour is drawn where both are searched."""

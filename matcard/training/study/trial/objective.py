@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matcard.training.config import config_from_dict
-from matcard.training.study.evaluation import mean_metrics, repeat_folder, trained
-from matcard.training.study.pruning import EpochReports, report_repeat
+from matcard.training.study.search.pruning import EpochReports, report_repeat
+from matcard.training.study.trial.evaluation import mean_metrics, repeat_folder, trained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matcard.training.options import Config
     from matcard.training.study.folder import StudyDir
     from matcard.training.study.options import StudyOptions
-    from matcard.training.study.space import Space
-    from matcard.training.study.trial_data import TrialData
+    from matcard.training.study.search.space import Space
+    from matcard.training.study.trial.data import TrialData
 
 METRICS = "metrics"
 """User attribute of a trial: every validation metric at the best epoch, the mean over folds or seeds."""

@@ -8,8 +8,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from matcard.errors import InputError, nearest_names
-from matcard.training.study.parameter import Parameter
-from matcard.training.study.space import Space
+from matcard.training.study.search.parameter import Parameter
+from matcard.training.study.search.space import Space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

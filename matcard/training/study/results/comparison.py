@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matcard.training.options import Config
-    from matcard.training.study.gain import Estimate
+    from matcard.training.study.results.gain import Estimate
 
 _SHOWN = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
 """Metrics of the table, beside those that the study improves."""

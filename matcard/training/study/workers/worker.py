@@ -14,9 +14,9 @@ from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.pruners import NopPruner
 from optuna.trial import Trial, TrialState
 
-from matcard.training.study.liveness import DeathWatch, Heartbeat, LifeMarks
-from matcard.training.study.outage import patiently
-from matcard.training.study.trial_queue import FAILURE, FINISHED, INTERRUPTED, TrialQueue, failure_reason, put_back
+from matcard.training.study.storage.outage import patiently
+from matcard.training.study.workers.liveness import DeathWatch, Heartbeat, LifeMarks
+from matcard.training.study.workers.queue import FAILURE, FINISHED, INTERRUPTED, TrialQueue, failure_reason, put_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-    from matcard.training.study.interruption import Interruption
+    from matcard.training.study.workers.interruption import Interruption
 
     Objective = Callable[[Trial], float | Sequence[float]]
 

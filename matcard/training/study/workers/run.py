@@ -12,12 +12,12 @@ from optuna import logging
 from optuna.trial import TrialState
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.training.study.crew import Crew
-from matcard.training.study.interruption import Interruption
-from matcard.training.study.liveness import Heartbeat
-from matcard.training.study.storage import hidden, storage_opened
-from matcard.training.study.trial_queue import FINISHED
-from matcard.training.study.worker import Plan, Stop, Worker, failures
+from matcard.training.study.storage.opening import hidden, storage_opened
+from matcard.training.study.workers.crew import Crew
+from matcard.training.study.workers.interruption import Interruption
+from matcard.training.study.workers.liveness import Heartbeat
+from matcard.training.study.workers.queue import FINISHED
+from matcard.training.study.workers.worker import Plan, Stop, Worker, failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,8 +16,8 @@ from matcard.training.options import Config
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from matcard.training.study.parameter import Parameter
-    from matcard.training.study.space import Space
+    from matcard.training.study.search.parameter import Parameter
+    from matcard.training.study.search.space import Space
 
 _TRIED = 300
 """So many combinations of choices are tried at most."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from optuna import logging
 
 from matcard.errors import InputError, TrainingError
-from matcard.training.study.interruption import Interruption
-from matcard.training.study.outage import patiently
-from matcard.training.study.storage import storage_opened
-from matcard.training.study.worker import FAILURES_PER_TRIAL, FIRST_FAILURES, Plan, Stop, Worker
+from matcard.training.study.storage.opening import storage_opened
+from matcard.training.study.storage.outage import patiently
+from matcard.training.study.workers.interruption import Interruption
+from matcard.training.study.workers.worker import FAILURES_PER_TRIAL, FIRST_FAILURES, Plan, Stop, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,9 +13,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import GrpcStorageProxy, RDBStorage
 
 from matcard.errors import InputError
-from matcard.training.study.database import CONNECT, open_database, parse_url
-from matcard.training.study.journal import open_journal
-from matcard.training.study.liveness import Heartbeat
+from matcard.training.study.storage.database import CONNECT, open_database, parse_url
+from matcard.training.study.storage.journal import open_journal
+from matcard.training.study.workers.liveness import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

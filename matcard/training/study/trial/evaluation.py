@@ -18,7 +18,7 @@ from matcard.training.config import config_to_dict
 from matcard.training.fit import fit
 from matcard.training.inference import read_out
 from matcard.training.rundir import RunDir, write_text
-from matcard.training.study.failures import TrialError, told
+from matcard.training.study.trial.failures import TrialError, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from matcard.evaluation.metrics import higher_is_better
-from matcard.training.study.objective import METRICS
-from matcard.training.study.trial_queue import failure_reason
+from matcard.training.study.trial.objective import METRICS
+from matcard.training.study.workers.queue import failure_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from matcard.training.study.parameter import Parameter
+    from matcard.training.study.search.parameter import Parameter
 
 _COLUMNS = 3
 """Panels side by side."""

@@ -1,0 +1,1 @@
+"""What a study leaves: the table of trials, the best configurations, figures, and the gain on the defaults."""

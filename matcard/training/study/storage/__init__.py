@@ -1,0 +1,1 @@
+"""Where trials are recorded: a journal file, a database, or a proxy before one."""
