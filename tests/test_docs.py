@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import re
 import shlex
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -190,3 +191,45 @@ def test_commands_name_modules_and_scripts_that_exist(name):
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
     for script in re.findall(r"python (\w[\w/]*\.py)", text):
         assert (ROOT / script).is_file(), script
+
+
+# The tutorial: its blocks one after another in an empty folder, as a reader runs them.
+
+FEWER = {"--trainer.max_epochs": "6", "--trials": "2"}
+"""What is shortened, so that the test is quick."""
+
+
+def steps(name):
+    """Give the blocks of Python and of shell commands of a page, in order."""
+    return re.findall(r"^```(python|sh)\n(.*?)^```", text_of(name), re.DOTALL | re.MULTILINE)
+
+
+def typed(line):
+    """Do what a line of the shell says; matcard's commands in this process, which has torch loaded already."""
+    if not line.startswith("python -m "):
+        subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL)
+        return
+    module, *argv = shlex.split(line.removeprefix("python -m "))
+    for option, value in FEWER.items():
+        if option in argv:
+            argv[argv.index(option) + 1] = value
+    entry(module).main(argv)
+
+
+def test_the_tutorial_can_be_followed(tmp_path, tmp_path_factory, monkeypatch, capsys, recwarn):
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("MATCARD_RUN_DIR", "")  # set by each run; put back in the end
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for language, code in steps(TUTORIAL):
+        if language == "python":
+            exec(compile(code.replace("order[:400]", "order[:150]"), TUTORIAL, "exec"), names)
+            continue
+        for line in re.sub(r"\\\n\s*", " ", code).splitlines():
+            typed(line)
+    printed = capsys.readouterr().out + "".join(str(warning.message) for warning in recwarn)
+    for words in ("tetragonal *", "Recall per class", "of 80 crystals 0 have an id", "20 inputs", "2 of 2 trials"):
+        assert words in printed, words
+    for file in ("first/report.html", "first/model/model.json", "studies/first/best.yaml"):
+        assert (tmp_path / "runs" / file).stat().st_size, file
+    assert len((tmp_path / "predicted.csv").read_text().splitlines()) == 1 + 20
