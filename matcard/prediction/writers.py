@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,18 @@ def check_output(path: Path) -> None:
     """Refuse an output that cannot be written before anything is computed.
 
     Raises:
-        InputError: an ending that is not among `SUFFIXES`, or a folder.
+        InputError: an ending that is not among `SUFFIXES`, a folder, or a place where none can be made or written to.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"-o {path}: the ending says what to write, one of {', '.join(SUFFIXES)}")
     if path.is_dir():
         raise InputError(f"-o {path} is a folder: name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {path}: there is no folder to write to ({error.strerror}); name another") from error
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"-o {path}: the folder cannot be written to; name another")
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def table(
     body = Markup("").join(_row(row, texts, "rare" if number in rare else "") for number, row in enumerate(rows))
     foot = Markup("<tfoot>{}</tfoot>").format(_row(footer, texts, "")) if footer else ""
     return Markup(
-        '<div class="frame" tabindex="0" role="region" aria-label="{}"><table><caption>{}</caption>'
+        '<div class="frame" tabindex="0" role="region" aria-label="{}"><table><caption><span>{}</span></caption>'
         "<thead><tr>{}</tr></thead><tbody>{}</tbody>{}</table></div>"
     ).format(escape(caption).striptags(), caption, head, body, foot)
 

@@ -14,7 +14,7 @@
 
   // How far the eye is, and how large a crystal is drawn for it.
   const FAR = 4.5;
-  const ZOOM = 5.3;
+  const ZOOM = 6;
 
   // Points and triangles of a ball, by latitude and longitude.
   const ball = ((rings, slices) => {
