@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from matcard.data.cards import card_names
 from matcard.errors import InputError, nearest_names
 from matcard.evaluation.metrics import higher_is_better
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
@@ -164,7 +165,7 @@ def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
     values = dict(data)
     for name in ("source", "test_source"):
         given = values.get(name)
-        if not given or "$" not in str(given):
+        if not given or given in card_names():
             continue
         for variable in re.findall(r"\$\{?(\w+)\}?", given):
             if variable not in os.environ:

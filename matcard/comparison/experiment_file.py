@@ -45,6 +45,8 @@ def read_experiment(options: CompareOptions) -> Experiment:
     if protocol not in ("matcard", "published"):
         raise InputError(f"{path}, protocol: expected matcard or published, found {protocol!r}")
     tasks = _mapping(values.get("tasks"), f"{path}, tasks")
+    if not tasks:
+        raise InputError(f"{path}, tasks: there are none; expected a mapping of names to configurations")
     chosen = _chosen("tasks", options.tasks, tasks)
     training = _mapping(values.get("training") or {}, f"{path}, training")
     if protocol == "published":

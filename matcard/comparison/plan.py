@@ -47,6 +47,7 @@ class Pair:
         self._experiment = experiment
         self._store = store
         self._trials: list[Cell] = []
+        self._tests: list[Cell] = []
         self._search: Search | None = None
         if experiment.trials:
             self._search = self._begun()
@@ -61,8 +62,10 @@ class Pair:
         return [Row(cell, self._store.read(cell)) for cell in self._cells()]
 
     def _cells(self) -> list[Cell]:
-        self._advance()
-        return [*self._trials, *self._tests()]
+        if not self._tests:
+            self._advance()
+            self._tests = list(self._made_tests())
+        return [*self._trials, *self._tests]
 
     def _advance(self) -> None:
         """Tell the search of every trial that has ended."""
@@ -86,7 +89,8 @@ class Pair:
     def _monitor(self) -> str:
         return str(self.task.config["trainer"]["monitor"])
 
-    def _tests(self) -> Iterator[Cell]:
+    def _made_tests(self) -> Iterator[Cell]:
+        """Give the cells of the seeds, once the options are chosen."""
         config = self._experiment.base(self.task, self.method)
         if self._search is not None:
             if self._search.config is not None or (best := self._search.best()) is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.summary import SIGNIFICANT, outcomes, rules_of
 from matcard.evaluation.metrics import metric_label
+from matcard.report.html import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,11 +68,11 @@ def captions(experiment: Experiment) -> list[str]:
     if experiment.protocol == "published":
         return [_PUBLISHED, f"{experiment.seeds} initialisations on one split.", _TESTS, *experiment.notes]
     tuned = (
-        f"{experiment.trials} trials each (TPE) for learning rate and own options, chosen on the validation part"
+        f"{plural(experiment.trials, 'trial')} each (TPE) for learning rate and own options, chosen on validation"
         if experiment.trials
         else "options as given, not tuned"
     )
-    seeds = f"{experiment.seeds} seeds, each with its own split and first weights"
+    seeds = f"{plural(experiment.seeds, 'seed')}, each with its own split and first weights"
     return [f"{seeds}; {tuned}; the test part is looked at once.", _DECISION, _TESTS, *experiment.notes]
 
 

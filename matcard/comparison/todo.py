@@ -35,9 +35,10 @@ def write_todo(experiment: Experiment, folder: Folder, console: Console) -> None
         to_json({**about, "protocol": PROTOCOL}, source)
         out = plan.store.path(cell)
         words = [str(path.relative_to(folder.path)) for path in (source, prepared, out)]
-        commands.append(shlex.join(["python", "-m", "matcard.comparison.cell", *words]))
+        command = shlex.join(["python", "-m", "matcard.comparison.cell", *words])
+        commands.append(f"[ -e {shlex.quote(words[-1])} ] || {command}")
     script = folder.path / "todo.sh"
-    write_text(script, "\n".join(["#!/bin/sh", "set -e", "mkdir -p cells", *commands]) + "\n")
+    write_text(script, "\n".join(["#!/bin/sh", "mkdir -p cells", *commands]) + "\n")
     console.print(
         f"{len(commands)} cells: copy {folder.path} to the machine, run `sh todo.sh` in it, and copy its cells back",
         soft_wrap=True,

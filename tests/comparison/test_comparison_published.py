@@ -108,6 +108,7 @@ def test_an_unknown_loss():
         shortened("focal")
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_experiment_as_a_comparison(tmp_path):
     path = write_experiment(
         tmp_path,

@@ -75,6 +75,7 @@ def test_every_cell_once_and_everything_written(tmp_path, trained):
     assert len(trained) == 18, "a changed configuration is new cells"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
     fake, opts = worker.run_network, options(write_experiment(tmp_path))
 
@@ -119,6 +120,7 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
     assert set(results(folder)["status"]) == {"finished"}
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
     fake = worker.run_network
 
@@ -134,6 +136,7 @@ def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
     assert "| failed: ZeroDivisionError: for a test |" in (folder.path / "table.md").read_text()
 
 
+@pytest.mark.usefixtures("without_report")
 def test_data_that_cannot_be_read_fail_their_cells_alone(tmp_path, trained):
     tasks = {"points": TASK, "few": {**TASK, "data": {**TASK["data"], "synthetic": {"samples": 3}}}}
     folder, _ = run(options(write_experiment(tmp_path, tasks=tasks, trials=0, seeds=1)))
@@ -142,6 +145,7 @@ def test_data_that_cannot_be_read_fail_their_cells_alone(tmp_path, trained):
     assert status["few"].tolist() == ["failed"]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_real_training_looks_at_its_test_part_once_at_the_end(tmp_path, monkeypatch):
     looked = []
     loader = DataModule.eval_dataloader
@@ -160,6 +164,7 @@ def test_a_real_training_looks_at_its_test_part_once_at_the_end(tmp_path, monkey
     assert not [path for path in folder.running.iterdir() if path.is_dir()], "checkpoints are removed"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_two_processes_share_the_work(tmp_path):
     losses = {
         "trees": {"rival": {"name": "boosting", "max_iter": 5}},
@@ -180,6 +185,7 @@ def test_two_processes_share_the_work(tmp_path):
     pd.testing.assert_frame_equal(results(alone)[columns], table[columns])
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_record_of_another_cell_is_not_taken(tmp_path, trained):
     folder, _ = run(options(write_experiment(tmp_path, trials=0)))
     files = sorted(folder.cells.glob("*.json"))
