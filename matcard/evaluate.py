@@ -1,14 +1,16 @@
-"""`python -m matcard.evaluate`: a trained run on a new labelled set, or its test figures once more."""
+"""`python -m matcard.evaluate`: a trained run on a new labelled set, its test figures, or another decision rule."""
 
 from __future__ import annotations
 
 import argparse
 import warnings
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from matcard.cli import make_console, run_command
 from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.options import DecisionOptions, Objective, Rule
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
@@ -16,33 +18,57 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from matcard.evaluation.thresholds import Decision
     from matcard.prediction.assess import Assessment
     from matcard.prediction.run import Run
 
 DESCRIPTION = """Measure a trained run on a new labelled set: its classes by the run's own threshold, its scores at the
 most likely class and at the decision rule that was chosen on validation, with intervals. Without --data.source the
-figures of the run's own test part are shown again."""
+figures of the run's own test part are shown again; with --decision.rule, another rule is chosen on the validation
+scores that the run has kept."""
+
+_OF_A_SET = {
+    "source_target": "--data.target",
+    "id_column": "--data.id_column",
+    "structure_column": "--data.structure_column",
+    "prior": "--prior",
+    "output": "--output",
+}
+"""Options that need a labelled set."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Measure, print and write."""
     options = build_parser().parse_args(argv)
     console = make_console()
-    if options.source is None:
-        show_test(console, Path(options.run))
-        return
+    asked = decision_options(options)
+    if options.save and asked is None:
+        raise InputError("--save keeps another decision rule: name one by --decision.rule")
     prior = parse_prior(options.prior)
-    from matcard.prediction.assess import assess
+    if options.source is None:
+        for name, flag in _OF_A_SET.items():
+            if getattr(options, name) is not None:
+                raise InputError(f"{flag} goes with a labelled set: name one by --data.source")
+        if asked is None:
+            show_test(console, Path(options.run))
+        else:
+            decide(console, Path(options.run), asked, save=options.save)
+        return
+    from matcard.prediction.assess import assess, check_prior
     from matcard.prediction.labelled import read_labelled_set
     from matcard.prediction.run import load_run
 
     run = load_run(options.run, device=options.device)
+    check_prior(prior, run.class_names)
+    if asked is not None:
+        decision = decide(console, Path(options.run), asked, save=options.save)
+        run.description = replace(run.description, decision=decision)
     folder = Path(options.output) if options.output else _beside(Path(options.run), options.source)
     with crystal_progress(console, "reading") as progress:
         labelled = read_labelled_set(
             run,
             options.source,
-            target=options.target,
+            target=options.source_target,
             id_column=options.id_column,
             structure_column=options.structure_column,
             leave_out_unknown=options.leave_out_unknown,
@@ -61,9 +87,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("run", metavar="RUN_DIR", help="directory of a finished run, or its model folder")
     data = parser.add_argument_group("the new set")
     data.add_argument("--data.source", dest="source", metavar="SOURCE", help="card or path, as in training")
-    data.add_argument("--data.target", dest="target", metavar="NAME", help="column of the labels; the run's by default")
+    data.add_argument(
+        "--data.target", dest="source_target", metavar="NAME", help="column of the labels; the run's by default"
+    )
     data.add_argument("--data.id_column", dest="id_column", metavar="NAME", help="column of ids")
     data.add_argument("--data.structure_column", dest="structure_column", metavar="NAME", help="column of structures")
+    rule = parser.add_argument_group("another decision rule", "see matcard.train --help; chosen on validation scores")
+    rule.add_argument("--decision.rule", dest="rule", choices=get_args(Rule))
+    rule.add_argument("--decision.objective", dest="objective", choices=get_args(Objective))
+    rule.add_argument("--decision.positive", dest="positive", metavar="CLASS")
+    rule.add_argument("--decision.target", dest="target", type=float, metavar="NUMBER")
+    rule.add_argument("--decision.costs", dest="costs", metavar="FILE")
+    rule.add_argument("--decision.shares", dest="shares", metavar="SHARES")
+    rule.add_argument("--save", action="store_true", help="make it the rule of the run, for prediction and report")
     parser.add_argument("--leave-out-unknown", action="store_true", help="leave out classes that the run does not know")
     parser.add_argument(
         "--prior",
@@ -84,15 +120,49 @@ def parse_prior(text: str | None) -> str | list[float] | None:
     Raises:
         InputError: neither a known word nor numbers that can be shares.
     """
-    if text in (None, "estimate", "labels"):
+    if text is None or text in ("estimate", "labels"):
         return text
-    try:
-        shares = [float(number) for number in text.split(",")]
-    except ValueError:
-        shares = []
+    shares = _numbers(text)
     if len(shares) < 2 or not all(0 <= share < float("inf") for share in shares) or sum(shares) == 0:
         raise InputError(f"--prior {text}: expected estimate, labels, or a share for each class such as 0.9,0.1")
     return shares
+
+
+def decision_options(options: argparse.Namespace) -> DecisionOptions | None:
+    """Give the rule that is asked for; None where there is none.
+
+    Raises:
+        InputError: options of a rule without the rule, or such as do not go with it.
+    """
+    values = {field.name: getattr(options, field.name) for field in fields(DecisionOptions)}
+    given = {name: value for name, value in values.items() if value is not None}
+    if given and options.rule is None:
+        raise InputError(f"--decision.{next(iter(given))} goes with a rule: name it by --decision.rule")
+    if options.shares is not None:
+        given["shares"] = _numbers(options.shares)
+        if not given["shares"]:
+            raise InputError(f"--decision.shares {options.shares}: expected numbers such as 0.9,0.1")
+    return DecisionOptions(**given) if given else None
+
+
+def decide(console: Console, path: Path, options: DecisionOptions, *, save: bool) -> Decision:
+    """Choose a rule on the validation part of a run and show what it does there; with `save`, on the test part too."""
+    from matcard.evaluation.tables import averages_table, recall_table
+    from matcard.prediction.redecide import choose_again, save_choice
+
+    decision, metrics = choose_again(path, options)
+    console.print(f"the validation part of {path}, on which the rule was chosen: {decision.rule}", markup=False)
+    console.print(recall_table(metrics["at_decision"]))
+    console.print(averages_table(metrics))
+    if not save:
+        console.print("not saved: --save makes it the rule of the run, and shows the test part at it")
+        return decision
+    metrics = save_choice(path, decision)
+    console.print(f"the test part of {path} at this rule", markup=False)
+    console.print(recall_table(metrics["at_decision"]))
+    console.print(averages_table(metrics))
+    console.print(f"saved; write the report again by python -m matcard.report {path}", soft_wrap=True, markup=False)
+    return decision
 
 
 def show_test(console: Console, path: Path) -> None:
@@ -166,6 +236,14 @@ def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
             MatcardWarning,
             stacklevel=2,
         )
+
+
+def _numbers(text: str) -> list[float]:
+    """Read numbers between commas; none where one of them is no number."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        return []
 
 
 def _beside(run: Path, source: str) -> Path:

@@ -17,6 +17,8 @@ from matcard.prediction.rows import Rows
 from matcard.prediction.run import BATCH_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from jaxtyping import Float, Float64, Int64
 
@@ -117,6 +119,7 @@ def corrected(
     Raises:
         InputError: shares that do not fit the classes.
     """
+    check_prior(prior, run.class_names)
     known = run.description
     names, train_counts = known.class_names, np.array(known.class_counts)
     calibrated = known.bias_corrected.apply(probabilities)
@@ -126,11 +129,20 @@ def corrected(
         shares = np.bincount(targets, minlength=len(names)).astype(np.float64)
     else:
         shares = np.array(prior, dtype=np.float64)
-        if len(shares) != len(names):
-            raise InputError(
-                f"--prior has {len(shares)} numbers for {len(names)} classes: give one for each of {', '.join(names)}"
-            )
     adjusted = with_priors(calibrated, train_counts, shares)
     metrics = classification_metrics(targets, adjusted, class_names=names, train_counts=train_counts)
     given = prior if isinstance(prior, str) else "given"
     return {"prior": given, "shares": dict(zip(names, (shares / shares.sum()).tolist(), strict=True)), **metrics}
+
+
+def check_prior(prior: str | list[float] | None, class_names: Sequence[str]) -> None:
+    """Tell before anything is read that shares do not fit the classes.
+
+    Raises:
+        InputError: another number of them.
+    """
+    if isinstance(prior, list) and len(prior) != len(class_names):
+        raise InputError(
+            f"--prior has {len(prior)} numbers for {len(class_names)} classes: give one for each of "
+            f"{', '.join(class_names)}"
+        )

@@ -16,6 +16,7 @@ from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import main, parse_prior
 from matcard.evaluation.priors import with_priors
+from matcard.evaluation.thresholds import Decision
 
 KINDS = ["cesiumchloride", "rocksalt", "zincblende"]
 
@@ -159,6 +160,15 @@ def test_the_test_figures_are_shown_as_they_were_measured(trained, capsys):
         (["RUN", "--data.source=nothing.csv"], "neither a file or folder nor the name of a data set"),
         (["RUN", "--data.source=SOURCE", "--data.target=colour"], "has no column 'colour'"),
         (["RUN", "--data.source=SOURCE", "--prior=x"], "--prior x"),
+        (["RUN", "--data.source=SOURCE", "--prior=0.5,0.5"], "--prior has 2 numbers for 3 classes"),
+        (["RUN", "--prior=estimate"], "--prior goes with a labelled set"),
+        (["RUN", "--data.target=kind"], "--data.target goes with a labelled set"),
+        (["RUN", "--save"], "--decision.rule"),
+        (["RUN", "--decision.target=0.9"], "--decision.target goes with a rule"),
+        (["RUN", "--decision.rule=target_recall"], "--decision.target is needed by"),
+        (["RUN", "--decision.rule=target_precision", "--decision.target=2"], "at most 1"),
+        (["RUN", "--decision.rule=prior", "--decision.shares=a"], "--decision.shares a"),
+        (["RUN", "--decision.rule=best_f1", "--decision.positive=salt"], "--decision.positive 'salt'"),
     ],
 )
 def test_bad_usage(trained, source, words, said, capsys, tmp_path, monkeypatch):
@@ -190,3 +200,50 @@ def test_numbers_are_cut_as_in_training(source, tmp_path):
     assert table["target"].unique().tolist() == ["volume >= 52"]
     assert metrics["recall"]["volume < 52"]["value"] is None
     assert metrics["roc_auc"] is None
+
+
+def test_another_rule_is_chosen_on_validation_and_kept_only_when_asked(trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    names = ("decision.json", "model/model.json", "predictions.parquet", "test_metrics.json")
+    before = {name: (run / name).read_bytes() for name in names}
+    words = [str(run), "--decision.rule=target_recall", "--decision.target=0.9", "--decision.positive=zincblende"]
+    main(words)
+    said = capsys.readouterr().out
+    assert "recall of zincblende >= 0.9 on validation" in said
+    assert "--save" in said
+    assert {name: (run / name).read_bytes() for name in names} == before
+    old = json.loads((run / "test_metrics.json").read_text())
+
+    main([*words, "--save"])
+    assert "the test part" in capsys.readouterr().out
+    decision = Decision.load(run / "decision.json")
+    table = pd.read_parquet(run / "predictions.parquet")
+    columns = [f"prob_{name}" for name in KINDS]
+    expected = np.array(KINDS)[decision.apply(table[columns].to_numpy())]
+    assert table["predicted_at_decision"].tolist() == expected.tolist()
+    validation = table[(table["split"] == "val") & (table["target"] == "zincblende")]
+    assert (validation["predicted_at_decision"] == "zincblende").mean() >= 0.9
+    assert matcard.load_run(run, device="cpu").description.decision == decision
+    new = json.loads((run / "test_metrics.json").read_text())
+    test = table[table["split"] == "test"]
+    assert new["at_decision"]["macro_f1"] == pytest.approx(
+        f1_score(test["target"], test["predicted_at_decision"], average="macro")
+    )
+    assert new["at_decision"]["rule"] == decision.rule
+    assert {**new, "at_decision": None} == {**old, "at_decision": None}
+
+
+@pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
+def test_a_new_set_at_another_rule(trained, tmp_path):
+    metrics, table = evaluate(
+        trained, write(tmp_path / "n.jsonl", new_rows(9)), tmp_path / "o", "--decision.rule=argmax"
+    )
+    assert metrics["at_decision"]["rule"] == "argmax"
+    assert (table["predicted"] == table["predicted_argmax"]).all()
+    assert Decision.load(trained / "decision.json").rule != "argmax"
+
+
+def test_a_model_folder_alone_has_no_scores_to_choose_a_rule_on(trained):
+    with pytest.raises(InputError, match="not the directory of a run"):
+        main([str(trained / "model"), "--decision.rule=argmax"])
