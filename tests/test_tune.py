@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import torch
 import yaml
+from optuna.trial import TrialState
+from scipy.special import softmax
 
 from matcard import tune as command
-from matcard.errors import InputError, TrainingError
+from matcard.cli import run_command
+from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.training import StudyOptions, tune
 from matcard.training.config import config_from_dict, parse_config, read_config
 from matcard.training.study import retrain, tuning
 from matcard.training.study.results.files import write_figures
-from matcard.training.study.results.gain import bootstrap, paired_bootstrap
+from matcard.training.study.results.gain import Estimate, bootstrap, paired_bootstrap
 from matcard.training.study.storage.opening import open_storage
-from matcard.training.study.trial.evaluation import PartScores, load_scores
+from matcard.training.study.trial import evaluation, objective
+from matcard.training.study.trial.evaluation import SCORES, PartScores, load_scores, trained
+from matcard.training.study.trial.failures import TrialError
 
 ROWS = (
     "--data.source=rows.csv",
@@ -34,6 +47,7 @@ ROWS = (
     "--trainer.max_epochs=3",
     "--optimizer.lr=0.02",
     "--loss.name=cross_entropy",
+    "--report=false",
 )
 SMOOTHING = (
     "loss.label_smoothing: {type: float, low: 0, high: 0.2}\noptimizer.lr: {type: float, low: 5e-3, high: 5e-2}\n"
@@ -43,8 +57,8 @@ SMOOTHING = (
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Few resamples, and figures only in the tests that look at them."""
-    monkeypatch.setattr(tuning, "paired_bootstrap", partial(paired_bootstrap, resamples=20))
-    monkeypatch.setattr(retrain, "bootstrap", partial(bootstrap, resamples=20))
+    monkeypatch.setattr(tuning, "paired_bootstrap", partial(paired_bootstrap, resamples=3))
+    monkeypatch.setattr(retrain, "bootstrap", partial(bootstrap, resamples=3))
     monkeypatch.setattr(tuning, "write_figures", lambda *_: None)
 
 
@@ -52,6 +66,34 @@ def quick(monkeypatch):
 def figures(monkeypatch):
     """Figures are drawn."""
     monkeypatch.setattr(tuning, "write_figures", write_figures)
+
+
+def play(config, data, folder, *, keep_weights, callbacks=()):
+    """In place of a training: the nearer the learning rate is to .01, the better are the scores, epoch by epoch."""
+    if config.optimizer.lr > 1:
+        raise TrialError("the loss is not finite")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    part, targets = data.parts["val"], data.codes[data.parts["val"]]
+    noise = np.random.default_rng(config.seed).normal(size=(len(part), data.num_classes))
+    skill = 3 - abs(math.log(config.optimizer.lr / 0.01)) - 5 * config.loss.label_smoothing
+    for epoch in range(epochs := config.trainer.max_epochs):
+        logits = noise + skill * (epoch + 1) / epochs * np.eye(data.num_classes)[targets]
+        ids, names = data.labelled.ids[part].astype(str), np.array(data.class_names)
+        scores = PartScores(ids, targets, softmax(logits, axis=1), data.class_counts, names)
+        metrics = {
+            f"val_{name}": torch.tensor(value) for name, value in (scores.metrics() if callbacks else {}).items()
+        }
+        for callback in callbacks:
+            callback.on_train_epoch_end(SimpleNamespace(callback_metrics=metrics, current_epoch=epoch), None)
+    scores.save(folder / SCORES)
+    return scores
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Trials play at training."""
+    monkeypatch.setattr(objective, "trained", play)
 
 
 @pytest.fixture
@@ -75,12 +117,17 @@ def run(*argv):
     return pd.read_parquet(f"runs/studies/{name}/trials.parquet")
 
 
+def trials_of(folder):
+    """Read the trials of a study from its journal."""
+    return optuna.load_study(study_name=folder.name, storage=open_storage(None, folder)).get_trials()
+
+
 def test_a_study_leaves_what_it_found(here, figures, capsys):
-    table = run("--study=a", "--trials=6")
+    table = run("--study=a", "--trials=4", "--trainer.max_epochs=2", "--report=true")
     study = here / "runs/studies/a"
-    assert table["number"].tolist() == list(range(6))
+    assert table["number"].tolist() == list(range(4))
     assert (table["state"] == "complete").all()
-    assert table["defaults"].tolist() == [True] + 5 * [False], "the defaults are the first trial"
+    assert table["defaults"].tolist() == [True] + 3 * [False], "the defaults are the first trial"
     assert table.loc[0, "loss.label_smoothing"] == 0
     assert table.loc[0, "optimizer.lr"] == 0.02
     best = table.loc[table["macro_f1"].idxmax()]
@@ -104,19 +151,33 @@ def test_a_study_leaves_what_it_found(here, figures, capsys):
     for name in ("history", "slices", "importances", "intermediate"):
         assert (study / "figures" / f"{name}.png").stat().st_size > 5000
         assert len(pd.read_csv(study / "figures" / f"{name}.csv"))
-    assert len(pd.read_csv(study / "figures/intermediate.csv")) == 6 * 3
+    assert len(pd.read_csv(study / "figures/intermediate.csv")) == 4 * 2
 
     beside = json.loads((study / "best_vs_defaults.json").read_text())
     gain = beside["metrics"]["macro_f1"]["gain"]
     assert gain["value"] == pytest.approx(best["macro_f1"] - table.loc[0, "macro_f1"])
     assert gain["low"] <= gain["value"] <= gain["high"]
     shown = capsys.readouterr().out
-    for words in ("study: runs/studies/a", "5 of 6 trials", "best so far", "beside the defaults", "95 % interval"):
+    for words in ("study: runs/studies/a", "3 of 4 trials", "best so far", "beside the defaults", "95 % interval"):
         assert words in shown
     assert f"--config {study.relative_to(here)}/best.yaml" in shown
+    assert f"report: {study.relative_to(here)}/report.html" in shown
+    assert "label_smoothing" in (study / "report.html").read_text()
 
 
-def test_a_seeded_study_of_one_worker_repeats_and_a_resumed_one_draws_anew(here):
+def test_a_report_that_fails_fails_no_study(here, played, monkeypatch):
+    def fail(path):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr("matcard.report.write_study_report", fail)
+    with pytest.warns(
+        MatcardWarning, match=r"no report was written \(no room\).*python -m matcard.report runs/studies/a"
+    ):
+        table = run("--study=a", "--trials=2", "--report=true")
+    assert len(table) == 2
+
+
+def test_a_seeded_study_of_one_worker_repeats_and_a_resumed_one_draws_anew(here, played):
     whole = run("--study=whole", "--trials=3", "--sampler=random", "--seed=3")
     again = run("--study=again", "--trials=3", "--sampler=random", "--seed=3")
     compared = ["macro_f1", "loss.label_smoothing", "optimizer.lr"]
@@ -130,7 +191,7 @@ def test_a_seeded_study_of_one_worker_repeats_and_a_resumed_one_draws_anew(here)
     assert set(other["optimizer.lr"]) & set(whole["optimizer.lr"]) == {0.02}, "the defaults alone"
 
 
-def test_a_study_is_continued_by_its_name_and_refuses_what_differs(here):
+def test_a_study_is_continued_by_its_name_and_refuses_what_differs(here, played):
     run("--study=a", "--trials=2")
     command.main(["--study=a", "--trials=3"])
     assert len(pd.read_parquet("runs/studies/a/trials.parquet")) == 3
@@ -150,20 +211,20 @@ def test_a_study_is_continued_by_its_name_and_refuses_what_differs(here):
 
 
 def test_folds_give_the_mean_and_hold_the_test_part_out(here):
-    table = run("--study=folds", "--trials=2", "--folds=3")
+    table = run("--study=folds", "--trials=1", "--folds=3", "--trainer.max_epochs=1")
     study = here / "runs/studies/folds"
     folds = load_scores(study / "trials/0000", 3)
     assert table.loc[0, "macro_f1"] == pytest.approx(np.mean([fold.metrics()["macro_f1"] for fold in folds]))
     ids = [set(fold.ids) for fold in folds]
     assert all(a.isdisjoint(b) for a, b in itertools.combinations(ids, 2))
-    run("--study=one", "--trials=1", "--keep=full")
+    run("--study=one", "--trials=1", "--keep=full", "--trainer.max_epochs=1")
     assert (here / "runs/studies/one/trials/0000/checkpoints/best.ckpt").is_file(), "full"
     sizes = sum(len(one) for one in ids)
     assert sizes == pytest.approx(0.85 * 400, abs=12), "all but the test part"
 
 
-def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, capsys):
-    run("--study=a", "--trials=3", "--seeds=2", "--retrain=2")
+def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, played, capsys):
+    run("--study=a", "--trials=3", "--seeds=2", "--retrain=2", "--trainer.max_epochs=1")
     study = here / "runs/studies/a"
     (runs,) = (study / "retrained").iterdir()
     seen = {name for path in (study / "trials").rglob("validation.npz") for name in PartScores.load(path).ids}
@@ -179,12 +240,13 @@ def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, caps
     assert summary["test"]["macro_f1"]["seeds"] == pytest.approx(f1)
     shown = capsys.readouterr().out
     assert "The best, on test: mean over 2 seeds" in shown
+    assert "validation macro-F1: " in shown
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("test.npz")}
     command.main(["--study=a"])
     assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("test.npz")}, "finished runs are kept"
 
 
-def test_several_metrics_give_a_front(here, figures):
+def test_several_metrics_give_a_front(here, figures, played):
     table = run("--study=two", "--trials=6", "--metric=log_loss,minority_recall")
     study = here / "runs/studies/two"
     front = pd.read_csv(study / "figures/pareto.csv")
@@ -199,18 +261,18 @@ def test_several_metrics_give_a_front(here, figures):
     assert not (study / "figures/intermediate.png").exists()
 
 
-def test_defaults_outside_the_space_are_trained_for_the_comparison(here, capsys):
+def test_defaults_outside_the_space_are_trained_for_the_comparison(here, played, capsys):
     (here / "space.yaml").write_text("optimizer.lr: {type: float, low: 3e-2, high: 5e-2}\n")
     table = run("--study=a", "--trials=2")
     assert not table["defaults"].any()
     assert "outside the space" in capsys.readouterr().out
     beside = json.loads((here / "runs/studies/a/best_vs_defaults.json").read_text())
     assert beside["options"]["optimizer.lr"]["defaults"] == 0.02
-    epochs = pd.read_csv(here / "runs/studies/a/defaults/metrics.csv")
-    assert beside["metrics"]["macro_f1"]["defaults"] == pytest.approx(epochs["val_macro_f1"].max())
+    (scores,) = load_scores(here / "runs/studies/a/defaults", 1)
+    assert beside["metrics"]["macro_f1"]["defaults"] == pytest.approx(scores.metrics()["macro_f1"])
 
 
-def test_a_grid_tries_each_point_once(here, capsys):
+def test_a_grid_tries_each_point_once(here, played, capsys):
     (here / "space.yaml").write_text("optimizer.lr: {choices: [0.02, 0.01]}\nmodel.hidden: {choices: [8, 16]}\n")
     table = run("--study=grid", "--trials=9", "--sampler=grid")
     assert sorted(zip(table["optimizer.lr"], table["model.hidden"], strict=True)) == [
@@ -223,29 +285,159 @@ def test_a_grid_tries_each_point_once(here, capsys):
     assert "4 points" in capsys.readouterr().out
 
 
-def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here):
+def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here, played):
     (here / "space.yaml").write_text("optimizer.lr: {type: float, low: 1e+30, high: 1e+35, log: true}\n")
     with pytest.raises(TrainingError, match="too many trials fail") as error:
         run("--study=nan", "--trials=20")
     assert "trials.parquet" in str(error.value)
     table = pd.read_parquet("runs/studies/nan/trials.parquet")
     assert (table["state"] == "fail").all()
-    assert table["failure"].str.contains("not finite|collapsed").all()
+    assert (table["failure"] == "the loss is not finite").all()
     assert len(table) == 10
 
 
-def test_pruning_by_epochs_and_by_folds(here):
-    table = run("--study=median", "--trials=9", "--pruner=median", "--sampler=random", "--trainer.max_epochs=4")
-    assert set(table["state"]) <= {"complete", "pruned"}
-    assert (table["state"] == "complete").sum() >= 5
-    storage = open_storage(None, here / "runs/studies/median")
-    trials = optuna.load_study(study_name="median", storage=storage).get_trials()
-    assert all(len(t.intermediate_values) == 4 for t in trials if t.state == optuna.trial.TrialState.COMPLETE)
-    run("--study=wilcoxon", "--trials=1", "--pruner=wilcoxon", "--folds=5")
-    storage = open_storage(None, here / "runs/studies/wilcoxon")
-    trials = optuna.load_study(study_name="wilcoxon", storage=storage).get_trials()
-    first = next(trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE)
-    assert list(first.intermediate_values) == [0, 1, 2, 3, 4], "one report a fold"
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_hopeless_trials_are_pruned_by_epochs(here, played, pruner):
+    run(f"--study={pruner}", "--trials=14", f"--pruner={pruner}", "--sampler=random", "--trainer.max_epochs=4")
+    trials = trials_of(here / "runs/studies" / pruner)
+    states = Counter(trial.state for trial in trials)
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert all(list(t.intermediate_values) == [0, 1, 2, 3] for t in trials if t.state == TrialState.COMPLETE)
+    assert all(len(t.intermediate_values) < 4 for t in trials if t.state == TrialState.PRUNED)
+
+
+def test_hopeless_trials_are_pruned_by_folds(here, played):
+    table = run("--study=wilcoxon", "--trials=8", "--pruner=wilcoxon", "--folds=6", "--sampler=random")
+    trials = trials_of(here / "runs/studies/wilcoxon")
+    assert list(trials[0].intermediate_values) == list(range(6)), "one report a fold"
+    assert "pruned" in set(table["state"])
+
+
+def test_cma_es_moves_the_numbers_that_every_trial_has(here, played):
+    pytest.importorskip("cmaes", reason="cmaes is not installed")
+    (here / "space.yaml").write_text(SMOOTHING + "model.hidden: {choices: [8, 16]}\n")
+    with pytest.warns(MatcardWarning, match=r"at random: model\.hidden"):
+        table = run("--study=cmaes", "--trials=12", "--sampler=cmaes")
+    moved = [any(name.startswith("cma:") for name in t.system_attrs) for t in trials_of(here / "runs/studies/cmaes")]
+    assert moved == 8 * [False] + 4 * [True], "the first are drawn at random"
+    assert table["optimizer.lr"].between(5e-3, 5e-2).all()
+    assert table["optimizer.lr"].nunique() == 12
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory: search smaller --trainer.batch"),
+        (MemoryError(), "out of memory: search smaller --trainer.batch"),
+        (RuntimeError("shapes do not match"), "RuntimeError: shapes do not match"),
+        (TrainingError("epoch 0: the loss is nan"), "epoch 0: the loss is nan"),
+    ],
+)
+def test_why_a_training_failed_stands_in_the_table(here, monkeypatch, error, reason):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(evaluation, "fit", fail)
+    with pytest.raises(TrainingError, match="too many trials fail"):
+        run("--study=a", "--trials=3")
+    table = pd.read_parquet("runs/studies/a/trials.parquet")
+    assert table["failure"].str.startswith(reason).tolist() == 10 * [True]
+
+
+def test_a_training_that_puts_all_in_one_class_is_no_success(here, monkeypatch):
+    scores = PartScores(
+        np.array(["a", "b"]), np.array([0, 1]), np.array([[0.6, 0.4]] * 2), np.array([1, 1]), np.array([])
+    )
+    monkeypatch.setattr(evaluation, "fit", lambda *_: object())
+    monkeypatch.setattr(PartScores, "of", lambda *_: scores)
+    config = parse_config([*ROWS], prog="", description="")
+    with pytest.raises(TrialError, match="collapsed: the best epoch predicts 'plain' for every sample"):
+        trained(config, SimpleNamespace(class_names=("plain", "odd")), here / "run", keep_weights=False)
+    assert not (here / "run" / SCORES).exists()
+
+
+def slowly(number, config, data, folder, **options):
+    """Play, but stay in the trial of a number until a signal comes."""
+    if folder.name == f"{number:04d}":
+        (folder.parent.parent / "waits").touch()
+        time.sleep(60)
+    return play(config, data, folder, **options)
+
+
+def run_in(log, argv):
+    """Run the command as a program does, its output in a file."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with log.open("w") as file:
+        sys.stdout = sys.stderr = file
+        run_command(command.main, [*ROWS, "--space=space.yaml", *argv])
+
+
+def fork(log, *argv):
+    """Start the command in a process of its own, which plays as this one does."""
+    process = multiprocessing.get_context("fork").Process(target=run_in, args=(log, argv))
+    process.start()
+    return process
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_ctrl_c_ends_the_command_cleanly_and_says_how_to_go_on(here, played, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(objective, "trained", partial(slowly, 2))
+        process = fork(here / "log", "--study=deep/a", "--trials=5")
+        try:
+            until = time.monotonic() + 60
+            while not (here / "deep/a/waits").exists():
+                assert time.monotonic() < until
+                assert process.is_alive(), (here / "log").read_text()
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGINT)
+            process.join(60)
+        finally:
+            process.kill()
+    said = (here / "log").read_text()
+    assert process.exitcode == 130, said
+    assert "interrupted: 2 of 5 trials are finished and kept" in said
+    assert said.rstrip().endswith("go on with --study deep/a")
+    assert "Traceback" not in said
+    assert (here / "deep/a/best.yaml").is_file()
+    assert pd.read_parquet("deep/a/trials.parquet")["state"].tolist() == ["complete", "complete", "fail"]
+    command.main(["--study=deep/a"])
+    states = pd.read_parquet("deep/a/trials.parquet")["state"]
+    assert states.tolist() == ["complete", "complete", "fail", "complete", "complete", "complete"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_commands_that_begin_a_study_together_make_one(here, played):
+    """As the tasks of a job array do."""
+    processes = [fork(here / f"log-{k}", "--study=array", "--trials=9") for k in range(3)]
+    for process in processes:
+        process.join(100)
+        process.kill()
+    logs = [(here / f"log-{k}").read_text() for k in range(3)]
+    assert [process.exitcode for process in processes] == [0, 0, 0], logs
+    trials = trials_of(here / "runs/studies/array")
+    assert [trial.state for trial in trials] == 9 * [TrialState.COMPLETE]
+    assert len({trial.params["optimizer.lr"] for trial in trials}) == 9
+    assert sum("defaults" in trial.user_attrs for trial in trials) == 1
+    assert all("9 trials are finished" in log for log in logs)
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Estimate(-0.01, -0.03, 0.01), "the defaults are ahead"),
+        (Estimate(0.01, -0.01, 0.03), "a difference is not shown"),
+        (Estimate(0.0, 0.0, 0.0), "a difference is not shown"),
+        (Estimate(0.01, math.nan, math.nan), "a difference is not shown"),
+        (Estimate(0.02, 0.01, 0.03), "more than the seeds' scatter"),
+    ],
+)
+def test_the_verdict_over_seeds_is_honest(gain, words):
+    assert words in retrain.verdict("macro_f1", gain)
+    opposite = Estimate(-gain.value, -gain.high, -gain.low)
+    assert words in retrain.verdict("log_loss", opposite), "there lower is better"
 
 
 @pytest.mark.parametrize(
@@ -266,10 +458,12 @@ def test_pruning_by_epochs_and_by_folds(here):
         (["--sampler", "bayes"], ["sampler", "tpe"]),
         (["--trainer.devices", "2", "--space", "space.yaml"], ["--trainer.devices", "--jobs"]),
         (["--sampler", "cmaes", "--space", "scale_lambda", "--loss.name", "spread"], ["cmaes", "tpe"]),
-        (["--space", "error"], ["loss.scale", "cross_entropy"]),
+        (["--space", "scale.yaml"], ["loss.scale", "cross_entropy"]),
+        (["--grace", "1"], ["--grace", "2 or more"]),
     ],
 )
 def test_bad_usage_is_refused_before_anything_is_made(here, argv, words):
+    (here / "scale.yaml").write_text("loss.scale: {type: float, low: 1, high: 3}\n")
     with pytest.raises(InputError) as error:
         command.main([*ROWS, "--study=bad", *argv])
     for word in words:
@@ -288,7 +482,7 @@ def test_options_of_the_command_line_stand_above_the_training_of_a_trial():
     assert full.trial == full.config
 
 
-def test_the_function_takes_a_space_as_a_mapping(here, capsys):
+def test_the_function_takes_a_space_as_a_mapping(here, played, capsys):
     config = parse_config([*ROWS], prog="", description="")
     folder = tune(
         config,
@@ -315,21 +509,9 @@ def test_help_is_quick_to_load_and_names_the_options():
         command.main(["--help"])
 
 
-def test_several_workers_share_a_study(here):
-    words = [
-        sys.executable,
-        "-m",
-        "matcard.tune",
-        *ROWS,
-        "--space=space.yaml",
-        "--study=jobs",
-        "--trials=5",
-        "--jobs=2",
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    table = pd.read_parquet("runs/studies/jobs/trials.parquet")
-    assert (table["state"] == "complete").sum() == 5
-    assert table["optimizer.lr"].nunique() == 5
-    assert "Warning" not in done.stderr
-    assert "5 trials are finished" in done.stdout
+def test_several_workers_share_a_study(here, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    table = run("--study=jobs", "--trials=3", "--jobs=2", "--trainer.max_epochs=1")
+    assert (table["state"] == "complete").tolist() == [True] * 3
+    assert table["optimizer.lr"].nunique() == 3
+    assert "3 trials are finished" in capsys.readouterr().out

@@ -1,7 +1,9 @@
-"""Optuna studies. The path of one trial, from what is asked for to what is left:
+"""Optuna studies: what is searched, who runs trials, what is left.
 
-1. `options`, `settings`: what the study begins with, from the command line and the file of its space; `tuning` makes the
-   study or opens it again, and runs it.
+The path of one trial:
+
+1. `options`, `settings`: what the study begins with, from the command line and the file of its space; `tuning` makes
+   the study or opens it again, and runs it.
 2. `storage`: where its trials are recorded. `workers`: `queue` hands a worker the next trial, `liveness` finds the
    workers that have died.
 3. `search`: the sampler chooses a point of the space, which becomes a configuration.

@@ -46,12 +46,15 @@ class StudyOptions:
     configs/tune/trial, a path, or `full` for the configuration as it is."""
     keep: Literal["light", "full"] = "light"
     """What is kept of a trial. light: options, metrics of each epoch, validation probabilities; full: weights, too."""
+    grace: int = 120
+    """Seconds without a sign of life after which a worker on another machine is taken for dead and its trial is tried
+    again; of this machine a dead worker is seen at once. Give more where the storage may be away for minutes."""
     retrain: int = 0
     """Seeds over which the best configuration and the defaults are trained at full length in the end, and the best
     is tested."""
 
     def __post_init__(self) -> None:
-        for name, least in (("trials", 1), ("jobs", 1), ("seeds", 1), ("retrain", 0)):
+        for name, least in (("trials", 1), ("jobs", 1), ("seeds", 1), ("grace", 2), ("retrain", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name} is {getattr(self, name)}: expected {least} or more")
         if self.timeout is not None and self.timeout <= 0:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from matcard.errors import TrainingError
 from matcard.evaluation.jsonfile import to_json
-from matcard.evaluation.metrics import metric_label
+from matcard.evaluation.metrics import higher_is_better, metric_label
 from matcard.evaluation.tables import format_score
 from matcard.training.config import config_from_dict, read_config
 from matcard.training.fit import fit
@@ -29,6 +29,7 @@ from matcard.training.study.search.space import Space
 from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial.data import TrialData
 from matcard.training.study.trial.evaluation import SCORES, PartScores, mean_metrics
+from matcard.training.study.workers.liveness import Heartbeat
 from matcard.training.study.workers.run import run_trials
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from matcard.training.options import Config
     from matcard.training.study.folder import StudyDir
+    from matcard.training.study.results.gain import Estimate
     from matcard.training.study.settings import Settings
 
 TEST = "test.npz"
@@ -138,7 +140,9 @@ def retrain(folder: StudyDir, settings: Settings, metrics: Sequence[str], consol
         folder=folder.path,
         total=len(configs) * options.retrain,
         jobs=options.jobs,
+        heartbeat=Heartbeat.within(options.grace),
         on_trial=tell,
+        go_on=f"--study {options.study or folder.path}",
     )
     if summary.stopped == "failing":
         raise TrainingError(summary.message)
@@ -182,6 +186,8 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
         )
     )
     console.print("intervals: corrected resampled t-test over seeds")
+    for name in metrics:
+        console.print(verdict(name, gains[name]), soft_wrap=True)
     test = [PartScores.load(job.folder / names["best"][i] / TEST) for i in found]
     tested = bootstrap(test)
     by_seed = [scores.metrics() for scores in test]
@@ -213,6 +219,21 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
         },
         job.folder / "summary.json",
     )
+
+
+def verdict(metric: str, gain: Estimate) -> str:
+    """Say which of the two configurations the validation parts of several seeds speak for."""
+    label, ahead = metric_label(metric), gain.value if higher_is_better(metric) else -gain.value
+    if ahead < 0:
+        return (
+            f"validation {label}: the defaults are ahead over these seeds, so the best trial was a lucky one: keep the "
+            "defaults, or search with --seeds 3, which takes out luck"
+        )
+    if ahead == 0 or not gain.low * gain.high > 0:
+        return (
+            f"validation {label}: the best is not behind the defaults; a difference is not shown (the interval has 0)"
+        )
+    return f"validation {label}: the best is ahead of the defaults by more than the seeds' scatter"
 
 
 def _created(config: Config, folder: Path) -> RunDir:

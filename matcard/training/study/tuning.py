@@ -32,6 +32,7 @@ from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial.data import TrialData
 from matcard.training.study.trial.evaluation import load_scores, mean_metrics
 from matcard.training.study.trial.objective import Objective
+from matcard.training.study.workers.liveness import Heartbeat
 from matcard.training.study.workers.run import run_trials
 
 if TYPE_CHECKING:
@@ -107,22 +108,41 @@ def run_study(settings: Settings, console: Console) -> StudyDir:
                 jobs=options.jobs,
                 timeout=options.timeout,
                 pruner=make_pruner(options, trial_config.trainer.max_epochs),
+                heartbeat=Heartbeat.within(options.grace),
                 on_trial=screen,
+                go_on=f"--study {options.study or folder.path}",
             )
-    except KeyboardInterrupt as interruption:
+    except KeyboardInterrupt:
         trials = study.get_trials(deepcopy=False)
         write_table(folder, trials, metrics)
         write_best(folder, trials, metrics, space, settings.config)
-        kept = str(interruption).replace(f"--study {folder.name}", f"--study {options.study or folder.path}")
-        raise KeyboardInterrupt(kept) from None
+        raise
     if summary.stopped != "failing":
         console.print(summary.message, soft_wrap=True, markup=False)
-    report(folder, study, settings, space, objective, console)
+    show_best(folder, study, settings, space, objective, console)
+    if config.report:
+        write_page(folder, console)
     if summary.stopped == "failing":
         raise TrainingError(f"{summary.message}; all trials are in {folder.table}")
     if options.retrain and folder.best.is_file():
         retrain(folder, settings, metrics, console)
     return folder
+
+
+def write_page(folder: StudyDir, console: Console) -> None:
+    """Write the report; whatever goes wrong there, the study is finished and its files are whole."""
+    try:
+        from matcard.report import write_study_report
+
+        path = write_study_report(folder.path)
+    except Exception as error:
+        warnings.warn(
+            f"{folder.path}: no report was written ({error}); write it by python -m matcard.report {folder.path}",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    else:
+        console.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
 def begin(
@@ -189,7 +209,7 @@ def _put_in_line(study: optuna.Study, settings: Settings, space: Space, points: 
         study.enqueue_trial(point, skip_if_exists=True)
 
 
-def report(
+def show_best(
     folder: StudyDir, study: optuna.Study, settings: Settings, space: Space, objective: Objective, console: Console
 ) -> None:
     """Write what the study has found, and print the best beside the defaults."""

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from study_cases import NAME, KilledOnce, Quadratic, finished, free_port, make_study, new_study, stored, tpe, wait_for
 
 from matcard.errors import InputError
+from matcard.training.study.storage import opening
 from matcard.training.study.storage.opening import close_storage, open_storage, storage_opened
 from matcard.training.study.workers.liveness import BEAT, WORKER, Heartbeat
 from matcard.training.study.workers.queue import DIED, FAILURE, RETRY_OF
@@ -179,9 +180,10 @@ run_grpc_proxy_server(get_storage(sys.argv[1]), host="127.0.0.1", port=int(sys.a
 
 
 def test_workers_behind_the_proxy_find_a_dead_one_by_its_marks(
-    tmp_path: Path, new_database: Callable[[str], str]
+    tmp_path: Path, new_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("grpc", reason="grpcio is not installed")
+    monkeypatch.setattr(opening, "CONNECT", 60)  # the proxy has yet to start
     url = new_database("proxied").replace("postgresql://", "postgresql+psycopg://")
     port = free_port()
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", PROXY, url, str(port)]) as proxy:

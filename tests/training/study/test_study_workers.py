@@ -260,9 +260,9 @@ def test_a_signal_puts_the_trial_back_and_says_what_is_kept(tmp_path: Path, numb
         return x * x
 
     with pytest.raises(KeyboardInterrupt) as stop:
-        run(tmp_path, objective, 5)
+        run(tmp_path, objective, 5, go_on=f"--study {NAME}")
     assert str(stop.value).startswith("2 of 5 trials are finished and kept")
-    assert f"--study {NAME}" in str(stop.value)
+    assert str(stop.value).endswith(f"; go on with --study {NAME}")
     assert signal.getsignal(number) is before
     broken_off = stored(tmp_path)[2]
     assert broken_off.user_attrs[FAILURE] == INTERRUPTED

@@ -45,6 +45,11 @@ class Heartbeat:
     grace: int = 120
     """Seconds without a mark after which a worker on another machine is taken for dead."""
 
+    @classmethod
+    def within(cls, grace: int) -> Heartbeat:
+        """Give the marks that go with a grace period: eight in it, as often as each second at most."""
+        return cls(max(1, grace // 8), grace)
+
     def __post_init__(self) -> None:
         if self.interval < 1:
             raise InputError(f"heartbeat interval {self.interval}: expected 1 second or more")

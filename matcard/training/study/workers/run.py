@@ -61,6 +61,7 @@ def run_trials(
     pruner: BasePruner | None = None,
     heartbeat: Heartbeat | None = None,
     on_trial: Callable[[FrozenTrial], None] | None = None,
+    go_on: str = "",
 ) -> RunSummary:
     """Run trials of an existing study until `total` are finished, by this and all other workers of the study.
 
@@ -82,6 +83,7 @@ def run_trials(
         pruner: stops trials early; none does not.
         heartbeat: how a dead worker is told from a slow one.
         on_trial: called here with each trial that ended since the call, whoever ran it.
+        go_on: how to go on with the study after an interruption, for its message.
 
     Raises:
         InputError: no such study or storage.
@@ -121,8 +123,8 @@ def run_trials(
         report(trials)
     if stop is None:
         raise KeyboardInterrupt(
-            f"{_count_finished(trials)} of {total} trials are finished and kept, what was running is put back in line; "
-            f"go on with --study {study_name}"
+            f"{_count_finished(trials)} of {total} trials are finished and kept, what was running is put back in line"
+            f"{go_on and f'; go on with {go_on}'}"
         )
     return _summary(trials, plan, stop)
 

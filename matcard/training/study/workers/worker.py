@@ -14,6 +14,7 @@ from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.pruners import NopPruner
 from optuna.trial import Trial, TrialState
 
+from matcard.errors import InputError, TrainingError
 from matcard.training.study.storage.outage import patiently
 from matcard.training.study.workers.liveness import DeathWatch, Heartbeat, LifeMarks
 from matcard.training.study.workers.queue import FAILURE, FINISHED, INTERRUPTED, TrialQueue, failure_reason, put_back
@@ -150,6 +151,8 @@ class Worker:
                 result = self.plan.objective(trial)
         except TrialPruned:
             return TrialState.PRUNED, None, None
+        except (InputError, TrainingError) as error:
+            return TrialState.FAIL, None, str(error)
         except Exception as error:
             return TrialState.FAIL, None, f"{type(error).__name__}: {error}"
         except (KeyboardInterrupt, SystemExit) as stopped:
