@@ -91,10 +91,11 @@ class Pair:
 
     def _made_tests(self) -> Iterator[Cell]:
         """Give the cells of the seeds, once the options are chosen."""
+        best = None if self._search is None else self._search.best()
+        if self._search is not None and (self._search.config is not None or best is None):
+            return
         config = self._experiment.base(self.task, self.method)
-        if self._search is not None:
-            if self._search.config is not None or (best := self._search.best()) is None:
-                return
+        if self._search is not None and best is not None:
             config = self._search.applied(best, config)
         for seed in self._experiment.seed_range:
             yield Cell(self.task.name, self.method.label, self.method.kind, "test", seed, {**config, "seed": seed})
