@@ -58,7 +58,8 @@ def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
         ids = [re.sub(r"^POSCAR_|\.(cif|vasp|poscar)$", "", path.name, flags=re.IGNORECASE) for path in some]
         rows = range(k + 1, k + 1 + len(some))
         columns = pd.DataFrame(index=range(len(some)))
-        yield Batch(ids, rows, lambda row: str(paths[row - 1]), columns, some, from_file, len(paths))
+        payloads = [path.absolute() for path in some]  # workers may live on in an earlier working directory
+        yield Batch(ids, rows, lambda row: str(paths[row - 1]), columns, payloads, from_file, len(paths))
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -97,7 +98,9 @@ def _labelled(folder: Path, files: Mapping[str, Path], structures: Sequence[Path
             rows=range(k + 1, k + 1 + len(ids[part])),
             where=where,
             columns=columns.iloc[part].reset_index(drop=True),
-            payloads=[_missing(i) if path is None else path for i, path in zip(ids[part], found[part], strict=True)],
+            payloads=[
+                _missing(i) if path is None else path.absolute() for i, path in zip(ids[part], found[part], strict=True)
+            ],
             decode=from_file,
             total=len(ids),
         )
