@@ -74,6 +74,8 @@ LOSSES = {
 }
 COLOURS = dict(zip(LOSSES, (GREY, ORANGE, BLUE, VERMILLION), strict=True))
 MARKERS = dict(zip(LOSSES, "oDs^", strict=True))
+if SMALL:
+    LOSSES = {name: LOSSES[name] for name in ("cross-entropy", "spread, reweighting")}
 
 runs = {}
 for k, (name, options) in enumerate(LOSSES.items()):

@@ -46,7 +46,7 @@ from matcard.training import train
 from matcard.training.config import parse_config
 
 SMALL = "MATCARD_NOTEBOOK_SMALL" in os.environ  # the tests' quick pass
-CRYSTALS, EPOCHS = (60, 1) if SMALL else (600, 30)
+CRYSTALS, EPOCHS = (120, 1) if SMALL else (600, 30)
 
 plt.rcParams.update({"figure.dpi": 95, "figure.constrained_layout.use": True})
 folder = tempfile.TemporaryDirectory()
