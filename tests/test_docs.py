@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import re
 import shlex
@@ -17,6 +18,7 @@ from matcard.losses.registry import LOSSES
 from matcard.models.registry import MODELS
 from matcard.training.config import option_types
 from matcard.training.options import Config
+from matcard.training.study.options import StudyOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIAL = "docs/tutorial.md"
@@ -32,7 +34,7 @@ WORK = (
 """What commands whose options are those of a training call once they are parsed."""
 YAML_OPTIONS = {"--config", "--space", "--trial_config", "--experiment"}
 OTHER_TOOLS = re.compile(r"\b(pip|ruff|git|pytest|sbatch|srun|jupytext|qsub) ")
-FLAG = re.compile(r"(?<![\w-])--[a-z][\w.-]*")
+FLAG = re.compile(r"(?<![\w-])--[a-z]{2}[\w.-]*")
 
 
 class Parsed(Exception):  # noqa: N818
@@ -143,7 +145,7 @@ def flags_of_commands(monkeypatch):
         return add_argument(self, *names, **options)
 
     monkeypatch.setattr(argparse._ActionsContainer, "add_argument", noted)
-    for module in ("compare", "data", "evaluate", "predict", "report", "tune"):
+    for module in ("compare", "data", "evaluate", "predict", "report"):
         with pytest.raises(SystemExit):
             entry(f"matcard.{module}").main(["--help"])
     return flags
@@ -153,6 +155,7 @@ def flags_of_commands(monkeypatch):
 def known(monkeypatch, capsys):
     """Every option that there is."""
     known = flags_of_commands(monkeypatch) | {"--config", "--resume"}
+    known |= {f"--{field.name}" for field in dataclasses.fields(StudyOptions)}
     for model in MODELS.values():
         for loss in LOSSES.values():
             kinds = {"loss": loss.options, "model": model.options}
