@@ -67,11 +67,15 @@ factorise: Callable[[Tensor], tuple[Tensor, Tensor]] = _Factor.apply
 
 
 def factor_alone(spacing: Spacing) -> Float[Tensor, "*batch n n"]:
-    """Give the factor of exp(-d) without the twins; it takes the memory of the one matrix."""
+    """Give the factor of exp(-d) without the twins; on the CPU it takes the memory of the one matrix."""
     # The transpose is the same matrix in the order that LAPACK wants.
     matrix = similarity_of(spacing).mT
-    info = torch.empty(matrix.shape[:-2], dtype=torch.int32, device=matrix.device)
-    factor, info = torch.linalg.cholesky_ex(matrix, out=(matrix, info))
+    if matrix.device.type == "cpu":
+        # LAPACK works in place on what was copied from the input to the output: here both are one already.
+        info = torch.empty(matrix.shape[:-2], dtype=torch.int32)
+        factor, info = torch.linalg.cholesky_ex(matrix, out=(matrix, info))
+    else:
+        factor, info = torch.linalg.cholesky_ex(matrix)
     return factor if _sound(factor, info) else _factorise_with_twins(similarity_of(spacing))[0]
 
 

@@ -33,6 +33,8 @@ def restore(values: Tensor, like: Tensor) -> Tensor:
 def check_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch n d"]:
     """Give the points in float64, or refuse them and the exponent p.
 
+    Infinite coordinates become ones that are no numbers: a point there would give a value without a gradient.
+
     Raises:
         InputError: the points are no (..., n, d) tensor of floats, or p lies outside [1, 2].
     """
@@ -48,7 +50,8 @@ def check_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor,
             f"p = {p}: expected 1 <= p <= 2, because beyond 2 the similarity matrix of distinct points need not be "
             "positive definite (and below 1 there is no metric), so that their magnitude may not exist"
         )
-    return to_double(points)
+    x = to_double(points)
+    return torch.where(x.isfinite(), x, torch.nan)
 
 
 def check_scale(scale: float | Float[Tensor, "*#batch"], like: Tensor) -> Float[Tensor, "*#batch"]:

@@ -10,9 +10,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
-from matcard.errors import MatcardWarning
+from matcard.errors import InputError, MatcardWarning
 from matcard.invariants._distances import distances, pull, row_chunks
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ class _RowSums(torch.autograd.Function):
         ctx.save_for_backward(points)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (points,) = ctx.saved_tensors
         return _form_gradient(points, ctx.p, grad, torch.ones_like(grad)), None
@@ -59,16 +57,32 @@ class _Weights(torch.autograd.Function):
         ctx.save_for_backward(points, output)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         points, weights = ctx.saved_tensors
-        if (grad == grad[0]).all():  # as for the magnitude: its adjoint needs no solve
-            adjoint = grad[0] * weights
-        else:
-            adjoint = _conjugate_gradients(points, ctx.p, grad, ctx.tolerance)
+        with torch.no_grad():
+            if (grad == grad[0]).all():  # as for the magnitude: its adjoint needs no solve
+                adjoint = grad[0] * weights
+            else:
+                adjoint = _conjugate_gradients(points, ctx.p, grad, ctx.tolerance)
         return _form_gradient(points, ctx.p, -adjoint, weights), None, None
 
 
+class _Once(torch.autograd.Function):
+    """A gradient that depends on the points as before, and says so where it is differentiated in turn."""
+
+    @staticmethod
+    def forward(gradient: Tensor, points: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        raise InputError("method 'matrix_free' has no second derivatives: use method='dense'")
+
+
+_once: Callable[[Tensor, Tensor], Tensor] = _Once.apply
 _row_sums: Callable[..., Tensor] = _RowSums.apply
 _weights: Callable[..., Tensor] = _Weights.apply
 
@@ -95,14 +109,15 @@ def _product(points: Tensor, p: float, vector: Tensor) -> Tensor:
 
 
 def _form_gradient(points: Tensor, p: float, left: Tensor, right: Tensor) -> Tensor:
-    """Gradient of left' zeta right."""
-    sides = left[None], right[None]
-    return torch.cat(
-        [
+    """Gradient of left' zeta right, which cannot be differentiated again."""
+    with torch.no_grad():
+        sides = left[None], right[None]
+        pieces = [
             -pull(points[None], rows, p, spacing, near, similarity, *sides)[0]
             for rows, spacing, near, similarity in _pieces(points, p)
         ]
-    )
+        gradient = torch.cat(pieces)
+    return _once(gradient, points)
 
 
 def _conjugate_gradients(points: Tensor, p: float, right: Tensor, tolerance: float) -> Tensor:

@@ -87,8 +87,8 @@ def magnitude(
     It lies between 1 (all points coincide) and n (all are far apart); no points have magnitude 0. Coincident points
     count once. Everything is computed in float64, outside autocast, and given in the precision of the points. A
     matrix that rounding has made indefinite is lifted by a small multiple of the identity, which `jitter_log`
-    counts; finite points always give a finite value and gradient; a coordinate that
-    is not a number gives a value that is none either, in its set of the batch.
+    counts; finite points always give a finite value and gradient; a coordinate that is infinite or not a number
+    gives a value that is not a number, in its set of the batch.
 
     Args:
         points: n points of d coordinates, in any floating precision.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import torch
@@ -151,8 +152,11 @@ class Loss(nn.Module, ABC, Generic[O]):
             return
         if embeddings is None:
             raise InputError(f"loss {name!r} in this space needs embeddings: loss(logits, targets, embeddings)")
-        if embeddings.ndim != 2 or len(embeddings) != samples:
-            raise InputError(f"loss {name!r}: embeddings have shape {tuple(embeddings.shape)}, expected ({samples}, F)")
+        if embeddings.ndim != 2 or len(embeddings) != samples or not embeddings.is_floating_point():
+            raise InputError(
+                f"loss {name!r}: embeddings have shape {tuple(embeddings.shape)} and type {embeddings.dtype}, "
+                f"expected ({samples}, F) of a floating-point type"
+            )
 
 
 class SampleLoss(Loss[O]):
@@ -211,11 +215,16 @@ def checked_counts(class_counts: Sequence[int], *, warn: bool) -> Float[Tensor, 
     """Give class counts as a tensor; those of 0 become 1, with a warning if asked for.
 
     Raises:
-        InputError: fewer than two counts, or one that is negative or not finite.
+        InputError: no sequence of two numbers or more, or one of them is negative or not finite.
     """
-    counts = torch.as_tensor([float(count) for count in class_counts])
-    if len(counts) < 2 or not bool(torch.isfinite(counts).all()) or bool((counts < 0).any()):
-        raise InputError(f"class_counts is {list(class_counts)}: expected two numbers or more, none of them below 0")
+    expected = f"class_counts is {class_counts!r}: expected a list of two numbers or more, none of them below 0"
+    try:
+        counts = torch.tensor([float(count) for count in class_counts])
+    except (TypeError, ValueError) as error:
+        raise InputError(expected) from error
+    usable = len(counts) >= 2 and bool((torch.isfinite(counts) & (counts >= 0)).all())
+    if isinstance(class_counts, Mapping) or not usable:
+        raise InputError(expected)
     if warn and bool((counts == 0).any()):
         empty = [index for index, count in enumerate(class_counts) if count == 0]
         warnings.warn(

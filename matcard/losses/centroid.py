@@ -37,12 +37,18 @@ class CentroidClassifier(nn.Module):
         """Take the centroid of each class from the embeddings of the training part.
 
         Raises:
-            InputError: no embeddings, fewer than two classes, or as many targets as embeddings are not given.
+            InputError: no embeddings, fewer than two classes, as many targets as embeddings are not given, or a target
+                is no class.
         """
         if len(embeddings) == 0 or len(targets) != len(embeddings) or num_classes < 2:
             raise InputError(
                 f"a centroid classifier needs embeddings with one target each and two classes or more, found "
                 f"{len(embeddings)} embeddings, {len(targets)} targets and {num_classes} classes"
+            )
+        if int(targets.min()) < 0 or int(targets.max()) >= num_classes:
+            raise InputError(
+                f"a centroid classifier needs targets from 0 to {num_classes - 1}, found {int(targets.min())} to "
+                f"{int(targets.max())}"
             )
         targets = targets.to(embeddings.device)
         sums = embeddings.new_zeros(num_classes, embeddings.shape[1]).index_add_(0, targets, unit(embeddings))

@@ -59,6 +59,10 @@ def make_options(name_or_options: str | o.LossOptions, **options: Any) -> o.Loss
     Raises:
         InputError: unknown name, unknown option, or a value out of range.
     """
+    if not isinstance(name_or_options, (str, o.LossOptions)):
+        raise InputError(
+            f"found {name_or_options!r} in place of a loss: give its name or options, and others by keyword"
+        )
     name = name_or_options if isinstance(name_or_options, str) else name_or_options.name
     known = [field.name for field in dataclasses.fields(_entry(name).options) if field.name != "name"]
     for option in options:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from matcard.errors import MatcardWarning
+from matcard.errors import InputError, MatcardWarning
 from matcard.invariants import _distances, _matrix_free, magnitude, spread, weighting
 from matcard.invariants import _points as points_module
 
@@ -82,8 +82,19 @@ def test_second_derivatives_are_refused() -> None:
     points = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
     value = magnitude(points, method="matrix_free").square()
     (slope,) = torch.autograd.grad(value, points, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(InputError, match=r"no second derivatives.*dense"):
         slope.sum().backward()
+
+
+@pytest.mark.parametrize("invariant", [magnitude, spread])
+def test_a_penalty_on_a_gradient_is_not_left_out_silently(invariant) -> None:
+    points = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
+    value = invariant(points, method="matrix_free")
+    (slope,) = torch.autograd.grad(value, points, create_graph=True)
+    with pytest.raises(InputError, match="no second derivatives"):
+        (value + slope.square().sum()).backward()
+    by_transform = torch.func.grad(lambda x: invariant(x, method="matrix_free"))(points.detach())
+    torch.testing.assert_close(by_transform, slope.detach())
 
 
 def test_chosen_for_many_points(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.invariants import jitter_log, magnitude, spread, weighting
+from matcard.invariants._factor import factor_alone, factorise
+from matcard.invariants._similarity import similarity_of, spacing_of
 
 ORDERS = (0.0, 1.0, 2.0, math.inf)
 
@@ -155,16 +157,32 @@ def test_jitter_is_counted() -> None:
     assert (jitter_log.count, jitter_log.largest) == (0, 0.0)
 
 
-def test_what_is_not_a_number_is_not_hidden() -> None:
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_not_hidden(wrong: float) -> None:
     points = torch.stack([draw(5, 2), draw(5, 2)])
-    points[1, 3, 0] = math.nan
+    points[1, 3, 0] = wrong
     jitter_log.reset()
     for invariant in (magnitude, spread):
         for method in ("dense", "matrix_free"):
             value = invariant(points, method=method)
             assert value[0].isfinite()
             assert value[1].isnan()
+        value = invariant(points[..., :1])
+        assert value[0].isfinite()
+        assert value[1].isnan()
     assert jitter_log.count == 0
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3)])
+@pytest.mark.parametrize("n", [1, 2, 7, 65, 200])
+def test_the_factor_in_place_is_the_factor(batch: tuple[int, ...], n: int) -> None:
+    points = torch.randn(*batch, n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    spacing = spacing_of(points, 2.0)
+    before = spacing.distances.clone()
+    factor = factor_alone(spacing)
+    torch.testing.assert_close(factor, factorise(similarity_of(spacing))[0], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(factor @ factor.mT, similarity_of(spacing), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(spacing.distances, before, rtol=0, atol=0)
 
 
 def test_distances_that_overflow_are_far() -> None:

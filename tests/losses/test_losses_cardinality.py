@@ -351,6 +351,8 @@ def test_embeddings_are_asked_for_where_they_are_needed() -> None:
         loss(torch.zeros(2, 3), torch.tensor([0, 1]))
     with pytest.raises(InputError, match=r"expected \(2, F\)"):
         loss(torch.zeros(2, 3), torch.tensor([0, 1]), torch.zeros(3, 4))
+    with pytest.raises(InputError, match=r"torch\.int64, expected \(2, F\) of a floating-point type"):
+        loss(torch.zeros(2, 3), torch.tensor([0, 1]), torch.zeros(2, 4).long())
 
 
 @pytest.mark.parametrize(

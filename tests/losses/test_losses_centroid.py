@@ -90,3 +90,6 @@ def test_bad_input_is_refused() -> None:
     for h, y, classes in ((0, 0, 2), (3, 2, 2), (3, 3, 1)):
         with pytest.raises(InputError, match=f"{h} embeddings, {y} targets and {classes} classes"):
             classifier.fit(torch.zeros(h, 3), torch.zeros(y, dtype=torch.long), classes)
+    for wrong in (-1, 2):
+        with pytest.raises(InputError, match="targets from 0 to 1, found"):
+            classifier.fit(torch.zeros(2, 3), torch.tensor([0, wrong]), 2)

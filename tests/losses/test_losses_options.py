@@ -128,6 +128,11 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         matcard.losses.MagnitudeLoss(scales=2)
     with pytest.raises(InputError, match=r"'balanced_softmax' 'tau'; there are: none"):
         build_loss("balanced_softmax", class_counts=[1, 2], tau=1)
+    for wrong in (1.0, {"scale": 1.0}, None):
+        with pytest.raises(InputError, match=r"in place of a loss: give its name or options, and others by keyword"):
+            build_loss(wrong)
+    with pytest.raises(InputError, match=r"found 1\.0 in place of a loss"):
+        matcard.losses.MagnitudeLoss(1.0)
 
 
 @pytest.mark.parametrize(

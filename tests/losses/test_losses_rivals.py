@@ -200,8 +200,9 @@ def test_brier_is_scikit_learns_and_torchmetrics() -> None:
 def test_class_counts_are_needed_and_checked(name) -> None:
     with pytest.raises(InputError, match="class_counts"):
         build_loss(name)
-    with pytest.raises(InputError, match="below 0"):
-        build_loss(name, class_counts=[3, -1])
+    for wrong in ([3, -1], [3], [3, math.nan], {0: 3, 1: 1}, "31a", 3, [[3, 1]], torch.ones(2, 2)):
+        with pytest.raises(InputError, match="expected a list of two numbers or more, none of them below 0"):
+            build_loss(name, class_counts=wrong)
     with pytest.raises(InputError, match="2 classes"):
         build_loss(name, class_counts=[3, 1])(torch.zeros(2, 3), torch.tensor([0, 1]))
     with pytest.warns(MatcardWarning, match=r"classes \[1\]"):
