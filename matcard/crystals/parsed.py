@@ -66,8 +66,8 @@ def open_crystals(
     """Read a source like `matcard.crystals.read_crystals`, but parse it only once: the result is kept on disk.
 
     Structures are memory-mapped; ids and columns are in memory. Several processes may call this at once: one
-    parses, the others wait. Parsing takes memory for a few thousand rows and the ids, and goes on where it was
-    killed. What is damaged on disk is parsed again, with a warning.
+    parses, the others wait. Parsing takes memory for a few thousand rows, whatever their number, and goes on
+    where it was killed. What is damaged on disk is parsed again, with a warning.
 
     Args:
         source: as in `read_crystals`.
@@ -136,8 +136,8 @@ def _parse(
 ) -> None:
     writer = ArrayWriter(place.with_name(f"{place.name}.partial"), LAYOUT)
     reading = Reading(**writer.note)
-    ids = _ids(writer.written("id_text"), writer.written("id_offsets"))
-    reading.first_row.update(zip(ids.tolist(), writer.written("rows").tolist(), strict=True))
+    ids = _each_id(writer.written("id_text"), writer.written("id_offsets"))
+    reading.seen.add(zip(ids, map(int, writer.written("rows")), strict=True))
     with _kept_warnings() as reading.warnings:
         piece = reading.batches
         for table in checked(open_source(source, wanted), str(source), jobs, progress, reading):
@@ -188,7 +188,7 @@ def _left_out(piece: int) -> str:
 
 def _note(reading: Reading) -> dict[str, Any]:
     """Give what is kept of it; the rows of ids stand in the arrays."""
-    return {f.name: getattr(reading, f.name) for f in fields(reading) if f.name != "first_row"}
+    return {f.name: getattr(reading, f.name) for f in fields(reading) if f.name != "seen"}
 
 
 def _arrays(table: CrystalTable) -> dict[str, np.ndarray]:
@@ -207,6 +207,12 @@ def _arrays(table: CrystalTable) -> dict[str, np.ndarray]:
 
 
 def _ids(text: UInt8[np.ndarray, " T"], offsets: Int64[np.ndarray, " N+1"]) -> Shaped[np.ndarray, " N"]:
-    whole = text.tobytes()
-    ids = [whole[first:last].decode("utf-8", "surrogatepass") for first, last in pairwise(offsets.tolist())]
-    return np.array(ids, dtype=object)
+    ids = np.empty(len(offsets) - 1, dtype=object)
+    ids[:] = list(_each_id(text, offsets))
+    return ids
+
+
+def _each_id(text: UInt8[np.ndarray, " T"], offsets: Int64[np.ndarray, " N+1"]) -> Iterator[str]:
+    """Give one id after the other, so that not all need be in memory."""
+    view = memoryview(np.asarray(text))
+    return (str(view[first:last], "utf-8", "surrogatepass") for first, last in pairwise(map(int, offsets)))

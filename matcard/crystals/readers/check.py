@@ -11,6 +11,7 @@ import numpy as np
 
 from matcard.crystals.readers.assemble import assemble
 from matcard.crystals.readers.decoding import decode_batches
+from matcard.crystals.readers.seen import SeenIds
 from matcard.crystals.table import CrystalTable
 from matcard.crystals.validate import find_faults, no_fault
 from matcard.errors import InputError, MatcardWarning
@@ -34,8 +35,8 @@ class Reading:
     """Batches that are done."""
     rows: int = 0
     """Their rows."""
-    first_row: dict[str, int] = field(default_factory=dict)
-    """The row of each id."""
+    seen: SeenIds = field(default_factory=SeenIds)
+    """Their ids."""
     doubts: int = 0
     """Structures that were read though something about them is questionable."""
     first_doubts: list[str] = field(default_factory=list)
@@ -82,7 +83,7 @@ def checked(
         crystals, reasons, notes = assemble(np.array(batch.ids, dtype=object), decoded)
         faults = np.where(no_fault(reasons), find_faults(crystals), reasons)
         for i, (row_id, row) in enumerate(zip(batch.ids, batch.rows, strict=True)):
-            faults[i] = faults[i] or _id_fault(row_id, row, batch, reading.first_row)
+            faults[i] = faults[i] or _id_fault(row_id, row, batch, reading.seen)
             if faults[i] is None:
                 reading.doubts += len(notes[i])
                 room = _TOLD - len(reading.first_doubts)
@@ -116,10 +117,10 @@ class _Counter:
             self.progress(self.done, self.total)
 
 
-def _id_fault(row_id: str | None, row: int, batch: Batch, first_row: dict[str, int]) -> str | None:
+def _id_fault(row_id: str | None, row: int, batch: Batch, seen: SeenIds) -> str | None:
     if row_id is None:
         return "no id; give the row one"
-    first = first_row.setdefault(row_id, row)
+    first = seen.first_row(row_id, row)
     if first != row:
         return f"duplicated id {row_id!r}, first in {batch.where(first)}; give each crystal an id of its own"
     return None

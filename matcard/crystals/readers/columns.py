@@ -63,6 +63,11 @@ def find_roles(columns: Sequence[str], name: str, wanted: Wanted) -> Roles:
 def require_column(column: str, columns: Iterable[str], name: str, option: str) -> None:
     """Say which columns there are when `column`, named by `--data.<option>`, is not one of them."""
     names = [str(c) for c in columns if c != INDEX]
+    if not names:
+        raise InputError(
+            f"{name} has no columns, so none that is called {column!r} (--data.{option}); labels of structure files "
+            "stand in the id_prop.csv of their folder: give that folder as the source"
+        )
     if column not in names:
         raise InputError(f"{name} has no column {column!r} (--data.{option}): {nearest_names(column, names)}")
 
