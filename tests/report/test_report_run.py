@@ -15,7 +15,7 @@ from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.report import FigureFolder, FinishedRun, write_report
 from matcard.report.__main__ import main
-from matcard.report.sections import mistakes, ranking, recall
+from matcard.report.sections import classes, embeddings, mistakes, ranking, recall, summary
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 ANCHORS = [
@@ -136,10 +136,16 @@ def test_data_of_figures_are_those_of_the_run(nasty_report):
 
 
 def test_many_classes(tmp_path):
-    page = Reader(write_report(finished_run(tmp_path / "run", 32)).read_text(encoding="utf-8"))
-    text = " ".join(page.texts)
-    assert "This section is missing" not in text
+    run, figures = FinishedRun(finished_run(tmp_path / "run", 32)), FigureFolder(tmp_path / "figures")
+    sections = (
+        summary.summary, classes.class_counts, recall.per_class, recall.confusion, recall.decisions,
+        ranking.precision_recall, embeddings.embedding_map, embeddings.magnitude_functions,
+    )  # fmt: skip
+    pieces = [Reader(write(run, figures)) for write in sections]
+    text = " ".join(" ".join(piece.texts) for piece in pieces)
     assert "tells 32 classes" in text
+    assert "other classes (26)" in "".join(pieces[-2].scripts)
+    assert "The 25 smallest classes are pale" in text
 
 
 def test_a_section_that_fails_is_said_to_be_missing(tmp_path, monkeypatch):
