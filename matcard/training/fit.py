@@ -81,6 +81,7 @@ def fit(
             # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
             warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resumed run's
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # how Lightning asks torch
             trainer.fit(module, data, ckpt_path=run.last if begun else None, weights_only=True)
         if not trainer.is_global_zero:
             return None
