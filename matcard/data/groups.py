@@ -81,9 +81,12 @@ def given_test(table: Table) -> Bool[np.ndarray, " N"]:
 
 
 def duplicates(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]:
-    """Give samples of the same numbers the same number."""
+    """Give samples of the same numbers the same number.
+
+    Floats are compared as the network sees them, in single precision: Fe2O3 and Fe0.4O0.6 are then the same.
+    """
     rows = inputs.reshape(len(inputs), -1)
-    rows = np.ascontiguousarray(rows + 0.0 if rows.dtype.kind == "f" else rows)  # -0 is 0
+    rows = np.ascontiguousarray(rows.astype(np.float32) + 0.0 if rows.dtype.kind == "f" else rows)  # -0 is 0
     whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, which = np.unique(whole, return_inverse=True)
     return which

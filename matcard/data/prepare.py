@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,9 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Lab
     """
     from matcard.crystals.source import source_exists
     from matcard.data.labelling import label_table, labelled_already
+    from matcard.data.unused import tell_unused
 
+    options = _at_home(options)
     source = options.source
     if is_prepared(Path(source)):
         return labelled_already(_opened(options))
@@ -58,6 +60,7 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Lab
             f"--data.source {source}: neither a file or folder nor the name of a data set; "
             f"{nearest_names(source, card_names())}"
         )
+    tell_unused(options, card)
     table = _read(options, card, progress)
     ways: dict[str, Any] = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
     target = options.target
@@ -123,6 +126,15 @@ def prepare(
     return CrystalData(
         **common, notes=tuple(_graph_notes(graphs, options.graph)), graphs=graphs, graph_options=options.graph
     )
+
+
+def _at_home(options: DataOptions) -> DataOptions:
+    """Write `~` in paths out: a shell leaves it as it is after an equals sign."""
+    paths = {name: getattr(options, name) for name in ("source", "test_source")}
+    home: dict[str, Any] = {
+        name: str(Path(path).expanduser()) for name, path in paths.items() if path and path[0] == "~"
+    }
+    return replace(options, **home) if home else options
 
 
 def _opened(options: DataOptions) -> LabelledData:

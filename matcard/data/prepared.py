@@ -73,7 +73,7 @@ def open_prepared(folder: Path) -> LabelledData:
         "ids": ids,
         "codes": np.array(arrays["codes"]),
         "class_names": tuple(about["class_names"]),
-        "split": Split.from_json((folder / _SPLIT).read_text(encoding="utf-8"), ids),
+        "split": Split.from_json(_text(folder / _SPLIT), ids),
         "notes": tuple(about["notes"]),
     }
     if about["kind"] == "crystals":
@@ -108,6 +108,13 @@ def prepared_kind(folder: Path) -> DataKind:
     assert about is not None
     kind: DataKind = about["kind"]
     return kind
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); prepare the data again") from error
 
 
 def _about(folder: Path) -> dict[str, Any] | None:

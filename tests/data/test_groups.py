@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Composition, Lattice, Structure
 
 from matcard.crystals.table import Crystals, CrystalTable, offsets_from_counts
-from matcard.data.groups import chemical_systems, contains_element, group_keys, prototypes, reduced_formulas
+from matcard.data.groups import chemical_systems, contains_element, duplicates, group_keys, prototypes, reduced_formulas
 from matcard.errors import InputError, MatcardWarning
 
 SYMBOLS = ["H", "Li", "C", "N", "O", "F", "Na", "Al", "Si", "Cl", "Fe", "Sr", "Ti", "Pb", "Xe", "He", "Og"]
@@ -156,3 +156,12 @@ def test_groups_by_column():
 def test_unknown_kinds_and_columns_are_refused_with_the_nearest_names(kind, says):
     with pytest.raises(InputError, match=says):
         group_keys(table_of([ROCK_SALT], year=[2000]), kind)
+
+
+def test_samples_are_the_same_to_the_precision_of_the_network():
+    amounts = np.array([[0.1, 0.2], [1, 2], [1, 2 + 1e-4], [0.1, 0.2], [-0.0, 3], [0.0, 3]])
+    shares = amounts / amounts.sum(axis=1, keepdims=True)
+    assert len({row.tobytes() for row in shares[[0, 1]]}) == 2  # rounding parts them
+    a, b, c, d, e, f = duplicates(shares).tolist()
+    assert a == b == d != c
+    assert e == f not in (a, c)

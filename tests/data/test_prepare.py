@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from matcard.data.options import DataOptions
 from matcard.data.prepare import read_labelled
@@ -23,3 +24,19 @@ def test_a_card_knows_its_target():
 def test_edges_are_not_ignored_where_a_card_has_none(edges):
     with pytest.raises(InputError, match="phase is not numeric"):
         read_labelled(DataOptions(**edges))
+
+
+def test_the_home_folder_is_written_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "rows.csv").write_text("x,y\n1,a\n2,b\n")
+    labelled = read_labelled(DataOptions(source="~/rows.csv", test_source="~/rows.csv", target="y"))
+    assert labelled.table.test.tolist() == [False, False, True, True]
+
+
+def test_labels_are_not_asked_of_structure_files_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path / "cache"))
+    Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(
+        filename=str(tmp_path / "a.cif")
+    )
+    with pytest.raises(InputError, match=r"no columns.*'gap'.*give that folder as the source"):
+        read_labelled(DataOptions(source=f"{tmp_path}/*.cif", target="gap", jobs=1))

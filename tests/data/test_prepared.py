@@ -109,3 +109,9 @@ def test_another_folder_is_none(tmp_path):
         open_prepared(tmp_path)
     (tmp_path / "header.json").write_text("[]")
     assert not is_prepared(tmp_path)
+
+
+def test_a_folder_without_its_parts_is_refused(folder):
+    (folder / "split.json").unlink()
+    with pytest.raises(InputError, match=r"split\.json cannot be read"):
+        open_prepared(folder)

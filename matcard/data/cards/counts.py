@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +69,12 @@ def _path(card: Card) -> Path:
 
 def _target(card: Card) -> dict[str, Any]:
     """What the counts depend on."""
-    return {"target": card.target, "threshold": card.threshold, "bins": None if card.bins is None else list(card.bins)}
+    return {
+        "target": card.target,
+        "threshold": card.threshold,
+        "bins": None if card.bins is None else list(card.bins),
+        "window": None if card.window is None else asdict(card.window),
+    }
 
 
 def _labelled(card: Card, values: pd.Series[Any]) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:

@@ -1,0 +1,57 @@
+"""Options that say nothing of what the source holds: they are named, so that nobody believes them to count."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from matcard.data.kinds import kind_of
+from matcard.data.options import DataOptions
+from matcard.errors import InputError, MatcardWarning
+
+if TYPE_CHECKING:
+    from matcard.data.cards import Card
+    from matcard.data.options import DataKind
+
+_ROWS: tuple[DataKind, ...] = ("compositions", "table")
+_USED_BY: dict[str, tuple[DataKind, ...]] = {
+    "test_source": _ROWS,
+    "features": _ROWS,
+    "id_column": ("crystals", *_ROWS),
+    "structure_column": ("crystals",),
+    "composition_column": ("compositions",),
+    "composition_features": ("compositions",),
+    "standardise": ("images", *_ROWS),
+    "augment": ("images",),
+    "graph": ("crystals",),
+}
+_SAID_BY_CARD = ("id_column", "structure_column")
+"""Columns of crystals that a card names; no option goes before it."""
+
+
+def tell_unused(options: DataOptions, card: Card | None) -> None:
+    """Warn of options that are set and play no part.
+
+    Raises:
+        InputError: a test part is named, and such data take none.
+    """
+    kind = kind_of(options)
+    default = DataOptions()
+    unused = [name for name, kinds in _USED_BY.items() if kind not in kinds]
+    if card is not None and kind == "crystals":
+        unused += _SAID_BY_CARD
+    if card is None or card.format != "make_classification":
+        unused.append("synthetic")
+    named = [name for name in unused if getattr(options, name) != getattr(default, name)]
+    if "test_source" in named:
+        raise InputError(
+            f"--data.test_source {options.test_source}: only rows and compositions take a second file for testing, "
+            f"and {options.source} holds {kind}; join both in one source, with a column for --data.split.kind column, "
+            "or measure the other by matcard.evaluate"
+        )
+    for name in named:
+        warnings.warn(
+            f"--data.{name} plays no part: {options.source} holds {kind}{' of a card' if card else ''}; leave it out",
+            MatcardWarning,
+            stacklevel=3,
+        )
