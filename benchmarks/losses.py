@@ -4,6 +4,7 @@ python benchmarks/losses.py
 python benchmarks/losses.py --sizes 32 128 512
 python benchmarks/losses.py --device cuda
 python benchmarks/losses.py --step $MATCARD_TEST_DATA/mp_icsd20.parquet
+python benchmarks/losses.py --matrix-free 2000
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mpmath  # torch needs it too, so it is there
 import torch
@@ -38,11 +39,15 @@ def main() -> None:
         "--seconds", type=float, default=1.0, help="time for each figure; five runs at least, or one beyond N = 4096"
     )
     parser.add_argument("--step", metavar="TABLE", help="instead, the share of a CGCNN step on these crystals")
+    parser.add_argument("--matrix-free", type=int, metavar="N", help="instead, conjugate gradients on N errors")
     args = parser.parse_args()
     prepare(args.threads)
     print(machine(args.device))
     if args.step:
         print_table(f"beside a CGCNN step, batch {BATCH}", *step_share(args.step, args.device, args.seconds))
+        return
+    if args.matrix_free:
+        print_table(f"magnitude of {args.matrix_free} errors", *without_matrix(args.matrix_free, args.device))
         return
     print_table("relative error of the magnitude", *accuracy(args.device))
     print_table("forward and backward from logits", *timing(args.sizes, args.classes, args.device, args.seconds))
@@ -131,6 +136,21 @@ def timing(
 
     units = [f"{name}, ms" for name in contenders]
     return ["C", "N", *units, "solve / magnitude", "memory of these three, MB"], rows()
+
+
+def without_matrix(n: int, device: str) -> tuple[list[str], list[list[str]]]:
+    """Time value and gradient by conjugate gradients beside those by a factor, C = 10."""
+    logits, targets = draw(n, 10, device)
+    options: dict[str, dict[str, Any]] = {
+        "factor": {"method": "dense"},
+        "conjugate gradients to 1e-8": {"method": "matrix_free"},
+        "conjugate gradients to 1e-4": {"method": "matrix_free", "tolerance": 1e-4},
+    }
+    losses = [lambda z, chosen=chosen: magnitude(errors(z, targets).double(), **chosen) for chosen in options.values()]
+    times = best([gradient_of(loss, logits) for loss in losses], device, seconds=0, least=1)
+    exact, *_ = values = [float(loss(logits)) for loss in losses]
+    rows = zip(options, times, values, strict=True)
+    return ["way", "s", "relative error"], [[way, f"{s:.2f}", f"{abs(v / exact - 1):.0e}"] for way, s, v in rows]
 
 
 def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> Callable[[], object]:
