@@ -44,20 +44,23 @@ def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
 class EpochReports(Callback):
     """Reports a validation metric after each epoch, and ends the trial where the pruner says so.
 
-    With several folds or seeds the reported value is the mean over the finished ones and the one that runs.
+    With several folds or seeds the reported value is the mean over the finished ones and the one that runs. After the
+    last epoch of the last one the trial is paid for and keeps its value.
 
     Args:
         trial: what to report to.
         metric: name of the metric.
         finished: values of the finished folds or seeds.
         epochs: of one training, at most.
+        repeats: number of folds or seeds.
     """
 
-    def __init__(self, trial: Trial, metric: str, finished: Sequence[float], epochs: int) -> None:
+    def __init__(self, trial: Trial, metric: str, finished: Sequence[float], epochs: int, repeats: int) -> None:
         self._trial = trial
         self._metric = metric
         self._finished = list(finished)
         self._before = len(finished) * epochs
+        self._last = repeats * epochs - 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the epoch just finished.
@@ -69,13 +72,14 @@ class EpochReports(Callback):
         if math.isnan(value):
             return  # undefined so early, as the MCC of a network that predicts one class
         values = [*self._finished, value]
-        self._trial.report(sum(values) / len(values), self._before + trainer.current_epoch)
-        if self._trial.should_prune():
+        step = self._before + trainer.current_epoch
+        self._trial.report(sum(values) / len(values), step)
+        if step < self._last and self._trial.should_prune():
             raise TrialPruned
 
 
-def report_repeat(trial: Trial, value: float, repeat: int) -> None:
-    """Report a finished fold or seed, for pruning by a signed-rank test.
+def report_repeat(trial: Trial, value: float, repeat: int, repeats: int) -> None:
+    """Report a finished fold or seed, for pruning by a signed-rank test before the last.
 
     Raises:
         TrialPruned: the trial is hopeless.
@@ -84,5 +88,5 @@ def report_repeat(trial: Trial, value: float, repeat: int) -> None:
     with warnings.catch_warnings():
         # The test over few pairs is what was asked for.
         warnings.simplefilter("ignore", UserWarning)
-        if trial.should_prune():
+        if repeat < repeats - 1 and trial.should_prune():
             raise TrialPruned

@@ -74,7 +74,9 @@ class Objective:
         by_epoch = self.options.pruner != "wilcoxon"
         for i in range(repeats):
             finished = [metrics[self.metrics[0]] for metrics in by_repeat]
-            callbacks = [EpochReports(reported, self.metrics[0], finished, epochs)] if reported and by_epoch else []
+            callbacks = []
+            if reported and by_epoch:
+                callbacks.append(EpochReports(reported, self.metrics[0], finished, epochs, repeats))
             run = repeat_folder(folder, i, repeats)
             seeded = dataclasses.replace(config, seed=config.seed + i)
             scores = trained(
@@ -82,5 +84,5 @@ class Objective:
             )
             by_repeat.append(scores.metrics())
             if reported and not by_epoch:
-                report_repeat(reported, by_repeat[-1][self.metrics[0]], i)
+                report_repeat(reported, by_repeat[-1][self.metrics[0]], i, repeats)
         return mean_metrics(by_repeat)

@@ -115,7 +115,7 @@ def run_trials(
             heartbeat or Heartbeat(),
             total,
             deadline=None if timeout is None else time.time() + timeout,
-            begun=len(before),
+            begun=next((trial.number for trial in before if trial.state not in ENDED), len(before)),
         )
         report = _Report(on_trial, before)
         stop = _work(Worker(plan, storage) if jobs == 1 else Crew(plan, storage, jobs), report)

@@ -58,7 +58,7 @@ class Plan:
     deadline: float | None
     """Time after which no trial begins."""
     begun: int
-    """Number of trials that the study had when the call began: failures before it do not count against it."""
+    """Number of the first trial that had not ended when the call began: failures before it do not count against it."""
 
 
 class WorkerStudy(optuna.Study):
