@@ -214,5 +214,5 @@ def _ids(text: UInt8[np.ndarray, " T"], offsets: Int64[np.ndarray, " N+1"]) -> S
 
 def _each_id(text: UInt8[np.ndarray, " T"], offsets: Int64[np.ndarray, " N+1"]) -> Iterator[str]:
     """Give one id after the other, so that not all need be in memory."""
-    view = memoryview(np.asarray(text))
+    view = text.data
     return (str(view[first:last], "utf-8", "surrogatepass") for first, last in pairwise(map(int, offsets)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from matcard.data.options import ImbalanceOptions, SplitOptions
 from matcard.data.prepared import is_prepared, open_prepared, save_prepared
 from matcard.data.splits import Split, split_table
 from matcard.data.tables import ArrayTable, PreparedTable
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,8 @@ def prepare(
 
 def _at_home(options: DataOptions) -> DataOptions:
     """Write `~` in paths out: a shell leaves it as it is after an equals sign."""
-    paths = {name: getattr(options, name) for name in ("source", "test_source")}
+    paths = {"source": options.source, "test_source": options.test_source}
+    paths = {name: path for name, path in paths.items() if path and path.startswith("~")}
     home: dict[str, Any] = {
         name: str(Path(path).expanduser()) for name, path in paths.items() if path and path[0] == "~"
     }
@@ -142,6 +144,12 @@ def _opened(options: DataOptions) -> LabelledData:
         raise InputError(
             f"--data.source {options.source} is prepared: its parts are as they were saved, so leave --data.split and "
             "--data.imbalance out"
+        )
+    if options.target is not None:
+        warnings.warn(
+            f"--data.target {options.target} plays no part: {options.source} is prepared, its classes are as saved",
+            MatcardWarning,
+            stacklevel=4,
         )
     data = open_prepared(Path(options.source))
     if isinstance(data, CrystalData) and data.graph_options != options.graph:

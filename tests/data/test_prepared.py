@@ -12,7 +12,7 @@ from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions, ImbalanceOptions, SplitOptions
 from matcard.data.prepare import open_prepared, prepare, read_labelled, save_prepared
 from matcard.data.prepared import is_prepared
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,3 +115,9 @@ def test_a_folder_without_its_parts_is_refused(folder):
     (folder / "split.json").unlink()
     with pytest.raises(InputError, match=r"split\.json cannot be read"):
         open_prepared(folder)
+
+
+def test_a_target_that_plays_no_part_is_told(folder):
+    with pytest.warns(MatcardWarning, match="--data.target gap plays no part"):
+        labelled = read_labelled(DataOptions(source=str(folder), target="gap"))
+    assert len(labelled.class_names) == 10
