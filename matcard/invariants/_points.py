@@ -187,7 +187,7 @@ def _prepare(points: Tensor, scale: float | Tensor, p: float, origin: bool = Fal
             f"scale has shape {tuple(t.shape)}; expected one number, or one for each set of points in a batch of "
             f"shape {tuple(x.shape[:-2])}"
         ) from error
-    return torch.nn.functional.pad(x, (0, 0, 0, 1)) if origin else x
+    return torch.cat([x, x.new_zeros(*x.shape[:-2], 1, x.shape[-1])], -2) if origin else x
 
 
 def _route(x: Tensor, method: Method) -> Method:
