@@ -176,7 +176,9 @@ def show_test(console: Console, path: Path) -> None:
 
     file = path / "test_metrics.json"
     if not file.is_file():
-        raise InputError(f"{path} has no {file.name}: finish the run, or name a labelled set by --data.source")
+        raise InputError(
+            f"{path} has no {file.name}: name the directory of a finished run, or a labelled set by --data.source"
+        )
     metrics = read_json(file)
     console.print(f"the test part of {path}, as it was measured once when the run was finished", markup=False)
     console.print(recall_table(metrics))

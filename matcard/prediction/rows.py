@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from matcard.crystals.validate import find_faults, no_fault
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jaxtyping import Shaped
 
@@ -60,6 +61,8 @@ def object_rows(structures: Iterable[Any], ids: Sequence[str] | None = None) -> 
     """
     import pandas as pd
 
+    if not isinstance(structures, Iterable):
+        raise InputError(f"structures is a {type(structures).__name__}: a list of structures was expected")
     objects = [structures] if _decoder(structures) else list(structures)
     for k, item in enumerate(objects):
         if _decoder(item) is None:

@@ -223,6 +223,7 @@ def _no_model(path: Path) -> str:
         return f"{path} is not the directory of a run: it has neither config.yaml nor {FOLDER}/model.json"
     if (path / "test_metrics.json").is_file():
         return (
-            f"{path} has no {FOLDER} folder: prediction is for runs on crystals, and this one has none to predict with"
+            f"{path} has no {FOLDER} folder: runs on crystals have one, by which new crystals are predicted; of a run "
+            "on a table, compositions or images the probabilities of its own samples are in predictions.parquet"
         )
     return f"{path} is not finished: go on with it by python -m matcard.train --resume {path}"

@@ -122,6 +122,8 @@ def test_ids_are_as_many_as_structures(run):
         run.predict(crystals()[:2], ids=["a"])
     with pytest.raises(InputError, match="0 structures"):
         run.predict([])
+    with pytest.raises(InputError, match="a list of structures was expected"):
+        run.predict(None)
 
 
 def test_it_knows_its_options_and_classes(run, trained):
