@@ -12,9 +12,8 @@
   });
   const config = { displayModeBar: false, responsive: true, scrollZoom: false };
 
-  // How far the eye is, and how large a crystal is drawn for it.
-  const FAR = 4.5;
-  const ZOOM = 6;
+  // How large a crystal is drawn: none leaves its view when it is turned.
+  const ZOOM = 2.5;
 
   // Points and triangles of a ball, by latitude and longitude.
   const ball = ((rings, slices) => {
@@ -47,9 +46,9 @@
     });
     return {
       type: "mesh3d", ...mesh, color: fill, hoverinfo: "text", flatshading: false,
-      // The light stands above the eye, wherever that goes.
+      // The light stands above the eye, wherever that goes; the eye is at depth -1.
       lighting: { ambient: 0.55, diffuse: 0.75, specular: 0.3, roughness: 0.4, fresnel: 0.1 },
-      lightposition: { x: -4, y: 8, z: 20 },
+      lightposition: { x: -40, y: 90, z: -1.15 },
     };
   }
 
@@ -73,7 +72,7 @@
       showlegend: false,
       scene: {
         xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "manual", aspectratio: { x, y, z }, dragmode: "orbit",
-        camera: { eye: { x: FAR * eye[0], y: FAR * eye[1], z: FAR * eye[2] } },
+        camera: { projection: { type: "orthographic" }, eye: { x: eye[0], y: eye[1], z: eye[2] } },
       },
     }, config);
   }
