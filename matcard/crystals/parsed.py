@@ -66,8 +66,8 @@ def open_crystals(
     """Read a source like `matcard.crystals.read_crystals`, but parse it only once: the result is kept on disk.
 
     Structures are memory-mapped; ids and columns are in memory. Several processes may call this at once: one
-    parses, the others wait. Parsing takes memory for a few thousand rows, whatever their number, and goes on
-    where it was killed. What is damaged on disk is parsed again, with a warning.
+    parses, the others wait. Parsing holds a few thousand rows in memory at a time, and goes on where it was
+    killed. What is damaged on disk is parsed again, with a warning.
 
     Args:
         source: as in `read_crystals`.
