@@ -105,10 +105,16 @@ def label_table(
         window: bounds of class 1.
 
     Raises:
-        InputError: no such column, or classes that cannot be made of it.
+        InputError: no row that can be used, no such column, or classes that cannot be made of it.
     """
     import pandas as pd
 
+    if len(table) == 0 and len(table.left_out):
+        first = table.left_out.iloc[0]
+        raise InputError(
+            f"none of the {len(table.left_out)} rows of {source} can be used. The first is {first['where']}: "
+            f"{first['reason']}"
+        )
     values = target_column(table.columns, target, source)
     labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target)
     known = labels.codes >= 0

@@ -40,3 +40,11 @@ def test_labels_are_not_asked_of_structure_files_alone(tmp_path, monkeypatch):
     )
     with pytest.raises(InputError, match=r"no columns.*'gap'.*give that folder as the source"):
         read_labelled(DataOptions(source=f"{tmp_path}/*.cif", target="gap", jobs=1))
+
+
+def test_a_source_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_path):
+    (tmp_path / "id_prop.csv").write_text("id,phase\na,cubic\nb,cubic\n")
+    for name in "ab":
+        (tmp_path / f"{name}.cif").write_text("data_broken\n")
+    with pytest.raises(InputError, match=r"none of the 2 rows of .* can be used\. The first is .*a\.cif"):
+        read_labelled(DataOptions(source=str(tmp_path), target="phase", jobs=1))
