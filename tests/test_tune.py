@@ -211,15 +211,18 @@ def test_a_study_is_continued_by_its_name_and_refuses_what_differs(here, played)
     command.main(["--study=a", "--sampler=qmc", "--trials=4"])
 
 
-def test_folds_give_the_mean_and_hold_the_test_part_out(here):
+def test_weights_are_kept_on_request(here):
+    run("--study=one", "--trials=1", "--keep=full")
+    assert (here / "runs/studies/one/trials/0000/checkpoints/best.ckpt").is_file()
+
+
+def test_folds_give_the_mean_and_hold_the_test_part_out(here, played):
     table = run("--study=folds", "--trials=1", "--folds=3", "--trainer.max_epochs=1")
     study = here / "runs/studies/folds"
     folds = load_scores(study / "trials/0000", 3)
     assert table.loc[0, "macro_f1"] == pytest.approx(np.mean([fold.metrics()["macro_f1"] for fold in folds]))
     ids = [set(fold.ids) for fold in folds]
     assert all(a.isdisjoint(b) for a, b in itertools.combinations(ids, 2))
-    run("--study=one", "--trials=1", "--keep=full", "--trainer.max_epochs=1")
-    assert (here / "runs/studies/one/trials/0000/checkpoints/best.ckpt").is_file(), "full"
     sizes = sum(len(one) for one in ids)
     assert sizes == pytest.approx(0.85 * 400, abs=12), "all but the test part"
 
