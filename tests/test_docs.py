@@ -175,7 +175,9 @@ def test_options_exist(known):
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name != TUTORIAL and "```python" in text_of(name)])
-def test_python_blocks_run(name):
+def test_python_blocks_run(name, tmp_path, monkeypatch):
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    monkeypatch.chdir(tmp_path)
     for code in re.findall(r"```python\n(.*?)```", text_of(name), re.DOTALL):
         exec(compile(code, name, "exec"), {})
 
