@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Method: TypeAlias = Literal["auto", "line", "dense", "matrix_free"]
-# Beyond this many points "auto" keeps no n x n numbers (which would take 0.5 GB each here).
-DENSE_LIMIT = 8192
+# Beyond this many points "auto" keeps no n x n numbers (which would take 0.8 GB each here).
+DENSE_LIMIT = 10_000
 
 
 def similarity(
@@ -97,7 +97,7 @@ def magnitude(
         origin: whether zero counts as one more point.
         method: "line" (one coordinate: exact, O(n log n)), "dense" (one Cholesky factor), "matrix_free" (conjugate
             gradients, O(n) memory, no second derivatives) or "auto": line for one coordinate, otherwise dense up to
-            8192 points and matrix-free beyond.
+            10,000 points and matrix-free beyond.
         tolerance: of "matrix_free" alone: |1 - zeta w| / sqrt(n) at which the iteration ends. The relative error of
             the magnitude was below it in all that was measured, that of single weights about 1e3 times it.
 
