@@ -33,7 +33,7 @@ class CardinalityLoss(Loss[CardinalityOptions]):
     as one. `space` says what is counted and `combine` what is made of it; the formulas stand in
     `matcard.losses.options.COMBINATIONS`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.tensor([[4.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
         >>> loss = MagnitudeLoss(scale=1.0)

@@ -91,7 +91,7 @@ def build_loss(
     Raises:
         InputError: unknown name or option, a value out of range, or counts missing where they are needed.
 
-    Example:
+    Examples:
         >>> build_loss("focal", gamma=1.5).options.gamma
         1.5
     """

@@ -197,7 +197,7 @@ def adjust_logits(logits: Float[Tensor, "N C"], class_counts: Sequence[int], tau
     Raises:
         InputError: counts that are negative, not finite, or not as many as the logits have classes.
 
-    Example:
+    Examples:
         >>> adjust_logits(torch.zeros(1, 2), [3, 1]).argmax().item()
         1
     """

@@ -22,7 +22,7 @@ on which CPUs are a hundred times slower."""
 class GaussianBasis(nn.Module):
     """Expands distances d to exp(-(d - c)^2 / var^2) at evenly spaced centres c (Xie and Grossman 2018).
 
-    Example:
+    Examples:
         >>> from matcard.models.options import CGCNNOptions
         >>> len(GaussianBasis(CGCNNOptions()).centres)
         41

@@ -72,7 +72,7 @@ def tune(
         TrainingError: trials fail, one after another; the message says why.
         KeyboardInterrupt: interrupted; the message says what is kept.
 
-    Example:
+    Examples:
         >>> from matcard.training import tune  # doctest: +SKIP
         >>> tune(config, StudyOptions(trials=30, jobs=2, study="scale"))  # doctest: +SKIP
     """
