@@ -46,7 +46,7 @@ plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 #
 # Three sets of 200 points: two tight clusters, a circle, a disc. At a small scale each looks like one point; at a large one
 # like 200. In between, the slope of $\log |tX|$ against $\log t$ is an effective dimension: the clusters rest at 2 points, the
-# circle grows like a line, the disc like a surface.
+# circle grows like a line, and the disc faster, though 200 points are too few to show the 2 of a surface.
 
 # %%
 n = 200
@@ -243,5 +243,5 @@ pd.Series({name: recall for name, (_, recall) in results.items()}, name="minorit
 # One seed and no tuning: read the curves, not the ranking. Cross-entropy begins with the rare classes' share of the samples and
 # comes to them late, once the common classes are learned. Class weights begin at one half by decree. The magnitude of the
 # errors and the reweighting begin in between, without being told any class counts, and end where class weights do. The spread
-# of the errors is the warning: a crowd makes its own mistake cheap, the rare classes are pulled at least of all, and here none
-# of them is found.
+# of the errors is the warning: a crowd makes its own mistake cheap, the rare classes pull least of all, and here none of them
+# is found.
