@@ -14,7 +14,7 @@ from matcard.evaluation.jsonfile import read_json, to_json
 from matcard.evaluation.scoring import scored
 from matcard.files import written_whole
 from matcard.prediction.modelfile import DESCRIPTION, ModelDescription, model_folder
-from matcard.report.finished import FinishedRun
+from matcard.training.finished import FinishedRun
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "FigureFolder": "folder",
-        "FinishedRun": "finished",
         "Page": "page",
         "write_page": "page",
         "write_report": "run_report",
@@ -19,7 +18,6 @@ __getattr__, __dir__, __all__ = attach(
 )
 
 if TYPE_CHECKING:
-    from matcard.report.finished import FinishedRun as FinishedRun
     from matcard.report.folder import FigureFolder as FigureFolder
     from matcard.report.page import Page as Page
     from matcard.report.page import write_page as write_page

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from matcard.report.finished import FinishedRun
 from matcard.report.folder import FigureFolder
 from matcard.report.page import Page, Section, write_page
 from matcard.report.sections import chemistry, classes, embeddings, mistakes, ranking, recall, record, summary, training
+from matcard.training.finished import FinishedRun
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ from matcard._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "FinishedRun": "finished",
         "StudyOptions": "study.options",
         "resume": "run",
         "train": "run",
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
 )
 
 if TYPE_CHECKING:
+    from matcard.training.finished import FinishedRun as FinishedRun
     from matcard.training.run import resume as resume
     from matcard.training.run import train as train
     from matcard.training.study.options import StudyOptions as StudyOptions

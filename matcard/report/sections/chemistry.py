@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Bool, Shaped
 
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 
 def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:

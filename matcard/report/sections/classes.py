@@ -10,8 +10,8 @@ from markupsafe import Markup
 from matcard.report.html import code, paragraph, plural, table
 
 if TYPE_CHECKING:
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 _LISTED = 12

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from matcard.report.figures.embedding_map import Projection
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 _MOST_POINTS = 2000
 

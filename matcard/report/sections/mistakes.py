@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Int
 
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 _EACH = 6
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from markupsafe import Markup
 
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 _ENOUGH = 10
 """Samples of a class from which its curve has a shape."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 CROSS_ENTROPY = ("ce", "cross_entropy")
 _CALLED = ("minority_recall", "balanced_accuracy", "macro_f1", "macro_precision", "g_mean", "mcc", "accuracy")

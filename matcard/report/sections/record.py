@@ -12,8 +12,8 @@ from matcard.report.html import code, paragraph, table
 from matcard.training.config import DEFAULT_CONFIG, config_from_dict, config_to_dict, find_config, flatten, overlaid
 
 if TYPE_CHECKING:
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 
 def options(run: FinishedRun, figures: FigureFolder) -> Markup:

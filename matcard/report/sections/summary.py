@@ -13,8 +13,8 @@ from matcard.report.html import interval, listed, paragraph, score, share, undef
 from matcard.report.sections.training import best_epoch
 
 if TYPE_CHECKING:
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 _TILES = ("minority_recall", "balanced_accuracy", "macro_f1", "average_precision", "accuracy", "ece")
 _LOOSE = 20

@@ -10,8 +10,8 @@ from matcard.evaluation.metrics import higher_is_better, metric_label
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from matcard.report.finished import FinishedRun
     from matcard.report.folder import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 
 def learning_curves(run: FinishedRun, figures: FigureFolder) -> Markup:

@@ -1,4 +1,4 @@
-"""A finished run, read back from its directory: all that a report says comes from these files."""
+"""A finished run, read back from its directory: what reports and later decision rules are made of."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class FinishedRun:
         self._table = table
         if not self.files.test_metrics.is_file():
             raise InputError(
-                f"{path} has not finished, so that there is nothing to report yet: go on with it by "
+                f"{path} has not finished, so that its results are not there yet: go on with it by "
                 f"python -m matcard.train --resume {path}"
             )
 
