@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
@@ -27,13 +28,14 @@ from optuna.trial import TrialState
 from scipy.special import softmax
 
 from matcard import tune as command
-from matcard.cli import run_command
+from matcard.cli import make_console, run_command
 from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.training import StudyOptions, tune
 from matcard.training.config import config_from_dict, parse_config, read_config
 from matcard.training.study import retrain, tuning
 from matcard.training.study.results.files import write_figures
 from matcard.training.study.results.gain import Estimate, bootstrap, paired_bootstrap
+from matcard.training.study.screen import Screen
 from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial import evaluation, objective
 from matcard.training.study.trial.evaluation import SCORES, PartScores, load_scores, trained
@@ -531,3 +533,20 @@ def test_what_several_workers_are_given_travels_to_them(here, played, monkeypatc
     study.optimize(there, n_trials=2)
     assert all(0 < trial.value <= 1 for trial in study.trials)
     assert study.sampler._constant_liar, "for parallel use"
+
+
+def test_several_processes_train_one_study(here, capsys):
+    table = run("--study=jobs", "--trials=3", "--jobs=2")
+    assert Counter(table["state"]) == {"complete": 3}
+    assert table["macro_f1"].between(0, 1).all()
+    assert "best configuration" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("jobs", "words"), [(1, "about 60 s left"), (2, "about 30 s left"), (8, "about 20 s left")])
+def test_the_time_left_counts_the_trials_that_run_side_by_side(jobs, words, capsys):
+    with Screen(make_console(), [], ["macro_f1"], total=4, jobs=jobs) as screen:
+        for state, value in ((TrialState.FAIL, None), (TrialState.COMPLETE, 0.5)):
+            trial = optuna.trial.create_trial(state=state, value=value)
+            trial.datetime_complete = trial.datetime_start + timedelta(seconds=10)
+            screen(trial)
+    assert words in capsys.readouterr().out

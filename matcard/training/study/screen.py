@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
@@ -27,15 +26,18 @@ class Screen:
         trials: those that the study has already.
         metrics: what it improves.
         total: trials that it is to have finished.
+        jobs: trials that run side by side.
     """
 
-    def __init__(self, console: Console, trials: Sequence[FrozenTrial], metrics: Sequence[str], total: int) -> None:
+    def __init__(
+        self, console: Console, trials: Sequence[FrozenTrial], metrics: Sequence[str], total: int, jobs: int = 1
+    ) -> None:
         self._console = console
         self._trials = list(trials)
         self._metrics = metrics
         self._total = total
-        self._before = self._finished
-        self._began = time.monotonic()
+        self._jobs = jobs
+        self._before = len(self._trials)
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("trials"),
@@ -48,7 +50,7 @@ class Screen:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=total, completed=self._before, best=self._best(), left="")
+        self._task = self._bar.add_task("", total=total, completed=self._finished, best=self._best(), left="")
 
     def __enter__(self) -> Screen:
         self._bar.start()
@@ -86,11 +88,14 @@ class Screen:
         return f"{shown_values(best[0], self._metrics)} (trial {best[0].number}{front})"
 
     def _left(self) -> str:
-        done, left = self._finished - self._before, self._total - self._finished
-        if not done or left <= 0:
+        """Trials to come, each as long as a finished one took on the average, failed ones included."""
+        left = self._total - self._finished
+        ended = self._trials[self._before :]
+        finished = sum(trial.state in FINISHED for trial in ended)
+        if not finished or left <= 0:
             return ""
-        seconds = (time.monotonic() - self._began) / done * left
-        return f", about {shown_time(seconds)} left"
+        seconds = sum(trial.duration.total_seconds() for trial in ended if trial.duration) / finished
+        return f", about {shown_time(seconds * left / min(left, self._jobs))} left"
 
 
 def shown_values(trial: FrozenTrial, metrics: Sequence[str]) -> str:

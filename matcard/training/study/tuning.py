@@ -97,7 +97,7 @@ def run_study(settings: Settings, console: Console) -> StudyDir:
     objective = Objective(settings.trial, space, options, metrics, TrialData(config.seed, options.folds), folder)
     objective.data.batches(trial_config)  # read and drawn as graphs once, before several workers would
     try:
-        with Screen(console, study.get_trials(deepcopy=False), metrics, total) as screen:
+        with Screen(console, study.get_trials(deepcopy=False), metrics, total, options.jobs) as screen:
             summary = run_trials(
                 folder.name,
                 objective,
