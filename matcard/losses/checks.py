@@ -21,10 +21,17 @@ def within(option: str, value: Any, low: float, high: float = math.inf, ends: st
         raise InputError(f"loss.{option} is {value!r}: expected a number in {ends[0]}{low:g}, {high:g}{ends[1]}")
 
 
-def whole(option: str, value: Any) -> None:
-    """Refuse what is not a whole number of 1 or more."""
-    if not _is(Integral, value) or value < 1:
-        raise InputError(f"loss.{option} is {value!r}: expected a whole number of 1 or more")
+def whole(option: str, value: Any, low: int) -> None:
+    """Refuse what is not a whole number of `low` or more."""
+    if not _is(Integral, value) or value < low:
+        raise InputError(f"loss.{option} is {value!r}: expected a whole number of {low} or more")
+
+
+def epochs_or_share(option: str, value: Any) -> None:
+    """Refuse what is neither a whole number of epochs nor a share of all of them."""
+    within(option, value, 0)
+    if value > 1 and value != int(value):
+        raise InputError(f"loss.{option} is {value!r}: expected a whole number of epochs, or a share of all, below 1")
 
 
 def one_of(option: str, value: Any, known: Collection[Any]) -> None:

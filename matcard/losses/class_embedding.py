@@ -28,9 +28,9 @@ class Reweight(Space):
     ) -> tuple[Float[Tensor, ""], Terms]:
         """Give the loss and its terms."""
         with torch.no_grad():
-            points = class_embedding_points(embeddings, targets, logits.shape[1])
+            points, _ = self.joined(class_embedding_points(embeddings, targets, logits.shape[1]), targets)
             scale = self.measure.scale(points)
-            weights = self.measure.shares(points, scale).to(logits)
+            weights = self.measure.shares(points, scale)[: len(targets)].to(logits)
         base = self.base.average(logits, targets, weights)
         return base, {"base": base, "invariant": weights.sum(), "scale": scale}
 

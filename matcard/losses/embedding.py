@@ -52,7 +52,7 @@ class EmbeddingSpace(Space):
     def _per_class(
         self, embeddings: Float[Tensor, "N F"], targets: Int[Tensor, " N"]
     ) -> tuple[Float[Tensor, ""], Terms]:
-        points = unit(embeddings) if self.options.unit_norm else embeddings
+        points, targets = self.joined(unit(embeddings) if self.options.unit_norm else embeddings, targets)
         scale = self.measure.scale(points)
         classes = (targets.bincount() > 0).cumsum(0)[targets] - 1  # without those that the batch lacks
         inner = self.measure.excess_of_groups(points, classes, scale).mean()

@@ -8,33 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from matcard.errors import InputError
-from matcard.losses.checks import one_of, whole, within
-
-COMBINATIONS = {
-    "error": {
-        "replace": "M(e)",
-        "multiply": "mean l * M(e)",
-        "add": "lambda_base mean l + lambda_invariant M(e)",
-    },
-    "embedding": {
-        "add": "lambda_base mean l + lambda_invariant (M(p - a) - M(n - a)), or (mean_c M(h_c) - M(h))",
-        "divide": "B / M(n - a)",
-        "multiply": "B * M(p - a)",
-        "ratio": "M(p - a) / M(n - a)",
-    },
-    "class-embedding": {
-        "reweight": "sum w l / sum w, w the weighting of (h / |h|, onehot(y))",
-        "effective-number": "mean l with the class counts n_c replaced by |t h_c|",
-    },
-}
-"""How the invariant of a space may be combined with a base loss, and the formula of what comes of it."""
-
-SYMBOLS = (
-    "M(A) = |t (A u {0})| - 1, or the spread in place of the magnitude; l losses of single samples; "
-    "e = onehot(y) - p errors; h embeddings; a, p, n unit-norm anchors, positives and negatives mined in the "
-    "batch; B = mean -log sigmoid((a.p - a.n) / temperature)"
-)
-"""What the letters of the formulas stand for."""
+from matcard.losses.checks import epochs_or_share, one_of, whole, within
+from matcard.losses.formulas import COMBINATIONS
 
 
 @dataclass(frozen=True)
@@ -230,8 +205,16 @@ class CardinalityOptions(LossOptions):
     """tau of B = mean -log sigmoid((a.p - a.n) / tau), the base of an embedding's divide and multiply."""
     reservoir: int = 256
     """Embeddings of a class kept through an epoch for `effective-number`; the most that its number can be."""
+    warmup: float = 0.0
+    """First epochs in which the base loss alone counts: a whole number of them, or a share of all, below 1."""
+    warmup_ramp: float = 0.0
+    """Epochs after these in which the invariant is blended in, linearly; a whole number, or a share below 1."""
+    memory: int = 0
+    """Points of the epoch's past batches that join a batch's in error space, `reweight` and the per-class
+    form: for small batches. The newest; they have no gradient."""
     base: str = "cross_entropy"
-    """Loss of single samples that is multiplied, added to or reweighted: any but magnitude and spread."""
+    """Loss of single samples that is multiplied, added to, reweighted, or begun with (`warmup`): any but
+    magnitude and spread."""
     base_label_smoothing: float | None = None
     """`label_smoothing` of the base; not given: its own default."""
     base_beta: float | None = None
@@ -263,12 +246,17 @@ class CardinalityOptions(LossOptions):
         self._check_scale()
         within("p", self.p, 1, 2, ends="[]")
         within("temperature", self.temperature, 0, ends="()")
-        whole("reservoir", self.reservoir)
+        whole("reservoir", self.reservoir, 1)
+        whole("memory", self.memory, 0)
+        epochs_or_share("warmup", self.warmup)
+        epochs_or_share("warmup_ramp", self.warmup_ramp)
         within("lambda_invariant", self.lambda_invariant, 0)
         if self.lambda_base is not None:
             within("lambda_base", self.lambda_base, 0)
         self._check_order()
         self._check_base()
+        self._check_warmup()
+        self._check_memory()
 
     @property
     def base_weight(self) -> float:
@@ -277,12 +265,17 @@ class CardinalityOptions(LossOptions):
             return self.lambda_base
         return 0.0 if self.space == "embedding" and self.combine != "add" else 1.0
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether training begins with the base loss."""
+        return self.warmup > 0 or self.warmup_ramp > 0
+
     def without_effect(self) -> list[str]:
         """Name the options that are set but not read in this combination."""
         by_class = self.combine == "add" and self.form == "per-class"
         weighted = self.space == "embedding" or self.combine == "add"
         counted = self.space == "class-embedding"
-        base = self.base_weight > 0 and self.combine != "replace"
+        base = self.warms_up or (self.base_weight > 0 and self.combine != "replace")
         read = {
             "lambda_base": weighted,
             "lambda_invariant": weighted,
@@ -359,4 +352,20 @@ class CardinalityOptions(LossOptions):
             raise InputError(
                 f"loss.combine 'effective-number' replaces class counts, and loss.base {options.name!r} uses "
                 "none; set class_balanced, weighted_cross_entropy, logit_adjustment, balanced_softmax, ldam"
+            )
+
+    def _check_warmup(self) -> None:
+        if self.warms_up and self.space == "embedding" and self.base_weight == 0:
+            raise InputError(
+                f"loss.warmup and loss.warmup_ramp begin with the base loss, and embedding {self.combine} has none: "
+                "set loss.lambda_base above 0, so that the head is trained jointly, or leave them at 0"
+            )
+
+    def _check_memory(self) -> None:
+        by_class = self.space == "embedding" and self.combine == "add" and self.form == "per-class"
+        if self.memory and not (self.space == "error" or self.combine == "reweight" or by_class):
+            raise InputError(
+                f"loss.memory is {self.memory}, and {self.space} {self.combine} takes none: it is for error space, "
+                "class-embedding reweight, and embedding add with loss.form per-class. Triplets are mined within the "
+                "batch; effective-number keeps loss.reservoir embeddings of each class by itself"
             )

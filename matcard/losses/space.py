@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from matcard.losses.measure import Measure
+from matcard.losses.memory import Memory
 from matcard.losses.seeding import seeded
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Space(nn.Module, ABC):
         self.options = options
         self.base = base
         self.measure = Measure(options)
+        self.memory = Memory(options.memory)
         self.seed = seed
         self._epoch = self._step = 0
 
@@ -46,10 +48,17 @@ class Space(nn.Module, ABC):
         """Give the loss and its terms by name."""
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
-        """Move the schedules on, and draw anew."""
+        """Move the schedules on, draw anew, and forget the points of the epoch that ended."""
         self.base.on_epoch(epoch, epochs)
         self.measure.on_epoch(epoch, epochs)
+        self.memory.clear()
         self._epoch, self._step = epoch, 0
+
+    def joined(
+        self, points: Float[Tensor, "N D"], targets: Int[Tensor, " N"]
+    ) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
+        """Give the points and classes of a batch, in training followed by those of past batches."""
+        return self.memory.join(points, targets) if self.training else (points, targets)
 
     def draws(self) -> torch.Generator:
         """Give the generator of this step; outside training always the same."""

@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from matcard.losses.options import COMBINATIONS, SYMBOLS, CardinalityOptions, LossOptions
+from matcard.losses.formulas import COMBINATIONS, SYMBOLS
+from matcard.losses.options import CardinalityOptions, LossOptions
 from matcard.losses.registry import loss_options
 
 if TYPE_CHECKING:

@@ -35,6 +35,10 @@ MODES: list[dict[str, Any]] = [
     {"space": "embedding", "combine": "ratio"},
     {"space": "class-embedding", "combine": "reweight", "scale": 3.0},
     {"space": "class-embedding", "combine": "effective-number", "base": "class_balanced"},
+    {"warmup": 1, "base": "focal"},
+    {"combine": "multiply", "memory": 8, "warmup_ramp": 0.5},
+    {"space": "embedding", "combine": "add", "form": "per-class", "memory": 8},
+    {"space": "class-embedding", "combine": "reweight", "memory": 8, "warmup": 0.5},
 ]
 
 CASES = RIVALS + [(name, mode) for name in ("magnitude", "spread") for mode in MODES]

@@ -18,7 +18,8 @@ from loss_cases import CASES, case_id
 import matcard.losses
 from matcard.errors import InputError
 from matcard.losses.__main__ import main
-from matcard.losses.options import COMBINATIONS, CardinalityOptions, LossOptions
+from matcard.losses.formulas import COMBINATIONS
+from matcard.losses.options import CardinalityOptions, LossOptions
 from matcard.losses.registry import LOSSES, build_loss, loss_names, loss_options, make_options
 
 INTERVALS = {
@@ -35,6 +36,9 @@ INTERVALS = {
     "order": ("spread", [-1, math.nan, "one"]),
     "temperature": ("magnitude", [0]),
     "reservoir": ("magnitude", [0, 2.5, True]),
+    "memory": ("magnitude", [-1, 2.5, True]),
+    "warmup": ("magnitude", [-1, 1.5, math.inf, "half"]),
+    "warmup_ramp": ("magnitude", [-0.1, 2.5]),
     "lambda_base": ("magnitude", [-1]),
     "lambda_invariant": ("magnitude", [-1, math.inf]),
     "anchors": ("magnitude", ["some"]),
