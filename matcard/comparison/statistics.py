@@ -93,8 +93,9 @@ def corrected_t_test(
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for their number (Holm, Scandinavian J. Statistics 6, 65, 1979); NaN stays NaN and counts not.
 
-    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
+    Examples:
+        >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
     """
     known = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
     corrected = [math.nan] * len(p_values)

@@ -56,8 +56,9 @@ def wilson_bounds(
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """Give one proportion with its Wilson interval; see `wilson_bounds`.
 
-    >>> {key: round(number, 3) for key, number in wilson(3, 4).items()}
-    {'value': 0.75, 'low': 0.301, 'high': 0.954, 'n': 4}
+    Examples:
+        >>> {key: round(number, 3) for key, number in wilson(3, 4).items()}
+        {'value': 0.75, 'low': 0.301, 'high': 0.954, 'n': 4}
     """
     low, high = wilson_bounds(np.asarray(successes), np.asarray(n), level)
     return Interval(value=successes / n if n else float("nan"), low=float(low), high=float(high), n=int(n))
