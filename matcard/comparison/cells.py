@@ -51,7 +51,8 @@ class Cell:
     @property
     def label(self) -> str:
         """What the cell is called on screen."""
-        return f"{self.task}, {self.method}, {'trial' if self.stage == 'trial' else 'seed'} {self.number}"
+        seed = f"{self.task}, {self.method}, seed {self.config.get('seed', self.number)}"
+        return f"{seed}, trial {self.number}" if self.stage == "trial" else seed
 
 
 class CellStore:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from matcard.data.cards import card_names
+from matcard.comparison.metrics import higher_is_better
+from matcard.data.cards import card_names, load_card
 from matcard.errors import InputError, nearest_names
-from matcard.evaluation.metrics import higher_is_better
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
 Protocol = Literal["matcard", "published"]
+TuneOn = Literal["each-seed", "first-seed"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,11 @@ class Experiment:
         tasks: data sets.
         methods: losses and rivals.
         reference: label of the one that the others are compared with.
-        trials: for each of them on each data set.
+        trials: for each of them on each data set and split that options are chosen on.
         seeds: runs of each of them on each data set.
-        seed: the first; also that of the search.
+        seed: the first.
+        tune_on: whether options are chosen on each seed's split, for that seed, or on the first's for all; None
+            leaves it to the data: the first where the test part is given, so that none of it can be seen, else each.
         trial: laid over the configuration of a trial.
         space: what is searched of every network, beside its loss's own options.
         metrics: of the tables.
@@ -86,6 +89,7 @@ class Experiment:
     trials: int
     seeds: int
     seed: int = 0
+    tune_on: TuneOn | None = None
     trial: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...] = METRICS
@@ -95,6 +99,21 @@ class Experiment:
     def seed_range(self) -> range:
         """The seeds of the runs."""
         return range(self.seed, self.seed + self.seeds)
+
+    def tunes_on(self, task: Task) -> TuneOn:
+        """Say on whose splits options are chosen."""
+        return self.tune_on or ("first-seed" if has_given_test(task.config["data"]) else "each-seed")
+
+    def leaks(self, task: Task) -> bool:
+        """Tell whether samples that options were chosen on stand in the test parts of other seeds."""
+        tuned = self.trials and self.seeds > 1 and self.tunes_on(task) == "first-seed"
+        return bool(tuned) and not has_given_test(task.config["data"])
+
+    def tunings(self, task: Task) -> list[range]:
+        """Divide the seeds: those of each part have the options in common that are chosen on the split of its first."""
+        if self.tunes_on(task) == "first-seed":
+            return [self.seed_range]
+        return [range(seed, seed + 1) for seed in self.seed_range]
 
     def base(self, task: Task, method: Method) -> dict[str, Any]:
         """Give the configuration of a method on a task before any search, resolved and nested.
@@ -116,11 +135,15 @@ class Experiment:
         base = self.base(task, method)
         return base if method.kind == "rival" else config_to_dict(config_from_dict(overlaid(base, self.trial)))
 
+    def searched(self, method: Method) -> dict[str, Any]:
+        """Give the entries of what is searched of a method, where anything is."""
+        return {**(self.space if method.kind == "network" else {}), **method.space} if self.trials else {}
+
     def space_of(self, method: Method) -> Space | None:
         """Give what is searched of a method; None where there is nothing."""
         from matcard.training.study.search.space_file import make_space
 
-        entries = {**(self.space if method.kind == "network" else {}), **method.space}
+        entries = self.searched(method)
         return make_space(entries, f"{self.name}, {method.label}, space") if entries else None
 
     def check(self) -> None:
@@ -152,8 +175,26 @@ class Experiment:
                     continue
                 check_config(config_from_dict(base))
                 space = self.space_of(method)
-                if space is not None and self.trials:
+                if space is not None:
                     check_space(space, base, f"{self.name}, {method.label}, space")
+
+
+def has_given_test(data: Mapping[str, Any]) -> bool:
+    """Tell whether the options of data say that they come with a test part, which is then the same for every seed.
+
+    It is not looked for in files: of a file that has one, `split: {kind: given}` says so.
+    """
+    split = data["split"]
+    if split["kind"] is not None or split["folds"] is not None:
+        return bool(split["kind"] == "given")
+    if data["source"] not in card_names():
+        return data["test_source"] is not None
+    card = load_card(data["source"])
+    return card.format in _WITH_TEST or any(file.part in ("test", "validation") for file in card.urls)
+
+
+_WITH_TEST = ("idx", "cifar")
+"""Formats of files that have a training and a test part."""
 
 
 def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from matcard.comparison.experiment import METRICS, Experiment, Method, Task
+from matcard.comparison.experiment import METRICS, Experiment, Method, Task, TuneOn
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
 from matcard.resources import resource_dir
@@ -22,7 +22,7 @@ FOLDER = "compare"
 CATALOGUE = "losses"
 _KEYS = {
     "title", "protocol", "tasks", "training", "trial", "losses", "reference", "space", "trials", "seeds", "seed",
-    "metrics", "notes",
+    "tune_on", "metrics", "notes",
 }  # fmt: skip
 _METHOD_KEYS = {"loss", "rival", "model", "optimizer", "trainer", "space"}
 
@@ -44,6 +44,9 @@ def read_experiment(options: CompareOptions) -> Experiment:
     protocol = values.get("protocol", "matcard")
     if protocol not in ("matcard", "published"):
         raise InputError(f"{path}, protocol: expected matcard or published, found {protocol!r}")
+    tune_on = values.get("tune_on")
+    if tune_on not in (None, *get_args(TuneOn)):
+        raise InputError(f"{path}, tune_on: expected {' or '.join(get_args(TuneOn))}, found {tune_on!r}")
     tasks = _mapping(values.get("tasks"), f"{path}, tasks")
     if not tasks:
         raise InputError(f"{path}, tasks: there are none; expected a mapping of names to configurations")
@@ -75,6 +78,7 @@ def read_experiment(options: CompareOptions) -> Experiment:
         trials=0 if protocol == "published" else _number(options.trials, values, "trials", 0, path),
         seeds=_number(options.seeds, values, "seeds", 1, path),
         seed=_number(None, {"seed": 0, **values}, "seed", 0, path),
+        tune_on=tune_on,
         trial=_mapping(values.get("trial") or {}, f"{path}, trial"),
         space=_mapping(values.get("space") or {}, f"{path}, space"),
         metrics=tuple(values.get("metrics") or METRICS),

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.comparison.summary import rules_of
+from matcard.comparison.metrics import higher_is_better, metric_label, rules_of
 from matcard.evaluation import style
-from matcard.evaluation.metrics import higher_is_better, metric_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,9 +67,11 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], metric: s
         if rule == "argmax" and not np.isnan(value := found["mean"].to_dict()[reference]):
             axes.axvline(value, color=style.GREY, linewidth=0.9, linestyle=style.DASHED, zorder=0.9)
     for row, label in enumerate(labels):
-        if part[part["method"] == label]["mean"].isna().all():
+        of_method = part[part["method"] == label]
+        if of_method["mean"].isna().all():
+            undone = "failed" if of_method["failed"].any() else "not run"
             axes.annotate(
-                "failed" if part[part["method"] == label]["failed"].any() else "not run",
+                "undefined" if of_method["finished"].any() else undone,
                 (0.02, row),
                 xycoords=("axes fraction", "data"),
                 va="center",

@@ -45,6 +45,7 @@ def measured(
         rule = argmax(class_names)  # an aim out of reach; the record has the rule
     found = {"val": (targets, probabilities)} | ({"test": score("test")} if tested else {})
     return {
+        "train_counts": dict(zip(class_names, map(int, train_counts), strict=True)),
         "decision": {"rule": rule.rule, "gain": rule.gain},
         **{
             part: {

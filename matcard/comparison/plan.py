@@ -32,30 +32,30 @@ class Row:
 
 
 class Pair:
-    """A method on a task: its trials one after the other, then its seeds.
+    """A method on a task: its trials one after the other, then the seeds that take what they chose.
 
     Args:
         experiment: the whole.
         task: data set.
         method: loss or rival.
+        seeds: that are tested; the trials are made on the split of the first.
         store: where the cells are.
     """
 
-    def __init__(self, experiment: Experiment, task: Task, method: Method, store: CellStore) -> None:
+    def __init__(self, experiment: Experiment, task: Task, method: Method, seeds: range, store: CellStore) -> None:
         self.task = task
         self.method = method
+        self._seeds = seeds
         self._experiment = experiment
         self._store = store
         self._trials: list[Cell] = []
         self._tests: list[Cell] = []
-        self._search: Search | None = None
-        if experiment.trials:
-            self._search = self._begun()
+        self._search = self._begun()
 
     @property
     def total(self) -> int:
         """Number of cells, those that cannot be run included."""
-        return (self._experiment.trials if self._search is not None else 0) + self._experiment.seeds
+        return (self._experiment.trials if self._search is not None else 0) + len(self._seeds)
 
     def rows(self) -> list[Row]:
         """Give the cells known so far with their records; the next trial is known when those before it have ended."""
@@ -97,7 +97,7 @@ class Pair:
         config = self._experiment.base(self.task, self.method)
         if self._search is not None and best is not None:
             config = self._search.applied(best, config)
-        for seed in self._experiment.seed_range:
+        for seed in self._seeds:
             yield Cell(self.task.name, self.method.label, self.method.kind, "test", seed, {**config, "seed": seed})
 
     def _begun(self) -> Search | None:
@@ -108,10 +108,10 @@ class Pair:
             return None
         return Search(
             space,
-            self._experiment.trial_base(self.task, self.method),
+            {**self._experiment.trial_base(self.task, self.method), "seed": self._seeds[0]},
             trials=self._experiment.trials,
             larger=higher_is_better(self._monitor),
-            seed=self._experiment.seed,
+            seed=self._seeds[0],
             rival=self.method.kind == "rival",
         )
 
@@ -145,7 +145,7 @@ class Published:
 
 
 class Plan:
-    """All pairs of a task and a method of an experiment, in its order.
+    """All pairs of a task and a method of an experiment, in its order, one for each split that options are chosen on.
 
     Args:
         experiment: what is compared.
@@ -159,7 +159,12 @@ class Plan:
         if experiment.protocol == "published":
             self.pairs = [Published(experiment, method, store) for method in experiment.methods]
         else:
-            self.pairs = [Pair(experiment, t, method, store) for t in experiment.tasks for method in experiment.methods]
+            self.pairs = [
+                Pair(experiment, task, method, seeds, store)
+                for task in experiment.tasks
+                for method in experiment.methods
+                for seeds in experiment.tunings(task)
+            ]
         self.tasks = {task.name: task for task in experiment.tasks}
 
     @property

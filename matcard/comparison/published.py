@@ -196,6 +196,7 @@ class _Best:
         return {
             "best_epoch": self._epoch,
             "sizes": {"train": len(parts.y_train), "val": 0, "test": len(parts.y_test)},
+            "train_counts": {str(c): count for c, count in enumerate(counts.tolist())},
             "test": {"argmax": at_best},
             "last_epoch": {"argmax": at_end},
         }

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from matcard.comparison.figures import interval_figure, rank_figure
+from matcard.comparison.metrics import metric_label, rules_of
 from matcard.comparison.statistics import compare_ranks
-from matcard.comparison.summary import mean_scores, rules_of
+from matcard.comparison.summary import mean_scores
 from matcard.comparison.tables import captions, outcome_table, score_tables
-from matcard.evaluation.metrics import metric_label
 from matcard.report.folder import FigureFolder
-from matcard.report.html import code, paragraph, table
+from matcard.report.html import DASH, code, paragraph, table
 from matcard.report.page import Page, Section, write_page
+from matcard.training.config import flatten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -27,7 +30,7 @@ FEWEST_FOR_RANKS = 5
 """Over fewer data sets ranks say nothing; wins, ties and losses are counted instead."""
 
 _PANELS = 4
-"""Metrics of the figure."""
+"""Metrics of the figure at most: the first ones and the last."""
 
 
 def write_report(
@@ -57,12 +60,15 @@ def _summary(experiment: Experiment, results: pd.DataFrame, command: str) -> Mar
 
 
 def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
+    metrics, more = experiment.metrics, len(experiment.metrics) > _PANELS
+    shown = (*metrics[: _PANELS - 1], metrics[-1]) if more else metrics
+    rest = " Other metrics are in the tables." if more else ""
     return figures.add(
         "intervals",
-        interval_figure(summary, experiment, experiment.metrics[:_PANELS]),
+        interval_figure(summary, experiment, shown),
         summary,
         alt="Means of each loss on each data set with their intervals.",
-        caption=f"Mean over seeds with 95 % interval; the dashed line is {experiment.reference} at argmax.",
+        caption=f"Mean over seeds with 95 % interval; the dashed line is {experiment.reference} at argmax.{rest}",
     )
 
 
@@ -96,10 +102,24 @@ def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFo
 
 
 def _options(experiment: Experiment, results: pd.DataFrame) -> Markup:
-    runs = results[(results["stage"] == "test") & results["options"].notna()]
-    chosen = runs.drop_duplicates(["task", "method"])
-    rows = [(row.task, row.method, code(str(row.options))) for row in chosen.itertuples()]
-    return table(("task", "loss", "options"), rows, caption="Options of the runs that were tested", texts=3)
+    """Say what was searched of each loss on each data set, and what was found, by seed."""
+    tested = results[(results["stage"] == "test") & results["config"].notna()]
+    rows = []
+    for task in experiment.tasks:
+        for method in experiment.methods:
+            of_method = tested[(tested["task"] == task.name) & (tested["method"] == method.label)]
+            found = [flatten(json.loads(config)) for config in of_method["config"]]
+            chosen = Markup("; ").join(_chosen(name, found) for name in experiment.searched(method))
+            rows.append((task.name, method.label, chosen if found and chosen else DASH))
+    seeds = f"seeds {experiment.seed_range[0]} to {experiment.seed_range[-1]}"
+    caption = f"What was searched, and the values that were tested ({seeds}; one where it is the same for all)"
+    return table(("task", "loss", "options"), rows, caption=caption, texts=3)
+
+
+def _chosen(name: str, found: Sequence[Mapping[str, Any]]) -> Markup:
+    values = [options.get(name) for options in found]
+    shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
+    return code(name) + " " + ", ".join(dict.fromkeys(shown) if len(set(shown)) == 1 else shown)
 
 
 def _failed(results: pd.DataFrame) -> Markup:

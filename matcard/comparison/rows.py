@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from matcard.evaluation.metrics import metric_names
+from matcard.comparison.metrics import RULES, metric_names, scores_of
 from matcard.files import written_whole
 from matcard.training.config import flatten
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matcard.comparison.plan import Row
 
 PARTS = ("val", "test", "last_epoch")
-RULES = ("argmax", "decision")
 
 
 def column(part: str, rule: str, metric: str) -> str:
@@ -30,7 +29,8 @@ def results_table(rows: Sequence[Row]) -> pd.DataFrame:
     """Give a row for each run: of every cell that has ended, and of those that are missing, with their status.
 
     Metrics are columns such as `test_macro_f1` (most likely class) and `test_macro_f1_at_decision`; what has no fixed
-    number of entries is JSON: `config`, `recall`, `ranking`, `shots`, `decision`, `environment`.
+    number of entries is JSON: `config`, `train_counts` (samples of each class), `recall`, `ranking`, `shots`,
+    `decision`, `environment`. A trial's `seed` is that of the split and first weights that it was made with.
     """
     return pd.DataFrame([values for row in rows for values in _runs(row)], columns=_columns())
 
@@ -44,8 +44,10 @@ def write_results(table: pd.DataFrame, path: Path) -> None:
 def _columns() -> list[str]:
     about = ["task", "method", "kind", "stage", "number", "seed", "status", "reason"]
     metrics = [column(part, rule, metric) for part in PARTS for rule in RULES for metric in metric_names()]
-    rest = ["n_train", "n_val", "n_test", "best_epoch", "seconds", "decision", "recall", "ranking", "shots", "options"]
-    return [*about, *metrics, *rest, "config", "config_sha256", "protocol", "data_sha256", "git_commit", "environment"]
+    sizes = ["n_train", "n_val", "n_test", "train_counts"]
+    rest = ["best_epoch", "seconds", "decision", "recall", "ranking", "shots", "options"]
+    origin = ["config", "config_sha256", "protocol", "data_sha256", "git_commit", "environment"]
+    return [*about, *metrics, *sizes, *rest, *origin]
 
 
 def _runs(row: Row) -> Iterator[dict[str, Any]]:
@@ -77,13 +79,14 @@ def _of_run(run: dict[str, Any]) -> dict[str, Any]:
     values |= {f"n_{part}": size for part, size in (run.get("sizes") or {}).items()}
     for part in PARTS:
         for rule in RULES:
-            scores = (run.get(part) or {}).get(rule) or {}
-            values |= {column(part, rule, name): scores[name] for name in metric_names() if name in scores}
+            scores = scores_of(run.get(part) or {}, rule)
+            values |= {column(part, rule, name): value for name, value in scores.items()}
     test = run.get("test") or run.get("val") or {}
     values["recall"] = _json({rule: test[rule]["recall"] for rule in RULES if rule in test})
     values["shots"] = _json({rule: test[rule]["shots"] for rule in RULES if rule in test})
     values["ranking"] = _json(test.get("ranking"))
     values["decision"] = _json(run.get("decision"))
+    values["train_counts"] = _json(run.get("train_counts"))
     return values
 
 

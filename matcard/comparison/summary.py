@@ -7,31 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from matcard.comparison.rows import RULES, column
+from matcard.comparison.metrics import higher_is_better, rules_of
+from matcard.comparison.rows import column
 from matcard.comparison.statistics import corrected_t_test, holm, t_interval
-from matcard.evaluation.metrics import higher_is_better
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matcard.comparison.experiment import Experiment
 
-BY_SCORE = {"average_precision", "minority_average_precision", "roc_auc", "ece", "brier", "log_loss"}
-"""Metrics that no rule from probabilities to classes changes."""
 SIGNIFICANT = 0.05
-
-
-def rules_of(metric: str) -> tuple[str, ...]:
-    """Give the rules at which a metric is shown."""
-    return RULES[:1] if metric in BY_SCORE else RULES
 
 
 def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     """Give a row for each task, method, metric and rule.
 
-    The columns: `mean`, `low`, `high` of the test part over seeds; `n` seeds that finished, of `seeds`; `difference`,
-    `difference_low`, `difference_high`, `p` and, corrected for the number of methods, `p_holm`, over the seeds that the
-    reference has, too; `failed`, why runs failed, if any did.
+    The columns: `mean`, `low`, `high` of the test part over seeds; `n` seeds that have a value, of `finished` of all
+    `seeds`; `difference`, `difference_low`, `difference_high`, `p` and, corrected for the number of methods, `p_holm`,
+    over the seeds that the reference has, too; `failed`, why runs failed, if any did.
 
     Args:
         table: as `results_table` gives it.
@@ -45,9 +38,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
         for metric in experiment.metrics:
             for rule in rules_of(metric):
                 name = column("test", rule, metric)
-                by_method = {
-                    m.label: _finished(of_task[of_task["method"] == m.label], name) for m in experiment.methods
-                }
+                by_method = {m.label: _finished(_of(of_task, m.label), name) for m in experiment.methods}
                 if all(not len(values) for values in by_method.values()) and rule == "decision":
                     continue  # a protocol without a validation part chooses none
                 found = [
@@ -57,6 +48,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
                         "metric": metric,
                         "rule": rule,
                         "seeds": experiment.seeds,
+                        "finished": int((_of(of_task, label)["status"] == "finished").sum()),
                         "n": len(values),
                         **t_interval(values.to_list())._asdict(),
                         **_against(values, by_method[experiment.reference], label == experiment.reference, of_task),
@@ -95,8 +87,12 @@ def mean_scores(summary: pd.DataFrame, experiment: Experiment, metric: str, rule
     return table[complete] if higher_is_better(metric) else -table[complete]
 
 
+def _of(runs: pd.DataFrame, method: str) -> pd.DataFrame:
+    return runs[runs["method"] == method]
+
+
 def _finished(runs: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Give the values of the runs that finished, by seed."""
+    """Give the values of the runs that finished and have one, by seed."""
     done = runs[(runs["status"] == "finished") & runs[name].notna()]
     return done.set_index("seed")[name].astype(float)
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matcard.comparison.summary import SIGNIFICANT, outcomes, rules_of
-from matcard.evaluation.metrics import metric_label
+from matcard.comparison.metrics import metric_label, rules_of
+from matcard.comparison.summary import SIGNIFICANT, outcomes
 from matcard.report.html import plural
 
 if TYPE_CHECKING:
@@ -67,13 +67,26 @@ def captions(experiment: Experiment) -> list[str]:
     """Say how the figures came about."""
     if experiment.protocol == "published":
         return [_PUBLISHED, f"{experiment.seeds} initialisations on one split.", _TESTS, *experiment.notes]
-    tuned = (
-        f"{plural(experiment.trials, 'trial')} each (TPE) for learning rate and own options, chosen on validation"
-        if experiment.trials
-        else "options as given, not tuned"
-    )
     seeds = f"{plural(experiment.seeds, 'seed')}, each with its own split and first weights"
-    return [f"{seeds}; {tuned}; the test part is looked at once.", _DECISION, _TESTS, *experiment.notes]
+    said = [f"{seeds}; {_tuned(experiment)}; the test part is looked at once.", _DECISION, _TESTS]
+    if leaking := [task.name for task in experiment.tasks if experiment.leaks(task)]:
+        said.append(f"{', '.join(leaking)}: {_LEAK}")
+    return [*said, *experiment.notes]
+
+
+def _tuned(experiment: Experiment) -> str:
+    """Say how many trials there were, and on which splits."""
+    if not experiment.trials:
+        return "options as given, not tuned"
+    first = [task.name for task in experiment.tasks if experiment.tunes_on(task) == "first-seed"]
+    if not first:
+        where = "anew for each seed on its own split"
+    elif len(first) == len(experiment.tasks):
+        where = "on the first seed's split for all seeds"
+    else:
+        where = f"anew for each seed on its own split ({', '.join(first)}: on the first seed's split for all seeds)"
+    trials = plural(experiment.trials, "trial")
+    return f"{trials} each (TPE) for learning rate and own options, chosen on validation, {where}"
 
 
 _PUBLISHED = (
@@ -82,6 +95,10 @@ _PUBLISHED = (
 _DECISION = (
     "“Decision”: with the threshold or class offsets that were best on the validation part. No rule changes average "
     "precision, so a gain at argmax that is gone at the decision is one of convenience."
+)
+_LEAK = (
+    "options were chosen on the first seed's split alone, for cost. Rows of its training and validation part stand in "
+    "the test parts of the other seeds and have thus been seen in the choice; alike for every loss."
 )
 _TESTS = (
     "Intervals of means by Student's t over seeds; differences are paired by seed, their intervals and p by the "
@@ -102,7 +119,8 @@ def to_markdown(tables: Sequence[TextTable], *, title: str, command: str, captio
 
 def to_latex(tables: Sequence[TextTable], *, command: str, captions: Sequence[str]) -> str:
     """Write the tables for LaTeX with booktabs."""
-    parts = [f"% {command}", *(f"% {caption}" for caption in captions)]
+    said = [command, *captions, r"Needs \usepackage{booktabs}."]
+    parts = ["\n".join(f"% {' '.join(line.split())}" for line in said)]
     for table in tables:
         lines = [" & ".join(map(_tex, row)) + r" \\" for row in (table.header, *table.rows)]
         parts.append(
@@ -150,11 +168,13 @@ def _heading(metric: str, rule: str, summary: pd.DataFrame) -> str:
 
 
 def _mean(found: dict[str, Any]) -> str:
-    missing = found["seeds"] - found["n"]
+    if found["finished"] and not found["n"]:
+        return DASH
+    missing = found["seeds"] - found["finished"]
     why = ""
     if found["failed"]:
         why = f"failed: {_shortened(found['failed'])}" if not found["n"] else f" ({missing} of {found['seeds']} failed)"
-    elif missing and found["n"]:
+    elif found["n"] and found["n"] < found["seeds"]:
         why = f" ({found['n']} of {found['seeds']} seeds)"
     elif missing:
         why = "not run"
@@ -201,6 +221,7 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    **{symbol: f"{{{symbol}}}" for symbol in "[*"},  # after the end of a row these would be its options
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "−": "$-$",

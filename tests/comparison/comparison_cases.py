@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
     "reference": "ce",
     "space": {"optimizer.lr": {"type": "float", "low": 0.001, "high": 1.0, "log": True}},
     "trials": 2,
+    "tune_on": "first-seed",
     "seeds": 2,
     "metrics": ["macro_f1", "average_precision"],
 }
@@ -45,12 +46,22 @@ def scores(value: float) -> dict[str, Any]:
     from matcard.evaluation.metrics import metric_names
 
     metrics = dict.fromkeys(metric_names(), value)
-    return {**metrics, "recall": {}, "shots": {}}
+    shots = {"many": {"recall": value}, "medium": {"recall": value / 2}, "few": {"recall": None}}
+    return {**metrics, "recall": {}, "shots": shots}
+
+
+def ranking(value: float) -> dict[str, Any]:
+    """Give how two classes rank, as a run records it: class 1 with one value at k = 100."""
+    at = {"rare": value, "common": 1.0}
+    return {
+        name: {"prevalence": 0.5, "at_k": [{"k": 10, "precision": 0.0}, {"k": 100, "precision": at[name]}]}
+        for name in ("common", "rare")
+    }
 
 
 def run_of(seed: int, value: float, *, tested: bool) -> dict[str, Any]:
     """Give the record of a run with all metrics of one value."""
-    both = {"argmax": scores(value), "decision": scores(value + 0.01), "ranking": {}}
+    both = {"argmax": scores(value), "decision": scores(value + 0.01), "ranking": ranking(value)}
     parts = {"val": both, **({"test": both} if tested else {})}
     sizes = {"train": 70, "val": 15, "test": 15}
     return {"seed": seed, "best_epoch": 0, "sizes": sizes, "data_sha256": "0", "seconds": 0.1, **parts}

@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from matcard.compare import parse_options
 from matcard.comparison.cell import main as run_cell
-from matcard.comparison.experiment import with_sources
+from matcard.comparison.experiment import has_given_test, with_sources
 from matcard.comparison.experiment_file import catalogue, read_experiment
 from matcard.comparison.options import CompareOptions
 from matcard.comparison.rivals import features_of, rival_options, run_rival
@@ -73,8 +73,48 @@ def test_the_command_line_overrides(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "fixed"),
+    [
+        ({"source": "make_classification"}, False),
+        ({"source": "digits"}, False),
+        ({"source": "cifar10"}, True),
+        ({"source": "mnist"}, True),
+        ({"source": "deepglassnet"}, True),
+        ({"source": "deepglassnet", "split": {"kind": "duplicates"}}, False),
+        ({"source": "cifar10", "split": {"folds": 5, "fold": 0}}, False),
+        ({"source": "a.csv"}, False),
+        ({"source": "a.csv", "test_source": "b.csv"}, True),
+        ({"source": "a.npz", "split": {"kind": "given"}}, True),
+        ({}, False),
+    ],
+)
+def test_whether_a_test_part_is_given(tmp_path, given, fixed):
+    path = write_experiment(tmp_path, tasks={"t": {"data": given}}, training={}, tune_on=None)
+    experiment = read_experiment(options(path))
+    (made,) = experiment.tasks
+    assert has_given_test(made.config["data"]) is fixed
+    assert experiment.tunes_on(made) == ("first-seed" if fixed else "each-seed")
+    assert experiment.tunings(made) == ([range(2)] if fixed else [range(1), range(1, 2)])
+    assert not experiment.leaks(made)
+    shared = replace(experiment, tune_on="first-seed")
+    assert shared.tunings(made) == [range(2)]
+    assert shared.leaks(made) is not fixed
+    assert not replace(shared, trials=0).leaks(made), "nothing is chosen"
+
+
+def test_full_experiments_that_choose_on_one_split_for_cost():
+    leaking = {
+        name: [task.name for task in experiment.tasks if experiment.leaks(task)]
+        for name in SHIPPED
+        if (experiment := read_experiment(CompareOptions(config=name))).protocol == "matcard"
+    }
+    assert {name for name, tasks in leaking.items() if tasks} <= {"crystals", "crystals-cpu"}
+
+
+@pytest.mark.parametrize(
     ("changes", "given", "message"),
     [
+        ({"tune_on": "last-seed"}, {}, "tune_on: expected each-seed or first-seed, found 'last-seed'"),
         ({}, {"losses": ["ce", "focall"]}, "focall.*did you mean focal"),
         ({}, {"tasks": ["point"]}, "--tasks: 'point' is unknown.*points"),
         ({}, {"losses": ["magnitude"]}, "--reference ce: it is not among the losses"),

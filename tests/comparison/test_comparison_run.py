@@ -58,6 +58,9 @@ def test_every_cell_once_and_everything_written(tmp_path, trained):
     assert (tested["test_macro_f1_at_decision"] - tested["test_macro_f1"]).round(9).eq(0.01).all()
     assert json.loads(tested["config"].iloc[0])["seed"] == 0
     assert tested["config_sha256"].str.len().eq(64).all()
+    assert tested["test_precision_at_100"].equals(tested["test_macro_f1"])
+    assert (tested["test_medium_shot_recall_at_decision"] * 2).equals(tested["test_macro_f1_at_decision"])
+    assert tested["test_few_shot_recall"].isna().all()
     for name in ("table.md", "table.tex", "report.html", "figures/intervals.png", "figures/intervals.csv"):
         assert (folder.path / name).stat().st_size > 0, name
     assert "    python -m matcard.compare\n" in (folder.path / "table.md").read_text()
@@ -66,6 +69,8 @@ def test_every_cell_once_and_everything_written(tmp_path, trained):
     rates = [config["optimizer"]["lr"] for config in ce]
     assert rates[2] == rates[3] == max(rates[:2])
     assert [config["seed"] for config in ce] == [0, 0, 0, 1]
+    page = (folder.path / "report.html").read_text()
+    assert f"<code>optimizer.lr</code> {rates[3]:.3g}</td>" in page, "one value, since it is the same for all seeds"
 
     run(opts)
     assert len(trained) == 8, "nothing twice"
@@ -73,6 +78,43 @@ def test_every_cell_once_and_everything_written(tmp_path, trained):
     assert len(trained) == 10, "a seed more of each"
     run(options(write_experiment(tmp_path, training={"trainer": {"max_epochs": 2, "accelerator": "cpu"}})))
     assert len(trained) == 18, "a changed configuration is new cells"
+
+
+@pytest.mark.usefixtures("without_report")
+def test_options_are_chosen_for_each_seed_on_its_own_split(tmp_path, trained):
+    path = write_experiment(tmp_path, losses=["ce"], trials=3, tune_on="each-seed")
+    folder, printed = run(options(path))
+    assert "8 of 8 cells" in printed, "two seeds, three trials and a test each"
+    assert "points, ce, seed 1, trial 2" in printed
+    table = results(folder)
+    rates = {}
+    for seed in (0, 1):
+        of_seed = table[table["seed"] == seed]
+        assert Counter(of_seed["stage"]) == {"trial": 3, "test": 1}
+        configs = [json.loads(text) for text in of_seed["config"]]
+        assert {config["seed"] for config in configs} == {seed}
+        rates[seed] = [config["optimizer"]["lr"] for config in configs]
+        assert rates[seed][3] == max(rates[seed][:3]), "the best on its own split"
+    assert rates[0][0] == rates[1][0], "as it is"
+    assert rates[0][1:3] != rates[1][1:3], "each with draws of its own"
+    assert rates[0][3] != rates[1][3]
+
+
+@pytest.mark.usefixtures("without_report")
+def test_another_way_of_choosing_makes_new_cells(tmp_path, trained):
+    first, _ = run(options(write_experiment(tmp_path, tune_on="first-seed")))
+    assert len(trained) == 8
+    shared = {path.name for path in first.cells.iterdir()}
+    folder, printed = run(options(write_experiment(tmp_path, tune_on="each-seed")))
+    assert "12 of 12 cells" in printed
+    assert len(trained) == 14, (
+        "trials of the second seed, and its tests with what they chose; the first seed's are the same"
+    )
+    assert shared < {path.name for path in folder.cells.iterdir()}
+    table = results(folder)
+    assert table.groupby("method")["status"].count().tolist() == [6, 6], "as many for each loss"
+    run(options(write_experiment(tmp_path, tune_on="first-seed")))
+    assert len(trained) == 14, "these are there"
 
 
 @pytest.mark.usefixtures("without_report")
@@ -161,6 +203,15 @@ def test_a_real_training_looks_at_its_test_part_once_at_the_end(tmp_path, monkey
     table = results(folder)
     assert table["test_macro_f1"].notna().tolist() == [False, True]
     assert table["git_commit"].nunique() <= 1
+    # Everything that a figure is made of stands in the row.
+    row = table.iloc[1]
+    counts, recall = json.loads(row["train_counts"]), json.loads(row["recall"])
+    assert sum(counts.values()) == row["n_train"]
+    assert set(counts) == set(recall["argmax"]) == set(recall["decision"])
+    assert sum(one["n"] for one in recall["argmax"].values()) == row["n_test"]
+    rare = [recall["argmax"][name]["value"] for name, n in counts.items() if n * len(counts) < row["n_train"]]
+    assert row["test_minority_recall"] == pytest.approx(sum(rare) / len(rare))
+    assert len(json.loads(row["decision"])["gain"]) in (1, len(counts))
     assert not [path for path in folder.running.iterdir() if path.is_dir()], "checkpoints are removed"
 
 

@@ -18,21 +18,21 @@ from matcard.comparison.report import write_report
 from matcard.comparison.rows import results_table
 from matcard.comparison.statistics import compare_ranks, corrected_t_test, holm
 from matcard.comparison.summary import mean_scores, outcomes, summarise
-from matcard.comparison.tables import captions, outcome_table, score_tables, to_latex, to_markdown
+from matcard.comparison.tables import TextTable, captions, outcome_table, score_tables, to_latex, to_markdown
 from matcard.evaluation.style import save_figure
 
 VALUES = {"ce": [0.50, 0.52, 0.49], "a_b": [0.60, 0.63, 0.61], "50 % | <b>": [0.50, 0.51, 0.50], "bad": None, "new": []}
 REASON = "a $loss$ & more | with \\ and # in it"
 
 
-def experiment(tasks=("t_1",), **changes):
-    made = {
+def experiment(tasks=("t_1",), made=(), **changes):
+    values = {
         "name": "small", "title": "A comparison of 5 & 6", "protocol": "matcard",
-        "tasks": tuple(Task(name, "", {}) for name in tasks),
+        "tasks": (*made, *(Task(name, "", data()) for name in tasks)),
         "methods": tuple(Method(label, {"loss": {"name": label}}) for label in VALUES),
         "reference": "ce", "trials": 4, "seeds": 3, "metrics": ("macro_f1", "average_precision"),
     }  # fmt: skip
-    return Experiment(**{**made, **changes})
+    return Experiment(**{**values, **changes})
 
 
 def rows(tasks=("t_1",), values=VALUES):
@@ -104,6 +104,51 @@ def test_latex_escapes_names(summary):
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {3}
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     assert "−" not in text
+
+
+def test_latex_takes_no_name_for_an_option_of_the_row_before():
+    table = TextTable("a", ("loss", "b"), (("[3em] one", "1*"), ("*", "2")))
+    text = to_latex([table], command="python", captions=["two\nlines"])
+    assert r"{[}3em] one & 1{*} \\" in text.splitlines()
+    assert r"{*} & 2 \\" in text.splitlines()
+    assert "% two lines\n" in text, "what follows a line's end would be set"
+
+
+def data(**changes):
+    split = {"kind": None, "folds": None, **changes.pop("split", {})}
+    return {"data": {"source": "points.csv", "test_source": None, "split": split, **changes}}
+
+
+def test_a_metric_that_is_undefined_is_a_dash():
+    made = experiment(metrics=("few_shot_recall", "precision_at_100", "medium_shot_recall"))
+    table, differences = score_tables(summarise(results_table(rows()), made), made)
+    assert table.header == (
+        "loss",
+        "recall, few-shot classes",
+        "precision@100",
+        "recall, medium-shot classes, argmax",
+        "recall, medium-shot classes, decision",
+    )
+    by_loss = {row[0]: row[1:] for row in table.rows}
+    assert by_loss["a_b"][0] == "–"
+    assert by_loss["a_b"][1].startswith(".613 (")
+    assert by_loss["new"] == ("not run",) * 4
+    assert by_loss["bad"][1].startswith("failed")
+    assert {row[0]: row[1:] for row in differences.rows}["a_b"][1].startswith("+.110")
+
+
+def test_what_is_said_of_the_choice_of_options():
+    own, given_part = Task("own", "", data()), Task("given", "", data(split={"kind": "given"}))
+    each = captions(experiment(tasks=(), tune_on=None, made=(own,)))
+    assert "anew for each seed on its own split; the" in each[0]
+    assert not any("first seed" in line for line in each)
+    leaking = captions(experiment(tasks=(), tune_on="first-seed", made=(own, given_part)))
+    assert "on the first seed's split for all seeds" in leaking[0]
+    assert [line for line in leaking if line.startswith("own: options were chosen on the first seed's split alone")]
+    mixed = captions(experiment(tasks=(), made=(own, given_part)))
+    assert "anew for each seed on its own split (given: on the first seed's split for all seeds)" in mixed[0]
+    assert len(mixed) == len(each), "the test part that is given has no sample of another part"
+    assert len(captions(experiment(tasks=(), tune_on="first-seed", made=(own,), seeds=1))) == len(each)
 
 
 def test_what_is_said_of_the_protocol():
