@@ -12,10 +12,9 @@ def blend(warmup: float, ramp: float, epoch: int, epochs: int) -> float:
         epoch: from 0.
         epochs: of the whole training.
 
-    Example:
-        Examples:
-            >>> [blend(0.25, 3, epoch, 8) for epoch in range(6)]
-            [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
+    Examples:
+        >>> [blend(0.25, 3, epoch, 8) for epoch in range(6)]
+        [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
     """
     rising = _whole(ramp, epochs)
     return min(1.0, max(0, epoch + 1 - _whole(warmup, epochs)) / (rising + 1))
