@@ -1,4 +1,4 @@
-"""What mkdocs does beside turning Markdown into pages: formulas to MathML, tables from options and cards."""
+"""What mkdocs does beside turning Markdown into pages: tables, API, notebooks; formulas as MathML."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 import typing
 from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from latex2mathml.converter import convert
+from mkdocs.structure.files import File
+from nbconvert import MarkdownExporter
 
 from matcard.data.cards import card_names, load_card
 from matcard.losses.registry import LOSSES
@@ -17,19 +20,42 @@ from matcard.models.registry import MODELS
 from matcard.training.config import field_docs
 from matcard.training.options import Config
 
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put tables where a page asks for them, so that options and cards have one source."""
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the executed notebooks as pages, their figures beside them."""
+    exporter = MarkdownExporter(preprocessors=["nbconvert.preprocessors.CoalesceStreamsPreprocessor"])
+    for path in sorted(Path(config.config_file_path).with_name("notebooks").glob("*.ipynb")):
+        text, resources = exporter.from_filename(str(path), {"output_files_dir": f"{path.stem}_files"})
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+        for name, data in resources["outputs"].items():
+            files.append(File.generated(config, f"notebooks/{name}", content=data))
+    return files
+
+
+def on_page_markdown(markdown: str, *, config: MkDocsConfig, **_: Any) -> str:
+    """Put texts and tables where a page asks for them, so that each has one source."""
+    root = Path(config.config_file_path).parent
+    markdown = re.sub(r'--8<-- "(.*)"', lambda match: (root / match[1]).read_text(encoding="utf-8"), markdown)
     tables = {"options": _options, "cards": _cards}
     markdown = re.sub(r"<!-- (options|cards) -->", lambda match: tables[match[1]](), markdown)
-    return re.sub(r"<!-- api (\S+) -->", lambda match: _api(match[1]), markdown)
+    markdown = re.sub(r"<!-- api (\S+) -->", lambda match: _api(match[1]), markdown)
+    return _as_page(markdown)
 
 
 def on_page_content(content: str, **_: Any) -> str:
     """Write formulas as MathML: browsers draw it without a script."""
     return _FORMULA.sub(lambda match: _mathml(match[1], match[2]), content)
+
+
+def _as_page(markdown: str) -> str:
+    """Turn links that hold in the repository into those of the site, which has notebooks and docs in one folder."""
+    return re.sub(r"\]\(\.\./(notebooks/\w+)\.ipynb\)", r"](\1.md)", markdown).replace("](../docs/", "](")
 
 
 def _mathml(tag: str, text: str) -> str:
