@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "classification_metrics": "metrics",
         "confusion_figure": "plots",
         "confusion_matrix": "confusion",
+        "diagnostics_figure": "diagnostics",
         "fit_temperature": "calibration",
         "higher_is_better": "metrics",
         "learning_figure": "curves",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from matcard.evaluation.curves import learning_figure as learning_figure
     from matcard.evaluation.curves import precision_recall_figure as precision_recall_figure
     from matcard.evaluation.curves import reliability_figure as reliability_figure
+    from matcard.evaluation.diagnostics import diagnostics_figure as diagnostics_figure
     from matcard.evaluation.intervals import wilson as wilson
     from matcard.evaluation.jsonfile import read_json as read_json
     from matcard.evaluation.jsonfile import to_json as to_json

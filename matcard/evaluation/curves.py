@@ -50,17 +50,17 @@ def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> 
     """
     if not rows or f"val_{monitor}" not in rows[0]:
         raise InputError(f"expected rows with the column val_{monitor}, got {list(rows[0]) if rows else 'no row'}")
-    columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
     epoch = columns["epoch"] + 1
     figure = style.new_figure(9.6, 3.0)
     panels = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
-    _draw(panels[0], epoch, columns["train_loss"], style.INK)
-    _draw(panels[1], epoch, columns["val_log_loss"], style.INK)
+    draw_epochs(panels[0], epoch, columns["train_loss"], style.INK)
+    draw_epochs(panels[1], epoch, columns["val_log_loss"], style.INK)
     shown = [name for name in dict.fromkeys([*_SCORES, monitor]) if higher_is_better(name)]
     for name in shown:
         values = columns.get(f"val_{name}", np.array([np.nan]))
         if not np.isnan(values).all():
-            _draw(panels[2], epoch, values, _SCORES.get(name, style.PURPLE), metric_label(name))
+            draw_epochs(panels[2], epoch, values, _SCORES.get(name, style.PURPLE), metric_label(name))
     panels[2].set_ylim(min(0.0, panels[2].get_ylim()[0]), 1.0)
     best = _best_epoch(epoch, columns[f"val_{monitor}"], higher_is_better(monitor))
     titles = ("training loss", "validation log loss (nats)", "validation scores")
@@ -134,13 +134,14 @@ def precision_recall_figure(
     return figure
 
 
-def _draw(
+def draw_epochs(
     axes: Axes,
     epoch: Float[np.ndarray, " m"],
     values: Float[np.ndarray, " m"],
     colour: str,
     label: str | None = None,
 ) -> None:
+    """Draw a value of each epoch, with markers where there are few."""
     marker = "o" if len(epoch) < 15 else None
     axes.plot(epoch, values, color=colour, linewidth=1.5, marker=marker, markersize=3.5, label=label)
 

@@ -24,6 +24,7 @@ from matcard.models import build_model, check_model, initialize
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, Patience, ProgressBar, Speed
 from matcard.training.checkpoints import WholeCheckpoints
 from matcard.training.config import config_to_dict
+from matcard.training.diagnostics import Diagnostics
 from matcard.training.module import TrainingModule
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ def build_trainer(
             enable_version_counter=False,
         ),
     ]
+    if options.diagnostics:
+        own.append(Diagnostics())
     if options.patience:
         own.append(
             # An undefined metric (MCC of an epoch that predicts one class) is no better metric, and no reason to stop.

@@ -13,6 +13,7 @@ from matcard.evaluation.bias_corrected import fit_bias_corrected
 from matcard.evaluation.calibration import fit_temperature
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.curves import learning_figure
+from matcard.evaluation.diagnostics import diagnostics_figure
 from matcard.evaluation.jsonfile import to_json
 from matcard.evaluation.scoring import scored, write_figures
 from matcard.evaluation.style import save_figure
@@ -69,7 +70,10 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     )
     write_figures(run.path, test.targets, test.probabilities, metrics)
     with run.metrics.open(newline="", encoding="utf-8") as file:
-        save_figure(learning_figure(list(csv.DictReader(file)), module.monitor), run.path / "learning.png")
+        rows = list(csv.DictReader(file))
+    save_figure(learning_figure(rows, module.monitor), run.path / "learning.png")
+    if config.trainer.diagnostics:
+        save_figure(diagnostics_figure(rows, data.class_names, data.class_counts), run.path / "diagnostics.png")
     # Last, since its presence says that the run is finished.
     to_json(metrics, run.test_metrics)
     console.print(recall_table(metrics))

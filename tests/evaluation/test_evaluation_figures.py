@@ -131,6 +131,11 @@ def test_learning_figure_marks_the_best_epoch(epochs):
     assert inside(figure)
 
 
+def test_learning_figure_takes_a_column_that_some_epochs_lack():
+    table = [{**row, "loss_scale": value} for row, value in zip(rows(3), ("1.0", "", "2.0"), strict=True)]
+    assert learning_figure(table, "macro_f1").axes[2].get_lines()
+
+
 def test_learning_figure_follows_a_metric_where_lower_is_better():
     values = rows(4)
     for row, value in zip(values, ["0.9", "0.4", "0.6", "nan"], strict=True):
