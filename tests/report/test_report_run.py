@@ -13,9 +13,10 @@ from report_cases import NASTY, finished_run
 
 from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
-from matcard.report import FigureFolder, FinishedRun, write_report
+from matcard.report import FigureFolder, write_report
 from matcard.report.__main__ import main
 from matcard.report.sections import classes, embeddings, mistakes, ranking, recall, summary
+from matcard.training import FinishedRun
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 ANCHORS = [
