@@ -32,6 +32,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     exporter = MarkdownExporter(preprocessors=["nbconvert.preprocessors.CoalesceStreamsPreprocessor"])
     for path in sorted(Path(config.config_file_path).with_name("notebooks").glob("*.ipynb")):
         text, resources = exporter.from_filename(str(path), {"output_files_dir": f"{path.stem}_files"})
+        text = text.replace('<table border="1" class="dataframe">', "<table>")  # drawn as the site's own
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
         for name, data in resources["outputs"].items():
             files.append(File.generated(config, f"notebooks/{name}", content=data))
@@ -60,7 +61,9 @@ def _as_page(markdown: str) -> str:
 
 def _mathml(tag: str, text: str) -> str:
     source = html.unescape(text.strip())[2:-2]
-    return convert(source, display="block" if tag == "div" else "inline")
+    if tag == "div":
+        return f'<div class="formula">{convert(source, display="block")}</div>'
+    return convert(source)
 
 
 def _api(package: str) -> str:
