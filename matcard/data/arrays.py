@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int, Int64, Shaped
     from torch import Tensor
 
+    from matcard.data.row_columns import RowColumns
     from matcard.data.splits import Split
 
 BYTE = 255.0
@@ -78,6 +79,7 @@ class ArrayData(LabelledData):
         mean: what the network subtracts from the inputs, of a shape that broadcasts to a sample's.
         std: what it divides them by, of the same shape.
         features: names of the F columns; none for images.
+        made_of: the columns of the source that `inputs` were made of; None for images.
         augment: what is done to a training batch.
     """
 
@@ -85,6 +87,7 @@ class ArrayData(LabelledData):
     mean: Float32[np.ndarray, ...]
     std: Float32[np.ndarray, ...]
     features: tuple[str, ...] = ()
+    made_of: RowColumns | None = None
     augment: Literal["none", "flip", "crop-flip"] = "none"
 
     @property

@@ -129,7 +129,7 @@ def _cifar_labels(path: Path) -> str:
 def _table(parts: Mapping[str, Part], class_names: Sequence[str], target: str, source: str) -> ArrayTable:
     import pandas as pd
 
-    images = [_channels_first(part.images, f"{source}, {name} part") for name, part in parts.items()]
+    images = [channels_first(part.images, f"{source}, {name} part") for name, part in parts.items()]
     if len({(array.shape[1:], array.dtype) for array in images}) > 1:
         raise InputError(f"{source}: images of the training and test part differ: {[a.shape for a in images]}")
     for name, part in parts.items():
@@ -156,7 +156,7 @@ def _table(parts: Mapping[str, Part], class_names: Sequence[str], target: str, s
     )
 
 
-def _channels_first(
+def channels_first(
     images: Shaped[np.ndarray, "N ..."], where: str
 ) -> UInt8[np.ndarray, "N C H W"] | Shaped[np.ndarray, "N C H W"]:
     """Give images as (N, channels, height, width), whether they came without channels or with these last."""

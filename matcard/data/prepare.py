@@ -119,6 +119,7 @@ def prepare(
             mean=mean,
             std=std,
             features=table.features,
+            made_of=table.made_of,
             augment=options.augment,
         )
     from matcard.crystals import open_store

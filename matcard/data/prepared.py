@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from matcard.data.labelled import LabelledData
     from matcard.data.options import DataKind
+    from matcard.data.row_columns import RowColumns
 
 _ABOUT = "prepared"
 """Key of the header that tells such a folder from another store."""
@@ -90,6 +91,7 @@ def open_prepared(folder: Path) -> LabelledData:
         **common,
         kind=about["kind"],
         features=tuple(about["features"]),
+        made_of=_row_columns(about, folder),
         augment=about["augment"],
         inputs=arrays["inputs"],
         mean=np.array(arrays["mean"]),
@@ -125,6 +127,17 @@ def _about(folder: Path) -> dict[str, Any] | None:
     return about if isinstance(about, dict) else None
 
 
+def _row_columns(about: dict[str, Any], folder: Path) -> RowColumns | None:
+    if "made_of" not in about:
+        raise InputError(f"{folder} was prepared by an earlier version, which did not say of what columns: do so again")
+    stored = about["made_of"]
+    if stored is None:
+        return None
+    from matcard.data.row_columns import RowColumns
+
+    return RowColumns(**{**stored, "names": tuple(stored["names"])})
+
+
 def _taken_apart(data: LabelledData) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Give what the header says of the data, and the arrays."""
     from matcard.data.labelled import CrystalData
@@ -144,7 +157,8 @@ def _taken_apart(data: LabelledData) -> tuple[dict[str, Any], dict[str, np.ndarr
 
         assert isinstance(data, ArrayData)
         arrays = {"inputs": data.inputs, "mean": data.mean, "std": data.std}
-        more = {"features": list(data.features), "augment": data.augment}
+        made_of = None if data.made_of is None else asdict(data.made_of)
+        more = {"features": list(data.features), "made_of": made_of, "augment": data.augment}
     about = {
         "kind": data.kind,
         "class_names": list(data.class_names),

@@ -7,28 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.crystals.readers.batch import ID_COLUMNS
+from matcard.crystals.readers.batch import ID_COLUMNS, Wanted
 from matcard.crystals.readers.columns import as_ids, require_column
 from matcard.crystals.readers.fields import read_fields
 from matcard.crystals.readers.files import readable, require_file
+from matcard.crystals.readers.tables import json_lines
 from matcard.data.kinds import COMPOSITION_COLUMNS
+from matcard.data.row_columns import RowColumns
 from matcard.data.tables import ArrayTable
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from jaxtyping import Bool, Float64, Shaped
+    from jaxtyping import Bool, Shaped
 
     from matcard.data.cards import Card
-    from matcard.data.options import DataKind, DataOptions
+    from matcard.data.options import DataOptions
+    from matcard.data.row_columns import Numbers, RowKind
 
 PART = "part"
 """Column that says which part a row is of, where the makers of the data divided them."""
+ENDINGS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+"""How files of rows end."""
 _WHERE = "__where__"
 _HELD_OUT = ("test", "validation")
 
 
-def read_rows(options: DataOptions, card: Card | None, kind: DataKind) -> ArrayTable:
+def read_rows(options: DataOptions, card: Card | None, kind: RowKind) -> ArrayTable:
     """Read rows of numbers, or compositions.
 
     Args:
@@ -47,24 +52,10 @@ def read_rows(options: DataOptions, card: Card | None, kind: DataKind) -> ArrayT
     aside = {name for name in (id_column, target, PART, _WHERE, options.split.column) if name is not None}
     if card is not None and card.window is not None:
         aside.add(card.window.column)
-    formula = None
-    if kind == "compositions" and options.features is None:
-        formula = _formula_column(frame, options, card)
-    if formula is not None:
-        from matcard.data.compositions import describe_formulas
-
-        inputs, features, faults = describe_formulas(frame[formula], options.composition_features)
-    else:
-        given = options.features or (list(card.feature_columns) if card else None) or None
-        features = _feature_columns(frame, given, aside, options.source)
-        inputs, faults = _numbers(frame, features)
-        if kind == "compositions":
-            from matcard.data.compositions import proportions
-
-            inputs, faults = proportions(inputs, faults)
-    faults = np.where(faults == "", _id_faults(ids, frame[_WHERE]), faults)
-    used = [*features, id_column] if formula is None else [formula, id_column]
-    return _sorted_out(frame, ids, inputs, faults, parts, kind, tuple(features), used)
+    columns = _columns(frame, options, card, kind, aside)
+    numbers = columns.numbers(frame)
+    faults = np.where(numbers.faults == "", _id_faults(ids, frame[_WHERE]), numbers.faults)
+    return _sorted_out(frame, ids, numbers._replace(faults=faults), parts, columns, [*columns.used, id_column])
 
 
 def synthetic_rows(card: Card, options: DataOptions) -> ArrayTable:
@@ -90,6 +81,7 @@ def synthetic_rows(card: Card, options: DataOptions) -> ArrayTable:
     except (TypeError, ValueError) as error:
         raise InputError(f"card {card.name}: make_classification refuses its parameters: {error}") from error
     names = card.class_names or tuple(map(str, range(int(parameters["n_classes"]))))
+    features = tuple(f"x{k}" for k in range(inputs.shape[1]))
     target = pd.Categorical.from_codes(codes, categories=pd.Index(names))
     return ArrayTable(
         ids=np.array([str(i) for i in range(len(codes))], dtype=object),
@@ -97,7 +89,8 @@ def synthetic_rows(card: Card, options: DataOptions) -> ArrayTable:
         columns=pd.DataFrame({card.target: target}),
         left_out=pd.DataFrame({"id": [], "where": [], "reason": [], card.target: []}, dtype=object),
         kind="table",
-        features=tuple(f"x{k}" for k in range(inputs.shape[1])),
+        features=features,
+        made_of=RowColumns("table", features),
     )
 
 
@@ -137,8 +130,10 @@ def _read_file(path: Path) -> pd.DataFrame:
             frame = pd.read_parquet(path).reset_index(drop=True)
         elif name.endswith((".csv", ".csv.gz")):
             frame = read_fields(path)
+        elif name.endswith((".jsonl", ".jsonl.gz")):
+            frame = pd.concat(json_lines(path, Wanted()).frames, ignore_index=True).infer_objects()
         else:
-            raise InputError(f"{path}: rows and compositions are read from .parquet, .csv or .csv.gz")
+            raise InputError(f"{path}: rows and compositions are read from {', '.join(ENDINGS)}")
     if len(frame) == 0:
         raise InputError(f"{path} has no rows; is it the right file?")
     frame = frame.set_axis([str(name) for name in frame], axis=1)
@@ -164,6 +159,18 @@ def _id_faults(ids: Shaped[np.ndarray, " N"], where: pd.Series[Any]) -> Shaped[n
         elif first.setdefault(name, i) != i:
             faults[i] = f"duplicated id {name!r}, first in {where.iloc[first[name]]}; give each row an id of its own"
     return faults
+
+
+def _columns(
+    frame: pd.DataFrame, options: DataOptions, card: Card | None, kind: RowKind, aside: set[str]
+) -> RowColumns:
+    """Find what describes a row: named columns, a column of formulas, or all that hold numbers."""
+    if kind == "compositions" and options.features is None:
+        formula = _formula_column(frame, options, card)
+        if formula is not None:
+            return RowColumns(kind, formula=formula, described=options.composition_features)
+    named = options.features or (list(card.feature_columns) if card else None) or None
+    return RowColumns(kind, tuple(_feature_columns(frame, named, aside, options.source)))
 
 
 def _formula_column(frame: pd.DataFrame, options: DataOptions, card: Card | None) -> str | None:
@@ -197,44 +204,29 @@ def _mostly_numbers(values: pd.Series[Any]) -> bool:
     return len(present) > 0 and pd.to_numeric(present, errors="coerce").notna().mean() > 0.5
 
 
-def _numbers(frame: pd.DataFrame, features: list[str]) -> tuple[Float64[np.ndarray, "N F"], Shaped[np.ndarray, " N"]]:
-    """Give the numbers of the columns, and for each row what is wrong with it; nothing where all is well."""
-    import pandas as pd
-
-    inputs = np.empty((len(frame), len(features)))
-    faults = np.full(len(frame), "", dtype=object)
-    for k, name in enumerate(features):
-        inputs[:, k] = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        for i in np.flatnonzero(~np.isfinite(inputs[:, k]) & (faults == "")).tolist():
-            cell = frame[name].iloc[i]
-            faults[i] = f"{name} is missing" if pd.isna(cell) else f"{name} is {cell!r}: a finite number was expected"
-    return inputs, faults
-
-
 def _sorted_out(
     frame: pd.DataFrame,
     ids: Shaped[np.ndarray, " N"],
-    inputs: Float64[np.ndarray, "N F"],
-    faults: Shaped[np.ndarray, " N"],
+    numbers: Numbers,
     test: Bool[np.ndarray, " N"] | None,
-    kind: DataKind,
-    features: tuple[str, ...],
+    made_of: RowColumns,
     used: list[str | None],
 ) -> ArrayTable:
     """Part the rows that can be used from those that cannot."""
     columns = frame.drop(columns=[name for name in used if name in frame] + [_WHERE])
-    sound = faults == ""
-    about = {"id": ids[~sound], "where": frame[_WHERE][~sound].to_numpy(), "reason": faults[~sound]}
+    sound = numbers.faults == ""
+    about = {"id": ids[~sound], "where": frame[_WHERE][~sound].to_numpy(), "reason": numbers.faults[~sound]}
     rest = columns[~sound].reset_index(drop=True)
     rest = rest.rename(columns={name: f"source_{name}" for name in about if name in rest})
     for place, (name, values) in enumerate(about.items()):
         rest.insert(place, name, values)
     return ArrayTable(
         ids=ids[sound],
-        inputs=inputs[sound],
+        inputs=numbers.inputs[sound],
         columns=columns[sound].reset_index(drop=True),
         left_out=rest,
-        kind=kind,
-        features=features,
+        kind=made_of.kind,
+        features=numbers.features,
+        made_of=made_of,
         test=None if test is None else test[sound],
     )

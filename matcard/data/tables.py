@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from matcard.data.labelled import LabelledData
     from matcard.data.options import DataKind
+    from matcard.data.row_columns import RowColumns
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class ArrayTable:
             `columns`.
         kind: what a sample is.
         features: names of the F columns of `inputs`; none for images.
+        made_of: the columns of the source that `inputs` were made of; None for images.
         test: (N,) whether a sample is of the test part that came with the data; None where none did.
     """
 
@@ -37,6 +39,7 @@ class ArrayTable:
     left_out: pd.DataFrame
     kind: DataKind
     features: tuple[str, ...] = ()
+    made_of: RowColumns | None = None
     test: Bool[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:
