@@ -31,6 +31,7 @@ _OF_A_SET = {
     "source_target": "--data.target",
     "id_column": "--data.id_column",
     "structure_column": "--data.structure_column",
+    "composition_column": "--data.composition_column",
     "prior": "--prior",
     "output": "--output",
 }
@@ -55,6 +56,7 @@ def main(argv: Sequence[str]) -> None:
             decide(console, Path(options.run), asked, save=options.save)
         return
     from matcard.prediction.assess import assess, check_prior
+    from matcard.prediction.inputs.base import Named
     from matcard.prediction.labelled import read_labelled_set
     from matcard.prediction.run import load_run
 
@@ -69,8 +71,7 @@ def main(argv: Sequence[str]) -> None:
             run,
             options.source,
             target=options.source_target,
-            id_column=options.id_column,
-            structure_column=options.structure_column,
+            named=Named(options.id_column, options.structure_column, options.composition_column),
             leave_out_unknown=options.leave_out_unknown,
             jobs=options.jobs,
             progress=progress,
@@ -92,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--data.id_column", dest="id_column", metavar="NAME", help="column of ids")
     data.add_argument("--data.structure_column", dest="structure_column", metavar="NAME", help="column of structures")
+    data.add_argument("--data.composition_column", dest="composition_column", metavar="NAME", help="column of formulas")
     rule = parser.add_argument_group("another decision rule", "see matcard.train --help; chosen on validation scores")
     rule.add_argument("--decision.rule", dest="rule", choices=get_args(Rule))
     rule.add_argument("--decision.objective", dest="objective", choices=get_args(Objective))
@@ -109,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write; RUN_DIR/evaluations/NAME by default")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="crystals in a batch")
+    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="samples in a batch")
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="processes that parse and build graphs")
     return parser
 
@@ -202,7 +204,7 @@ def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
     """Print the scores, what was left out, what is not new, and whether the class shares fit."""
     from matcard.evaluation.tables import averages_table, calibration_line, recall_table, shares_table
 
-    metrics = found.metrics
+    metrics, unit = found.metrics, run.inputs.unit
     console.print(recall_table(metrics))
     console.print(averages_table(metrics))
     console.print(calibration_line(metrics))
@@ -219,12 +221,13 @@ def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
     overlap = metrics["overlap"]
     if overlap is None:
         console.print(
-            "whether crystals of this set stood in training is not known: the model's training.json is missing"
+            f"whether {unit} of this set stood in training is not known: the model's training.json is missing"
         )
-    elif overlap["ids"] or overlap["formulas"]:
+    elif any(overlap[name] for name in run.inputs.overlap):
+        found_again = " and ".join(f"{overlap[name]} {said}" for name, said in run.inputs.overlap.items())
         warnings.warn(
-            f"of {overlap['total']} crystals {overlap['ids']} have an id and {overlap['formulas']} a formula that "
-            "stood in training: on those the scores say little about new crystals",
+            f"of {overlap['total']} {unit} {found_again} that stood in training: on those the scores say little about "
+            f"new {unit}",
             MatcardWarning,
             stacklevel=2,
         )

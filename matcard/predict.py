@@ -1,4 +1,4 @@
-"""`python -m matcard.predict`: the classes of new crystals by one trained run, or by several together."""
+"""`python -m matcard.predict`: the classes of new samples by one trained run, or by several together."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
     from matcard.prediction.stream import Tally
 
-DESCRIPTION = """Predict the classes of crystals. Directories of runs (or their model folders) come first; several form
-an ensemble. Inputs are structure files (CIF, POSCAR), quoted patterns such as 'new/*.cif', folders, tables (parquet,
-csv, jsonl, json.gz), what ASE reads (extxyz, db), or - for CIF text, JSON lines or file names on standard input. No
-labels are needed. The output has a row for each input, in order; the column error says why one has no prediction."""
+DESCRIPTION = """Predict classes. Directories of runs (or their model folders) come first; several form an ensemble.
+Inputs are of the kind that the runs were trained on. Crystals: structure files (CIF, POSCAR), quoted patterns such as
+'new/*.cif', folders, tables (parquet, csv, jsonl, json.gz), what ASE reads (extxyz, db), or - for CIF text, JSON lines
+or file names on standard input. Compositions and table rows: tables (parquet, csv, jsonl) with the columns of training.
+Images: npz, or the files of MNIST or CIFAR. No labels are needed. The output has a row for each input, in order; the
+column error says why one has no prediction."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Predict and write a table."""
     options = build_parser().parse_args(argv)
     runs, inputs = split_paths(options.paths)
-    from matcard.crystals.readers.batch import Wanted
     from matcard.prediction.ensemble import Ensemble
+    from matcard.prediction.inputs.base import Named
     from matcard.prediction.run import load_run
     from matcard.prediction.stream import predict_sources
 
@@ -42,10 +44,12 @@ def main(argv: Sequence[str]) -> None:
             batch_size=options.batch_size,
             jobs=options.jobs,
             calibrated=options.calibrated,
-            wanted=Wanted(options.id_column, options.structure_column, labels_needed=False),
+            named=Named(options.id_column, options.structure_column, options.composition_column),
             progress=progress,
         )
-    show(console, tally, Path(options.output), ensemble.decision.rule)
+    show(console, tally, Path(options.output), ensemble.decision.rule, ensemble.inputs.unit)
+    if tally.errors == tally.rows:
+        raise InputError(f"none of the inputs could be predicted ({tally.rows}); the first: {tally.first_error}")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", required=True, help="file to write: .parquet, .csv or .jsonl")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
     parser.add_argument(
-        "--batch-size", type=_positive, default=256, help="crystals in a batch (default: %(default)s)", metavar="N"
+        "--batch-size", type=_positive, default=256, help="samples in a batch (default: %(default)s)", metavar="N"
     )
     parser.add_argument(
         "--jobs", type=int, default=-1, help="processes that parse and build graphs; -1: all cores", metavar="N"
@@ -73,6 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data.id_column", dest="id_column", help="column of ids in tables", metavar="NAME")
     parser.add_argument(
         "--data.structure_column", dest="structure_column", help="column of structures in tables", metavar="NAME"
+    )
+    parser.add_argument(
+        "--data.composition_column", dest="composition_column", help="column of formulas in tables", metavar="NAME"
     )
     return parser
 
@@ -92,13 +99,15 @@ def split_paths(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
     return [Path(run) for run in runs], inputs
 
 
-def show(console: Console, tally: Tally, output: Path, rule: str) -> None:
-    """Print how many crystals became what, and how fast."""
+def show(console: Console, tally: Tally, output: Path, rule: str, unit: str) -> None:
+    """Print how many inputs became what, and how fast."""
     counts = ", ".join(f"{name} {count}" for name, count in tally.classes.items())
     rate = tally.rows / tally.seconds if tally.seconds else 0.0
-    console.print(f"{tally.rows} inputs in {tally.seconds:.1f} s, {rate:.0f} crystals/s; predicted ({rule}): {counts}")
+    inputs = f"{tally.rows} input{'' if tally.rows == 1 else 's'}"
+    console.print(f"{inputs} in {tally.seconds:.1f} s, {rate:.0f} {unit}/s; predicted ({rule}): {counts}")
     if tally.novel:
-        console.print(f"{tally.novel} are unlike the training part: see the columns applicable and reason")
+        are = "is" if tally.novel == 1 else "are"
+        console.print(f"{tally.novel} {are} unlike the training part: see the columns applicable and reason")
     if tally.errors:
         console.print(f"{tally.errors} could not be used: see the column error")
     for message in tally.failures:

@@ -1,4 +1,4 @@
-"""A trained run, loaded: probabilities, classes and embeddings of new crystals, and how far they are to be trusted."""
+"""A trained run, loaded: probabilities, classes and embeddings of new samples, and how far they are to be trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a crystal like those that were trained on: its elements, and its distance to their embeddings."""
+"""Is a sample like those that were trained on: its distance to their embeddings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reference:
     Attributes:
         embeddings: (M, F) of the training part, or of a sample of it, of unit length.
         limit: the 99th percentile of the distances from the validation part to the nearest of them. That part is not
-            trained on, so that its distances are those of new crystals of the same kind.
+            trained on, so that its distances are those of new samples of the same kind.
     """
 
     embeddings: Float32[np.ndarray, "M F"]
@@ -64,7 +64,7 @@ class Reference:
         return np.asarray(np.sqrt(np.square(gap).sum(axis=1)))
 
     def novelty(self, embeddings: Float[np.ndarray, "n F"]) -> Float64[np.ndarray, " n"]:
-        """Give that distance over the limit: above 1 a crystal is unlike those that the network was trained on."""
+        """Give that distance over the limit: above 1 a sample is unlike those that the network was trained on."""
         return np.asarray(self.distance(embeddings) / max(self.limit, float(np.finfo(np.float32).eps)))
 
 

@@ -12,8 +12,8 @@ from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.priors import estimate_priors, share_shift, with_priors
 from matcard.evaluation.scoring import scored
 from matcard.prediction.ensemble import Ensemble
+from matcard.prediction.inputs.base import Rows
 from matcard.prediction.labelled import training_overlap
-from matcard.prediction.rows import Rows
 from matcard.prediction.run import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Assessment:
             corrected, `corrected`.
         targets: (N,) classes.
         probabilities: (N, C) as the network gives them.
-        table: a row for each crystal: `target`, and the columns of predictions.
-        counts: (C,) crystals of each class.
+        table: a row for each sample: `target`, and the columns of predictions.
+        counts: (C,) samples of each class.
         shares_differ: the chi-square test is sure that the class shares are not those of training.
     """
 
@@ -68,18 +68,18 @@ def assess(
         labelled: of `matcard.prediction.labelled.read_labelled_set`.
         prior: class shares to correct the probabilities for: `labels` counts those of the set, `estimate` takes them
             from its probabilities alone (Saerens et al. 2002), or C numbers.
-        batch_size: crystals that go through the network together.
+        batch_size: samples that go through the network together.
         jobs: processes that build graphs.
 
     Raises:
-        InputError: no crystal that the network can take, or shares that do not fit the classes.
+        InputError: no sample that the network can take, or shares that do not fit the classes.
     """
-    crystals, codes = labelled.crystals, labelled.codes
+    samples, codes = labelled.samples, labelled.codes
     ensemble = Ensemble([run])
-    rows = Rows(crystals.ids.tolist(), [""] * len(crystals), crystals, np.full(len(crystals), None, dtype=object))
-    readings = ensemble.read(rows.crystals, rows.errors, batch_size=batch_size, jobs=jobs)
+    rows = Rows(labelled.ids.tolist(), [""] * len(samples), samples, np.full(len(samples), None, dtype=object))
+    readings = ensemble.read(rows.samples, rows.errors, batch_size=batch_size, jobs=jobs)
     if not len(readings.positions):
-        raise InputError(f"none of {len(crystals)} crystals can be predicted; the first: {readings.errors[0]}")
+        raise InputError(f"none of {len(samples)} {run.inputs.unit} can be predicted; the first: {readings.errors[0]}")
     targets, probabilities = codes[readings.positions], readings.reads[0].probabilities
     known = run.description
     train_counts = np.array(known.class_counts)
@@ -88,12 +88,12 @@ def assess(
     )
     counts = np.bincount(targets, minlength=len(known.class_names))
     shift = share_shift(train_counts, counts)
-    overlap = training_overlap(run, crystals)
+    overlap = training_overlap(run, samples)
     metrics |= {
         "shift": shift._asdict(),
-        "overlap": None if overlap is None else overlap._asdict(),
+        "overlap": overlap,
         "left_out": {
-            "malformed": labelled.malformed + len(crystals) - len(targets),
+            "malformed": labelled.malformed + len(samples) - len(targets),
             "unlabelled": labelled.unlabelled,
             "unknown": labelled.unknown,
         },

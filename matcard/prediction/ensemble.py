@@ -1,4 +1,4 @@
-"""One run or several on the same crystals: mean, spread, the decision, and where none of them should be trusted."""
+"""One run or several on the same samples: mean, spread, the decision, and where none of them should be trusted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from matcard.crystals import build_graphs
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.thresholds import mean_decision
-from matcard.prediction.rows import object_rows
 from matcard.prediction.run import BATCH_SIZE, Read
 from matcard.prediction.table import Predictions, prediction_table
 
@@ -20,13 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Int64, Shaped
 
-    from matcard.crystals.table import Crystals
-    from matcard.prediction.rows import Rows
+    from matcard.prediction.inputs.base import Rows, Samples
     from matcard.prediction.run import Run
 
 
 class Readings(NamedTuple):
-    """What each run reads out of the crystals `positions`, and why the others cannot be used."""
+    """What each run reads out of the samples `positions`, and why the others cannot be used."""
 
     positions: Int64[np.ndarray, " m"]
     reads: list[Read]
@@ -34,13 +31,13 @@ class Readings(NamedTuple):
 
 
 class Ensemble:
-    """Runs that share their classes; one alone is an ensemble too. Each builds the graphs that it was trained on.
+    """Runs that share their classes; one alone is an ensemble too. Of crystals each builds its own graphs.
 
     Args:
         runs: one or more.
 
     Raises:
-        InputError: none, or runs on different classes.
+        InputError: none, or runs on different classes or different kinds of data.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -52,43 +49,49 @@ class Ensemble:
                     f"{run.path} has the classes {', '.join(run.class_names)}, {runs[0].path} has "
                     f"{', '.join(runs[0].class_names)}: runs of an ensemble share their classes and their order"
                 )
+            if run.inputs.read_as != runs[0].inputs.read_as:
+                raise InputError(
+                    f"{run.path} was trained on other columns or another kind of data than {runs[0].path}: runs of an "
+                    "ensemble are read the same inputs"
+                )
         self.runs = list(runs)
+        self.inputs = runs[0].inputs
         self.class_names = runs[0].class_names
         self.decision = mean_decision([run.description.decision for run in runs])
 
     def predict(
         self,
-        structures: Iterable[Any],
+        objects: Iterable[Any],
         *,
         ids: Sequence[str] | None = None,
         batch_size: int = BATCH_SIZE,
         calibrated: bool = False,
     ) -> pd.DataFrame:
         """Predict as `Run.predict` does, with the mean probabilities and their spread over the runs."""
-        return self.table(object_rows(structures, ids), batch_size=batch_size, calibrated=calibrated)
+        return self.table(self.inputs.wrap(objects, ids), batch_size=batch_size, calibrated=calibrated)
 
-    def embed(self, structures: Iterable[Any], *, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
+    def embed(self, objects: Iterable[Any], *, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
         """Give each run's embeddings as `Run.embed` does."""
-        rows = object_rows(structures)
-        readings = self.read(rows.crystals, rows.errors, batch_size=batch_size)
+        rows = self.inputs.wrap(objects, None)
+        readings = self.read(rows.samples, rows.errors, batch_size=batch_size)
         if len(readings.positions) < len(rows.ids):
             first = next(i for i, error in enumerate(readings.errors) if error is not None)
             warnings.warn(
-                f"{len(rows.ids) - len(readings.positions)} of {len(rows.ids)} structures cannot be used, their "
-                f"embedding is NaN; the first is {rows.where[first]}: {readings.errors[first]}",
+                f"{len(rows.ids) - len(readings.positions)} of {len(rows.ids)} {self.inputs.unit} cannot be used, "
+                f"their embedding is NaN; the first is {rows.where[first]}: {readings.errors[first]}",
                 MatcardWarning,
                 stacklevel=3,
             )
         return [spread_out(read.embeddings, readings.positions, len(rows.ids)) for read in readings.reads]
 
     def table(
-        self, rows: Rows, *, batch_size: int = BATCH_SIZE, jobs: int | None = None, calibrated: bool = False
+        self, rows: Rows[Any], *, batch_size: int = BATCH_SIZE, jobs: int | None = None, calibrated: bool = False
     ) -> pd.DataFrame:
         """Predict rows; the columns are those of `matcard.prediction.table.columns`."""
-        readings = self.read(rows.crystals, rows.errors, batch_size=batch_size, jobs=jobs)
+        readings = self.read(rows.samples, rows.errors, batch_size=batch_size, jobs=jobs)
         return self.lay_out(rows, readings, calibrated=calibrated)
 
-    def lay_out(self, rows: Rows, readings: Readings, *, calibrated: bool = False) -> pd.DataFrame:
+    def lay_out(self, rows: Rows[Any], readings: Readings, *, calibrated: bool = False) -> pd.DataFrame:
         """Give the table of `rows`, of which `readings` were read."""
         members = np.stack([read.probabilities for read in readings.reads])
         shown = members
@@ -106,32 +109,32 @@ class Ensemble:
                 [run.reference.novelty(read.embeddings) for run, read in zip(self.runs, readings.reads, strict=True)],
                 axis=0,
             ),
-            foreign=self._foreign(rows.crystals, readings.positions),
+            foreign=self._foreign(rows.samples.take(readings.positions)),
         )
         return prediction_table(rows.ids, rows.where, readings.errors, predictions, self.class_names)
 
     def read(
         self,
-        crystals: Crystals,
+        samples: Samples,
         errors: Shaped[np.ndarray, " n"],
         *,
         batch_size: int = BATCH_SIZE,
         jobs: int | None = None,
     ) -> Readings:
-        """Run the networks on the crystals without an error; those that they cannot take get one.
+        """Run the networks on the samples without an error; those that they cannot take get one.
 
         Args:
-            crystals: n, those with an error may be without sites.
-            errors: (n,) None where a crystal can be used so far.
-            batch_size: crystals that go through a network together.
+            samples: n, whatever stands for those with an error.
+            errors: (n,) None where a sample can be used so far.
+            batch_size: samples that go through a network together.
             jobs: processes that build graphs.
         """
         errors = errors.copy()
 
         def work(positions: Int64[np.ndarray, " m"]) -> list[Read]:
-            some = crystals.take(positions)
-            graphs = {options: build_graphs(some, options, jobs=jobs) for options in {run.graph for run in self.runs}}
-            return [run.read(graphs[run.graph], batch_size) for run in self.runs]
+            some = samples.take(positions)
+            made = {inputs: inputs.dataset(some, jobs) for inputs in {run.inputs for run in self.runs}}
+            return [run.read(made[run.inputs], batch_size) for run in self.runs]
 
         kept: list[Int64[np.ndarray, " m"]] = []
         parts = [[run.nothing for run in self.runs]]
@@ -144,11 +147,10 @@ class Ensemble:
         reads = [Read.join(of_run) for of_run in zip(*parts, strict=True)]
         return Readings(np.concatenate([np.empty(0, np.int64), *kept]), reads, errors)
 
-    def _foreign(self, crystals: Crystals, positions: Int64[np.ndarray, " m"]) -> list[list[int]]:
-        """Give the atomic numbers in each crystal that some run has not seen in training."""
-        known = set.intersection(*(set(run.description.elements) for run in self.runs))
-        bounds = zip(crystals.offsets[positions], crystals.offsets[positions + 1], strict=True)
-        return [sorted(set(crystals.numbers[first:last].tolist()) - known) for first, last in bounds]
+    def _foreign(self, samples: Samples) -> list[list[str]]:
+        """Give the elements or components of each sample that some run has not seen in training."""
+        known = set.intersection(*(set(run.description.components) for run in self.runs))
+        return [[name for name in names if name not in known] for names in self.inputs.contents(samples)]
 
 
 def divided(

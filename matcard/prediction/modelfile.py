@@ -14,19 +14,19 @@ from matcard.evaluation.thresholds import Decision
 from matcard.files import written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when a file of the old kind would be misread; `read_model` keeps reading all earlier ones."""
 FOLDER = "model"
 """Its name within the directory of a run."""
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 TRAINING = "training.json"
-"""Ids and reduced formulas of the training part, by which `matcard.evaluate` finds crystals that are not new."""
+"""What tells the samples of the training part, by which `matcard.evaluate` finds those that are not new."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,15 @@ class ModelDescription:
         class_counts: of the training part.
         target: `column`, `threshold` and `bins` that made the classes.
         model: options of the network, its `name` among them.
-        graph: options of the crystal graphs.
+        kind: what a sample is.
+        inputs: how it becomes the input of the network, see `matcard.prediction.inputs`. Mean and deviation of arrays
+            are among the weights.
         decision: the rule chosen on validation, for probabilities as the network gives them.
         temperature: fitted on validation; divides log-probabilities.
         bias_corrected: fitted on validation; makes probabilities that follow the shares of training.
-        elements: atomic numbers in the training part.
+        components: elements or components in the training part; none where samples do not tell.
         novelty_limit: see `matcard.prediction.applicability.Reference.limit`.
-        train_size: crystals of the training part.
+        train_size: samples of the training part.
         config: the whole configuration of the run, for the record.
         matcard_version: that wrote the file.
     """
@@ -53,11 +55,12 @@ class ModelDescription:
     class_counts: tuple[int, ...]
     target: dict[str, Any]
     model: dict[str, Any]
-    graph: dict[str, Any]
+    kind: str
+    inputs: dict[str, Any]
     decision: Decision
     temperature: Temperature
     bias_corrected: BiasCorrected
-    elements: tuple[int, ...]
+    components: tuple[str, ...]
     novelty_limit: float
     train_size: int
     config: dict[str, Any]
@@ -83,18 +86,21 @@ class ModelDescription:
                 f"up to {FORMAT_VERSION}: update matcard"
             )
         try:
+            if version == 1:
+                stored = _from_first(stored)
             return cls(
                 class_names=tuple(stored["class_names"]),
                 class_counts=tuple(stored["class_counts"]),
                 target=dict(stored["target"]),
                 model=dict(stored["model"]),
-                graph=dict(stored["graph"]),
+                kind=str(stored["kind"]),
+                inputs=dict(stored["inputs"]),
                 decision=Decision.from_dict(stored["decision"], path),
                 temperature=Temperature(**stored["temperature"]),
                 bias_corrected=BiasCorrected(
                     stored["bias_corrected"]["temperature"], tuple(stored["bias_corrected"]["bias"])
                 ),
-                elements=tuple(stored["elements"]),
+                components=tuple(stored["components"]),
                 novelty_limit=float(stored["novelty_limit"]),
                 train_size=int(stored["train_size"]),
                 config=dict(stored["config"]),
@@ -120,9 +126,9 @@ def save_model(folder: Path, description: ModelDescription, tensors: dict[str, T
     to_json(description.to_dict(), folder / DESCRIPTION)
 
 
-def save_training(folder: Path, ids: Iterable[str], formulas: Iterable[str]) -> None:
-    """Write the ids and the reduced formulas of the training part."""
-    to_json({"ids": list(ids), "formulas": sorted(set(formulas))}, folder / TRAINING)
+def save_training(folder: Path, marks: Mapping[str, Iterable[str]]) -> None:
+    """Write what tells the samples of the training part, as `Inputs.marks` gives it, each text once."""
+    to_json({name: sorted(set(texts)) for name, texts in marks.items()}, folder / TRAINING)
 
 
 def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
@@ -140,3 +146,11 @@ def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
 def model_folder(path: Path) -> Path | None:
     """Give the folder with the model: `path` itself, or the `model` folder of the run `path`; None without either."""
     return next((folder for folder in (path, path / FOLDER) if (folder / DESCRIPTION).is_file()), None)
+
+
+def _from_first(stored: dict[str, Any]) -> dict[str, Any]:
+    """Give what format 1, which knew crystals only, said in the words of today."""
+    from ase.data import chemical_symbols
+
+    components = [chemical_symbols[z] for z in stored["elements"]]
+    return {**stored, "kind": "crystals", "inputs": {"graph": stored["graph"]}, "components": components}

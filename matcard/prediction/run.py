@@ -1,4 +1,4 @@
-"""A finished run, loaded for prediction: from crystals to probabilities and embeddings."""
+"""A finished run, loaded for prediction: from samples to probabilities and embeddings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from matcard.crystals.batches import GraphDataset
-from matcard.crystals.options import GraphOptions
 from matcard.errors import InputError
 from matcard.losses import CentroidClassifier
 from matcard.models import build_model, model_options
 from matcard.prediction.applicability import Reference
+from matcard.prediction.inputs import stored_inputs
 from matcard.prediction.modelfile import FOLDER, ModelDescription, model_folder, read_model
 from matcard.prediction.network import Network
 
@@ -24,16 +23,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Float32, Float64
     from torch import Tensor
+    from torch.utils.data import Dataset
 
-    from matcard.crystals.graphs import Graphs
+    from matcard.prediction.inputs.base import Inputs
     from matcard.training.options import Config
 
 BATCH_SIZE = 256
-"""Crystals that go through the network together."""
+"""Samples that go through the network together."""
 
 
 class Read(NamedTuple):
-    """What a network reads out of n crystals."""
+    """What a network reads out of n samples."""
 
     probabilities: Float64[np.ndarray, "n C"]
     embeddings: Float32[np.ndarray, "n F"]
@@ -65,7 +65,7 @@ class Run:
         self.network = network.eval().to(device)
         self.reference = reference
         self.device = device
-        self.graph = GraphOptions(**description.graph)
+        self.inputs: Inputs[Any] = stored_inputs(description.kind, description.inputs)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, classes={list(self.class_names)}, device={str(self.device)!r})"
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def nothing(self) -> Read:
-        """What is read out of no crystals."""
+        """What is read out of no samples."""
         width = self.reference.embeddings.shape[1]
         return Read(np.empty((0, len(self.class_names))), np.empty((0, width), np.float32))
 
@@ -94,23 +94,24 @@ class Run:
 
     def predict(
         self,
-        structures: Iterable[Any],
+        objects: Iterable[Any],
         *,
         ids: Sequence[str] | None = None,
         batch_size: int = BATCH_SIZE,
         calibrated: bool = False,
     ) -> pd.DataFrame:
-        """Predict the class of crystals.
+        """Predict the class of crystals, compositions, table rows or images, whatever the run was trained on.
 
         Args:
-            structures: pymatgen `Structure` and ASE `Atoms` objects, mixed as you like.
-            ids: one for each; the positions 0, 1, ... by default.
-            batch_size: crystals that go through the network together.
+            objects: pymatgen `Structure` and ASE `Atoms` objects, mixed as you like; a pandas DataFrame with the
+                columns of training, or a list of formulas; an array of images.
+            ids: one for each; by default those of a DataFrame, or the positions 0, 1, ...
+            batch_size: samples that go through the network together.
             calibrated: divide the log-probabilities by the temperature that was fitted on validation. The predicted
                 classes stay the same: the decision rule was chosen on probabilities as the network gives them.
 
         Returns:
-            a row for each structure, in order, with the columns of `matcard.prediction.table.columns`. One that cannot
+            a row for each sample, in order, with the columns of `matcard.prediction.table.columns`. One that cannot
             be used has the reason in `error` and no prediction.
 
         Raises:
@@ -118,34 +119,37 @@ class Run:
         """
         from matcard.prediction.ensemble import Ensemble
 
-        return Ensemble([self]).predict(structures, ids=ids, batch_size=batch_size, calibrated=calibrated)
+        return Ensemble([self]).predict(objects, ids=ids, batch_size=batch_size, calibrated=calibrated)
 
-    def embed(self, structures: Iterable[Any], *, batch_size: int = BATCH_SIZE) -> Float32[np.ndarray, "n F"]:
-        """Give the embedding of crystals, the vector that feeds the network's head.
+    def embed(self, objects: Iterable[Any], *, batch_size: int = BATCH_SIZE) -> Float32[np.ndarray, "n F"]:
+        """Give the embedding of samples, the vector that feeds the network's head.
 
         Args:
-            structures: as `predict` takes them.
-            batch_size: crystals that go through the network together.
+            objects: as `predict` takes them.
+            batch_size: samples that go through the network together.
 
         Returns:
-            a row for each structure, in order; NaN where it cannot be used, with a `MatcardWarning` that says why.
+            a row for each sample, in order; NaN where it cannot be used, with a `MatcardWarning` that says why.
         """
         from matcard.prediction.ensemble import Ensemble
 
-        return Ensemble([self]).embed(structures, batch_size=batch_size)[0]
+        return Ensemble([self]).embed(objects, batch_size=batch_size)[0]
 
-    def read(self, graphs: Graphs, batch_size: int = BATCH_SIZE) -> Read:
-        """Give probabilities (float64, as the network gives them) and embeddings of n graphs.
+    def read(self, dataset: Dataset[Any], batch_size: int = BATCH_SIZE) -> Read:
+        """Give probabilities (float64, as the network gives them) and embeddings of n samples.
+
+        Args:
+            dataset: of `inputs`.
+            batch_size: samples that go through the network together.
 
         Raises:
             InputError: an element that the network has no features for.
         """
-        data = GraphDataset(graphs)
-        starts = range(0, len(graphs), batch_size)
+        total = len(dataset)  # type: ignore[arg-type]
         probabilities, embeddings = [], []
         with torch.no_grad():
-            for start in starts:
-                batch = data.__getitems__(range(start, min(start + batch_size, len(graphs))))
+            for start in range(0, total, batch_size):
+                batch = dataset.__getitems__(range(start, min(start + batch_size, total)))  # type: ignore[attr-defined]
                 output = self.network(batch.to(self.device))
                 probabilities.append(torch.softmax(output.logits.double(), dim=1).cpu())
                 embeddings.append(output.embedding.float().cpu())
@@ -200,7 +204,8 @@ def _network(description: ModelDescription, tensors: dict[str, Tensor], folder: 
     centroids = None
     if any(name.startswith("centroids.") for name in tensors):
         centroids = CentroidClassifier()
-    network = Network(build_model(options, num_classes=len(description.class_names)), centroids)
+    arguments = stored_inputs(description.kind, description.inputs).model_arguments
+    network = Network(build_model(options, num_classes=len(description.class_names), **arguments), centroids)
     state = {name: value for name, value in tensors.items() if not name.startswith("reference.")}
     try:
         network.load_state_dict(state)
@@ -223,7 +228,7 @@ def _no_model(path: Path) -> str:
         return f"{path} is not the directory of a run: it has neither config.yaml nor {FOLDER}/model.json"
     if (path / "test_metrics.json").is_file():
         return (
-            f"{path} has no {FOLDER} folder: runs on crystals have one, by which new crystals are predicted; of a run "
-            "on a table, compositions or images the probabilities of its own samples are in predictions.parquet"
+            f"{path} has no {FOLDER} folder: it was removed, or an earlier version trained the run; train it again by "
+            f"python -m matcard.train --config {path / 'config.yaml'}"
         )
     return f"{path} is not finished: go on with it by python -m matcard.train --resume {path}"

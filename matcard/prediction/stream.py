@@ -7,21 +7,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matcard.crystals.readers.batch import Wanted
-from matcard.crystals.readers.structure_file import is_structure_file
 from matcard.errors import InputError
-from matcard.prediction.rows import read_rows
+from matcard.prediction.inputs.base import Named
 from matcard.prediction.run import BATCH_SIZE
-from matcard.prediction.sources import find_inputs, input_batches
 from matcard.prediction.writers import check_output, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import IO
 
-    from matcard.crystals.readers.batch import Batch
     from matcard.prediction.ensemble import Ensemble
+
+
+NOTHING = Named()
 
 
 @dataclass
@@ -35,6 +34,7 @@ class Tally:
         classes: number predicted of each class, by the decision rule.
         seconds: from the first input to the last row.
         failures: messages of the inputs that could not be read to their end.
+        first_error: why the first of those without a prediction has none.
     """
 
     rows: int
@@ -43,27 +43,7 @@ class Tally:
     classes: dict[str, int]
     seconds: float
     failures: list[str]
-
-
-@dataclass
-class Reading:
-    """Counts the rows that are read, of how many where `told` says that the batches know."""
-
-    progress: Callable[[int, int | None], None]
-    told: bool
-    done: int = 0
-    total: int | None = None
-
-    def noted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Hand batches on and look at how many rows there are in all."""
-        for batch in batches:
-            self.total = batch.total if self.told else None
-            yield batch
-
-    def advance(self, rows: int) -> None:
-        """Count rows that are done."""
-        self.done += rows
-        self.progress(self.done, self.total)
+    first_error: str | None = None
 
 
 def predict_sources(
@@ -74,7 +54,7 @@ def predict_sources(
     batch_size: int = BATCH_SIZE,
     jobs: int | None = None,
     calibrated: bool = False,
-    wanted: Wanted | None = None,
+    named: Named = NOTHING,
     stream: IO[bytes] | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Tally:
@@ -82,12 +62,13 @@ def predict_sources(
 
     Args:
         ensemble: one run or several.
-        inputs: structure files, patterns, folders, tables, what ASE reads, `-` for standard input.
+        inputs: files, patterns, folders, tables of the kind of data that the runs were trained on; of crystals also
+            what ASE reads and `-` for standard input.
         output: .parquet, .csv or .jsonl; written whole or not at all.
-        batch_size: crystals that go through a network together.
+        batch_size: samples that go through a network together.
         jobs: processes that parse files and build graphs, as in joblib.
         calibrated: show probabilities at the temperature fitted on validation.
-        wanted: columns of ids and structures in tables.
+        named: columns of ids, structures and formulas in tables.
         stream: standard input.
         progress: called with the rows read and, where there is one input, their number.
 
@@ -96,19 +77,22 @@ def predict_sources(
             one of the inputs.
     """
     check_output(output)
-    paths = find_inputs(inputs)
+    kind = ensemble.inputs
+    kind.check_named(named)
+    paths = kind.find(inputs)
     if any(path is not None and output.exists() and path.samefile(output) for path in paths):
         raise InputError(f"-o {output} is one of the inputs: name another file")
     tally = Tally(0, 0, 0, dict.fromkeys(ensemble.class_names, 0), 0.0, [])
     began = time.perf_counter()
-    batches = input_batches(paths, wanted or Wanted(labels_needed=False), stream or sys.stdin.buffer, tally.failures)
-    reading = Reading(progress, told=len(paths) == 1 or all(path and is_structure_file(path) for path in paths))
     with open_table(output) as write:
-        for rows in read_rows(reading.noted(batches), jobs, reading.advance):
+        for rows in kind.read(paths, named, stream or sys.stdin.buffer, tally.failures, jobs, progress):
             table = ensemble.table(rows, batch_size=batch_size, jobs=jobs, calibrated=calibrated)
             write(table)
             tally.rows += len(table)
-            tally.errors += int(table["error"].notna().sum())
+            errors = table["error"].dropna()
+            tally.errors += len(errors)
+            if tally.first_error is None and len(errors):
+                tally.first_error = str(errors.iloc[0])
             tally.novel += int((~table["applicable"]).sum())
             for name, count in table["predicted"].value_counts().items():
                 tally.classes[str(name)] += int(count)

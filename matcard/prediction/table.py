@@ -22,7 +22,7 @@ class Predictions(NamedTuple):
     chosen: Int64[np.ndarray, " m"]
     argmax: Int64[np.ndarray, " m"]
     novelty: Float64[np.ndarray, " m"]
-    foreign: Sequence[Sequence[int]]
+    foreign: Sequence[Sequence[str]]
 
 
 def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, str]:
@@ -31,9 +31,9 @@ def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, 
     * `id`, `source`: name of the input; its file and row;
     * `predicted`: class by the decision rule chosen on validation; `predicted_argmax`: the most likely class;
     * `prob_<class>`: probabilities, of several runs their mean; `spread_<class>`: standard deviation over the runs;
-    * `applicable`: false where the input is unlike the training part, for the `reason` beside it: elements that were
-      not in it, or `novelty` (distance to the nearest training embedding, over the 99th percentile of that of the
-      validation part) above 1;
+    * `applicable`: false where the input is unlike the training part, for the `reason` beside it: elements or
+      components that were not in it, or `novelty` (distance to the nearest training embedding, over the 99th
+      percentile of that of the validation part) above 1;
     * `error`: why an input has no prediction.
     """
     spread = {f"spread_{name}": "float64" for name in class_names} if ensemble else {}
@@ -80,13 +80,11 @@ def prediction_table(
     return table[list(types)].astype(types)
 
 
-def _reason(foreign: Sequence[int], novelty: float) -> str | None:
-    """Say why a crystal is unlike the training part; None where it is like it."""
-    from ase.data import chemical_symbols
-
+def _reason(foreign: Sequence[str], novelty: float) -> str | None:
+    """Say why a sample is unlike the training part; None where it is like it."""
     said = []
     if foreign:
-        said.append(f"not in training: {', '.join(chemical_symbols[z] for z in foreign)}")
+        said.append(f"not in training: {', '.join(foreign)}")
     if novelty > 1:
         said.append(f"{novelty:.1f} times as far from the training part as 99 % of the validation part")
     return "; ".join(said) or None

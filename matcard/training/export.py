@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from matcard.crystals import Crystals
-from matcard.data.groups import reduced_formulas
-from matcard.data.labelled import CrystalData
-from matcard.models.options import CrystalModelOptions
 from matcard.prediction.applicability import Reference
+from matcard.prediction.inputs import inputs_of
 from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
 from matcard.prediction.network import Network
 from matcard.training.config import config_to_dict
 
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import Float
 
     from matcard.data.options import DataOptions
@@ -39,32 +37,29 @@ def export_model(
     temperature: Temperature,
     bias_corrected: BiasCorrected,
 ) -> None:
-    """Write the network with its classes, decision rule, temperature and embeddings of the training part.
-
-    Networks of other samples than crystals are not exported: prediction reads crystals.
-    """
-    if not isinstance(config.model, CrystalModelOptions):
-        return
+    """Write the network with its classes, decision rule, temperature and embeddings of the training part."""
     reference = Reference.fit(embeddings["train"], embeddings["val"], seed=config.seed)
-    trained = training_crystals(data)
+    inputs = inputs_of(data.labelled)
+    trained = inputs.trained_on(data.labelled, data.parts["train"])
     values = config_to_dict(config)
     description = ModelDescription(
         class_names=tuple(data.class_names),
         class_counts=tuple(data.class_counts.tolist()),
         target=target_of(config.data),
         model=values["model"],
-        graph=values["data"]["graph"],
+        kind=inputs.kind,
+        inputs=inputs.to_dict(),
         decision=decision,
         temperature=temperature,
         bias_corrected=bias_corrected,
-        elements=tuple(np.unique(trained.numbers).tolist()),
+        components=tuple(dict.fromkeys(chain.from_iterable(inputs.contents(trained)))),
         novelty_limit=reference.limit,
         train_size=len(data.parts["train"]),
         config=values,
     )
     tensors = Network(module.model, module.centroids).state_dict()
     tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
-    save_training(run.path / FOLDER, trained.ids.tolist(), reduced_formulas(trained).tolist())
+    save_training(run.path / FOLDER, inputs.marks(trained))
     save_model(run.path / FOLDER, description, tensors)
 
 
@@ -80,13 +75,3 @@ def target_of(options: DataOptions) -> dict[str, Any]:
         if all(way is None for way in ways.values()):
             ways |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
     return {"column": column, **ways}
-
-
-def training_crystals(data: DataModule) -> Crystals:
-    """Give ids and atoms of the training part; of cells and coordinates nothing is kept in graphs, they are zero."""
-    assert isinstance(data.labelled, CrystalData)
-    graphs = data.labelled.graphs
-    nowhere = np.broadcast_to(np.zeros(3), (len(graphs.numbers), 3))
-    cells = np.broadcast_to(np.zeros((3, 3)), (len(graphs), 3, 3))
-    crystals = Crystals(data.labelled.ids, cells, graphs.node_offsets, np.asarray(graphs.numbers), nowhere)
-    return crystals.take(data.parts["train"])

@@ -182,7 +182,7 @@ def test_bad_usage(trained, source, words, said, capsys, tmp_path, monkeypatch):
 
 def test_a_set_of_foreign_classes_only(trained, tmp_path):
     rows = [{**row, "kind": "other"} for row in new_rows(3)]
-    with pytest.raises(InputError, match="has no crystal with a class of"):
+    with pytest.raises(InputError, match="has no sample with a class of"):
         evaluate(trained, write(tmp_path / "new.jsonl", rows), tmp_path / "out", "--leave-out-unknown")
 
 

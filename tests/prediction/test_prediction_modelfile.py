@@ -57,15 +57,15 @@ def test_the_description_is_plain_json(trained):
     assert said["format_version"] == FORMAT_VERSION
     assert said["class_names"] == ["cesiumchloride", "rocksalt", "zincblende"]
     assert said["target"] == {"column": "kind", "threshold": None, "bins": None, "window": None}
-    assert said["graph"]["neighbors"] == 12
+    assert said["kind"] == "crystals"
+    assert said["inputs"]["graph"]["neighbors"] == 12
     assert said["matcard_version"] == matcard.__version__
     assert (
         sum(said["class_counts"])
         == said["train_size"]
         == len(json.loads((trained / "split.json").read_text())["train"])
     )
-    seen = {int(z) for atoms in crystals() for z in atoms.numbers}
-    assert set(said["elements"]) <= seen
+    assert set(said["components"]) <= {symbol for atoms in crystals() for symbol in atoms.symbols}
 
 
 def test_the_training_part_is_listed(trained):
@@ -84,7 +84,7 @@ def test_a_newer_format_is_refused(copy):
         matcard.load_run(copy)
 
 
-@pytest.mark.parametrize("name", ["class_names", "decision", "temperature", "graph", "novelty_limit"])
+@pytest.mark.parametrize("name", ["class_names", "decision", "temperature", "inputs", "novelty_limit"])
 def test_a_description_with_something_missing(copy, name):
     said = json.loads((copy / "model.json").read_text())
     del said[name]

@@ -95,7 +95,7 @@ def test_embeddings_are_those_of_training(run, trained):
 def test_an_embedding_that_there_is_not_is_nan(run):
     frames = crystals()[:3]
     frames[1].positions[:] = 0.0
-    with pytest.warns(MatcardWarning, match=r"1 of 3 structures .* structures\[1\]: sites 1 and 2 overlap"):
+    with pytest.warns(MatcardWarning, match=r"1 of 3 crystals .* structures\[1\]: sites 1 and 2 overlap"):
         embeddings = run.embed(frames)
     assert np.isnan(embeddings).any(axis=1).tolist() == [False, True, False]
 
@@ -169,7 +169,7 @@ def test_directories_that_are_no_finished_run(tmp_path):
     with pytest.raises(InputError, match=r"not finished: go on with it by .*--resume"):
         matcard.load_run(tmp_path)
     (tmp_path / "test_metrics.json").write_text("{}")
-    with pytest.raises(InputError, match="runs on crystals"):
+    with pytest.raises(InputError, match=r"has no model folder: .* train it again by"):
         matcard.load_run(tmp_path)
 
 

@@ -1,9 +1,9 @@
-"""Inputs of any kind as rows in their order: crystals, or the reason why there is none."""
+"""Structures of any kind as rows in their order: crystals, or the reason why there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,32 +13,18 @@ from matcard.crystals.readers.decode import from_ase, from_structure
 from matcard.crystals.readers.decoding import decode_batches
 from matcard.crystals.validate import find_faults, no_fault
 from matcard.errors import InputError
+from matcard.prediction.inputs.base import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from jaxtyping import Shaped
 
     from matcard.crystals.readers.raw import Raw
     from matcard.crystals.table import Crystals
 
 
-class Rows(NamedTuple):
-    """Some inputs in their order.
-
-    `crystals` holds all n, those without a structure without sites; `errors` (n,) says why one cannot be used, None
-    where it can; `where` names file and row.
-    """
-
-    ids: Sequence[str]
-    where: Sequence[str]
-    crystals: Crystals
-    errors: Shaped[np.ndarray, " n"]
-
-
 def read_rows(
     batches: Iterator[Batch], jobs: int | None = None, advance: Callable[[int], None] = lambda rows: None
-) -> Iterator[Rows]:
+) -> Iterator[Rows[Crystals]]:
     """Decode and validate batches; each row of them gives one, ids may repeat.
 
     Args:
@@ -53,7 +39,7 @@ def read_rows(
         yield Rows(ids, [batch.where(row) for row in batch.rows], crystals, errors)
 
 
-def object_rows(structures: Iterable[Any], ids: Sequence[str] | None = None) -> Rows:
+def object_rows(structures: Iterable[Any], ids: Sequence[str] | None = None) -> Rows[Crystals]:
     """Take pymatgen and ASE objects, mixed.
 
     Raises:
