@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from matcard.comparison.figures import interval_figure, rank_figure
 from matcard.comparison.metrics import metric_label, rules_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FEWEST_FOR_RANKS = 5
 """Over fewer data sets ranks say nothing; wins, ties and losses are counted instead."""
 
+_FILES = ("table.md", "table.tex", "results.parquet")
 _PANELS = 4
 """Metrics of the figure at most: the first ones and the last."""
 
@@ -45,7 +47,8 @@ def write_report(
     ]
     if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
         sections.append(Section("over-tasks", "Over data sets", lambda: _over_tasks(experiment, summary, figures)))
-    sections.append(Section("options", "Chosen options", lambda: _options(experiment, results)))
+    if any(map(experiment.searched, experiment.methods)):
+        sections.append(Section("options", "Chosen options", lambda: _options(experiment, results)))
     if (results["status"] == "failed").any():
         sections.append(Section("failed", "Failed cells", lambda: _failed(results)))
     names = ", ".join(task.name for task in experiment.tasks)
@@ -56,7 +59,9 @@ def _summary(experiment: Experiment, results: pd.DataFrame, command: str) -> Mar
     status = results["status"].value_counts()
     counted = ", ".join(f"{count} {name}" for name, count in status.items())
     said = Markup("").join(paragraph(caption) for caption in captions(experiment))
-    return said + paragraph(f"Runs: {counted}. Made by") + Markup("<pre><code>{}</code></pre>").format(command)
+    files = Markup(", ").join(Markup('<a href="{0}">{0}</a>').format(name) for name in _FILES)
+    made = Markup("<pre><code>{}</code></pre>").format(command)
+    return said + paragraph(Markup("Trainings: {}. Beside this page: {}. Made by").format(counted, files)) + made
 
 
 def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
@@ -77,7 +82,18 @@ def _tables(experiment: Experiment, summary: pd.DataFrame) -> Markup:
 
 
 def _as_html(text: TextTable) -> Markup:
-    return table(text.header, text.rows, caption=text.title)
+    """Give a table with intervals and p values on lines of their own, so that many columns stay in sight."""
+    header = [Markup("<br>").join(name.split()) for name in text.header]
+    rows = [(label, *map(_stacked, cells)) for label, *cells in text.rows]
+    return table(header, rows, caption=text.title)
+
+
+def _stacked(cell: str) -> Markup:
+    """Write a score with its interval, p value and number of seeds below it."""
+    if cell.startswith("failed"):
+        return escape(cell)
+    first, *rest = filter(None, re.split(r" \(|\)(?:, )?", cell))
+    return escape(first) + Markup("").join(Markup("<br><small>{}</small>").format(line) for line in rest)
 
 
 def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:

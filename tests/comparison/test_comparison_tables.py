@@ -201,6 +201,11 @@ def test_the_report_has_what_the_tables_have(tmp_path):
     assert "<b>" not in page.split("</style>")[1]
     assert "Mean ranks over 6 data sets" in page
     assert "Failed cells" in page
+    assert "<td class=number>.613<br><small>.575 to .651</small></td>" in page
+    assert re.search(r"<td class=number>\+\.110\*?<br><small>\+\.\d+ to \+\.\d+</small><br><small>p ", page)
+    assert "Chosen options" not in page, "nothing was searched"
+    for name in ("table.md", "table.tex", "results.parquet"):
+        assert f'<a href="{name}">' in page
     assert REASON.replace("&", "&amp;") in page
     assert (tmp_path / "figures" / "ranks-macro-f1-argmax.png").is_file()
     written = pd.read_csv(tmp_path / "figures" / "intervals.csv")
