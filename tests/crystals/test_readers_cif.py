@@ -45,7 +45,7 @@ from matcard.errors import MatcardWarning
         ("_cell_length_a 4", "_cell_length_a abc", "could not convert string to float"),
         ("_cell_length_a 4", "", "the CIF has no cell"),
         ("'P 1'", "'F d -3 z'", "_symmetry_space_group_name_H-M = F d -3 z is not understood"),
-        ("0.5 0.5 0.5 1\n", "0.5", "malformed structure (ValueError"),
+        ("0.5 0.5 0.5 1\n", "0.5", "a row with too few or too many (its last line is 'Cl1 Cl 0.5')"),
         ("_atom_site_fract_x", "_atom_site_cartn_x", "no atom sites in fractional coordinates"),
         (CIF, CIF + CIF.replace("data_x", "data_y"), "the CIF holds several structures"),
         (CIF, CIF + CIF, "the CIF holds several structures"),

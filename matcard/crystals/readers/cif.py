@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # What pymatgen warns of that casts doubt on the structure; the rest is harmless, or refused here with a reason.
 _DOUBTFUL = re.compile("Missing elements|Incorrect stoichiometry|implicit hydrogens|Possible issue in CIF file")
+_CELL = (*(f"_cell_length_{k}" for k in "abc"), *(f"_cell_angle_{k}" for k in ("alpha", "beta", "gamma")))
+_SHOWN = 60
+"""Characters of a line that a message shows."""
 _SYMMETRY = re.compile(
     "_(symmetry|space_group)_(equiv_pos_as_xyz|symop_operation_xyz|space_group_name|name|it_number|int_tables)",
     re.IGNORECASE,
@@ -30,8 +33,11 @@ def from_cif(text: str) -> Raw:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        parser: Any = CifParser.from_str(text, occupancy_tolerance=1.0)
-        blocks = parser.as_dict()
+        try:
+            parser: Any = CifParser.from_str(text, occupancy_tolerance=1.0)
+            blocks = parser.as_dict()
+        except Exception as error:  # it counts the values of loops, and divides by nothing where there are none
+            raise StructureError(_cut_short(text)) from error
         block = _only_block(blocks, text)
         elements = _elements(block)
         _refuse_flat_cell(block)
@@ -40,6 +46,8 @@ def from_cif(text: str) -> Raw:
         except ValueError as error:
             unparsed = [w for w in parser.warnings if w.startswith("No structure parsed")]
             cause = unparsed[-1].partition("\n")[2] if unparsed else str(error)
+            if lacking := [key for key in _CELL if not _loop(block, key) or not _loop(block, key)[0].strip()]:
+                cause = f"{', '.join(lacking)} is missing or empty; complete it"
             raise StructureError(f"the CIF gives no structure: {cause}") from None
     said = {*parser.warnings, *(str(w.message) for w in caught)}
     if any("Defaulting to P1" in s for s in said):
@@ -52,6 +60,14 @@ def from_cif(text: str) -> Raw:
         )
     notes = tuple(sorted(" ".join(s.split()) for s in said if _DOUBTFUL.search(s)))
     return raw._replace(notes=notes)
+
+
+def _cut_short(text: str) -> str:
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    return (
+        "the CIF is cut short or damaged: a loop in it has no values, or a row with too few or too many (its last line "
+        f"is {last[:_SHOWN]!r}); copy or export it again"
+    )
 
 
 def _only_block(blocks: Mapping[str, Mapping[str, Any]], text: str) -> Mapping[str, Any]:
@@ -97,13 +113,12 @@ def _elements(block: Mapping[str, Any]) -> set[str]:
 def _refuse_flat_cell(block: Mapping[str, Any]) -> None:
     from pymatgen.io.cif import str2float
 
-    keys = [*(f"_cell_length_{k}" for k in "abc"), *(f"_cell_angle_{k}" for k in ("alpha", "beta", "gamma"))]
-    if not all(isinstance(block.get(key), str) for key in keys):
+    if not all(isinstance(block.get(key), str) and block[key].strip() for key in _CELL):
         return  # the symmetry gives what is not written, or the parser says what is wrong
-    parameters = np.array([[str2float(block[key]) for key in keys]], dtype=np.float64)
+    parameters = np.array([[str2float(block[key]) for key in _CELL]], dtype=np.float64)
     thinnest = cell_heights(lattice_from_parameters(parameters)).min()
     if np.isfinite(parameters).all() and not thinnest >= MIN_HEIGHT:
-        said = " ".join(block[key] for key in keys)
+        said = " ".join(block[key] for key in _CELL)
         raise StructureError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Decoded = Raw | str
 """A structure, or the reason why a row has none."""
 
+_STUMBLES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError)
+"""Where a parser raises one of these it did not foresee the input: the text says what it did, not what is wrong."""
+
 # Structures that a process takes at once: below a second of CIF parsing.
 _TASK = 25
 
@@ -84,8 +87,15 @@ def _decode_one(payload: Any, decode: Callable[[Any], Raw]) -> Decoded:
     except StructureError as fault:
         return str(fault)
     except Exception as error:  # parsers of other projects raise anything on malformed input
-        said = " ".join(str(error).split())[:300]
-        return f"malformed structure ({type(error).__name__}: {said}); mend it or delete the row"
+        return _reason(error)
     if raw.lattice.shape not in ((6,), (3, 3)) or raw.frac_coords.shape != (len(raw.symbols), 3):
         return f"the lattice is {raw.lattice.shape}, {len(raw.symbols)} sites are {raw.frac_coords.shape}; mend the row"
     return raw
+
+
+def _reason(error: Exception) -> str:
+    said = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:300])))
+    lost = ""
+    if not str(error).strip() or isinstance(error, _STUMBLES):
+        lost = ": something that belongs to it is missing or out of place, as where a file is cut short"
+    return f"malformed structure ({said}){lost}; mend it or delete the row"
