@@ -19,7 +19,7 @@ PROTOCOL = 1
 """Raised whenever the way in which a cell is run changes, so that cells of another way are not taken for it."""
 Kind = Literal["network", "rival", "published"]
 Stage = Literal["trial", "test"]
-_NO_MATTER = (("name",), ("run_dir",), ("data", "jobs"), ("trainer", "workers"))
+_NO_MATTER = (("name",), ("run_dir",), ("data", "jobs"), ("trainer", "workers"), ("trainer", "diagnostics"))
 """Options that do not change what comes out."""
 
 
