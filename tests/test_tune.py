@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -30,9 +31,12 @@ from scipy.special import softmax
 from matcard import tune as command
 from matcard.cli import make_console, run_command
 from matcard.errors import InputError, MatcardWarning, TrainingError
+from matcard.files import read_yaml
+from matcard.losses.options import CardinalityOptions
 from matcard.training import StudyOptions, tune
-from matcard.training.config import config_from_dict, parse_config, read_config
+from matcard.training.config import config_from_dict, config_to_dict, parse_config, read_config
 from matcard.training.study import retrain, tuning
+from matcard.training.study.results.comparison import differing_options
 from matcard.training.study.results.files import write_figures
 from matcard.training.study.results.gain import Estimate, bootstrap, paired_bootstrap
 from matcard.training.study.screen import Screen
@@ -250,6 +254,87 @@ def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, play
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("test.npz")}
     command.main(["--study=a"])
     assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("test.npz")}, "finished runs are kept"
+
+
+def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, played, capsys, monkeypatch):
+    """Neither another run in its place nor a crash."""
+    train = retrain.Retraining.train
+
+    def fails(self, config, index, folder, *, tested):
+        if folder.name == "best-1":
+            (folder / "checkpoints").mkdir(parents=True)  # what a killed worker leaves before the configuration
+            raise OSError("no space left on device")
+        train(self, config, index, folder, tested=tested)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain.Retraining, "train", fails)
+        run("--study=a", "--trials=3", "--retrain=2", "--trainer.max_epochs=1")
+    shown = capsys.readouterr().out
+    assert "best, seed 1: OSError: no space left on device" in shown
+    assert shown.count("best, seed 0: trained") == 1
+    assert "1 of 2 seeds are left out" in shown
+    assert "mean over 1 seeds" in shown
+    (runs,) = (here / "runs/studies/a/retrained").iterdir()
+    before = (runs / "best-0/test.npz").stat().st_mtime_ns
+    command.main(["--study=a"])
+    shown = capsys.readouterr().out
+    assert "best, seed 1: trained" in shown
+    assert "best, seed 0: trained" not in shown
+    assert "mean over 2 seeds" in shown
+    assert (runs / "best-0/test.npz").stat().st_mtime_ns == before
+
+
+def test_another_best_that_is_tested_is_warned_of(here, played):
+    (here / "space.yaml").write_text("optimizer.lr: {type: float, low: 0.02, high: 0.05}\n")
+    run("--study=a", "--trials=1", "--retrain=1", "--trainer.max_epochs=1")
+    (here / "runs/studies/a/retrained/other").mkdir()
+    (here / "runs/studies/a/retrained/other/summary.json").write_text("{}")
+    with pytest.warns(MatcardWarning, match="another best of this study was tested before"):
+        command.main(["--study=a"])
+
+
+def test_workers_that_retrain_together_share_the_runs(here):
+    """Each of several processes that end a study at the same time puts in line only what is in nobody's."""
+    config = config_to_dict(parse_config(ROWS, prog="", description=""))
+    job = retrain.Retraining({"best": config, "defaults": config}, None, here / "retrained", seeds=2)
+    study = optuna.create_study(storage=open_storage(None, here))
+    assert [retrain.put_in_line(study, job) for _ in range(3)] == [4, 4, 4]
+    runs = [tuple(trial.user_attrs[retrain.RUN]) for trial in study.get_trials()]
+    assert runs == [("best", 0), ("defaults", 0), ("best", 1), ("defaults", 1)]
+    study.tell(study.ask(), 1)
+    job.run("best", 0).mkdir(parents=True)
+    for name in (SCORES, retrain.TEST):
+        (job.run("best", 0) / name).touch()
+    assert retrain.put_in_line(study, job) == 4, "one is trained and three are in line"
+    study.tell(study.ask(), 0)
+    assert retrain.put_in_line(study, job) == 5, "what could not be trained is tried once more"
+
+
+def test_a_study_goes_on_under_a_version_with_more_options(here, played):
+    run("--study=a", "--trials=2")
+    path = here / "runs/studies/a/study.yaml"
+    settings = read_yaml(path)
+    del settings["config"]["loss"]["label_smoothing"], settings["config"]["trainer"]["gradient_clip"]
+    path.write_text(yaml.safe_dump(settings))
+    study = optuna.load_study(study_name="a", storage=open_storage(None, path.parent))
+    trial, *others = json.loads(study.user_attrs["settings"])
+    del trial["trainer"]["gradient_clip"]
+    study.set_user_attr("settings", json.dumps([trial, *others]))
+    assert len(run("--study=a", "--trials=3")) == 3
+
+
+def test_options_that_play_no_part_are_not_compared():
+    config = parse_config(ROWS, prog="", description="")
+    losses = (("class-embedding", "reweight", 1.0), ("error", "add", 0.3))
+    reweight, add = (
+        dataclasses.replace(
+            config, loss=CardinalityOptions(name="spread", space=space, combine=combine, lambda_invariant=weight)
+        )
+        for space, combine, weight in losses
+    )
+    differing = {option: values for option, *values in differing_options(reweight, add)}
+    assert differing["loss.lambda_invariant"] == [None, 0.3]
+    assert "loss.form" not in differing
 
 
 def test_several_metrics_give_a_front(here, figures, played):

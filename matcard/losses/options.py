@@ -24,6 +24,10 @@ class LossOptions:
     name: str = ""
     """Name of the loss."""
 
+    def not_read(self) -> set[str]:
+        """Name the options that play no part beside the values of the others."""
+        return set()
+
 
 @dataclass(frozen=True)
 class CrossEntropyOptions(LossOptions):
@@ -270,8 +274,8 @@ class CardinalityOptions(LossOptions):
         """Whether training begins with the base loss."""
         return self.warmup > 0 or self.warmup_ramp > 0
 
-    def without_effect(self) -> list[str]:
-        """Name the options that are set but not read in this combination."""
+    def not_read(self) -> set[str]:
+        """Name the options that play no part in this combination."""
         by_class = self.combine == "add" and self.form == "per-class"
         weighted = self.space == "embedding" or self.combine == "add"
         counted = self.space == "class-embedding"
@@ -286,10 +290,15 @@ class CardinalityOptions(LossOptions):
             "anchors": self.space == "embedding" and not by_class,
             "temperature": self.space == "embedding" and self.combine in ("divide", "multiply"),
             "reservoir": self.combine == "effective-number",
+            "order": self.name == "spread" and self.combine != "reweight",
         }
-        fields = dataclasses.fields(self)
-        read |= {field.name: base for field in fields if field.name.startswith("base")}
-        return [f.name for f in fields if not read.get(f.name, True) and getattr(self, f.name) != f.default]
+        read |= {field.name: base for field in dataclasses.fields(self) if field.name.startswith("base")}
+        return {name for name, is_read in read.items() if not is_read}
+
+    def without_effect(self) -> list[str]:
+        """Name the options that are set but not read in this combination."""
+        unread = self.not_read()
+        return [f.name for f in dataclasses.fields(self) if f.name in unread and getattr(self, f.name) != f.default]
 
     def base_options(self) -> LossOptions:
         """Options of the base loss, taken from the fields `base_*`.

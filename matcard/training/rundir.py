@@ -20,12 +20,16 @@ from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict, read_config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matcard.training.options import Config
 
 _PACKAGES = (
     "matcard", "torch", "torch-geometric", "lightning", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn",
     "pymatgen", "matminer", "ase", "optuna",
 )  # fmt: skip
+_FILES = (("data", "source"), ("data", "test_source"), ("model", "init_from"), ("decision", "costs"))
+"""Options that name files."""
 _RUN_DIR_VARIABLE = "MATCARD_RUN_DIR"
 
 
@@ -122,12 +126,7 @@ class RunDir:
             raise InputError(f"--run_dir {path} cannot be made ({error.strerror}): name another") from error
         os.environ[_RUN_DIR_VARIABLE] = str(path.resolve())
         run = cls(path)
-        values = {**config_to_dict(config), "run_dir": None}
-        files = (("data", "source"), ("data", "test_source"), ("model", "init_from"), ("decision", "costs"))
-        for part, option in files:
-            # So that the file repeats the run from any folder.
-            if (value := values[part][option]) and Path(value).exists():
-                values[part][option] = str(Path(value).resolve())
+        values = {**with_resolved_paths(config_to_dict(config)), "run_dir": None}
         write_text(run.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         write_text(run.environment, json.dumps(environment(), indent=2) + "\n")
         return run
@@ -147,6 +146,15 @@ class RunDir:
     def load_config(self) -> Config:
         """Read the resolved configuration."""
         return config_from_dict(read_config(self.config))
+
+
+def with_resolved_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a configuration with the paths of files that are there in full, so that it repeats a run from any folder."""
+    resolved = {**values}
+    for part, option in _FILES:
+        if (value := resolved[part][option]) and Path(value).exists():
+            resolved[part] = {**resolved[part], option: str(Path(value).resolve())}
+    return resolved
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.losses import CardinalityOptions, MagnitudeLoss, SpreadLoss, build_loss
 from matcard.losses.measure import scheduled_scale
 from matcard.losses.measure import unit as unit_rows
+from matcard.losses.options import CrossEntropyOptions
 from matcard.losses.seeding import seeded
 from matcard.losses.triplets import mine_triplets
 
@@ -341,6 +342,9 @@ def test_options_without_effect_are_said() -> None:
     with pytest.warns(MatcardWarning, match="lambda_invariant, temperature, base"):
         MagnitudeLoss(lambda_invariant=0.5, temperature=0.3, base="focal")
     assert CardinalityOptions(combine="add", lambda_invariant=0.5, base="focal").without_effect() == []
+    assert {"lambda_invariant", "temperature"} <= CardinalityOptions().not_read(), "also where they are as by default"
+    assert "lambda_invariant" not in CardinalityOptions(combine="add").not_read()
+    assert CrossEntropyOptions().not_read() == set()
 
 
 def test_embeddings_are_asked_for_where_they_are_needed() -> None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
-from matcard.errors import TrainingError
+from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.evaluation.jsonfile import to_json
 from matcard.evaluation.metrics import higher_is_better, metric_label
 from matcard.evaluation.tables import format_score
 from matcard.training.config import config_from_dict, read_config
 from matcard.training.fit import fit
 from matcard.training.results import write_results
-from matcard.training.rundir import RunDir, write_text
+from matcard.training.rundir import RunDir, with_resolved_paths, write_text
 from matcard.training.study.results.comparison import comparison_table, differing_options, shown_metrics
 from matcard.training.study.results.gain import bootstrap, over_seeds
 from matcard.training.study.search.samplers import MakeSampler
@@ -29,7 +31,9 @@ from matcard.training.study.search.space import Space
 from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial.data import TrialData
 from matcard.training.study.trial.evaluation import SCORES, PartScores, mean_metrics
+from matcard.training.study.trial.failures import told
 from matcard.training.study.workers.liveness import Heartbeat
+from matcard.training.study.workers.queue import failure_reason
 from matcard.training.study.workers.run import run_trials
 
 if TYPE_CHECKING:
@@ -45,6 +49,11 @@ if TYPE_CHECKING:
 
 TEST = "test.npz"
 SIDES = ("defaults", "best")
+SUMMARY = "summary.json"
+RUN = "run"
+"""User attribute of a trial: side and index of the seed that it trains."""
+STOPPED = "stopped"
+"""User attribute of a trial: why its run could not be trained."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +75,29 @@ class Retraining:
     seeds: int
 
     def __call__(self, trial: Trial) -> float:
-        """Train what the trial names; 0 where the loss stopped being finite, else 1."""
-        side = trial.suggest_categorical("side", SIDES)
-        index = trial.suggest_int("seed", 0, self.seeds - 1)
+        """Train what the trial is assigned; 0 where nothing could be trained, else 1."""
+        if RUN not in trial.user_attrs:
+            return 0.0  # in the place of a run whose worker died twice
+        side, index = trial.user_attrs[RUN]
         config = config_from_dict(self.configs[side])
         config = dataclasses.replace(config, seed=config.seed + index)
         try:
-            self.train(config, index, self.folder / f"{side}-{config.seed}", tested=side == "best")
-        except TrainingError as error:
-            trial.set_user_attr("stopped", str(error))
+            self.train(config, index, self.run(side, index), tested=side == "best")
+        except Exception as error:
+            # Not to be followed by another trial: each run is assigned once a call.
+            known = isinstance(error, TrainingError | InputError)
+            trial.set_user_attr(STOPPED, str(error) if known else f"{type(error).__name__}: {error}")
             return 0.0
         return 1.0
+
+    def run(self, side: str, index: int) -> Path:
+        """Give the folder of a run."""
+        return self.folder / f"{side}-{self.configs[side]['seed'] + index}"
+
+    def is_trained(self, side: str, index: int) -> bool:
+        """Tell whether a run has left all that it should."""
+        needed = (SCORES, TEST) if side == "best" else (SCORES,)
+        return all((self.run(side, index) / name).is_file() for name in needed)
 
     def train(self, config: Config, index: int, folder: Path, *, tested: bool) -> None:
         """Train, or go on with a killed run; write the scores of the validation part and, if so, of the test part."""
@@ -86,7 +107,7 @@ class Retraining:
         write_text(run.fingerprint, data.labelled.fingerprint + "\n")
         write_text(run.split, data.labelled.split.to_json(data.labelled.ids))
         console = Console(quiet=True)
-        with warnings.catch_warnings():
+        with told(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once, of a trial's training, or meant for programmers
             module = fit(run, config, data, console)
             if module is None:
@@ -106,47 +127,71 @@ def retrain(folder: StudyDir, settings: Settings, metrics: Sequence[str], consol
         TrainingError: no seed of one of the two could be trained.
     """
     options = settings.options
-    configs = {"best": read_config(folder.best), "defaults": dict(settings.config)}
+    configs = {"best": read_config(folder.best), "defaults": with_resolved_paths(settings.config)}
     if configs["best"] == configs["defaults"]:
         del configs["defaults"]
         console.print("the best are the defaults: they are trained once")
     # Another best, found by more trials, is trained in a folder of its own.
     digest = hashlib.sha256(json.dumps(configs, sort_keys=True, default=str).encode()).hexdigest()[:8]
     runs = folder.retrained / digest
+    if tested := [path for path in folder.retrained.glob(f"*/{SUMMARY}") if path.parent != runs]:
+        warnings.warn(
+            f"{folder.retrained}: another best of this study was tested before ({len(tested)} in all). What is chosen "
+            "by looking at several test figures looks better than it is: choose by validation",
+            MatcardWarning,
+            stacklevel=2,
+        )
     job = Retraining(configs, TrialData(settings.config["seed"]), runs, options.retrain)
     console.print(
         f"train {' and '.join(configs)} over {options.retrain} seeds at full length, in {runs}", soft_wrap=True
     )
-    study = optuna.create_study(
-        study_name=f"{folder.name}-retrained-{digest}",
-        storage=open_storage(options.storage, folder.path),
-        load_if_exists=True,
-    )
-    for index in range(options.retrain):
-        for side in configs:
-            study.enqueue_trial({"side": side, "seed": index}, skip_if_exists=True)
+    with folder.lock:
+        study = optuna.create_study(
+            study_name=f"{folder.name}-retrained-{digest}",
+            storage=open_storage(options.storage, folder.path),
+            load_if_exists=True,
+        )
+        total = put_in_line(study, job)
 
     def tell(trial: optuna.trial.FrozenTrial) -> None:
-        stopped = trial.user_attrs.get("stopped")
-        console.print(
-            f"{trial.params.get('side')}, seed {trial.params.get('seed')}: {stopped or 'trained'}", markup=False
-        )
+        if assigned := trial.user_attrs.get(RUN):
+            side, index = assigned
+            ended = trial.user_attrs.get(STOPPED) or (
+                failure_reason(trial) if trial.state == TrialState.FAIL else "trained"
+            )
+            console.print(f"{side}, seed {configs[side]['seed'] + index}: {ended}", markup=False)
 
-    summary = run_trials(
-        study.study_name,
-        job,
-        MakeSampler("random", Space(()), settings.config["seed"], options.jobs),
-        url=options.storage,
-        folder=folder.path,
-        total=len(configs) * options.retrain,
-        jobs=options.jobs,
-        heartbeat=Heartbeat.within(options.grace),
-        on_trial=tell,
-        go_on=f"--study {options.study or folder.path}",
-    )
-    if summary.stopped == "failing":
-        raise TrainingError(summary.message)
+    if total:
+        summary = run_trials(
+            study.study_name,
+            job,
+            MakeSampler("random", Space(()), settings.config["seed"], options.jobs),
+            url=options.storage,
+            folder=folder.path,
+            total=total,
+            jobs=options.jobs,
+            heartbeat=Heartbeat.within(options.grace),
+            on_trial=tell,
+            go_on=f"--study {options.study or folder.path}",
+        )
+        if summary.stopped == "failing":
+            raise TrainingError(summary.message)
     show_retrained(job, metrics, console)
+
+
+def put_in_line(study: optuna.Study, job: Retraining) -> int:
+    """Assign each run that is neither trained nor in line already to a trial; give how many trials are to finish."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+    in_line = [tuple(t.user_attrs[RUN]) for t in trials if not t.state.is_finished() and RUN in t.user_attrs]
+    missing = [
+        (side, index)
+        for index in range(job.seeds)
+        for side in job.configs
+        if not job.is_trained(side, index) and (side, index) not in in_line
+    ]
+    for run in missing:
+        study.enqueue_trial({}, user_attrs={RUN: run})
+    return len(trials) + len(missing)
 
 
 def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) -> None:
@@ -157,15 +202,16 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
     """
     seed = job.configs["best"]["seed"]
     sides = {side: side if side in job.configs else "best" for side in SIDES}
-    names = {side: [f"{run}-{seed + index}" for index in range(job.seeds)] for side, run in sides.items()}
-    found = [
-        index
-        for index in range(job.seeds)
-        if all((job.folder / names[side][index] / SCORES).is_file() for side in SIDES)
-    ]
+    found = [index for index in range(job.seeds) if all(job.is_trained(side, index) for side in job.configs)]
     if not found:
         raise TrainingError(f"no seed could be trained with both configurations, see {job.folder}")
-    validation = {side: [PartScores.load(job.folder / names[side][i] / SCORES) for i in found] for side in SIDES}
+    if len(found) < job.seeds:
+        console.print(
+            f"{job.seeds - len(found)} of {job.seeds} seeds are left out: not trained with both configurations, or on "
+            "a machine with another directory; the same command tries them again",
+            soft_wrap=True,
+        )
+    validation = {side: [PartScores.load(job.run(run, i) / SCORES) for i in found] for side, run in sides.items()}
     values = {side: [scores.metrics() for scores in validation[side]] for side in SIDES}
     shares = [len(scores.targets) / scores.train_counts.sum() for scores in validation["best"]]
     differences = {
@@ -188,7 +234,7 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
     console.print("intervals: corrected resampled t-test over seeds")
     for name in metrics:
         console.print(verdict(name, gains[name]), soft_wrap=True)
-    test = [PartScores.load(job.folder / names["best"][i] / TEST) for i in found]
+    test = [PartScores.load(job.run("best", i) / TEST) for i in found]
     tested = bootstrap(test)
     by_seed = [scores.metrics() for scores in test]
     table = Table(
@@ -217,7 +263,7 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
                 for name, estimate in tested.items()
             },
         },
-        job.folder / "summary.json",
+        job.folder / SUMMARY,
     )
 
 
@@ -237,4 +283,5 @@ def verdict(metric: str, gain: Estimate) -> str:
 
 
 def _created(config: Config, folder: Path) -> RunDir:
+    shutil.rmtree(folder, ignore_errors=True)  # of a worker that died before it had begun
     return RunDir.create(dataclasses.replace(config, run_dir=str(folder)))

@@ -12,7 +12,7 @@ import yaml
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml, written_whole
 from matcard.resources import resource_dir
-from matcard.training.config import flatten, overlaid, read_config
+from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_config
 from matcard.training.study.options import StudyOptions
 from matcard.training.study.search.space import nested
 
@@ -67,7 +67,7 @@ class Settings:
         try:
             options = StudyOptions(**values["options"])
             trial = overlaid(values["config"], nested(values["trial"]))
-            return cls(values["config"], trial, values["space"], options)
+            return cls(completed(values["config"]), completed(trial), values["space"], options)
         except (KeyError, TypeError) as error:
             raise InputError(f"{path}: not the settings of a study ({error}); give another --study") from error
 
@@ -92,6 +92,11 @@ class Settings:
                 f"--study {folder} began otherwise, and its trials would not compare with new ones: "
                 f"{'; '.join(differences)}. Leave these out to go on with it, or name another --study"
             )
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a resolved configuration with the options, as they are by default, that came with a later version."""
+    return config_to_dict(config_from_dict(config))
 
 
 def _differences(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ from matcard.training.study.search.pruning import make_pruner
 from matcard.training.study.search.samplers import MakeSampler, check_sampler
 from matcard.training.study.search.space_check import check_space
 from matcard.training.study.search.space_file import make_space
-from matcard.training.study.settings import Settings, read_entries, trial_settings
+from matcard.training.study.settings import Settings, completed, read_entries, trial_settings
 from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial.data import TrialData
 from matcard.training.study.trial.evaluation import load_scores, mean_metrics
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 FINISHED = "finished"
 """Marks that the training with the defaults has ended."""
 _SETTINGS = "settings"
-"""Attribute of a study: digest of what it began with, for workers that do not share its directory."""
+"""Attribute of a study: what it began with, as JSON, for workers that do not share its directory."""
 
 
 def tune(
@@ -176,11 +176,11 @@ def begin(
             directions=["maximize" if higher_is_better(name) else "minimize" for name in metrics],
             load_if_exists=True,
         )
-        digest = json.dumps([settings.trial, settings.space, metrics, options.folds, options.seeds], default=str)
+        begun = json.dumps([settings.trial, settings.space, metrics, options.folds, options.seeds], default=str)
         if _SETTINGS not in study.user_attrs:
             _put_in_line(study, settings, space, points)
-            study.set_user_attr(_SETTINGS, digest)
-        elif study.user_attrs[_SETTINGS] != digest:
+            study.set_user_attr(_SETTINGS, begun)
+        elif not _same(study.user_attrs[_SETTINGS], begun):
             raise InputError(
                 f"--storage has a study {folder.name!r} already, of another configuration or space: name another "
                 "--study"
@@ -190,6 +190,12 @@ def begin(
     if points and options.trials != len(points):
         console.print(f"the grid has {len(points)} points, {min(options.trials, len(points))} of them are tried")
     return study, min(options.trials, len(points)) if points else options.trials
+
+
+def _same(begun: str, now: str) -> bool:
+    """Tell whether a study began with the same, options aside that its version did not have."""
+    (trial, *others), (trial_now, *others_now) = json.loads(begun), json.loads(now)
+    return others == others_now and completed(trial) == trial_now
 
 
 def grid_points(settings: Settings, space: Space) -> list[dict[str, Any]]:

@@ -30,13 +30,19 @@ def shown_metrics(metrics: Sequence[str]) -> list[str]:
 
 
 def differing_options(defaults: Config, best: Config) -> list[tuple[str, Any, Any]]:
-    """Give the options that differ, each with its two values; None where a loss or model has no such option."""
-    before, after = flatten(config_to_dict(defaults)), flatten(config_to_dict(best))
+    """Give the options that differ, each with its two values; None where it is missing or not read."""
+    before, after = (_options_read(config) for config in (defaults, best))
     return [
         (name, before.get(name), after.get(name))
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
     ]
+
+
+def _options_read(config: Config) -> dict[str, Any]:
+    """Give the options by dotted names, without those of the loss that play no part in it."""
+    idle = {f"loss.{name}" for name in config.loss.not_read()}
+    return {name: value for name, value in flatten(config_to_dict(config)).items() if name not in idle}
 
 
 def comparison_table(

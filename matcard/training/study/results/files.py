@@ -14,7 +14,7 @@ from matcard.evaluation.metrics import higher_is_better
 from matcard.evaluation.style import save_figure
 from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict
-from matcard.training.rundir import write_text
+from matcard.training.rundir import with_resolved_paths, write_text
 from matcard.training.study.results.contour import contour_figure
 from matcard.training.study.results.figures import (
     history_figure,
@@ -62,7 +62,7 @@ def write_best(
     for old in folder.path.glob("best-*.yaml"):
         old.unlink(missing_ok=True)
     for rank, trial in enumerate(best, start=1):
-        values = config_to_dict(full_config(trial, space, config))
+        values = with_resolved_paths(config_to_dict(full_config(trial, space, config)))
         text = f"# Trial {trial.number} of the study {folder.name}: " + ", ".join(
             f"validation {name} {value:.4f}" for name, value in zip(metrics, trial.values, strict=True)
         )
