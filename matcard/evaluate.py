@@ -226,7 +226,7 @@ def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
     elif any(overlap[name] for name in run.inputs.overlap):
         found_again = " and ".join(f"{overlap[name]} {said}" for name, said in run.inputs.overlap.items())
         warnings.warn(
-            f"of {overlap['total']} {unit} {found_again} that stood in training: on those the scores say little about "
+            f"of {overlap['total']} {unit} {found_again} stood in training: on those the scores say little about "
             f"new {unit}",
             MatcardWarning,
             stacklevel=2,

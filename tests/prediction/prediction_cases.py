@@ -41,26 +41,44 @@ def as_row(atoms):
 
 
 def train_small(source, folder, *more, seed):
-    """Train a narrow network for a few epochs."""
-    from matcard.cli import make_console
-    from matcard.training.config import parse_config
-    from matcard.training.run import train
-
-    argv = [
+    """Train a narrow network on crystals for a few epochs."""
+    return trained_run(
         f"--data.source={source}", "--data.target=kind", "--data.jobs=1", "--trainer.batch_size=16",
         "--trainer.max_epochs=12", "--trainer.accelerator=cpu", "--model.width=8", "--model.hidden=8",
         "--model.convolutions=1", "--model.dropout=0",
         "--model.atom_features=learned", "--optimizer.lr=0.03", "--loss.name=ce", f"--seed={seed}",
-        f"--run_dir={folder}", "--report=false", *more,
-    ]  # fmt: skip
+        f"--run_dir={folder}", "--report=false", *more, cache=folder.parent / "cache",
+    )  # fmt: skip
+
+
+def train_on(frame, folder, *more, seed=0):
+    """Train on a table, or on what `more` says, for a few epochs."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    words = []
+    if frame is not None:
+        source = folder.parent / f"{folder.name}.csv"
+        frame.to_csv(source, index=False)
+        words = [f"--data.source={source}"]
+    return trained_run(
+        *words, "--trainer.batch_size=32", "--trainer.max_epochs=4", "--trainer.accelerator=cpu", "--optimizer.lr=0.03",
+        f"--seed={seed}", f"--run_dir={folder}", "--report=false", *more, cache=folder.parent / "cache",
+    )  # fmt: skip
+
+
+def trained_run(*argv, cache):
+    """Carry a run out quietly, and give its directory."""
+    from matcard.cli import make_console
+    from matcard.training.config import parse_config
+    from matcard.training.run import train
+
     before = os.environ.pop("MATCARD_RUN_DIR", None)
-    os.environ["MATCARD_CACHE"] = str(folder.parent / "cache")
+    os.environ["MATCARD_CACHE"] = str(cache)
     try:
         console = make_console()
         console.quiet = True
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MatcardWarning)  # of so few epochs some predict one class
-            return train(parse_config(argv, prog="train", description=""), console).path
+            return train(parse_config(list(argv), prog="train", description=""), console).path
     finally:
         os.environ.pop("MATCARD_RUN_DIR", None)
         if before is not None:

@@ -20,8 +20,8 @@ from matcard.cli import run_command
 from matcard.crystals.readers import files
 from matcard.errors import InputError
 from matcard.predict import main, split_paths
-from matcard.prediction.inputs import stdin as stdin_module
 from matcard.prediction.ensemble import divided
+from matcard.prediction.inputs import stdin as stdin_module
 from matcard.prediction.table import columns
 
 

@@ -30,8 +30,12 @@ def copy(trained, tmp_path):
 @pytest.mark.parametrize("folder", sorted(KEPT.glob("model_*")), ids=lambda path: path.name)
 def test_models_of_earlier_versions_predict_as_they_did(folder):
     expected = pd.DataFrame(json.loads((folder / "expected.json").read_text()))
-    frames = {atoms.info["id"]: atoms for atoms in crystals()}
-    table = matcard.load_run(folder, device="cpu").predict([frames[name] for name in expected["id"]])
+    if (folder / "inputs.csv").is_file():
+        inputs = pd.read_csv(folder / "inputs.csv")
+    else:
+        frames = {atoms.info["id"]: atoms for atoms in crystals()}
+        inputs = [frames[name] for name in expected["id"]]
+    table = matcard.load_run(folder, device="cpu").predict(inputs)
     for name in ("predicted", "predicted_argmax", "applicable"):
         assert table[name].tolist() == expected[name].tolist()
     for name in expected.columns[expected.columns.str.startswith("prob_")]:
@@ -39,8 +43,10 @@ def test_models_of_earlier_versions_predict_as_they_did(folder):
     np.testing.assert_allclose(table["novelty"], expected["novelty"], atol=1e-3)
 
 
-def test_one_model_is_kept_for_each_format():
-    assert [path.name for path in sorted(KEPT.glob("model_*"))] == [f"model_{k + 1}" for k in range(FORMAT_VERSION)]
+def test_models_of_each_format_and_of_other_kinds_are_kept():
+    kept = {path.name: json.loads((path / "model.json").read_text()) for path in KEPT.glob("model_*")}
+    assert {said["format_version"] for said in kept.values()} == set(range(1, FORMAT_VERSION + 1))
+    assert {said.get("kind") for said in kept.values()} == {None, "compositions", "table"}
 
 
 def test_what_is_written_is_read(copy, tmp_path):

@@ -68,7 +68,7 @@ class Inputs(ABC, Generic[Held]):
     target: ClassVar[str | None] = None
     """Column of the labels where neither the user nor the run names one."""
     overlap: ClassVar[dict[str, str]] = {}
-    """What `marks` tells samples by -> how it is said, before "that stood in training"."""
+    """What `marks` tells samples by -> how it is said, after a number of samples and before "stood in training"."""
 
     @property
     @abstractmethod

@@ -39,7 +39,7 @@ class CrystalInputs(Inputs[Crystals]):
     """Crystal graphs, built with `graph`."""
 
     columns: ClassVar[tuple[str, ...]] = ("id_column", "structure_column")
-    overlap: ClassVar[dict[str, str]] = {"ids": "have an id", "formulas": "a formula"}
+    overlap: ClassVar[dict[str, str]] = {"ids": "by id", "formulas": "by formula"}
 
     graph: GraphOptions
 

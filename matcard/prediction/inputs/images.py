@@ -36,7 +36,7 @@ class ImageInputs(ArrayInputs):
     """Images of one shape (channels, height, width) and type of numbers, bytes or floats."""
 
     target: ClassVar[str | None] = LABEL
-    overlap: ClassVar[dict[str, str]] = {"numbers": "are the same as one"}
+    overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
 
     shape: tuple[int, ...]
     dtype: str

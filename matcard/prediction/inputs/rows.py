@@ -19,7 +19,7 @@ from matcard.data.rows import ENDINGS
 from matcard.data.tables import ArrayTable
 from matcard.errors import InputError
 from matcard.prediction.inputs.arrays import ArrayInputs, Arrays
-from matcard.prediction.inputs.base import Rows
+from matcard.prediction.inputs.base import Named, Rows
 from matcard.prediction.inputs.paths import files_alone
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matcard.data.labelled import LabelledData
     from matcard.data.row_columns import RowKind
     from matcard.data.tables import Table
-    from matcard.prediction.inputs.base import Named, Progress
+    from matcard.prediction.inputs.base import Progress
 
 TAKES = "tables, patterns such as 'new/*.csv', or folders of tables"
 _READERS: dict[str, Callable[[Path, Wanted], FileTable]] = {
@@ -49,7 +49,7 @@ class RowInputs(ArrayInputs):
     """Rows of numbers, of the columns `made_of`; `features` are the names of the F numbers that are made of them."""
 
     columns: ClassVar[tuple[str, ...]] = ("id_column", "composition_column")
-    overlap: ClassVar[dict[str, str]] = {"numbers": "have the numbers of one"}
+    overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
 
     made_of: RowColumns
     features: tuple[str, ...]
@@ -124,11 +124,12 @@ class RowInputs(ArrayInputs):
         if not len(frame) or (ids is not None and len(ids) != len(frame)):
             given = len(frame) if ids is None else len(ids)
             raise InputError(f"{len(frame)} rows and {given} ids: give one or more, and an id for each")
-        if ids is None:
-            column = next((name for name in ID_COLUMNS if name in frame), None)
-            ids = range(len(frame)) if column is None else _ids(frame[column])  # type: ignore[assignment]
-        self._require(frame, "the frame")
-        return self._rows(frame, [str(name) for name in ids or ()], [f"rows[{k}]" for k in range(len(frame))])
+        inputs, column = self._settled(frame, "the frame", Named())
+        if ids is not None:
+            names = [str(name) for name in ids]
+        else:
+            names = [str(k) for k in range(len(frame))] if column is None else _ids(frame[column])
+        return inputs._rows(frame, names, [f"rows[{k}]" for k in range(len(frame))])
 
     def contents(self, samples: Arrays) -> list[tuple[str, ...]]:
         """Give the components of compositions, or the elements of formulas; nothing of Magpie features."""
@@ -147,12 +148,13 @@ class RowInputs(ArrayInputs):
         from matcard.data.rows import read_rows
 
         card = load_card(source) if source in card_names() else None
+        own = self.made_of.formula if self.made_of.formula not in COMPOSITION_COLUMNS else None
         options = DataOptions(
             source=source,
             kind=self.kind,
             target=target,
             id_column=named.id_column,
-            composition_column=named.composition_column,
+            composition_column=named.composition_column or own,
             features=list(self.made_of.names) or None,
             composition_features=self.made_of.described,
         )
@@ -169,22 +171,19 @@ class RowInputs(ArrayInputs):
 
     def _of_file(self, path: Path, named: Named) -> Iterator[tuple[Rows[Arrays], int | None]]:
         table = _READERS[Path(path.name.lower().removesuffix(".gz")).suffix](path, Wanted(named.id_column))
-        inputs, id_column = self, None
-        first = True
+        inputs: RowInputs | None = None
+        id_column: str | None = None
         for frame, total in table.pieces:
             frame = frame.set_axis([str(name) for name in frame], axis=1)
-            if first:
-                first = False
-                inputs, id_column = self._settled(frame, path, named)
+            if inputs is None:
+                inputs, id_column = self._settled(frame, str(path), named)
             else:  # JSON lines name their columns one by one
                 frame = frame.reindex(columns=list(dict.fromkeys([*frame, *inputs.made_of.used])))
             places = frame.index.tolist()
             ids = [str(k) for k in places] if id_column is None else _ids(frame.reindex(columns=[id_column])[id_column])
             yield inputs._rows(frame, ids, [f"{table.name} {table.unit} {k}" for k in places]), total
-        if first:
-            raise InputError(f"{path} has no rows; is it the right file?")
 
-    def _settled(self, frame: pd.DataFrame, path: Path, named: Named) -> tuple[Self, str | None]:
+    def _settled(self, frame: pd.DataFrame, name: str, named: Named) -> tuple[RowInputs, str | None]:
         """Find the column of formulas and that of ids among those of a file.
 
         Raises:
@@ -192,13 +191,13 @@ class RowInputs(ArrayInputs):
         """
         for option, column in (("id_column", named.id_column), ("composition_column", named.composition_column)):
             if column is not None:
-                require_column(column, map(str, frame), str(path), option)
+                require_column(column, map(str, frame), name, option)
         inputs = self
         if self.made_of.formula is not None:
             looked_for = (named.composition_column, self.made_of.formula, *COMPOSITION_COLUMNS)
             found = next((name for name in looked_for if name in frame), self.made_of.formula)
             inputs = replace(self, made_of=replace(self.made_of, formula=found))
-        inputs._require(frame, str(path))
+        inputs._require(frame, name)
         return inputs, named.id_column or next((name for name in ID_COLUMNS if name in frame), None)
 
     def _require(self, frame: pd.DataFrame, name: str) -> None:
