@@ -56,7 +56,7 @@ def diagnostics_figure(
         draw_epochs(right, epoch, values, colour, label)
     left.set_ylim(0, 1)
     right.set_ylim(bottom=0)
-    titles = ("share of the gradient", "distinct errors in a batch")
+    titles = ("share of the gradient (dotted: of the samples)", "distinct errors in a batch")
     for axes, title in zip((left, right), titles, strict=True):
         style.tidy(axes, grid="y", x="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)

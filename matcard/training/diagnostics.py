@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -11,9 +11,11 @@ from matcard.invariants import magnitude, spread
 from matcard.losses.error import error_points
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float, Int
     from lightning import LightningModule, Trainer
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from matcard.models.output import Output
 
@@ -30,15 +32,18 @@ class Diagnostics(Callback):
       device's batch at t = `ERROR_SCALE`, the mean over batches.
 
     They are of the training steps, as these go along: gradients before they are clipped, errors under dropout.
+
+    Args:
+        class_names: the C names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self._names = class_names
         self._targets = torch.zeros(0).long()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look at what the network gives."""
-        self._names = pl_module.data.class_names  # type: ignore[union-attr]
-        self._handle = pl_module.model.register_forward_hook(self._watch)  # type: ignore[operator, union-attr]
+        self._handle = cast("nn.Module", pl_module.model).register_forward_hook(self._watch)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look no more."""
@@ -73,7 +78,7 @@ class Diagnostics(Callback):
         def add(gradient: Float[Tensor, "N D"]) -> None:
             self._pull.index_add_(0, targets, torch.linalg.vector_norm(gradient.float(), dim=1))
 
-        watched.register_hook(add)
+        watched.register_hook(add)  # type: ignore[no-untyped-call]
         self._effective += effective_errors(output.logits.detach().float(), targets)
         self._batches += 1
 

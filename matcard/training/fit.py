@@ -73,7 +73,8 @@ def fit(
     check_monitor(config.trainer.monitor, data)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config, data)
-    trainer = build_trainer(config, run, console, callbacks, unit=data.labelled.unit)
+    told = [Diagnostics(data.class_names)] if config.trainer.diagnostics else []
+    trainer = build_trainer(config, run, console, [*told, *callbacks], unit=data.labelled.unit)
     begun = run.last.is_file()
     if not begun and (report := initialize(module.model, config.model)):
         console.print(f"start from {report}")
@@ -177,8 +178,6 @@ def build_trainer(
             enable_version_counter=False,
         ),
     ]
-    if options.diagnostics:
-        own.append(Diagnostics())
     if options.patience:
         own.append(
             # An undefined metric (MCC of an epoch that predicts one class) is no better metric, and no reason to stop.

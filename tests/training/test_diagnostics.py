@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class Module(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.data, self.logged = Network(), SimpleNamespace(class_names=NAMES), {}
+        self.model, self.logged = Network(), {}
 
     def log_dict(self, values) -> None:
         self.logged = {name: float(value) for name, value in values.items()}
@@ -57,9 +58,9 @@ def batches():
         yield torch.randn(n, 5, generator=generator), y
 
 
-def watched(module: Module, loss, watch: bool = True) -> dict[str, float]:
+def watched(module: Module, loss) -> dict[str, float]:
     """Two steps without descent, seen by the callback, and an evaluation that it does not count."""
-    seen = Diagnostics()
+    seen = Diagnostics(NAMES)
     seen.setup(TRAINER, module, "fit")
     seen.on_train_epoch_start(TRAINER, module)
     for index, (x, y) in enumerate(batches()):
@@ -144,7 +145,7 @@ def test_no_gradient_has_no_shares() -> None:
 def options(table, run, *more: str) -> list[str]:
     return [
         f"--data.source={table}", "--data.target=kind", "--data.jobs=1", "--trainer.batch_size=16",
-        "--trainer.max_epochs=3", "--model.width=8", "--model.hidden=8", "--trainer.accelerator=cpu",
+        "--trainer.max_epochs=2", "--model.width=8", "--model.hidden=8", "--trainer.accelerator=cpu",
         f"--run_dir={run}", "--report=false", *more,
     ]  # fmt: skip
 
@@ -153,9 +154,16 @@ def run_here(*argv: str) -> RunDir:
     return train(parse_config(argv, prog="python -m matcard.train", description=""))
 
 
-def test_a_run_logs_and_draws_them_and_trains_as_without(small_table, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def told(small_table, tmp_path_factory) -> RunDir:
+    """A run that logs them."""
+    path = tmp_path_factory.mktemp("runs") / "told"
+    os.environ["MATCARD_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    return run_here(*options(small_table, path, "--trainer.diagnostics=true"))
+
+
+def test_a_run_logs_and_draws_them_and_trains_as_without(told, small_table, tmp_path) -> None:
     plain = run_here(*options(small_table, tmp_path / "plain"))
-    told = run_here(*options(small_table, tmp_path / "told", "--trainer.diagnostics=true"))
     rows, others = pd.read_csv(told.metrics), pd.read_csv(plain.metrics)
     new = [name for name in rows if name not in others]
     shares = [name for name in new if name.startswith("gradient_share_")]
@@ -168,19 +176,16 @@ def test_a_run_logs_and_draws_them_and_trains_as_without(small_table, tmp_path) 
     assert not (plain.path / "diagnostics.png").exists()
 
 
-def test_a_resumed_run_goes_on_with_them(small_table, tmp_path, monkeypatch) -> None:
-    begin = Diagnostics.on_train_epoch_start
+def test_a_resumed_run_goes_on_with_them(told, small_table, tmp_path, monkeypatch) -> None:
+    begin, path = Diagnostics.on_train_epoch_start, tmp_path / "killed"
 
     def stop(self, trainer, pl_module) -> None:
-        if trainer.current_epoch == 2:
+        if trainer.current_epoch == 1:
             raise KeyboardInterrupt
         begin(self, trainer, pl_module)
 
-    whole = run_here(*options(small_table, tmp_path / "whole", "--trainer.diagnostics=true"))
-    path = tmp_path / "killed"
     monkeypatch.setattr(Diagnostics, "on_train_epoch_start", stop)
     with pytest.raises(KeyboardInterrupt):
         run_here(*options(small_table, path, "--trainer.diagnostics=true"))
     monkeypatch.setattr(Diagnostics, "on_train_epoch_start", begin)
-    resumed = resume(path)
-    pd.testing.assert_frame_equal(pd.read_csv(resumed.metrics), pd.read_csv(whole.metrics))
+    pd.testing.assert_frame_equal(pd.read_csv(resume(path).metrics), pd.read_csv(told.metrics))
