@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
         decision = decide(console, Path(options.run), asked, save=options.save)
         run.description = replace(run.description, decision=decision)
     folder = Path(options.output) if options.output else _beside(Path(options.run), options.source)
-    with crystal_progress(console, "reading") as progress:
+    with crystal_progress(console, "reading", run.inputs.unit) as progress:
         labelled = read_labelled_set(
             run,
             options.source,

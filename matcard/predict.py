@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
 
     ensemble = Ensemble([load_run(run, device=options.device) for run in runs])
     console = make_console()
-    with crystal_progress(console, "predicting") as progress:
+    with crystal_progress(console, "predicting", ensemble.inputs.unit) as progress:
         tally = predict_sources(
             ensemble,
             inputs,

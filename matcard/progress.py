@@ -19,7 +19,9 @@ _LOG_SECONDS = 60.0
 
 
 @contextmanager
-def crystal_progress(console: Console, what: str) -> Iterator[Callable[[int, int | None], None]]:
+def crystal_progress(
+    console: Console, what: str, unit: str = "crystals"
+) -> Iterator[Callable[[int, int | None], None]]:
     """Give a callback for `progress` of `open_crystals`, `open_store` and the like.
 
     On a screen it draws a bar, which goes away at the end; into a file or pipe it prints a line a minute. Nothing
@@ -28,18 +30,19 @@ def crystal_progress(console: Console, what: str) -> Iterator[Callable[[int, int
     Args:
         console: where to.
         what: what is done to the crystals, as in "parsing".
+        unit: what they are called, where they are something else.
 
     Yields:
         a callback that takes the crystals done and their number, which may be an estimate, or None.
     """
     if not console.is_terminal:
-        yield _Log(console, what)
+        yield _Log(console, what, unit)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
     class SpeedColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return _speed(task)
+            return _speed(task, unit)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), SpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
@@ -47,18 +50,19 @@ def crystal_progress(console: Console, what: str) -> Iterator[Callable[[int, int
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
-def _speed(task: Task) -> Text:
+def _speed(task: Task, unit: str) -> Text:
     from rich.text import Text
 
     speed = task.finished_speed or task.speed
-    return Text("" if speed is None else f"{speed:,.0f} crystals/s", style="progress.data.speed")
+    return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="progress.data.speed")
 
 
 class _Log:
     """Prints where the work is, once a minute."""
 
-    def __init__(self, console: Console, what: str) -> None:
+    def __init__(self, console: Console, what: str, unit: str) -> None:
         self.console = console
+        self.unit = unit
         self.what = what
         self.first: tuple[float, int] | None = None
         self.said = 0.0
@@ -71,7 +75,7 @@ class _Log:
             return
         self.said = now
         speed = (done - self.first[1]) / (now - self.first[0])
-        line = f"{self.what}: {done:,}{'' if total is None else f' of {total:,}'}, {speed:,.0f} crystals/s"
+        line = f"{self.what}: {done:,}{'' if total is None else f' of {total:,}'}, {speed:,.0f} {self.unit}/s"
         if total is not None and speed > 0:
             line += f", {timedelta(seconds=round((total - done) / speed))} left"
         self.console.print(line)

@@ -75,3 +75,12 @@ def test_a_log_of_unknown_length(clock):
         clock[0] += 100
         advance(4000, None)
     assert console.file.getvalue().splitlines() == ["parsing: 1, 0 crystals/s", "parsing: 4,000, 20 crystals/s"]
+
+
+def test_what_is_counted_may_be_something_else(clock):
+    console = Console(file=io.StringIO(), width=110)
+    with crystal_progress(console, "predicting", "rows") as advance:
+        advance(0, 10_000)
+        clock[0] += 100
+        advance(2000, 10_000)
+    assert console.file.getvalue().splitlines() == ["predicting: 2,000 of 10,000, 20 rows/s, 0:06:40 left"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
+from matcard.crystals.arrays import HEADER, write_header
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions, ImbalanceOptions, SplitOptions
 from matcard.data.prepare import open_prepared, prepare, read_labelled, save_prepared
@@ -53,11 +55,23 @@ def test_what_goes_in_comes_out(digits, folder):
     assert len(opened.split.cut) > 0
 
 
+def test_rows_prepared_without_their_columns_are_refused(tmp_path):
+    options = DataOptions(source="ten_clusters")
+    save_prepared(prepare(read_labelled(options), options, seed=0), tmp_path / "rows")
+    about = json.loads((tmp_path / "rows" / HEADER).read_text())["prepared"]
+    del about["made_of"]
+    write_header(tmp_path / "rows", {"prepared": about})
+    with pytest.raises(InputError, match="was prepared by an earlier version"):
+        open_prepared(tmp_path / "rows")
+
+
 def test_rows_keep_the_names_of_their_columns(tmp_path):
     options = DataOptions(source="ten_clusters")
     data = prepare(read_labelled(options), options, seed=0)
     save_prepared(data, tmp_path / "rows")
     opened = open_prepared(tmp_path / "rows")
+    assert opened.made_of == data.made_of
+    assert opened.made_of.used == data.features
     same(opened, data)
     assert opened.features == data.features
     assert opened.unit == "rows"

@@ -8,6 +8,7 @@ import pytest
 
 from matcard.data.options import DataOptions, SplitOptions, SyntheticOptions
 from matcard.data.prepare import prepare, read_labelled
+from matcard.data.row_columns import RowColumns
 from matcard.data.rows import read_rows
 from matcard.errors import InputError
 
@@ -38,6 +39,28 @@ def test_columns_of_numbers_are_the_features(saved, name):
     assert list(read.columns) == ["kind", "comment"]
     assert read.test is None
     assert len(read.left_out) == 0
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_json_lines_are_rows_too(tmp_path, name):
+    frame = table()
+    frame.to_json(tmp_path / name, orient="records", lines=True)
+    read = read_rows(DataOptions(source=str(tmp_path / name), kind="table", target="kind"), None, "table")
+    np.testing.assert_allclose(read.inputs, frame[["a", "b", "c"]].to_numpy(), atol=1e-9)
+    assert read.ids.tolist() == frame["id"].tolist()
+    assert read.made_of == RowColumns("table", ("a", "b", "c"))
+
+
+def test_the_columns_of_compositions_make_the_same_numbers_again(tmp_path):
+    frame = pd.DataFrame({"formula": ["Fe2O3", "NaCl"], "Na2O": [3, 0], "CaO": [1, 2], "k": ["a", "b"]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for features in (None, ["Na2O", "CaO"]):
+        options = DataOptions(source=str(tmp_path / "t.csv"), target="k", features=features)
+        read = read_rows(options, None, "compositions")
+        again = read.made_of.numbers(frame)
+        np.testing.assert_array_equal(again.inputs, read.inputs)
+        assert again.features == read.features
+        assert read.made_of.used == tuple(features or ["formula"])
 
 
 def test_a_target_of_numbers_is_no_feature(saved):
