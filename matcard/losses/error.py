@@ -27,7 +27,7 @@ class ErrorSpace(Space):
     ) -> tuple[Float[Tensor, ""], Terms]:
         """Give the loss and its terms."""
         o = self.options
-        points, _ = self.joined(error_points(logits, targets, o.p), targets)
+        points = error_points(logits, targets, o.p)
         scale = self.measure.scale(points)
         invariant = self.measure.excess(points, scale).to(logits)
         terms: Terms = {"invariant": invariant, "scale": scale}

@@ -214,8 +214,8 @@ class CardinalityOptions(LossOptions):
     warmup_ramp: float = 0.0
     """Epochs after these in which the invariant is blended in, linearly; a whole number, or a share below 1."""
     memory: int = 0
-    """Points of the epoch's past batches that join a batch's in error space, `reweight` and the per-class
-    form: for small batches. The newest; they have no gradient."""
+    """Points of the epoch's past batches, the newest, that join a batch's in `reweight` and the per-class form;
+    they have no gradient. For small batches."""
     base: str = "cross_entropy"
     """Loss of single samples that is multiplied, added to, reweighted, or begun with (`warmup`): any but
     magnitude and spread."""
@@ -372,9 +372,9 @@ class CardinalityOptions(LossOptions):
 
     def _check_memory(self) -> None:
         by_class = self.space == "embedding" and self.combine == "add" and self.form == "per-class"
-        if self.memory and not (self.space == "error" or self.combine == "reweight" or by_class):
+        if self.memory and not (self.combine == "reweight" or by_class):
             raise InputError(
-                f"loss.memory is {self.memory}, and {self.space} {self.combine} takes none: it is for error space, "
-                "class-embedding reweight, and embedding add with loss.form per-class. Triplets are mined within the "
-                "batch; effective-number keeps loss.reservoir embeddings of each class by itself"
+                f"loss.memory is {self.memory}, and {self.space} {self.combine} takes none: it is for class-embedding "
+                "reweight, and embedding add with loss.form per-class. A remembered error would be as good a place to "
+                "go to as no error; triplets are mined within the batch; effective-number has loss.reservoir"
             )

@@ -36,7 +36,7 @@ MODES: list[dict[str, Any]] = [
     {"space": "class-embedding", "combine": "reweight", "scale": 3.0},
     {"space": "class-embedding", "combine": "effective-number", "base": "class_balanced"},
     {"warmup": 1, "base": "focal"},
-    {"combine": "multiply", "memory": 8, "warmup_ramp": 0.5},
+    {"combine": "multiply", "warmup_ramp": 0.5},
     {"space": "embedding", "combine": "add", "form": "per-class", "memory": 8},
     {"space": "class-embedding", "combine": "reweight", "memory": 8, "warmup": 0.5},
 ]

@@ -30,7 +30,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("spread", {**TRIPLETS, "combine": "add", "anchors": "class-aware"}),
     ("magnitude", {"space": "embedding", "combine": "add", "form": "per-class"}),
     ("spread", {"space": "class-embedding", "combine": "effective-number", "base": "class_balanced"}),
-    ("magnitude", {"warmup": 1, "memory": 9}),
+    ("magnitude", {"warmup": 1}),
     ("spread", {"space": "class-embedding", "combine": "reweight", "memory": 9, "warmup_ramp": 1}),
     ("magnitude", {"space": "embedding", "combine": "add", "form": "per-class", "memory": 9}),
 ]
