@@ -551,10 +551,17 @@ def test_the_verdict_over_seeds_is_honest(gain, words):
         (["--sampler", "cmaes", "--space", "scale_lambda", "--loss.name", "spread"], ["cmaes", "tpe"]),
         (["--space", "scale.yaml"], ["loss.scale", "cross_entropy"]),
         (["--grace", "1"], ["--grace", "2 or more"]),
+        (["--space", "space.yaml", "--data.target", "sort"], ["sort", "--data.target", "kind"]),
+        (["--space", "split.yaml"], ["data.split.fold", "would not compare"]),
+        (["--space", "seed.yaml"], ["seed", "would not compare"]),
+        (["--space", "space.yaml", "--study", ""], ["--study ''", "a name"]),
+        (["--space", "space.yaml", "--study", "rows.csv/a"], ["--study rows.csv/a", "cannot be made"]),
     ],
 )
 def test_bad_usage_is_refused_before_anything_is_made(here, argv, words):
     (here / "scale.yaml").write_text("loss.scale: {type: float, low: 1, high: 3}\n")
+    (here / "split.yaml").write_text("data.split.fold: {type: int, low: 0, high: 4}\n")
+    (here / "seed.yaml").write_text("lucky:\n  choices:\n    a: {seed: 7}\n    b: {seed: 8}\n")
     with pytest.raises(InputError) as error:
         command.main([*ROWS, "--study=bad", *argv])
     for word in words:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from matcard.errors import InputError
+
 
 @dataclass(frozen=True)
 class StudyDir:
@@ -17,10 +19,16 @@ class StudyDir:
 
     @classmethod
     def named(cls, study: str | None, run_name: str) -> StudyDir:
-        """Give the directory that `--study` names, or one for a new study."""
+        """Give the directory that `--study` names, or one for a new study.
+
+        Raises:
+            InputError: a path without a name.
+        """
         if study is None:
             return cls(Path("runs/studies") / f"{run_name}-{time.strftime('%Y%m%d-%H%M%S')}")
         path = Path(study)
+        if path.name in ("", ".."):
+            raise InputError(f"--study {study!r} names no directory: expected a name, or a path that ends in one")
         return cls(path if path.is_absolute() or len(path.parts) > 1 else Path("runs/studies") / study)
 
     @property
@@ -69,8 +77,15 @@ class StudyDir:
 
     @property
     def lock(self) -> FileLock:
-        """Held while the study is made."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Held while the study is made.
+
+        Raises:
+            InputError: its directory cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--study {self.path}: cannot be made ({error.strerror}): name another place") from error
         return FileLock(self.path / ".lock")
 
     def trial(self, number: int) -> Path:

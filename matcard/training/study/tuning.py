@@ -92,10 +92,12 @@ def run_study(settings: Settings, console: Console) -> StudyDir:
         higher_is_better(name)
     folder = StudyDir.named(options.study, config.name)
     space = make_space(settings.space, f"--space {options.space}")
-    study, total = begin(folder, settings, space, metrics, console)
+    check(folder, settings, space)
     trial_config = config_from_dict(settings.trial)
     objective = Objective(settings.trial, space, options, metrics, TrialData(config.seed, options.folds), folder)
-    objective.data.batches(trial_config)  # read and drawn as graphs once, before several workers would
+    # Read and drawn as graphs once, before several workers would, and before a study is begun on what cannot be read.
+    objective.data.batches(trial_config)
+    study, total = begin(folder, settings, space, metrics, console)
     try:
         with Screen(console, study.get_trials(deepcopy=False), metrics, total, options.jobs) as screen:
             summary = run_trials(
@@ -145,13 +147,11 @@ def write_page(folder: StudyDir, console: Console) -> None:
         console.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
-def begin(
-    folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str, ...], console: Console
-) -> tuple[optuna.Study, int]:
-    """Make the study, or open it where it is; give it with the number of trials that it is to finish.
+def check(folder: StudyDir, settings: Settings, space: Space) -> None:
+    """Refuse settings that cannot be used, or others than the study began with.
 
     Raises:
-        InputError: settings that cannot be used, or others than the study began with.
+        InputError: what is wrong with them.
     """
     options = settings.options
     if options.storage and ":***@" in options.storage:
@@ -165,6 +165,19 @@ def begin(
         )
     if note := check_sampler(options.sampler, space):
         warnings.warn(note, MatcardWarning, stacklevel=2)
+    if folder.settings.is_file():
+        Settings.read(folder.settings).check_same(settings, folder.path)
+
+
+def begin(
+    folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str, ...], console: Console
+) -> tuple[optuna.Study, int]:
+    """Make the study, or open it where it is; give it with the number of trials that it is to finish.
+
+    Raises:
+        InputError: the study, or one of its name in the storage, began with other settings.
+    """
+    options = settings.options
     points = grid_points(settings, space) if options.sampler == "grid" else []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with folder.lock:
@@ -195,7 +208,7 @@ def begin(
 def _same(begun: str, now: str) -> bool:
     """Tell whether a study began with the same, options aside that its version did not have."""
     (trial, *others), (trial_now, *others_now) = json.loads(begun), json.loads(now)
-    return others == others_now and completed(trial) == trial_now
+    return bool(others == others_now and completed(trial) == trial_now)
 
 
 def grid_points(settings: Settings, space: Space) -> list[dict[str, Any]]:

@@ -31,6 +31,8 @@ def trial_table(trials: Sequence[FrozenTrial], metrics: Sequence[str]) -> pd.Dat
     """
     rows = [_row(trial, metrics) for trial in trials if trial.state.is_finished()]
     table = pd.DataFrame(rows, columns=None if rows else [*_FIRST, *metrics])
+    # Parameters that no early trial has stand beside the others.
+    table = table[sorted(table.columns, key=lambda name: str(name).startswith("val_"))]
     for name in table.columns:
         if table[name].dtype == object and len({type(value) for value in table[name].dropna()}) > 1:
             table[name] = table[name].astype("string")  # a column of parquet has one type

@@ -24,6 +24,10 @@ _TRIED = 300
 _SHARES = (0.0, 1 / math.pi, 1 - 1e-9)
 """Both ends of a range and a value inside it that is no round number."""
 
+_OF_DATA = ("data.graph.", "data.features", "data.composition_features", "data.standardise", "data.augment")
+"""Options of the data that say how a sample is read, and not which samples and classes there are."""
+_OF_THE_STUDY = ("seed", "name", "run_dir", "report", "trainer.devices")
+
 
 def check_space(space: Space, base: Mapping[str, Any], where: str = "the space") -> None:
     """Refuse what would fail in some trial, before the first one.
@@ -34,8 +38,8 @@ def check_space(space: Space, base: Mapping[str, Any], where: str = "the space")
         where: what the space is called in messages.
 
     Raises:
-        InputError: an unknown option, with the nearest names; a value that an option does not take; a condition that
-            never holds; a combination that is no valid configuration.
+        InputError: an unknown option, with the nearest names; one that would give each trial other samples; a value
+            that an option does not take; a condition that never holds; a combination that is no valid configuration.
     """
     known = _options_of_all(space, base)
     names = {parameter.name for parameter in space.parameters}
@@ -47,6 +51,13 @@ def check_space(space: Space, base: Mapping[str, Any], where: str = "the space")
                 f"{' or '.join(_names(space, base)['loss'])} and {' or '.join(_names(space, base)['model'])}; "
                 f"{nearest_options(option, known)}"
             )
+        for option in sorted(parameter.options):
+            if not _may_be_searched(option):
+                raise InputError(
+                    f"{where}, {parameter.name}: {option} cannot be searched: it decides on which samples or classes a "
+                    "trial is measured, or is none of its training's, so trials would not compare; leave it out, and "
+                    f"give --{option} to the study"
+                )
         if parameter.sets is not None and parameter.name in known:
             raise InputError(
                 f"{where}, {parameter.name}: alternatives that set several options need a name of their own, not "
@@ -63,6 +74,12 @@ def check_space(space: Space, base: Mapping[str, Any], where: str = "the space")
                 raise InputError(f"{where}: {other} and {parameter.name} both set {option}; leave it to one of them")
         _check_types(parameter, known, f"{where}, {parameter.name}")
     _check_points(space, base, where)
+
+
+def _may_be_searched(option: str) -> bool:
+    """Tell whether trials compare that differ in an option."""
+    of_task = option.startswith("data.") and not option.startswith(_OF_DATA)
+    return not (of_task or option.startswith("decision.") or option in _OF_THE_STUDY)
 
 
 def _options_of_all(space: Space, base: Mapping[str, Any]) -> dict[str, set[Any]]:
