@@ -334,7 +334,11 @@ def test_options_that_play_no_part_are_not_compared():
     )
     differing = {option: values for option, *values in differing_options(reweight, add)}
     assert differing["loss.lambda_invariant"] == [None, 0.3]
-    assert "loss.form" not in differing
+    assert set(differing) == {"loss.space", "loss.combine", "loss.lambda_invariant"}, (
+        "nothing that both have by default"
+    )
+    other = dataclasses.replace(reweight, loss=dataclasses.replace(reweight.loss, lambda_invariant=0.2))
+    assert differing_options(reweight, other) == [], "neither reads it"
 
 
 def test_several_metrics_give_a_front(here, figures, played):

@@ -90,7 +90,8 @@ class Settings:
         if differences:
             raise InputError(
                 f"--study {folder} began otherwise, and its trials would not compare with new ones: "
-                f"{'; '.join(differences)}. Leave these out to go on with it, or name another --study"
+                f"{'; '.join(differences)}. Leave these, or the --config with them, out to go on with it; or name "
+                "another --study"
             )
 
 
