@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -234,8 +235,9 @@ def test_folds_give_the_mean_and_hold_the_test_part_out(here, played):
 
 
 def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, played, capsys):
-    run("--study=a", "--trials=3", "--seeds=2", "--retrain=2", "--trainer.max_epochs=1")
+    run("--study=a", "--trials=3", "--seeds=2", "--retrain=2", "--trainer.max_epochs=1", "--report=true")
     study = here / "runs/studies/a"
+    assert "Mean over 2 seeds at full length" in (study / "report.html").read_text(), "written anew after it"
     (runs,) = (study / "retrained").iterdir()
     seen = {name for path in (study / "trials").rglob("validation.npz") for name in PartScores.load(path).ids}
     tested = [PartScores.load(path) for path in sorted(runs.rglob("test.npz"))]
@@ -383,8 +385,9 @@ def test_a_grid_tries_each_point_once(here, played, capsys):
 def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here, played):
     (here / "space.yaml").write_text("optimizer.lr: {type: float, low: 1e+30, high: 1e+35, log: true}\n")
     with pytest.raises(TrainingError, match="too many trials fail") as error:
-        run("--study=nan", "--trials=20")
+        run("--study=nan", "--trials=20", "--report=true")
     assert "trials.parquet" in str(error.value)
+    assert "No trial has finished." in Path("runs/studies/nan/report.html").read_text()
     table = pd.read_parquet("runs/studies/nan/trials.parquet")
     assert (table["state"] == "fail").all()
     assert (table["failure"] == "the loss is not finite").all()

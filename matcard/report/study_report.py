@@ -15,7 +15,7 @@ from matcard.files import read_yaml
 from matcard.report.folder import FigureFolder
 from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, table, undefined
 from matcard.report.page import Page, Section, write_page
-from matcard.training.config import flatten
+from matcard.training.config import config_from_dict, flatten
 from matcard.training.study.folder import StudyDir
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def write_study_report(study_dir: Path) -> Path:
         ("summary", "Summary", partial(_summary, trials, metrics)),
         ("best", "Best configuration", partial(_best, folder)),
         ("gain", "Best beside the defaults", partial(_gain, folder)),
+        ("retrained", "Retrained", partial(_retrained, folder, metrics)),
         ("figures", "Figures", partial(_pictures, folder)),
         ("trials", "Trials", partial(_trials, trials, metrics, parameters)),
         ("failures", "Failures", partial(_failures, trials)),
@@ -96,11 +97,15 @@ def _summary(trials: pd.DataFrame, metrics: list[str]) -> Markup:
 
 
 def _best(folder: StudyDir) -> Markup:
-    best = flatten(read_yaml(folder.best))
+    if not folder.best.is_file():
+        return paragraph("No trial has finished.")
+    values = read_yaml(folder.best)
+    best = flatten(values)
+    idle = {f"loss.{name}" for name in config_from_dict(values).loss.not_read()}
     searched = flatten(read_yaml(folder.settings)["space"])
     # An option that is searched is a parameter by itself, or set by the choice of another.
     named = {name for name in best if any(key.startswith(f"{name}.") or f".{name}." in f"{key}." for key in searched)}
-    shown = {name: value for name, value in best.items() if name in named and "." in name}
+    shown = {name: value for name, value in best.items() if name in named - idle and "." in name}
     command = Markup("<pre><code>{}</code></pre>").format(f"python -m matcard.train --config {folder.best}")
     return (
         table(("option", "value"), [(code(f"--{name}"), _text(value)) for name, value in shown.items()],
@@ -121,6 +126,27 @@ def _gain(folder: StudyDir) -> Markup:
         rows.append((metric_label(name), score(row["defaults"]), score(row["best"]), _signed(gain["value"]), bounds))
     caption = f"On the validation part; interval of the gain: {compared['interval']}"
     return table(("", "defaults", "best", "gain", "95 %"), rows, caption=caption)
+
+
+def _retrained(folder: StudyDir, metrics: list[str]) -> Markup:
+    """Show the newest retraining: both on validation, the best on test."""
+    summaries = sorted(folder.retrained.glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
+    if not summaries:
+        return paragraph("Nothing was trained at full length or tested: python -m matcard.tune --retrain 5 does so.")
+    summary = read_json(summaries[-1])
+    rows = []
+    for name in dict.fromkeys([*metrics, *metric_names()]):
+        validation, test = summary["validation"][name], summary["test"][name]
+        gain = validation["gain"]
+        rows.append((
+            metric_label(name), score(validation["defaults"]), score(validation["best"]), _signed(gain["value"]),
+            interval(gain["low"], gain["high"]), score(test["value"]), interval(test["low"], test["high"]),
+        ))  # fmt: skip
+    caption = (
+        f"Mean over {plural(len(summary['seeds']), 'seed')} at full length. Gain on validation: corrected resampled "
+        "t-test over seeds; test: bootstrap over the test samples"
+    )
+    return table(("", "defaults", "best", "gain", "95 %", "best, on test", "95 %"), rows, caption=caption)
 
 
 def _pictures(folder: StudyDir) -> Markup:

@@ -128,6 +128,8 @@ def run_study(settings: Settings, console: Console) -> StudyDir:
         raise TrainingError(f"{summary.message}; all trials are in {folder.table}")
     if options.retrain and folder.best.is_file():
         retrain(folder, settings, metrics, console)
+        if config.report:
+            write_page(folder, console)
     return folder
 
 
