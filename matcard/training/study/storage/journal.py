@@ -39,7 +39,20 @@ def open_journal(path: Path) -> BaseStorage:
     except OSError as error:
         raise InputError(f"--storage: the journal file {path} cannot be used ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise InputError(f"--storage: {path} is no journal of an Optuna study; name another file") from error
+        raise InputError(
+            f"--storage: {path} is no journal of an Optuna study, or a damaged one{_damage(path)}; name another "
+            "file, or mend a copy of it by leaving out what is damaged"
+        ) from error
+
+
+def _damage(path: Path) -> str:
+    """Name the first line that is no record."""
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            json.loads(line)
+        except ValueError:
+            return f" (line {number} is no record)"
+    return ""
 
 
 def _lock(path: Path) -> Any:
