@@ -136,9 +136,9 @@ def test_another_file_is_no_journal_and_stays_as_it_is(tmp_path: Path, text: str
 def test_the_damaged_line_of_a_journal_is_named(tmp_path: Path) -> None:
     optuna.create_study(storage=open_storage(None, tmp_path), study_name="a")
     path = tmp_path / "journal.log"
-    path.write_text(path.read_text() + '{"op_code": gar\n')
-    count = len(path.read_text().splitlines())
-    with pytest.raises(InputError, match=f"line {count} is no record"):
+    path.write_text(path.read_text() + '{"op_code": gar\n' + path.read_text())
+    damaged = 1 + len(path.read_text().splitlines()) // 2
+    with pytest.raises(InputError, match=f"line {damaged} is no record"):
         open_storage(None, tmp_path)
 
 
