@@ -377,9 +377,12 @@ def test_processes_on_gpus_share_batch_statistics(tmp_path, monkeypatch):
 
 def test_two_processes_share_the_work(small_table, tmp_path):
     run = tmp_path / "run"
-    done = command(*options(small_table, run, "--trainer.devices=2", "--trainer.batch_size=4"), check=True)
+    argv = options(small_table, run, "--trainer.devices=2", "--trainer.batch_size=4", "--trainer.diagnostics=true")
+    done = command(*argv, check=True)
     assert done.stdout.count("Recall per class") == 1
-    assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0, 1]
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert metrics["epoch"].tolist() == [0, 1]
+    assert metrics.filter(like="gradient_share_").sum(axis=1).tolist() == pytest.approx([1, 1])
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert len(predictions) == predictions["id"].nunique() == 60
 
