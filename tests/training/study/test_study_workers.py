@@ -201,11 +201,11 @@ def test_a_study_whose_first_ten_fail_stops_and_says_why(tmp_path: Path) -> None
     new_study(tmp_path)
 
     def objective(trial: optuna.Trial) -> float:
-        raise RuntimeError("no such column" if trial.number != 4 else "other")
+        raise RuntimeError(f"no column {trial.number!r} of {trial.number}e-3" if trial.number != 4 else "other")
 
     summary = run(tmp_path, objective, 50)
     assert (summary.stopped, summary.finished, summary.failed) == ("failing", 0, 10)
-    assert "9 of 10 failed trials: RuntimeError: no such column" in summary.message
+    assert "9 of 10 failed trials: RuntimeError: no column 0 of 0e-3" in summary.message
     assert run(tmp_path, Quadratic(), 4).stopped == "done", "mended, the study goes on"
 
 

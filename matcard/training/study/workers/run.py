@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections import Counter
@@ -164,9 +165,15 @@ def _summary(trials: Sequence[FrozenTrial], plan: Plan, stop: Stop) -> RunSummar
         "orphaned": f"the process that started this one has gone, {finished} of {plan.total} trials are finished",
     }[stop]
     if reasons:
-        reason, count = Counter(reasons).most_common(1)[0]
+        kind, count = Counter(map(_kind, reasons)).most_common(1)[0]
+        reason = next(reason for reason in reasons if _kind(reason) == kind)
         message += f"; {count} of {len(reasons)} failed trials: {reason}"
     return RunSummary(finished, len(reasons), plan.total, stop, message)
+
+
+def _kind(reason: str) -> str:
+    """Leave out what trials that fail alike differ in: numbers and names."""
+    return re.sub(r"'[^']*'|\d[\w.+-]*", "", reason)
 
 
 def _count_finished(trials: Sequence[FrozenTrial]) -> int:
