@@ -10,27 +10,22 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState
 from rich.console import Console
-from rich.table import Table
 
 from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.evaluation.jsonfile import to_json
-from matcard.evaluation.metrics import higher_is_better, metric_label
-from matcard.evaluation.tables import format_score
 from matcard.training.config import config_from_dict, read_config
 from matcard.training.fit import fit
 from matcard.training.results import write_results
 from matcard.training.rundir import RunDir, with_resolved_paths, write_text
-from matcard.training.study.results.comparison import comparison_table, differing_options, shown_metrics
-from matcard.training.study.results.gain import bootstrap, over_seeds
+from matcard.training.study.results.retrained import SIDES, Retrained, show_retrained
 from matcard.training.study.search.samplers import MakeSampler
 from matcard.training.study.search.space import Space
 from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial.data import TrialData
-from matcard.training.study.trial.evaluation import SCORES, PartScores, mean_metrics
+from matcard.training.study.trial.evaluation import SCORES, PartScores
 from matcard.training.study.trial.failures import told
 from matcard.training.study.workers.liveness import Heartbeat
 from matcard.training.study.workers.queue import failure_reason
@@ -44,11 +39,9 @@ if TYPE_CHECKING:
 
     from matcard.training.options import Config
     from matcard.training.study.folder import StudyDir
-    from matcard.training.study.results.gain import Estimate
     from matcard.training.study.settings import Settings
 
 TEST = "test.npz"
-SIDES = ("defaults", "best")
 SUMMARY = "summary.json"
 RUN = "run"
 """User attribute of a trial: side and index of the seed that it trains."""
@@ -176,7 +169,9 @@ def retrain(folder: StudyDir, settings: Settings, metrics: Sequence[str], consol
         )
         if summary.stopped == "failing":
             raise TrainingError(summary.message)
-    show_retrained(job, metrics, console)
+    retrained = read_retrained(job, console)
+    show_retrained(retrained, metrics, console)
+    to_json(retrained.to_dict(), job.folder / SUMMARY)
 
 
 def put_in_line(study: optuna.Study, job: Retraining) -> int:
@@ -194,14 +189,12 @@ def put_in_line(study: optuna.Study, job: Retraining) -> int:
     return len(trials) + len(missing)
 
 
-def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) -> None:
-    """Print and write what the runs are worth: both on validation, the best on test.
+def read_retrained(job: Retraining, console: Console) -> Retrained:
+    """Read the scores of the seeds that were trained with both configurations.
 
     Raises:
-        TrainingError: no seed of one of the two could be trained.
+        TrainingError: there is none.
     """
-    seed = job.configs["best"]["seed"]
-    sides = {side: side if side in job.configs else "best" for side in SIDES}
     found = [index for index in range(job.seeds) if all(job.is_trained(side, index) for side in job.configs)]
     if not found:
         raise TrainingError(f"no seed could be trained with both configurations, see {job.folder}")
@@ -211,75 +204,13 @@ def show_retrained(job: Retraining, metrics: Sequence[str], console: Console) ->
             "a machine with another directory; the same command tries them again",
             soft_wrap=True,
         )
-    validation = {side: [PartScores.load(job.run(run, i) / SCORES) for i in found] for side, run in sides.items()}
-    values = {side: [scores.metrics() for scores in validation[side]] for side in SIDES}
-    shares = [len(scores.targets) / scores.train_counts.sum() for scores in validation["best"]]
-    differences = {
-        name: np.array([b[name] - a[name] for a, b in zip(values["defaults"], values["best"], strict=True)])
-        for name in values["best"][0]
-    }
-    gains = {name: over_seeds(difference, float(np.mean(shares))) for name, difference in differences.items()}
-    means = {side: mean_metrics(values[side]) for side in SIDES}
-    defaults, best = (config_from_dict(job.configs[run]) for run in sides.values())
-    console.print(
-        comparison_table(
-            f"At full length, on validation: mean over {len(found)} seeds",
-            differing_options(defaults, best),
-            means["defaults"],
-            means["best"],
-            gains,
-            metrics,
-        )
+    runs = {side: side if side in job.configs else "best" for side in SIDES}
+    return Retrained(
+        [job.configs["best"]["seed"] + index for index in found],
+        {side: config_from_dict(job.configs[run]) for side, run in runs.items()},
+        {side: [PartScores.load(job.run(run, index) / SCORES) for index in found] for side, run in runs.items()},
+        [PartScores.load(job.run("best", index) / TEST) for index in found],
     )
-    console.print("intervals: corrected resampled t-test over seeds")
-    for name in metrics:
-        console.print(verdict(name, gains[name]), soft_wrap=True)
-    test = [PartScores.load(job.run("best", i) / TEST) for i in found]
-    tested = bootstrap(test)
-    by_seed = [scores.metrics() for scores in test]
-    table = Table(
-        title=f"The best, on test: mean over {len(found)} seeds", box=None, pad_edge=False, title_justify="left"
-    )
-    table.add_column("")
-    for header in ("mean", "95 % interval", "lowest and highest seed"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for name in shown_metrics(metrics):
-        value, low, high = tested[name]
-        seeds = [one[name] for one in by_seed]
-        interval, span = (f"{format_score(a)} to {format_score(b)}" for a, b in ((low, high), (min(seeds), max(seeds))))
-        table.add_row(
-            metric_label(name), format_score(value), interval, span, style="bold" if name in metrics else None
-        )
-    console.print(table)
-    console.print(f"intervals: bootstrap over the {len(test[0].targets)} test samples, the same for all seeds")
-    to_json(
-        {
-            "seeds": [seed + index for index in found],
-            "validation": {
-                name: {**{side: means[side][name] for side in SIDES}, "gain": gains[name]._asdict()} for name in gains
-            },
-            "test": {
-                name: {**estimate._asdict(), "seeds": [one[name] for one in by_seed]}
-                for name, estimate in tested.items()
-            },
-        },
-        job.folder / SUMMARY,
-    )
-
-
-def verdict(metric: str, gain: Estimate) -> str:
-    """Say which of the two configurations the validation parts of several seeds speak for."""
-    label, ahead = metric_label(metric), gain.value if higher_is_better(metric) else -gain.value
-    if ahead < 0:
-        return (
-            f"validation {label}: the defaults are ahead over these seeds, so the best trial was a lucky one: keep the "
-            "defaults, or search with --seeds 3, which takes out luck"
-        )
-    if ahead == 0 or not gain.low * gain.high > 0:
-        return (
-            f"validation {label}: the best is not behind the defaults; a difference is not shown (the interval has 0)"
-        )
-    return f"validation {label}: the best is ahead of the defaults by more than the seeds' scatter"
 
 
 def _created(config: Config, folder: Path) -> RunDir:

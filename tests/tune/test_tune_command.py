@@ -1,0 +1,211 @@
+"""The command `matcard.tune`: interrupted, begun together, misused, in several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from optuna.trial import TrialState
+from tune_cases import ROWS, play, run, trials_of
+
+from matcard import tune as command
+from matcard.cli import make_console, run_command
+from matcard.errors import InputError
+from matcard.training import StudyOptions, tune
+from matcard.training.config import parse_config, read_config
+from matcard.training.study import tuning
+from matcard.training.study.screen import Screen
+from matcard.training.study.trial import objective
+
+
+def slowly(number, config, data, folder, **options):
+    """Play, but stay in the trial of a number until a signal comes."""
+    if folder.name == f"{number:04d}":
+        (folder.parent.parent / "waits").touch()
+        time.sleep(60)
+    return play(config, data, folder, **options)
+
+
+def run_in(log, argv):
+    """Run the command as a program does, its output in a file."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with log.open("w") as file:
+        sys.stdout = sys.stderr = file
+        run_command(command.main, [*ROWS, "--space=space.yaml", *argv])
+
+
+def fork(log, *argv):
+    """Start the command in a process of its own, which plays as this one does."""
+    process = multiprocessing.get_context("fork").Process(target=run_in, args=(log, argv))
+    process.start()
+    return process
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_ctrl_c_ends_the_command_cleanly_and_says_how_to_go_on(here, played, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(objective, "trained", partial(slowly, 2))
+        process = fork(here / "log", "--study=deep/a", "--trials=5")
+        try:
+            until = time.monotonic() + 60
+            while not (here / "deep/a/waits").exists():
+                assert time.monotonic() < until
+                assert process.is_alive(), (here / "log").read_text()
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGINT)
+            process.join(60)
+        finally:
+            process.kill()
+    said = (here / "log").read_text()
+    assert process.exitcode == 130, said
+    assert "interrupted: 2 of 5 trials are finished and kept" in said
+    assert said.rstrip().endswith("go on with --study deep/a")
+    assert "Traceback" not in said
+    assert (here / "deep/a/best.yaml").is_file()
+    assert pd.read_parquet("deep/a/trials.parquet")["state"].tolist() == ["complete", "complete", "fail"]
+    command.main(["--study=deep/a"])
+    states = pd.read_parquet("deep/a/trials.parquet")["state"]
+    assert states.tolist() == ["complete", "complete", "fail", "complete", "complete", "complete"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_commands_that_begin_a_study_together_make_one(here, played):
+    """As the tasks of a job array do."""
+    processes = [fork(here / f"log-{k}", "--study=array", "--trials=9") for k in range(3)]
+    for process in processes:
+        process.join(100)
+        process.kill()
+    logs = [(here / f"log-{k}").read_text() for k in range(3)]
+    assert [process.exitcode for process in processes] == [0, 0, 0], logs
+    trials = trials_of(here / "runs/studies/array")
+    assert [trial.state for trial in trials] == 9 * [TrialState.COMPLETE]
+    assert len({trial.params["optimizer.lr"] for trial in trials}) == 9
+    assert sum("defaults" in trial.user_attrs for trial in trials) == 1
+    assert all("9 trials are finished" in log for log in logs)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--trails", "3"], ["--trails", "trials"]),
+        (["--trials", "0"], ["--trials", "1 or more"]),
+        (["--space", "scale"], ["--space scale", "scale_lambda"]),
+        (["--trial_config", "shrt"], ["--trial_config shrt", "short"]),
+        (["--metric", "f1"], ["f1", "macro_f1"]),
+        (["--metric", "mcc,mcc"], ["different metrics"]),
+        (["--metric", "mcc,ece", "--pruner", "median"], ["Pareto", "--pruner median"]),
+        (["--metric", "mcc,ece", "--sampler", "cmaes"], ["cmaes", "one"]),
+        (["--pruner", "wilcoxon"], ["--folds or --seeds 5"]),
+        (["--folds", "3", "--seeds", "2"], ["one or the other"]),
+        (["--folds", "1"], ["2 or more"]),
+        (["--timeout", "0"], ["above 0"]),
+        (["--sampler", "bayes"], ["sampler", "tpe"]),
+        (["--trainer.devices", "2", "--space", "space.yaml"], ["--trainer.devices", "--jobs"]),
+        (["--sampler", "cmaes", "--space", "scale_lambda", "--loss.name", "spread"], ["cmaes", "tpe"]),
+        (["--space", "scale.yaml"], ["loss.scale", "cross_entropy"]),
+        (["--grace", "1"], ["--grace", "2 or more"]),
+        (["--space", "space.yaml", "--data.target", "sort"], ["sort", "--data.target", "kind"]),
+        (["--space", "split.yaml"], ["data.split.fold", "would not compare"]),
+        (["--space", "seed.yaml"], ["seed", "would not compare"]),
+        (["--space", "space.yaml", "--study", ""], ["--study ''", "a name"]),
+        (["--space", "space.yaml", "--study", "rows.csv/a"], ["--study rows.csv/a", "cannot be made"]),
+    ],
+)
+def test_bad_usage_is_refused_before_anything_is_made(here, argv, words):
+    (here / "scale.yaml").write_text("loss.scale: {type: float, low: 1, high: 3}\n")
+    (here / "split.yaml").write_text("data.split.fold: {type: int, low: 0, high: 4}\n")
+    (here / "seed.yaml").write_text("lucky:\n  choices:\n    a: {seed: 7}\n    b: {seed: 8}\n")
+    with pytest.raises(InputError) as error:
+        command.main([*ROWS, "--study=bad", *argv])
+    for word in words:
+        assert word in str(error.value)
+    assert not (here / "runs/studies/bad/study.yaml").exists()
+
+
+def test_options_of_the_command_line_stand_above_the_training_of_a_trial():
+    plain = command.parse_settings(["--space=reweight"])
+    assert (plain.config["trainer"]["max_epochs"], plain.trial["trainer"]["max_epochs"]) == (24, 8)
+    given = command.parse_settings(["--trainer.max_epochs=3", "--space=error", "--loss.name=magnitude"])
+    assert given.trial["trainer"]["max_epochs"] == given.config["trainer"]["max_epochs"] == 3
+    assert given.config["loss"]["combine"] == "add", "the options that go with the space"
+    assert given.config["loss"]["name"] == "magnitude"
+    full = command.parse_settings(["--trial_config=full"])
+    assert full.trial == full.config
+
+
+def test_the_function_takes_a_space_as_a_mapping(here, played, capsys):
+    config = parse_config([*ROWS], prog="", description="")
+    folder = tune(
+        config,
+        StudyOptions(study="api", trials=2, trial_config="full"),
+        space={"optimizer.lr": {"type": "float", "low": 0.01, "high": 0.03}},
+    )
+    assert folder.path.name == "api"
+    assert read_config(folder.settings)["space"] == {"optimizer.lr": {"type": "float", "low": 0.01, "high": 0.03}}
+    assert "Traceback" not in capsys.readouterr().out
+
+
+def test_a_password_is_not_kept(here):
+    settings = command.parse_settings(["--study=a", "--storage=postgresql://me:secret@host/studies"])
+    settings.write(here / "study.yaml")
+    assert "secret" not in (here / "study.yaml").read_text()
+    assert yaml.safe_load((here / "study.yaml").read_text())["options"]["storage"].endswith("://me:***@host/studies")
+
+
+def test_help_is_quick_to_load_and_names_the_options():
+    code = "import sys, matcard.tune; print(sorted({'torch', 'pandas', 'optuna', 'lightning'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+
+
+def test_what_several_workers_are_given_travels_to_them(here, played, monkeypatch):
+    """The workers themselves are tested with their crew; here is what a real study hands them."""
+    given = {}
+
+    def run_trials(name, objective, make_sampler, **options):
+        given.update(options, objective=objective, make_sampler=make_sampler)
+        raise InputError("that is all")
+
+    monkeypatch.setattr(tuning, "run_trials", run_trials)
+    with pytest.raises(InputError, match="that is all"):
+        run("--study=jobs", "--trials=3", "--jobs=2", "--grace=30", "--timeout=60")
+    assert (given["jobs"], given["total"], given["timeout"]) == (2, 3, 60)
+    assert (given["heartbeat"].interval, given["heartbeat"].grace) == (3, 30)
+    there, make_sampler = pickle.loads(pickle.dumps((given["objective"], given["make_sampler"])))
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(0))
+    study.optimize(there, n_trials=2)
+    assert all(0 < trial.value <= 1 for trial in study.trials)
+    assert study.sampler._constant_liar, "for parallel use"
+
+
+def test_several_processes_train_one_study(here, capsys):
+    table = run("--study=jobs", "--trials=3", "--jobs=2")
+    assert Counter(table["state"]) == {"complete": 3}
+    assert table["macro_f1"].between(0, 1).all()
+    assert "best configuration" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("jobs", "words"), [(1, "about 60 s left"), (2, "about 30 s left"), (8, "about 20 s left")])
+def test_the_time_left_counts_the_trials_that_run_side_by_side(jobs, words, capsys):
+    with Screen(make_console(), [], ["macro_f1"], total=4, jobs=jobs) as screen:
+        for state, value in ((TrialState.FAIL, None), (TrialState.COMPLETE, 0.5)):
+            trial = optuna.trial.create_trial(state=state, value=value)
+            trial.datetime_complete = trial.datetime_start + timedelta(seconds=10)
+            screen(trial)
+    assert words in capsys.readouterr().out

@@ -1,0 +1,114 @@
+"""Retraining the best over seeds: tested once, shared by workers, honestly judged."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import optuna
+import pytest
+from tune_cases import ROWS, run
+
+from matcard import tune as command
+from matcard.errors import MatcardWarning
+from matcard.training.config import config_to_dict, parse_config
+from matcard.training.study import retrain
+from matcard.training.study.results import retrained
+from matcard.training.study.results.gain import Estimate
+from matcard.training.study.storage.opening import open_storage
+from matcard.training.study.trial.evaluation import SCORES, PartScores
+
+
+def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, played, capsys):
+    run("--study=a", "--trials=3", "--seeds=2", "--retrain=2", "--trainer.max_epochs=1", "--report=true")
+    study = here / "runs/studies/a"
+    assert "Mean over 2 seeds at full length" in (study / "report.html").read_text(), "written anew after it"
+    (runs,) = (study / "retrained").iterdir()
+    seen = {name for path in (study / "trials").rglob("validation.npz") for name in PartScores.load(path).ids}
+    tested = [PartScores.load(path) for path in sorted(runs.rglob("test.npz"))]
+    assert [path.parent.name for path in sorted(runs.rglob("test.npz"))] == ["best-0", "best-1"]
+    assert tested[0].ids.tolist() == tested[1].ids.tolist()
+    assert not seen & set(tested[0].ids)
+    validated = [PartScores.load(runs / name / "validation.npz") for name in ("best-0", "best-1")]
+    assert set(validated[0].ids) != set(validated[1].ids), "a seed divides training and validation anew"
+    summary = json.loads((runs / "summary.json").read_text())
+    f1 = [scores.metrics()["macro_f1"] for scores in tested]
+    assert summary["test"]["macro_f1"]["value"] == pytest.approx(np.mean(f1))
+    assert summary["test"]["macro_f1"]["seeds"] == pytest.approx(f1)
+    shown = capsys.readouterr().out
+    assert "The best, on test: mean over 2 seeds" in shown
+    assert "validation macro-F1: " in shown
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("test.npz")}
+    command.main(["--study=a"])
+    assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("test.npz")}, "finished runs are kept"
+
+
+def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, played, capsys, monkeypatch):
+    """Neither another run in its place nor a crash."""
+    train = retrain.Retraining.train
+
+    def fails(self, config, index, folder, *, tested):
+        if folder.name == "best-1":
+            (folder / "checkpoints").mkdir(parents=True)  # what a killed worker leaves before the configuration
+            raise OSError("no space left on device")
+        train(self, config, index, folder, tested=tested)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain.Retraining, "train", fails)
+        run("--study=a", "--trials=3", "--retrain=2", "--trainer.max_epochs=1")
+    shown = capsys.readouterr().out
+    assert "best, seed 1: OSError: no space left on device" in shown
+    assert shown.count("best, seed 0: trained") == 1
+    assert "1 of 2 seeds are left out" in shown
+    assert "mean over 1 seeds" in shown
+    (runs,) = (here / "runs/studies/a/retrained").iterdir()
+    before = (runs / "best-0/test.npz").stat().st_mtime_ns
+    command.main(["--study=a"])
+    shown = capsys.readouterr().out
+    assert "best, seed 1: trained" in shown
+    assert "best, seed 0: trained" not in shown
+    assert "mean over 2 seeds" in shown
+    assert (runs / "best-0/test.npz").stat().st_mtime_ns == before
+
+
+def test_another_best_that_is_tested_is_warned_of(here, played):
+    (here / "space.yaml").write_text("optimizer.lr: {type: float, low: 0.02, high: 0.05}\n")
+    run("--study=a", "--trials=1", "--retrain=1", "--trainer.max_epochs=1")
+    (here / "runs/studies/a/retrained/other").mkdir()
+    (here / "runs/studies/a/retrained/other/summary.json").write_text("{}")
+    with pytest.warns(MatcardWarning, match="another best of this study was tested before"):
+        command.main(["--study=a"])
+
+
+def test_workers_that_retrain_together_share_the_runs(here):
+    """Each of several processes that end a study at the same time puts in line only what is in nobody's."""
+    config = config_to_dict(parse_config(ROWS, prog="", description=""))
+    job = retrain.Retraining({"best": config, "defaults": config}, None, here / "retrained", seeds=2)
+    study = optuna.create_study(storage=open_storage(None, here))
+    assert [retrain.put_in_line(study, job) for _ in range(3)] == [4, 4, 4]
+    runs = [tuple(trial.user_attrs[retrain.RUN]) for trial in study.get_trials()]
+    assert runs == [("best", 0), ("defaults", 0), ("best", 1), ("defaults", 1)]
+    study.tell(study.ask(), 1)
+    job.run("best", 0).mkdir(parents=True)
+    for name in (SCORES, retrain.TEST):
+        (job.run("best", 0) / name).touch()
+    assert retrain.put_in_line(study, job) == 4, "one is trained and three are in line"
+    study.tell(study.ask(), 0)
+    assert retrain.put_in_line(study, job) == 5, "what could not be trained is tried once more"
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Estimate(-0.01, -0.03, 0.01), "the defaults are ahead"),
+        (Estimate(0.01, -0.01, 0.03), "a difference is not shown"),
+        (Estimate(0.0, 0.0, 0.0), "a difference is not shown"),
+        (Estimate(0.01, math.nan, math.nan), "a difference is not shown"),
+        (Estimate(0.02, 0.01, 0.03), "more than the seeds' scatter"),
+    ],
+)
+def test_the_verdict_over_seeds_is_honest(gain, words):
+    assert words in retrained.verdict("macro_f1", gain)
+    opposite = Estimate(-gain.value, -gain.high, -gain.low)
+    assert words in retrained.verdict("log_loss", opposite), "there lower is better"
