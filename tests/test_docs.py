@@ -233,7 +233,7 @@ def test_the_tutorial_can_be_followed(tmp_path, tmp_path_factory, monkeypatch, c
         for line in re.sub(r"\\\n\s*", " ", code).splitlines():
             typed(line)
     printed = capsys.readouterr().out + "".join(str(warning.message) for warning in recwarn)
-    for words in ("tetragonal *", "Recall per class", "of 80 crystals 0 have an id", "20 inputs", "2 of 2 trials"):
+    for words in ("tetragonal *", "Recall per class", "of 80 crystals 0 by id", "20 inputs", "2 of 2 trials"):
         assert words in printed, words
     for file in ("first/report.html", "first/model/model.json", "studies/first/best.yaml"):
         assert (tmp_path / "runs" / file).stat().st_size, file
