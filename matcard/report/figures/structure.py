@@ -21,6 +21,8 @@ _ON_FACE = 0.05
 """Atoms so near to a face of the cell, in units of its edges, are drawn on the opposite face too."""
 _BALL = 0.45
 """Radius of a ball, in covalent radii: small enough to see what lies behind."""
+_PALEST = 0.72
+"""The darkest of the three parts of a colour is at most this."""
 EYE = (1.15, 0.62, 0.42)
 """Where one looks from, as seen from the middle of the cell; z points up."""
 _CORNERS = np.array(list(product((0, 1), repeat=3)), dtype=np.float64)
@@ -57,10 +59,11 @@ class Drawing:
 
     @property
     def colours(self) -> Float[np.ndarray, "M 3"]:
-        """The elements' colours as in Jmol, red, green and blue in [0, 1]."""
+        """The elements' colours as in Jmol, red, green and blue in [0, 1]; what is nearly white is darkened."""
         from ase.data.colors import jmol_colors
 
-        return np.asarray(jmol_colors[self.numbers])
+        colours = np.asarray(jmol_colors[self.numbers])
+        return np.asarray(colours * _PALEST / np.maximum(colours.min(axis=1, keepdims=True), _PALEST))
 
     def live(self) -> dict[str, Any]:
         """Give what the page's script needs to draw it in three dimensions."""

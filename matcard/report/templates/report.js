@@ -12,8 +12,8 @@
   });
   const config = { displayModeBar: false, responsive: true, scrollZoom: false };
 
-  // How large a crystal is drawn: none leaves its view when it is turned.
-  const ZOOM = 2.5;
+  // How far a crystal reaches from the middle of its view, whose upper edge is at 1: none leaves it when it is turned.
+  const REACH = 0.97;
 
   // Points and triangles of a ball, by latitude and longitude.
   const ball = ((rings, slices) => {
@@ -59,19 +59,19 @@
     }
     const cell = { type: "scatter3d", mode: "lines", ...lines, hoverinfo: "skip", line: { color: colour("grey"), width: 2 } };
     const balls = Object.entries(elements).map((entry) => atoms(...entry));
-    // The box is filled in the middle of a view: what is larger than one is drawn larger.
-    const spans = ["x", "y", "z"].map((axis) => {
-      const values = [cell, ...balls].flatMap((trace) => trace[axis]).filter((value) => value !== null);
-      return Math.max(...values) - Math.min(...values);
-    });
-    const [x, y, z] = spans.map((span) => (ZOOM * span) / Math.hypot(...spans));
-    const axis = { visible: false, showspikes: false };
+    const points = [cell, ...balls].flatMap(({ x, y, z }) => x.map((value, k) => [value, y[k], z[k]]));
+    const seen = points.filter(([value]) => value !== null);
+    const ranges = [0, 1, 2].map((a) => seen.map((point) => point[a])).map((at) => [Math.min(...at), Math.max(...at)]);
+    const middle = ranges.map(([low, high]) => (low + high) / 2);
+    const farthest = Math.max(...seen.map((point) => Math.hypot(...point.map((value, a) => value - middle[a]))));
+    const [x, y, z] = ranges.map(([low, high]) => (REACH * (high - low)) / farthest);
+    const [xaxis, yaxis, zaxis] = ranges.map((range) => ({ visible: false, showspikes: false, range }));
     return Plotly.newPlot(plot, [cell, ...balls], {
       ...shared(),
       margin: { l: 0, r: 0, t: 0, b: 0 },
       showlegend: false,
       scene: {
-        xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "manual", aspectratio: { x, y, z }, dragmode: "orbit",
+        xaxis, yaxis, zaxis, aspectmode: "manual", aspectratio: { x, y, z }, dragmode: "orbit",
         camera: { projection: { type: "orthographic" }, eye: { x: eye[0], y: eye[1], z: eye[2] } },
       },
     }, config);
