@@ -27,7 +27,7 @@ column error says why one has no prediction."""
 
 def main(argv: Sequence[str]) -> None:
     """Predict and write a table."""
-    options = build_parser().parse_args(argv)
+    options = build_parser().parse_intermixed_args(argv)  # options may stand between runs and inputs
     runs, inputs = split_paths(options.paths)
     from matcard.prediction.ensemble import Ensemble
     from matcard.prediction.inputs.base import Named
@@ -101,10 +101,11 @@ def split_paths(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def show(console: Console, tally: Tally, output: Path, rule: str, unit: str) -> None:
     """Print how many inputs became what, and how fast."""
-    counts = ", ".join(f"{name} {count}" for name, count in tally.classes.items())
+    counts = "; ".join(f"{name}: {count}" for name, count in tally.classes.items())
     rate = tally.rows / tally.seconds if tally.seconds else 0.0
     inputs = f"{tally.rows} input{'' if tally.rows == 1 else 's'}"
-    console.print(f"{inputs} in {tally.seconds:.1f} s, {rate:.0f} {unit}/s; predicted ({rule}): {counts}")
+    console.print(f"{inputs} in {tally.seconds:.1f} s, {rate:.0f} {unit}/s", markup=False)
+    console.print(f"predicted ({rule}): {counts}", markup=False)
     if tally.novel:
         are = "is" if tally.novel == 1 else "are"
         console.print(f"{tally.novel} {are} unlike the training part: see the columns applicable and reason")

@@ -85,7 +85,8 @@ def _csv_pieces(path: Path, wanted: Wanted) -> Iterator[Piece]:
         others = read_fields(path, usecols=small, dtype=ids)
         others.index += 1
         if not bulky:
-            yield Piece(others, len(others))
+            for row in range(0, len(others) or 1, CHUNK):  # of no rows, too, the columns are told
+                yield Piece(others.iloc[row : row + CHUNK], len(others))
             return
         row = 0
         # All columns, though only the bulky are kept: with usecols pandas cuts lines that are too long.
