@@ -44,16 +44,19 @@ class Parsed(Exception):  # noqa: N818
 @pytest.fixture
 def parse(monkeypatch, tmp_path):
     """Give a function that has a command parse its words, and stops it before it does anything."""
-    parse_args = argparse.ArgumentParser.parse_args
+    def stopped_after(understand):
+        def parsed(self, args=None, namespace=None):
+            understand(self, args, namespace)
+            raise Parsed
 
-    def parsed(self, args=None, namespace=None):
-        parse_args(self, args, namespace)
-        raise Parsed
+        return parsed
 
     def work(*_args, **_options):
         raise Parsed
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    for method in ("parse_args", "parse_intermixed_args"):
+        parser = argparse.ArgumentParser
+        monkeypatch.setattr(parser, method, stopped_after(getattr(parser, method)))
     for name in WORK:
         module, function = name.rsplit(".", 1)
         monkeypatch.setattr(import_module(module), function, work)
