@@ -44,6 +44,7 @@ class Parsed(Exception):  # noqa: N818
 @pytest.fixture
 def parse(monkeypatch, tmp_path):
     """Give a function that has a command parse its words, and stops it before it does anything."""
+
     def stopped_after(understand):
         def parsed(self, args=None, namespace=None):
             understand(self, args, namespace)
