@@ -150,7 +150,7 @@ class Experiment:
         """Tell before any training what cannot be run.
 
         Raises:
-            InputError: options or a space that do not fit, a source that is not there.
+            InputError: options or a space that do not fit, a source or a network to start from that is not there.
         """
         from matcard.training.fit import check_config
         from matcard.training.study.search.space_check import check_space
@@ -173,6 +173,8 @@ class Experiment:
                 base = self.trial_base(task, method)
                 if method.kind == "rival":
                     continue
+                if base["model"]["init_from"] is not None:
+                    _check_exists(base["model"]["init_from"], task)
                 check_config(config_from_dict(base))
                 space = self.space_of(method)
                 if space is not None:
@@ -215,9 +217,13 @@ def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
                     f"{task.needs or 'the file'}. Set {variable} to the folder, or leave the task out by --tasks"
                 )
         values[name] = os.path.expandvars(given)
-        if not Path(values[name]).exists():
-            raise InputError(
-                f"task {task.name}: {values[name]} does not exist. Needed: {task.needs or 'the file'}. Put it there, "
-                "or leave the task out by --tasks"
-            )
+        _check_exists(values[name], task)
     return values
+
+
+def _check_exists(path: str, task: Task) -> None:
+    if not Path(path).exists():
+        raise InputError(
+            f"task {task.name}: {path} does not exist. Needed: {task.needs or 'the file'}. Put it there, or leave the "
+            "task out by --tasks"
+        )

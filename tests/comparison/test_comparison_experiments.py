@@ -35,9 +35,19 @@ def test_shipped_experiments_fit_together(name, tmp_path, monkeypatch):
     for file in ("glass_train.csv.gz", "glass_validation.csv.gz", "mp_small_4000.parquet"):
         (tmp_path / file).touch()
     monkeypatch.setenv("MATCARD_TEST_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/pretrained").mkdir(parents=True)
     experiment = read_experiment(CompareOptions(config=name))
     experiment.check()
     assert experiment.reference in [method.label for method in experiment.methods]
+
+
+def test_a_network_to_start_from_is_looked_for_before_any_training(tmp_path, monkeypatch):
+    (tmp_path / "mp_small_4000.parquet").touch()
+    monkeypatch.setenv("MATCARD_TEST_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"task pre-trained: runs/pretrained does not exist. Needed: .*first lines"):
+        read_experiment(CompareOptions(config="settings-cpu")).check()
 
 
 def test_the_full_experiments_are_read():
