@@ -9,7 +9,7 @@ import pandas as pd
 
 from matcard.comparison.metrics import higher_is_better, rules_of
 from matcard.comparison.rows import column
-from matcard.comparison.statistics import corrected_t_test, holm, t_interval
+from matcard.comparison.statistics import Estimate, corrected_t_test, holm, t_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
                         "seeds": experiment.seeds,
                         "finished": int((_of(of_task, label)["status"] == "finished").sum()),
                         "n": len(values),
-                        **t_interval(values.to_list())._asdict(),
+                        **_possible(metric, t_interval(values.to_list()))._asdict(),
                         **_against(values, by_method[experiment.reference], label == experiment.reference, of_task),
                         "failed": reasons[label],
                     }
@@ -85,6 +85,13 @@ def mean_scores(summary: pd.DataFrame, experiment: Experiment, metric: str, rule
     table = part.pivot_table(index="task", columns="method", values="mean", sort=False, dropna=False)
     complete = [m.label for m in experiment.methods if m.label in table and table[m.label].notna().all()]
     return table[complete] if higher_is_better(metric) else -table[complete]
+
+
+def _possible(metric: str, estimate: Estimate) -> Estimate:
+    """End an interval where the metric does: no score is above 1, no loss below 0."""
+    if higher_is_better(metric):
+        return estimate._replace(high=np.minimum(estimate.high, 1.0))
+    return estimate._replace(low=np.maximum(estimate.low, 0.0))
 
 
 def _of(runs: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -193,6 +193,8 @@ def _difference(found: dict[str, Any]) -> str:
         return text
     p = "p < .001" if found["p_holm"] < 0.001 else f"p = {_score(found['p_holm'])}"
     mark = "*" if found["p_holm"] < SIGNIFICANT else ""
+    if math.isnan(found["difference_low"]):  # the same for all seeds
+        return f"{text}, {p}"
     return f"{text}{mark} ({_signed(found['difference_low'])} to {_signed(found['difference_high'])}), {p}"
 
 

@@ -137,6 +137,14 @@ def test_a_metric_that_is_undefined_is_a_dash():
     assert {row[0]: row[1:] for row in differences.rows}["a_b"][1].startswith("+.110")
 
 
+def test_intervals_end_where_scores_do_and_differences_of_none_have_none():
+    made = experiment()
+    found = summarise(results_table(rows(values={**VALUES, "a_b": [1.0, 0.9, 1.0], "50 % | <b>": VALUES["ce"]})), made)
+    means, differences = ({row[0]: row[1] for row in table.rows} for table in score_tables(found, made))
+    assert re.fullmatch(r"\.967 \(\.\d{3} to 1\.000\)", means["a_b"])
+    assert differences["50 % | <b>"] == "+.000, p = 1.000"
+
+
 def test_what_is_said_of_the_choice_of_options():
     own, given_part = Task("own", "", data()), Task("given", "", data(split={"kind": "given"}))
     each = captions(experiment(tasks=(), tune_on=None, made=(own,)))
