@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import sys
@@ -49,6 +50,14 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
             raise
         print(f"error: cannot write ({error}): make room, or choose another place", file=sys.stderr)
         sys.exit(2)
+
+
+def positive(text: str) -> int:
+    """Read an option that is a whole number of 1 or more, as argparse's `type`."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: expected 1 or more")
+    return number
 
 
 class PlainConsole:

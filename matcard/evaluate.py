@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from matcard.cli import make_console, run_command
+from matcard.cli import make_console, positive, run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.options import DecisionOptions, Objective, Rule
 from matcard.progress import crystal_progress
@@ -36,6 +36,7 @@ _OF_A_SET = {
     "output": "--output",
 }
 """Options that need a labelled set."""
+PREDICTIONS = "predictions.parquet"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -59,6 +60,7 @@ def main(argv: Sequence[str]) -> None:
     from matcard.prediction.inputs.base import Named
     from matcard.prediction.labelled import read_labelled_set
     from matcard.prediction.run import load_run
+    from matcard.prediction.writers import check_output
 
     run = load_run(options.run, device=options.device)
     check_prior(prior, run.class_names)
@@ -66,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
         decision = decide(console, Path(options.run), asked, save=options.save)
         run.description = replace(run.description, decision=decision)
     folder = Path(options.output) if options.output else _beside(Path(options.run), options.source)
+    check_output(folder / PREDICTIONS)
     with crystal_progress(console, "reading", run.inputs.unit) as progress:
         labelled = read_labelled_set(
             run,
@@ -111,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write; RUN_DIR/evaluations/NAME by default")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="samples in a batch")
+    parser.add_argument("--batch-size", type=positive, default=256, metavar="N", help="samples in a batch")
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="processes that parse and build graphs")
     return parser
 
@@ -194,7 +197,7 @@ def write(folder: Path, found: Assessment, source: str) -> None:
     from matcard.evaluation.scoring import write_figures
     from matcard.prediction.writers import open_table
 
-    with open_table(folder / "predictions.parquet") as append:
+    with open_table(folder / PREDICTIONS) as append:
         append(found.table)
     write_figures(folder, found.targets, found.probabilities, found.metrics)
     to_json({"source": source, **found.metrics}, folder / "metrics.json")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matcard.cli import make_console, run_command
+from matcard.cli import make_console, positive, run_command
 from matcard.errors import InputError
 from matcard.progress import crystal_progress
 
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", required=True, help="file to write: .parquet, .csv or .jsonl")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
     parser.add_argument(
-        "--batch-size", type=_positive, default=256, help="samples in a batch (default: %(default)s)", metavar="N"
+        "--batch-size", type=positive, default=256, help="samples in a batch (default: %(default)s)", metavar="N"
     )
     parser.add_argument(
         "--jobs", type=int, default=-1, help="processes that parse and build graphs; -1: all cores", metavar="N"
@@ -118,13 +118,6 @@ def show(console: Console, tally: Tally, output: Path, rule: str, unit: str) -> 
 
 def _is_run(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in ("config.yaml", "model.json"))
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: expected 1 or more")
-    return number
 
 
 if __name__ == "__main__":

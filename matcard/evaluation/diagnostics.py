@@ -55,7 +55,7 @@ def diagnostics_figure(
     for (label, colour), values in zip(counted.items(), table[:, -2:].T, strict=True):
         draw_epochs(right, epoch, values, colour, label)
     left.set_ylim(0, 1)
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1.05 * max(1.0, np.nan_to_num(table[:, -2:]).max()))
     titles = ("share of the gradient (dotted: of the samples)", "distinct errors in a batch")
     for axes, title in zip((left, right), titles, strict=True):
         style.tidy(axes, grid="y", x="epoch", title=title)

@@ -56,7 +56,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
         table.add_row(
             _class_label(name, name in rare),
             format_score(value),
-            "no samples" if math.isnan(value) else f"{format_score(low)}-{format_score(high)}",
+            "no samples" if math.isnan(value) else f"{format_score(low)} to {format_score(high)}",
             _track(low, value, high),
             f"{successes(recall)} / {recall['n']}",
             format_score(_number(metrics["precision"][name]["value"])),
@@ -139,7 +139,8 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
         for group, shot in groups.items():
             of_group = [scores["shots"][group]["recall"] for scores in (metrics, chosen)]
             at_argmax, at_rule = (format_score(_number(recall)) for recall in of_group)
-            table.add_row(f"{group}-shot recall ({shot['classes']} classes)", at_argmax, "", at_rule, "")
+            classes = "1 class" if shot["classes"] == 1 else f"{shot['classes']} classes"
+            table.add_row(f"{group}-shot recall ({classes})", at_argmax, "", at_rule, "")
     return table
 
 
@@ -180,7 +181,7 @@ def format_score(value: float) -> str:
 def _with_interval(metrics: Mapping[str, Any], name: str) -> tuple[str, str]:
     low, high = map(_number, metrics["intervals"].get(name, (None, None)))
     # One of no width means that no resample differs, not that the value is exact.
-    interval = "" if math.isnan(low) or low == high else f"{format_score(low)}-{format_score(high)}"
+    interval = "" if math.isnan(low) or low == high else f"{format_score(low)} to {format_score(high)}"
     return format_score(_number(metrics[name])), interval
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LABELS, ESTIMATE = "labels", "estimate"
 """Where the shares of `--prior` come from: the labels of the new set, or its probabilities alone."""
-SURE = 1e-3
+SURE = 1e-2
 """A chi-square test with a p-value below this says that the class shares differ."""
 
 

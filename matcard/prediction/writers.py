@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from matcard.errors import InputError
@@ -36,8 +36,12 @@ def check_output(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"-o {path}: there is no folder to write to ({error.strerror}); name another") from error
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"-o {path}: the folder cannot be written to; name another")
+    try:
+        # What may be written is for the file system to say: permissions alone do not tell.
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"-o {path}: the folder cannot be written to ({error.strerror}); name another") from error
 
 
 @contextmanager

@@ -81,8 +81,8 @@ def score(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Write an interval of scores."""
-    return DASH if undefined(low) or undefined(high) else f"{low:.2f}{DASH}{high:.2f}"
+    """Write an interval of scores, whose bounds may be negative."""
+    return DASH if undefined(low) or undefined(high) else f"{low:.2f} to {high:.2f}".replace("-", "−")
 
 
 def undefined(value: float | None) -> bool:

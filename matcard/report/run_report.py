@@ -48,10 +48,12 @@ def write_report(
         ("systems", "By crystal system", chemistry.by_system),
         ("sites", "By number of sites", chemistry.by_sites),
     )
+    of_diagnostics = (("diagnostics", "What the loss did", training.diagnostics),)
     sections = (
         ("summary", "Summary", summary.summary),
         ("classes", "Classes", classes.class_counts),
         ("training", "Training", training.learning_curves),
+        *(of_diagnostics if run.config["trainer"].get("diagnostics") else ()),
         ("recall", "Recall of each class", recall.per_class),
         ("confusion", "Confusions", recall.confusion),
         ("decision", "Argmax and the chosen decision", recall.decisions),

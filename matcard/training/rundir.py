@@ -182,8 +182,14 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
         "devices": torch.cuda.device_count() if cuda else 0,
         "threads": torch.get_num_threads(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [*_started(), *sys.argv[1:]],
     }
+
+
+def _started() -> list[str]:
+    """Give the words that started this program: `python -m matcard.train`, or the name of the user's own file."""
+    module = sys.modules["__main__"].__spec__
+    return [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
 
 
 def _commit() -> str | None:

@@ -32,7 +32,7 @@ def test_each_class_stands_with_its_counts_and_interval(metrics):
         (line,) = [line for line in lines if name in line]
         recall = metrics["recall"][name]
         assert f"{recall['value']:.3f}" in line
-        assert f"{recall['low']:.3f}-{recall['high']:.3f}" in line
+        assert f"{recall['low']:.3f} to {recall['high']:.3f}" in line
         assert f"{round(recall['value'] * recall['n'])} / {recall['n']}" in line
         assert ("*" in line) == (name in metrics["minority_classes"])
     (absent,) = [line for line in lines if line.strip().startswith("rare")]

@@ -47,7 +47,14 @@ def write_table(path: Path, names: list[str], classes: list[str], seed: int = 0)
 
 
 def finished_run(
-    folder: Path, num_classes: int = 3, n: int = 240, *, names: list[str] | None = None, seed: int = 0, loss: str = ""
+    folder: Path,
+    num_classes: int = 3,
+    n: int = 240,
+    *,
+    names: list[str] | None = None,
+    seed: int = 0,
+    loss: str = "",
+    diagnostics: bool = False,
 ) -> Path:
     """Write the directory of a finished run, and its source beside it."""
     rng = np.random.default_rng(seed)
@@ -66,6 +73,7 @@ def finished_run(
     write_table(source, ids, classes)
     config = Config(data=DataOptions(source=str(source), target="kind", jobs=1))
     values = config_to_dict(replace(config, name="test"))
+    values["trainer"]["diagnostics"] = diagnostics
     if loss:
         values["loss"] = {"name": loss}
     (folder / "config.yaml").write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
@@ -87,10 +95,17 @@ def finished_run(
         decision=decision, temperature=Temperature(1.2, 1.0, 0.9, 0.1, 0.08),
     )  # fmt: skip
     to_json(metrics, folder / "test_metrics.json")
+    logged = ["epoch", "train_loss", "val_macro_f1", "val_log_loss", "val_minority_recall"]
+    epochs = [[0, 1.2, 0.3, 1.1, 0.1], [1, 0.9, 0.5, 0.9, "nan"], [2, 0.8, 0.4, 1.0, 0.2]]
+    if diagnostics:
+        errors = ["effective_errors_magnitude", "effective_errors_spread"]
+        logged += [*(f"gradient_share_{name}" for name in names), *errors]
+        shares = np.arange(1, num_classes + 1) / sum(range(num_classes + 1))
+        epochs = [[*row, *shares.tolist(), 9.0 - row[0], 8.0 - row[0]] for row in epochs]
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["epoch", "train_loss", "val_macro_f1", "val_log_loss", "val_minority_recall"])
-        writer.writerows([[0, 1.2, 0.3, 1.1, 0.1], [1, 0.9, 0.5, 0.9, "nan"], [2, 0.8, 0.4, 1.0, 0.2]])
+        writer.writerow(logged)
+        writer.writerows(epochs)
     left_out = pd.DataFrame(
         {"id": ["x<1>", "y"], "where": ["a & b, row 3", "row 4"], "reason": ["sites overlap", "kind is missing"],
          "class": [names[0], ""]}

@@ -20,13 +20,14 @@ from matcard.training import FinishedRun
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 ANCHORS = [
-    "summary", "classes", "training", "recall", "confusion", "decision", "baseline", "ranking", "calibration",
-    "elements", "systems", "sites", "mistakes", "map", "magnitude", "left-out", "options", "environment",
+    "summary", "classes", "training", "diagnostics", "recall", "confusion", "decision", "baseline", "ranking",
+    "calibration", "elements", "systems", "sites", "mistakes", "map", "magnitude", "left-out", "options", "environment",
 ]  # fmt: skip
 
 PICTURES = [
-    "learning", "recall", "confusion", "decision", "baseline", "precision-recall", "reliability", "elements",
-    "elements-minority", "crystal-systems", "sites", "confident-1", "hardest-1", "embedding-map", "magnitude",
+    "learning", "diagnostics", "recall", "confusion", "decision", "baseline", "precision-recall", "reliability",
+    "elements", "elements-minority", "crystal-systems", "sites", "confident-1", "hardest-1", "embedding-map",
+    "magnitude",
 ]  # fmt: skip
 
 
@@ -130,10 +131,21 @@ def test_data_of_figures_are_those_of_the_run(nasty_report):
     for group, row in everything.iterrows():
         assert row["n"] == (numbers == int(group)).sum()
         assert row["found"] == test.right[numbers == int(group)].sum()
+    logged = pd.read_csv(folder / "diagnostics.csv")
+    assert logged[f"gradient_share_{NASTY[3]}"].tolist() == pytest.approx([4 / 15] * 3)
+    assert logged["effective_errors_spread"].tolist() == [8.0, 7.0, 6.0]
     elements = pd.read_csv(folder / "elements.csv").set_index("element")
     with_iron = np.array([26 in run.test_table.crystals.structure(i).atomic_numbers for i in range(len(test.ids))])
     assert elements.loc["Fe", "n"] == with_iron.sum()
     assert elements.loc["Fe", "found"] == test.right[with_iron].sum()
+
+
+def test_diagnostics_say_what_the_minority_has(page, nasty_report):
+    run = FinishedRun(nasty_report.parent)
+    share = 100 * sum(k + 1 for k in np.flatnonzero(run.minority)) / 15
+    of_samples = 100 * run.counts("train")[run.minority].sum() / run.counts("train").sum()
+    said = f"the minority classes had {share:.0f} % of the gradient and {of_samples:.0f} % of the samples"
+    assert said in " ".join(page.texts)
 
 
 def test_many_classes(tmp_path):
@@ -163,7 +175,7 @@ def test_a_section_that_fails_is_said_to_be_missing(tmp_path, monkeypatch):
     text = " ".join(page.texts)
     for reason in ("the run has kept no embeddings.npz", "ZeroDivisionError", "neither a file or folder"):
         assert reason in text
-    assert [anchor for anchor in page.ids if anchor in ANCHORS] == ANCHORS
+    assert [anchor for anchor in page.ids if anchor in ANCHORS] == [each for each in ANCHORS if each != "diagnostics"]
     assert not page.scripts
 
 

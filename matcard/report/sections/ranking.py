@@ -14,7 +14,7 @@ from matcard.evaluation.scoring import MAX_CURVES
 from matcard.report.html import DASH, paragraph, score, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from jaxtyping import Bool, Float
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ENOUGH = 10
 """Samples of a class from which its curve has a shape."""
+_DEPTHS = (10, 100, 1000)
 
 
 def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -51,9 +52,10 @@ def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
         "follow the dotted line.",
     )
     minority = run.minority
-    rows = [_ranking_row(name, ranking[name]) for name in names]
+    depths = [k for k in _DEPTHS if any(found["k"] == k for name in names for found in ranking[name]["at_k"])]
+    rows = [_ranking_row(name, ranking[name], depths) for name in names]
     return drawn + table(
-        ("class", "average precision", "prevalence", "times chance", "ROC-AUC", "among the first 10", "100", "1,000"),
+        ("class", "average precision", "prevalence", "times chance", "ROC-AUC", *_headings(depths)),
         rows,
         caption="Average precision on the test part beside prevalence, which is what chance gives, and how many of the "
         f"{run.noun}s with the highest scores are of the class",
@@ -61,12 +63,16 @@ def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
     )
 
 
-def _ranking_row(name: str, ranking: Mapping[str, Any]) -> tuple[str, ...]:
+def _headings(depths: Sequence[int]) -> list[str]:
+    return [f"among the first {k}" if k == depths[0] else f"{k:,}" for k in depths]
+
+
+def _ranking_row(name: str, ranking: Mapping[str, Any], depths: Sequence[int]) -> tuple[str, ...]:
     precision, prevalence = ranking["average_precision"], ranking["prevalence"]
     hits = {found["k"]: f"{found['precision'] * found['k']:.0f}" for found in ranking["at_k"]}
     return (
         name, score(precision), score(prevalence), f"{precision / prevalence:.1f}", score(ranking["roc_auc"]),
-        *(hits.get(k, DASH) for k in (10, 100, 1000)),
+        *(hits.get(k, DASH) for k in depths),
     )  # fmt: skip
 
 
