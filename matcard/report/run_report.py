@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from matcard.report.figures.embedding_map import check_projection
 from matcard.report.folder import FigureFolder
 from matcard.report.page import Page, Section, write_page
 from matcard.report.sections import chemistry, classes, embeddings, mistakes, ranking, recall, record, summary, training
@@ -38,8 +39,9 @@ def write_report(
         table: what the run's source holds, where it is at hand; else the source is read again.
 
     Raises:
-        InputError: a directory that holds no finished run.
+        InputError: a directory that holds no finished run, or UMAP without its package.
     """
+    check_projection(projection)
     run = FinishedRun(run_dir, table)
     beside = None if baseline is None else FinishedRun(baseline)
     figures = FigureFolder(run.path / FIGURES)

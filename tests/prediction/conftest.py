@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import ase.io
 import pytest
-from prediction_cases import crystals, train_small
+from prediction_cases import crystals, train_small, undrawn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests out of the user's cache."""
     monkeypatch.setenv("MATCARD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Asked for by tests that look at figures; for all others they stay empty."""
+
+
+@pytest.fixture(autouse=True)
+def figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Draw figures only where `drawn` is asked for."""
+    if "drawn" in request.fixturenames:
+        yield
+        return
+    with undrawn():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -42,10 +42,10 @@ def train_glasses(folder, *more, seed=0):
     )  # fmt: skip
 
 
-def train_formulas(folder, *more, seed=0):
+def train_formulas(folder, *more, n=90, seed=0):
     """Train a tiny perceptron on fractions of elements."""
     return train_on(
-        formulas(), folder, "--data.target=oxide", "--model.name=mlp", "--model.hidden=8", "--model.dropout=0",
+        formulas(n), folder, "--data.target=oxide", "--model.name=mlp", "--model.hidden=8", "--model.dropout=0",
         "--loss.name=ce", *more, seed=seed,
     )  # fmt: skip
 
@@ -60,4 +60,7 @@ def train_points(folder, *more, seed=0):
 
 def train_digits(folder):
     """Train a tiny perceptron on the images of eight by eight pixels that scikit-learn ships."""
-    return train_on(None, folder, "--data.source=digits", "--model.name=mlp", "--model.hidden=8", "--loss.name=ce")
+    return train_on(
+        None, folder, "--data.source=digits", "--model.name=mlp", "--model.hidden=8", "--loss.name=ce",
+        "--trainer.batch_size=128", "--trainer.max_epochs=2",
+    )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from itertools import product
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from ase.build import bulk
@@ -65,6 +67,11 @@ def train_on(frame, folder, *more, seed=0):
     )  # fmt: skip
 
 
+def undrawn():
+    """Leave figures empty that nobody looks at: to draw them takes longer than the rest of a small run."""
+    return patch("matplotlib.figure.Figure.savefig", lambda figure, path, **more: Path(path).write_bytes(b""))
+
+
 def trained_run(*argv, cache):
     """Carry a run out quietly, and give its directory."""
     from matcard.cli import make_console
@@ -76,7 +83,7 @@ def trained_run(*argv, cache):
     try:
         console = make_console()
         console.quiet = True
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), undrawn():
             warnings.simplefilter("ignore", MatcardWarning)  # of so few epochs some predict one class
             return train(parse_config(list(argv), prog="train", description=""), console).path
     finally:

@@ -75,6 +75,15 @@ def test_patterns_and_single_files_keep_the_order_they_are_given_in(trained, fol
     assert table["source"].tolist() == [str(folder / f"c{k}.cif") for k in (5, 0, 1, 4)]
 
 
+def test_options_may_stand_between_runs_and_inputs(trained, second, folder, tmp_path):
+    out = tmp_path / "out.csv"
+    some = [str(folder / f"c{k}.cif") for k in (5, 1)]
+    main([str(trained), "--jobs=1", str(second), "-o", str(out), some[0], "--device", "cpu", some[1]])
+    table = pd.read_csv(out)
+    assert table["source"].tolist() == some
+    assert "spread_rocksalt" in table  # both runs
+
+
 def test_tables_frames_and_databases(trained, source, expected, tmp_path):
     rows = [as_row(atoms) for atoms in crystals()[:6]]
     rows[2]["structure"] = {"lattice": None}

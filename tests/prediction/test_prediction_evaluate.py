@@ -41,7 +41,7 @@ def evaluate(run, source, out, *more):
 
 
 @pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
-def test_a_new_set_is_scored_at_argmax_and_at_the_decision(trained, tmp_path, capsys):
+def test_a_new_set_is_scored_at_argmax_and_at_the_decision(trained, tmp_path, capsys, drawn):
     rows = new_rows(40)
     metrics, table = evaluate(trained, write(tmp_path / "new.jsonl", rows), tmp_path / "out")
     assert table["id"].tolist() == [row["id"] for row in rows]

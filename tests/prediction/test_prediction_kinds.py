@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from kind_cases import GLASS, formulas, glasses, points, train_digits, train_formulas, train_glasses, train_points
 from safetensors.torch import load_file
@@ -148,8 +149,8 @@ def test_elements_that_were_not_in_training_are_named(formula_run):
 
 
 def test_magpie_features_are_made_again(tmp_path):
-    run = train_formulas(tmp_path / "run", "--data.composition_features=magpie", "--trainer.max_epochs=1")
-    frame = formulas()
+    run = train_formulas(tmp_path / "run", "--data.composition_features=magpie", "--trainer.max_epochs=1", n=40)
+    frame = formulas(40)
     table = matcard.load_run(run, device="cpu").predict(frame)
     probabilities, _ = saved(run)
     expected = probabilities.loc[[str(k + 1) for k in range(len(frame))]]
@@ -199,6 +200,16 @@ def test_a_file_that_cannot_be_read_has_a_row(glass_run, tmp_path, capsys):
     assert table["error"].notna().tolist() == [False] * 3 + [True] + [False] * 3
     assert "line 3 is not JSON" in table["error"][3]
     assert "not read to its end" in capsys.readouterr().out
+
+
+def test_long_tables_are_predicted_as_they_are_read(glass_run, tmp_path, monkeypatch):
+    frame, out = glasses(10, seed=8), tmp_path / "out.parquet"
+    whole = predict(glass_run, written(frame, tmp_path / "new.csv"), out=out)
+    monkeypatch.setattr("matcard.crystals.readers.tables.CHUNK", 4)
+    table = predict(glass_run, tmp_path / "new.csv", out=out)
+    groups = pq.ParquetFile(out).metadata
+    assert [groups.row_group(k).num_rows for k in range(groups.num_row_groups)] == [4, 4, 2]
+    pd.testing.assert_frame_equal(table, whole, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,7 @@ from pymatgen.symmetry.groups import SpaceGroup
 from matcard.crystals.table import Crystals, CrystalTable
 from matcard.errors import InputError
 from matcard.evaluation.intervals import wilson
-from matcard.report import FigureFolder, write_study_report
+from matcard.report import FigureFolder, write_report, write_study_report
 from matcard.report import html as pieces
 from matcard.report.figures import embedding_map, magnitudes
 from matcard.report.figures.periodic import position
@@ -108,6 +111,32 @@ def test_projection_keeps_distances_of_a_plane(tmp_path):
     assert "100%" not in names[1]
     with pytest.raises(InputError, match="three"):
         embedding_map.project(flat[:2], "pca", 0)
+
+
+def test_umap_is_asked_for_so_many_neighbours_as_there_are(monkeypatch):
+    asked = []
+
+    class Umap:
+        def __init__(self, **options):
+            asked.append(options)
+
+        def fit_transform(self, embeddings):
+            return embeddings[:, :2] * 2
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Umap, __spec__=True))
+    values = np.arange(24.0).reshape(8, 3)
+    points, axes = embedding_map.project(values, "umap", 5)
+    np.testing.assert_array_equal(points, values[:, :2] * 2)
+    assert axes == ("UMAP 1", "UMAP 2")
+    assert asked == [{"n_neighbors": 7, "random_state": 5, "n_jobs": 1}]
+
+
+def test_umap_without_its_package_leaves_the_old_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_map, "find_spec", lambda name: None)
+    (tmp_path / "report.html").write_text("old")
+    with pytest.raises(InputError, match="pip install umap-learn"):
+        write_report(tmp_path, projection="umap")
+    assert (tmp_path / "report.html").read_text() == "old"
 
 
 def test_layers_part_all_points():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,26 +35,31 @@ class Layer(NamedTuple):
     members: Int[np.ndarray, " k"]
 
 
+def check_projection(projection: Projection) -> None:
+    """Tell before anything is drawn that a projection cannot be had.
+
+    Raises:
+        InputError: UMAP is asked for where the package umap-learn is not installed.
+    """
+    if projection == "umap" and find_spec("umap") is None:
+        raise InputError("a map by UMAP needs a package that is missing: pip install umap-learn")
+
+
 def project(
     embeddings: Float[np.ndarray, "n F"], projection: Projection, seed: int
 ) -> tuple[Float[np.ndarray, "n 2"], tuple[str, str]]:
     """Give two coordinates for each embedding, and what the axes are.
 
     Raises:
-        InputError: UMAP is asked for where the package umap-learn is not installed, or fewer than three points.
+        InputError: `check_projection`, or fewer than three points.
     """
+    check_projection(projection)
     if len(embeddings) < 3:
         raise InputError(f"a map needs three crystals or more, there are {len(embeddings)}")
     if projection == "umap":
-        try:
-            umap = importlib.import_module("umap")
-        except ImportError as error:
-            raise InputError("a map by UMAP needs a package that is missing: pip install umap-learn") from error
-        neighbours = min(15, len(embeddings) - 1)
-        return np.asarray(umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(embeddings)), (
-            "UMAP 1",
-            "UMAP 2",
-        )
+        umap = importlib.import_module("umap")
+        mapping = umap.UMAP(n_neighbors=min(15, len(embeddings) - 1), random_state=seed, n_jobs=1)
+        return np.asarray(mapping.fit_transform(embeddings)), ("UMAP 1", "UMAP 2")
     centred = embeddings - embeddings.mean(axis=0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
     held = values**2 / max((values**2).sum(), np.finfo(float).tiny)
