@@ -11,7 +11,7 @@ from matcard.errors import InputError
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -23,6 +23,9 @@ Inputs are of the kind that the runs were trained on. Crystals: structure files 
 or file names on standard input. Compositions and table rows: tables (parquet, csv, jsonl) with the columns of training.
 Images: npz, or the files of MNIST or CIFAR. No labels are needed. The output has a row for each input, in order; the
 column error says why one has no prediction."""
+
+MOST = 12
+"""Classes that are counted one by one."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -101,11 +104,10 @@ def split_paths(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def show(console: Console, tally: Tally, output: Path, rule: str, unit: str) -> None:
     """Print how many inputs became what, and how fast."""
-    counts = "; ".join(f"{name}: {count}" for name, count in tally.classes.items())
     rate = tally.rows / tally.seconds if tally.seconds else 0.0
     inputs = f"{tally.rows} input{'' if tally.rows == 1 else 's'}"
     console.print(f"{inputs} in {tally.seconds:.1f} s, {rate:.0f} {unit}/s", markup=False)
-    console.print(f"predicted ({rule}): {counts}", markup=False)
+    console.print(f"predicted ({rule}): {count_classes(tally.classes)}", markup=False)
     if tally.novel:
         are = "is" if tally.novel == 1 else "are"
         console.print(f"{tally.novel} {are} unlike the training part: see the columns applicable and reason")
@@ -114,6 +116,14 @@ def show(console: Console, tally: Tally, output: Path, rule: str, unit: str) -> 
     for message in tally.failures:
         console.print(f"not read to its end: {message}", markup=False)
     console.print(f"written: {output}", soft_wrap=True, markup=False)
+
+
+def count_classes(classes: Mapping[str, int]) -> str:
+    """Write how many there are of each class; of more than `MOST` classes, of the most frequent ones."""
+    shown = dict(classes) if len(classes) <= MOST else dict(sorted(classes.items(), key=lambda item: -item[1])[:MOST])
+    rest = [count for name, count in classes.items() if name not in shown]
+    others = [f"{len(rest)} other classes: {sum(rest)}"] if rest else []
+    return "; ".join([*(f"{name}: {count}" for name, count in shown.items()), *others])
 
 
 def _is_run(path: Path) -> bool:

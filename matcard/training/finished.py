@@ -134,10 +134,14 @@ class FinishedRun:
 
     @cached_property
     def parts(self) -> dict[str, Part]:
-        """The predictions, part by part: `train`, `val` and `test`."""
+        """The predictions, part by part: `train`, `val` and `test`.
+
+        Raises:
+            InputError: the file lacks a part.
+        """
         codes = {name: code for code, name in enumerate(self.class_names)}
         columns = [f"{_PROBABILITY}{name}" for name in self.class_names]
-        return {
+        parts = {
             str(part): Part(
                 rows["id"].astype(str).to_numpy(dtype=object),
                 rows["target"].map(codes).to_numpy(dtype=np.int64),
@@ -145,6 +149,9 @@ class FinishedRun:
             )
             for part, rows in self._predictions.groupby("split", sort=False)
         }
+        if missing := {"train", "val", "test"} - set(parts):
+            raise InputError(f"{self.files.predictions} lacks the rows of {', '.join(sorted(missing))}: copy it again")
+        return parts
 
     @property
     def test(self) -> Part:

@@ -8,6 +8,7 @@ import pytest
 
 from matcard.crystals.readers import tables
 from matcard.crystals.readers.batch import Wanted
+from matcard.crystals.readers.fields import read_fields
 from matcard.errors import InputError
 
 
@@ -61,3 +62,9 @@ def test_rows_longer_than_the_header_are_refused(header, lines, tmp_path):
     (tmp_path / "rows.csv").write_text(f"{header}\n{lines}")
     with pytest.raises(InputError, match=r"rows\.csv (has more fields in a row|cannot be read: .*Expected 2 fields)"):
         pieces(tmp_path / "rows.csv")
+
+
+def test_a_comma_at_the_end_of_rows_shifts_no_column(tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b,kind\n1,2,x,\n3,4,y,\n")
+    with pytest.raises(InputError, match="name the columns that have none"):
+        read_fields(tmp_path / "rows.csv")

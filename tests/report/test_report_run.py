@@ -188,6 +188,14 @@ def test_a_source_that_has_changed_is_not_mixed_up(tmp_path):
         FinishedRun(run).test_table  # noqa: B018
 
 
+def test_predictions_without_a_part_are_refused(tmp_path):
+    run = finished_run(tmp_path / "run")
+    table = pd.read_parquet(run / "predictions.parquet")
+    table[table["split"] != "val"].to_parquet(run / "predictions.parquet")
+    with pytest.raises(InputError, match=r"predictions\.parquet lacks the rows of val"):
+        FinishedRun(run).parts  # noqa: B018
+
+
 def test_crystals_at_hand_are_not_read_again(tmp_path):
     run = finished_run(tmp_path / "run")
     table = FinishedRun(run)._read_table()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matcard.crystals.readers.batch import ID_COLUMNS
 from matcard.crystals.readers.columns import STRUCTURE_COLUMNS
-from matcard.crystals.readers.fields import read_fields
+from matcard.crystals.readers.fields import read_fields, refuse_shifted
 from matcard.crystals.readers.files import CHUNK, estimate_rows, open_bytes, readable
 from matcard.errors import InputError
 
@@ -84,7 +84,6 @@ def _csv_pieces(path: Path, wanted: Wanted) -> Iterator[Piece]:
         ids = {name: str for name in small if name in ID_COLUMNS or name == wanted.id_column}
         # With usecols pandas cuts lines that are too long: then the reading of structures finds them.
         others = read_fields(path, dtype=ids, **({"usecols": small} if bulky else {}))
-        _refuse_shifted(others, path)
         others.index += 1
         if not bulky:
             for row in range(0, len(others) or 1, CHUNK):  # of no rows, too, the columns are told
@@ -94,19 +93,11 @@ def _csv_pieces(path: Path, wanted: Wanted) -> Iterator[Piece]:
         # All columns, though only the bulky are kept, for lines that are too long.
         with pd.read_csv(path, dtype=str, chunksize=CHUNK) as chunks:
             for cells in chunks:
-                _refuse_shifted(cells, path)
+                refuse_shifted(cells, path)
                 structures = cells[bulky]
                 structures.index += 1
                 yield Piece(others.iloc[row : row + len(structures)].join(structures), len(others))
                 row += len(structures)
-
-
-def _refuse_shifted(frame: pd.DataFrame, path: Path) -> None:
-    """Refuse rows of which pandas took the first field for an index, there being one more than names in the header."""
-    import pandas as pd
-
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise InputError(f"{path} has more fields in a row than names in its header; quote them")
 
 
 def _json_line_pieces(path: Path) -> Iterator[Piece]:
