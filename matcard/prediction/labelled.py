@@ -12,7 +12,7 @@ from matcard.data.cards import card_names
 from matcard.data.labels import Labels, target_column
 from matcard.errors import InputError
 from matcard.evaluation.jsonfile import read_json
-from matcard.prediction.inputs.base import Named
+from matcard.prediction.inputs.base import NOTHING
 from matcard.prediction.modelfile import TRAINING, model_folder
 
 if TYPE_CHECKING:
@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from jaxtyping import Int64, Shaped
 
     from matcard.data.tables import Table
-    from matcard.prediction.inputs.base import Samples
+    from matcard.prediction.inputs.base import Named, Samples
     from matcard.prediction.modelfile import ModelDescription
     from matcard.prediction.run import Run
-
-
-NOTHING = Named()
 
 
 @dataclass(frozen=True, eq=False)

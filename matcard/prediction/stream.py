@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matcard.errors import InputError
-from matcard.prediction.inputs.base import Named
+from matcard.prediction.inputs.base import NOTHING
 from matcard.prediction.run import BATCH_SIZE
 from matcard.prediction.writers import check_output, open_table
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from matcard.prediction.ensemble import Ensemble
-
-
-NOTHING = Named()
+    from matcard.prediction.inputs.base import Named
 
 
 @dataclass

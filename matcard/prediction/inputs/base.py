@@ -57,6 +57,10 @@ class Named(NamedTuple):
     composition_column: str | None = None
 
 
+NOTHING = Named()
+"""Columns are found by their usual names."""
+
+
 class Inputs(ABC, Generic[Held]):
     """What a network takes, how it is read, and how it becomes batches.
 
