@@ -14,10 +14,13 @@ from scipy.stats import t as student
 
 from matcard.data.splits import Split
 from matcard.training.config import parse_config
+from matcard.training.study.folder import StudyDir
 from matcard.training.study.results.contour import contour_figure
+from matcard.training.study.results.files import write_figures
 from matcard.training.study.results.gain import bootstrap, over_seeds, paired_bootstrap
 from matcard.training.study.results.table import DEFAULTS, ranked, trial_table
 from matcard.training.study.search.parameter import Parameter
+from matcard.training.study.search.space import Space
 from matcard.training.study.trial.data import TrialData, another_division, fold_of_rest
 from matcard.training.study.trial.evaluation import PartScores, mean_metrics
 from matcard.training.study.trial.objective import METRICS
@@ -174,6 +177,17 @@ def test_each_alternative_has_a_panel_of_its_own() -> None:
 def test_too_few_trials_or_those_on_a_line_have_no_surface(table: pd.DataFrame) -> None:
     axes = contour_figure(table, "macro_f1", SCALE, LAMBDA).axes[0]
     assert len(axes.collections) == 1, "the trials alone"
+
+
+def test_parameters_of_failed_trials_alone_make_no_contour(tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize")
+    ranges = {p.name: optuna.distributions.FloatDistribution(0.01, 10, log=True) for p in (SCALE, LAMBDA)}
+    study.add_trial(create_trial(value=0.5, params={SCALE.name: 1.0}, distributions={SCALE.name: ranges[SCALE.name]}))
+    study.add_trial(create_trial(state=TrialState.FAIL, params=dict.fromkeys(ranges, 0.1), distributions=ranges))
+    write_figures(
+        StudyDir(tmp_path), study, trial_table(study.trials, ["macro_f1"]), ["macro_f1"], Space((SCALE, LAMBDA))
+    )
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {"history", "slices"}
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def write_figures(
         if importances := _importances(study, done, metrics, k):
             rows = pd.DataFrame({"parameter": importances.keys(), "importance": importances.values()})
             _save(folder.figures / f"importances{suffix}.png", importances_figure(importances, metric), rows)
-        if pair := _pair(space, table):
+        if pair := _pair(space, table[table[metric].notna()]):
             by = next((p.name for p in space.parameters if p.sets is not None), None)
             _save(folder.figures / f"contour{suffix}.png", contour_figure(table, metric, *pair, by), table[values])
     if reports := {t.number: dict(sorted(t.intermediate_values.items())) for t in trials if t.intermediate_values}:
@@ -113,7 +113,7 @@ def write_figures(
 
 
 def _pair(space: Space, table: pd.DataFrame) -> tuple[Parameter, Parameter] | None:
-    """Give the parameters of the contour, if both are searched and some trial has both."""
+    """Give the parameters of the contour, if both are searched and some trial of the table has both."""
     numbers = {p.name: p for p in space.parameters if p.kind != "categorical" and p.name in table}
     if not set(PAIR) <= set(numbers) or not table[list(PAIR)].notna().all(axis=1).any():
         return None
