@@ -44,7 +44,7 @@ class EmbeddingSpace(Space):
             invariant, terms = self._triplets(embeddings, targets)
         terms["invariant"] = invariant
         # Without a base the logits still take part, at gradient 0, so that DDP does not wait for the head.
-        base = self.base.average(logits, targets) if self.trains_head else 0 * logits.sum()
+        base = self.base.average(logits, targets) if self.trains_head else (0 * logits).sum()
         if self.trains_head:
             terms["base"] = base
         return o.base_weight * base + o.lambda_invariant * invariant.to(logits), terms
@@ -66,7 +66,7 @@ class EmbeddingSpace(Space):
         triplets = mine_triplets(targets, self.draws(), o.anchors)
         count = float(len(triplets.anchors))
         if not count:
-            return 0 * embeddings.sum(), {"triplets": count}
+            return (0 * embeddings).sum(), {"triplets": count}
         points = unit(embeddings)
         anchors, positives, negatives = (points[rows] for rows in triplets)
         near, far = positives - anchors, negatives - anchors

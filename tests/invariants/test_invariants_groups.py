@@ -62,6 +62,8 @@ def test_gradients(p: float, origin: bool) -> None:
     ):
         assert gradcheck(function, (points, scale))
         assert gradgradcheck(function, (points, scale))
+        slope, again = (torch.autograd.grad(function(points, scale).sum(), points, create_graph=g)[0] for g in (0, 1))
+        torch.testing.assert_close(again.detach(), slope)  # the way that is taken for second derivatives
     assert gradcheck(lambda x: spread_of_groups(x, groups, 0.7, math.inf, p, origin=origin), (points,))
 
 

@@ -140,6 +140,16 @@ def test_refused_distances(matrix: torch.Tensor, message: str) -> None:
         similarity_from_distances(matrix)
 
 
+def test_rounding_is_no_asymmetry_and_a_millionth_is() -> None:
+    for dtype in (torch.float32, torch.float64):
+        rounded = distances(POINTS[0]).to(dtype)
+        rounded[0, 1] *= 1 + 4 * torch.finfo(dtype).eps
+        assert similarity_from_distances(rounded).isfinite().all()
+        rounded[0, 1] *= 1 + 1e-5
+        with pytest.raises(InputError, match="not symmetric"):
+            similarity_from_distances(rounded)
+
+
 def test_refused_orders() -> None:
     with pytest.raises(InputError, match="order = -1"):
         spread_from_similarity(GOOD, -1.0)

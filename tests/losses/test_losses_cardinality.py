@@ -14,6 +14,7 @@ from loss_cases import INVARIANTS, cross_entropy, errors, excess, similarity, un
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.losses import CardinalityOptions, MagnitudeLoss, SpreadLoss, build_loss
+from matcard.losses.error import error_points
 from matcard.losses.measure import scheduled_scale
 from matcard.losses.measure import unit as unit_rows
 from matcard.losses.options import CrossEntropyOptions
@@ -80,6 +81,8 @@ def test_two_classes_lie_on_a_line_and_agree_with_their_two_coordinates(name, p)
     expected = excess(name, errors(LOGITS[:, :2], labels), 1.7, p)
     got = value(name, logits=LOGITS[:, :2], targets=labels, counts=[5, 4], scale=1.7, p=p)
     assert got == pytest.approx(expected, rel=1e-9)
+    points = error_points(torch.tensor(LOGITS[:, :2]), torch.tensor(labels), p)
+    assert points.shape == (9, 1)  # one coordinate: no solve
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -61,6 +61,25 @@ def test_value_and_gradient_are_finite(case, batch, dtype) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_no_sample_leaves_no_parameter_without_a_gradient(case) -> None:
+    name, options = case
+    z, y, h = BATCHES["no sample"]
+    z, h = (leaf.clone().requires_grad_() for leaf in (z, h))
+    loss = build_loss(name, class_counts=COUNTS, **options)
+    loss(z, y, h).backward()
+    assert z.grad is not None
+    assert h.grad is not None or not loss.needs_embeddings
+
+
+@pytest.mark.parametrize("combine", ["divide", "multiply", "ratio"])
+def test_logits_that_play_no_part_may_be_of_any_size(combine) -> None:
+    _, y, h = BATCHES["one class"]
+    for targets in (y, BATCHES["twins"][1]):
+        loss = build_loss("spread", space="embedding", combine=combine)
+        assert torch.isfinite(loss(torch.full((6, 3), 3e38), targets, 1e38 * h.float()))
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_training_to_no_error_never_breaks(case) -> None:
     name, options = case
     torch.manual_seed(1)

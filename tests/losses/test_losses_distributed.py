@@ -84,13 +84,19 @@ def train(case: tuple[str, dict[str, Any]], rank: int | None) -> dict[str, list[
     return told
 
 
+def own_rows(rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(rank)
+    return torch.randn(5 - rank, 3, generator=generator), torch.arange(5 - rank) % 3
+
+
 def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     try:
         results = [train(case, rank) for case in CASES]
         half = build_loss("magnitude")(torch.ones(2 - rank, 3).bfloat16(), torch.arange(2 - rank), None)
-        torch.save({"cases": results, "half": half}, f"{folder}/{rank}.pt")
+        alone = build_loss("magnitude").eval()(*own_rows(rank))
+        torch.save({"cases": results, "half": half, "alone": alone}, f"{folder}/{rank}.pt")
     finally:
         distributed.destroy_process_group()
 
@@ -128,3 +134,8 @@ def test_half_precision_is_gathered(processes) -> None:
     expected = build_loss("magnitude")(torch.ones(3, 3), torch.tensor([0, 1, 0]))
     for process in processes:
         torch.testing.assert_close(process["half"], expected)
+
+
+def test_in_evaluation_each_process_keeps_to_its_own_rows(processes) -> None:
+    for rank, process in enumerate(processes):
+        torch.testing.assert_close(process["alone"], build_loss("magnitude")(*own_rows(rank)))
