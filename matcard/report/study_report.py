@@ -19,6 +19,7 @@ from matcard.training.config import config_from_dict, flatten
 from matcard.training.study.folder import StudyDir
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -27,6 +28,7 @@ REPORT = "report.html"
 
 _ATTRIBUTES = ("number", "state", "failure", "defaults", "seconds")
 """Columns of the table of trials that are neither a metric nor a parameter."""
+_STATES = {"complete": "finished", "pruned": "pruned", "fail": "failed"}
 _SHOWN = 25
 _FIGURES = {
     "history": "The metric of each trial, and the best so far.",
@@ -78,7 +80,7 @@ def _columns(trials: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 def _summary(trials: pd.DataFrame, metrics: list[str]) -> Markup:
     states = trials["state"].value_counts().to_dict()
-    ended = ", ".join(f"{n:,} {state}" for state, n in states.items())
+    ended = ", ".join(f"{states[state]:,} {said}" for state, said in _STATES.items() if state in states)
     minutes = trials["seconds"].sum() / 60
     took = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{minutes:.0f} minutes"
     text = f"{plural(len(trials), 'trial')} ({ended}) took {took} of training in all."
@@ -122,8 +124,7 @@ def _gain(folder: StudyDir) -> Markup:
     for name in filter(compared["metrics"].__contains__, metric_names()):
         row = compared["metrics"][name]
         gain = row.get("gain") or dict.fromkeys(("value", "low", "high"))
-        bounds = interval(gain["low"], gain["high"])
-        rows.append((metric_label(name), score(row["defaults"]), score(row["best"]), _signed(gain["value"]), bounds))
+        rows.append((metric_label(name), score(row["defaults"]), score(row["best"]), *_gained(gain)))
     caption = f"On the validation part; interval of the gain: {compared['interval']}"
     return table(("", "defaults", "best", "gain", "95 %"), rows, caption=caption)
 
@@ -132,15 +133,15 @@ def _retrained(folder: StudyDir, metrics: list[str]) -> Markup:
     """Show the newest retraining: both on validation, the best on test."""
     summaries = sorted(folder.retrained.glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
     if not summaries:
-        return paragraph("Nothing was trained at full length or tested: python -m matcard.tune --retrain 5 does so.")
+        command = code(f"python -m matcard.tune --study {folder.path} --retrain 5")
+        return paragraph(Markup("Nothing was trained at full length or tested. {} does so.").format(command))
     summary = read_json(summaries[-1])
     rows = []
     for name in dict.fromkeys([*metrics, *metric_names()]):
         validation, test = summary["validation"][name], summary["test"][name]
-        gain = validation["gain"]
         rows.append((
-            metric_label(name), score(validation["defaults"]), score(validation["best"]), _signed(gain["value"]),
-            interval(gain["low"], gain["high"]), score(test["value"]), interval(test["low"], test["high"]),
+            metric_label(name), score(validation["defaults"]), score(validation["best"]), *_gained(validation["gain"]),
+            score(test["value"]), interval(test["low"], test["high"]),
         ))  # fmt: skip
     caption = (
         f"Mean over {plural(len(summary['seeds']), 'seed')} at full length. Gain on validation: corrected resampled "
@@ -184,6 +185,13 @@ def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and undefined(value)):
         return DASH
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _gained(gain: Mapping[str, float | None]) -> tuple[str, str]:
+    """Write a gain and its interval."""
+    low, high = gain["low"], gain["high"]
+    bounds = DASH if undefined(low) or undefined(high) else f"{_signed(low)} to {_signed(high)}"
+    return _signed(gain["value"]), bounds
 
 
 def _signed(value: float | None) -> str:

@@ -13,6 +13,7 @@ from pymatgen.symmetry.groups import SpaceGroup
 from matcard.crystals.table import Crystals, CrystalTable
 from matcard.errors import InputError
 from matcard.evaluation.intervals import wilson
+from matcard.evaluation.jsonfile import to_json
 from matcard.report import FigureFolder, write_report, write_study_report
 from matcard.report import html as pieces
 from matcard.report.figures import embedding_map, magnitudes
@@ -21,6 +22,7 @@ from matcard.report.figures.structure import Drawing
 from matcard.report.groups import crystal_systems, element_shares, group_shares, site_bins, system_of
 from matcard.report.sections.mistakes import percent, subscripts
 from matcard.report.sections.training import best_epoch
+from matcard.training.study.folder import StudyDir
 
 
 def crystals(*lattices, numbers=(11, 17), frac=((0, 0, 0), (0.5, 0.5, 0.5))):
@@ -214,9 +216,23 @@ def test_report_of_a_study(tmp_path):
         "Nothing was trained at full length",
     ):
         assert said in text
+    assert "2 finished, 1 failed" in text
+    assert f"--study {tmp_path} --retrain 5" in text
     assert "--loss.scale" in text
     assert "--loss.name" not in text
     assert "Plotly" not in text
+
+
+def test_gains_of_a_study_have_signs(tmp_path):
+    pd.DataFrame({"number": [0], "state": ["complete"], "failure": [None], "defaults": [True], "seconds": [1.0],
+                  "macro_f1": [0.5]}).to_parquet(tmp_path / "trials.parquet")  # fmt: skip
+    (tmp_path / "study.yaml").write_text("space: {loss.scale: {low: 0.1, high: 30}}")
+    gain = {"defaults": 0.5, "best": 0.625, "gain": {"value": 0.125, "low": -0.0012, "high": 0.25}}
+    to_json({"interval": "bootstrap", "metrics": {"macro_f1": gain, "mcc": {**gain, "gain": None}}},
+            StudyDir(tmp_path).comparison)  # fmt: skip
+    text = write_study_report(tmp_path).read_text(encoding="utf-8")
+    assert "<td class=number>+0.125</td><td class=number>−0.001 to +0.250</td>" in text
+    assert "<td class=number>–</td><td class=number>–</td>" in text
 
 
 def test_pictures_without_data_are_linked_without(tmp_path):
