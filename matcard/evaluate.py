@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     if asked is not None:
         decision = decide(console, Path(options.run), asked, save=options.save)
         run.description = replace(run.description, decision=decision)
-    folder = Path(options.output) if options.output else _beside(Path(options.run), options.source)
+    folder = Path(options.output) if options.output else folder_of(Path(options.run), options.source)
     check_output(folder / PREDICTIONS)
     with crystal_progress(console, "reading", run.inputs.unit) as progress:
         labelled = read_labelled_set(
@@ -254,8 +254,11 @@ def _numbers(text: str) -> list[float]:
         return []
 
 
-def _beside(run: Path, source: str) -> Path:
-    return run / "evaluations" / Path(source).name.split(".")[0]
+def folder_of(run: Path, source: str) -> Path:
+    """Give the folder of an evaluation where none is named: that of the source's name, a file's without its ending."""
+    path = Path(source).expanduser()
+    name = path.resolve().name
+    return run / "evaluations" / (name if path.is_dir() else Path(name.removesuffix(".gz")).stem)
 
 
 if __name__ == "__main__":

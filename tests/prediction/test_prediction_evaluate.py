@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 import matcard
 from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluate import main, parse_prior
+from matcard.evaluate import folder_of, main, parse_prior
 from matcard.evaluation.priors import with_priors
 from matcard.evaluation.thresholds import Decision
 
@@ -133,6 +133,22 @@ def test_given_and_estimated_shares(trained, shifted, tmp_path):
     assert sum(estimated["corrected"]["shares"].values()) == pytest.approx(1.0)
     with pytest.raises(InputError, match="--prior has 2 numbers for 3 classes"):
         evaluate(trained, shifted, tmp_path / "wrong", "--prior", "0.5,0.5")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("new.csv", "new"),
+        ("a/v1.2.json.gz", "v1.2"),
+        ("v1.3", "v1.3"),
+        ("matbench_mp_gap", "matbench_mp_gap"),
+        (".", "v1.3"),
+    ],
+)
+def test_sets_do_not_share_a_folder(source, name, tmp_path, monkeypatch):
+    (tmp_path / "v1.3").mkdir()
+    monkeypatch.chdir(tmp_path / "v1.3" if source == "." else tmp_path)
+    assert folder_of(tmp_path, source) == tmp_path / "evaluations" / name
 
 
 @pytest.mark.parametrize("text", ["often", "0.5", "-1,2", "0,0", "nan,1", "1,inf", ""])
