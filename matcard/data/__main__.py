@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 from matcard.cli import make_console, run_command
@@ -28,6 +29,8 @@ def main(argv: Sequence[str]) -> None:
         action.add_argument("names", nargs="+", metavar="NAME", help="name of a data set")
     fetch.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte until a server is given up")
     options = parser.parse_args(argv)
+    if options.action == "fetch" and not 0 < options.timeout < math.inf:
+        fetch.error(f"argument --timeout: expected a number of seconds above 0, found {options.timeout:g}")
 
     from matcard.data.cards import card_names, load_card
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Int64
@@ -41,7 +42,15 @@ def make_imbalanced(split: Split, codes: Int[np.ndarray, " N"], options: Imbalan
             f"--data.imbalance.kind {options.kind}: class number {int(have.argmin())} has no training sample to keep; "
             "join classes, or take another --data.split"
         )
-    keep = class_sizes(have, profile(options, have, rng))
+    shares = profile(options, have, rng)
+    keep = class_sizes(have, shares)
+    if keep.max() * shares.min() < 1 - _ROUNDING:
+        warnings.warn(
+            f"--data.imbalance.factor {options.factor:g} is more than the training part holds: its classes keep "
+            f"{keep.max()} to {keep.min()} samples",
+            MatcardWarning,
+            stacklevel=2,
+        )
     cut = [order[codes[order] == label][count:] for label, count in enumerate(keep.tolist())]
     return split.without("train", np.concatenate(cut))
 

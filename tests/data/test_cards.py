@@ -157,8 +157,26 @@ def test_unknown_keys_and_contradictions_are_refused(card_of):
         card_of(query={"fields": ["band_gap"], "filters": {}})
     with pytest.raises(InputError, match="'query': the format materials-project has one"):
         card_of(format="materials-project")
+    with pytest.raises(InputError, match=r"'class_names' and 'class_counts': they name different classes"):
+        card_of(class_names=["a", "b"], class_counts={"a": 3, "c": 2})
+    assert card_of(class_names=["a", "b"], class_counts={"b": 3, "a": 2}).rows == 5
     with pytest.raises(InputError, match="key 'format': images come as digits, idx, cifar; found 'table'"):
         card_of(kind="images")
+
+
+def test_files_that_could_not_be_kept_or_read_are_refused(card_of):
+    good = VALID["urls"][0]
+    with pytest.raises(InputError, match=r"urls\[1\]: the url ends without the name of a file: give its 'name'"):
+        card_of(urls=[good, {"url": "https://example.org/"}])
+    with pytest.raises(InputError, match=r"'urls': two files are called 'a\.parquet'"):
+        card_of(urls=[good, {"url": "https://example.net/a.parquet"}])
+    assert len(card_of(urls=[good, {"url": "https://example.net/a.parquet", "name": "b.parquet"}]).urls) == 2
+    with pytest.raises(InputError, match="'urls': the format table needs files"):
+        card_of(urls=[])
+    with pytest.raises(InputError, match="'urls': the format make_classification takes no files"):
+        card_of(kind="table", format="make_classification")
+    with pytest.raises(InputError, match="'urls': the format materials-project takes no files"):
+        card_of(format="materials-project", query={"fields": ["a"], "filters": {}})
 
 
 def test_nested_keys_are_checked_like_the_others(card_of):
@@ -166,6 +184,8 @@ def test_nested_keys_are_checked_like_the_others(card_of):
         card_of("threshold", window={"column": "Tg", "low": 1})
     with pytest.raises(InputError, match=r"some_set\.yaml: window: key 'low': expected a number"):
         card_of("threshold", window={"column": "Tg", "low": "1", "high": 2})
+    with pytest.raises(InputError, match=r"some_set\.yaml: key 'window': low is 2 and high 1"):
+        card_of("threshold", window={"column": "Tg", "low": 2, "high": 1})
     with pytest.raises(InputError, match=r"some_set\.yaml: query: unknown key 'field'; did you mean fields"):
         card_of(format="materials-project", query={"field": ["a"], "filters": {}})
     with pytest.raises(InputError, match=r"some_set\.yaml: query: key 'fields': expected a list of texts, found \[\]"):

@@ -111,7 +111,16 @@ def test_an_unknown_name_is_an_error_with_the_nearest_names(capsys, cache_folder
     assert "did you mean cifar10 or cifar100" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["get", "mnist"], ["show"], ["fetch"], ["fetch", "mnist", "--timeout", "soon"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["get", "mnist"],
+        ["show"],
+        ["fetch"],
+        ["fetch", "mnist", "--timeout", "soon"],
+        ["fetch", "mnist", "--timeout", "0"],
+    ],
+)
 def test_wrong_usage_is_an_error(capsys, words):
     assert exit_code(*words) == 2
     assert "usage: python -m matcard.data" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matcard.data.imbalance import class_sizes, make_imbalanced, profile
 from matcard.data.options import ImbalanceOptions
 from matcard.data.splits import Split
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 
 few = settings(deadline=None, max_examples=40)
 KINDS = ("exp", "step", "ratio")
@@ -106,6 +106,15 @@ def test_what_a_stronger_cut_keeps_a_weaker_one_keeps_too():
     split, codes = parts([80, 80, 80])
     weak, strong = (make_imbalanced(split, codes, ImbalanceOptions(kind="step", factor=f), seed=0) for f in (2, 20))
     assert np.isin(strong.train, weak.train).all()
+
+
+def test_a_factor_beyond_what_there_is_leaves_one_sample_and_is_said():
+    split, codes = parts([40, 30])
+    made = make_imbalanced(split, codes, ImbalanceOptions(kind="ratio", factor=40), seed=0)
+    assert np.bincount(codes[made.train]).tolist() == [40, 1]
+    with pytest.warns(MatcardWarning, match=r"factor 41 is more than the training part holds.* keep 40 to 1 samples"):
+        made = make_imbalanced(split, codes, ImbalanceOptions(kind="ratio", factor=41), seed=0)
+    assert np.bincount(codes[made.train]).tolist() == [40, 1]
 
 
 def test_no_imbalance_cuts_nothing():

@@ -42,11 +42,12 @@ def read_card(path: Path) -> Card:
         "query": _nested(path, values, "query", _QUERY, Query),
     }
     card = Card(**{**_tuples(values), **nested, "name": path.stem})
-    if card.matminer is None:
-        return card
-    from matcard.data.cards.matminer import with_matminer
+    if card.matminer is not None:
+        from matcard.data.cards.matminer import with_matminer
 
-    return with_matminer(card, path)
+        card = with_matminer(card, path)
+    _refuse_what_cannot_be_used(path, card)
+    return card
 
 
 def _checked(where: str, values: Any, schema: dict[str, Key]) -> dict[str, Any]:
@@ -73,6 +74,24 @@ def _refuse_contradictions(path: Path, values: dict[str, Any]) -> None:
         raise InputError(f"{path}: keys 'matminer' and 'urls': matminer's list gives the urls; leave 'urls' empty")
     if (values["format"] == "materials-project") != ("query" in values):
         raise InputError(f"{path}: key 'query': the format materials-project has one, and no other")
+
+
+def _refuse_what_cannot_be_used(path: Path, card: Card) -> None:
+    names = [download.file_name for download in card.urls]
+    if "" in names:
+        raise InputError(f"{path}: urls[{names.index('')}]: the url ends without the name of a file: give its 'name'")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: key 'urls': two files are called {twice!r}: give one of them another 'name'")
+    if bool(names) == (card.made_by_code or card.query is not None):
+        what = "takes no files" if names else "needs files"
+        raise InputError(f"{path}: key 'urls': the format {card.format} {what}")
+    if card.window is not None and not card.window.low < card.window.high:
+        raise InputError(
+            f"{path}: key 'window': low is {card.window.low:g} and high {card.window.high:g}; exchange them"
+        )
+    if card.class_names and card.class_counts and set(card.class_names) != set(card.class_counts):
+        raise InputError(f"{path}: keys 'class_names' and 'class_counts': they name different classes")
 
 
 def _download(where: str, entry: Any) -> Download:
@@ -178,7 +197,7 @@ _DOWNLOAD = {
         lambda value: isinstance(value, list) and all(map(_is_url, value)),
     ),
     "name": Key("the name of a file, without a folder", _is_file_name),
-    "part": Key("text", _is_text),
+    "part": Key("one of train, validation, test", lambda value: value in ("train", "validation", "test")),
 }
 _WINDOW = {
     "column": Key(_COLUMN, _is_text, required=True),
