@@ -130,7 +130,7 @@ def test_a_value_of_the_wrong_form_is_named_with_its_key(card_of, key, value):
         ({"url": "https://example.org", "mirrors": ["example.org"]}, "key 'mirrors': expected a list"),
         ({"url": "https://example.org", "name": "../a"}, "key 'name': expected the name of a file, without a folder"),
         ({"url": "https://example.org", "name": ".."}, "key 'name': expected the name of a file"),
-        ({"url": "https://example.org", "part": 1}, "key 'part': expected text"),
+        ({"url": "https://example.org", "part": 1}, "key 'part': expected one of train, validation, test"),
         ({"url": "ftp://example.org", "size": 1, "sha256": "ab" * 32}, "key 'url': expected"),
         ({"url": "https://example.org", "size": 0, "sha256": "ab" * 32}, "key 'size': expected"),
         ({"url": "https://example.org", "size": 1, "sha256": "AB" * 32}, "key 'sha256': expected 64"),
