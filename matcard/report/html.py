@@ -80,6 +80,11 @@ def score(value: float | None) -> str:
     return DASH if undefined(value) else f"{float(value or 0):.3f}"
 
 
+def signed(value: float | None) -> str:
+    """Write a difference of scores with its sign, an undefined one as a dash."""
+    return DASH if undefined(value) else f"{float(value or 0):+.3f}".replace("-", "−")
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Write an interval of scores, whose bounds may be negative."""
     return DASH if undefined(low) or undefined(high) else f"{low:.2f} to {high:.2f}".replace("-", "−")

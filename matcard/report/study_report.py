@@ -13,7 +13,7 @@ from matcard.evaluation.jsonfile import read_json
 from matcard.evaluation.metrics import higher_is_better, metric_label, metric_names
 from matcard.files import read_yaml
 from matcard.report.folder import FigureFolder
-from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, table, undefined
+from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table, undefined
 from matcard.report.page import Page, Section, write_page
 from matcard.training.config import config_from_dict, flatten
 from matcard.training.study.folder import StudyDir
@@ -190,9 +190,5 @@ def _text(value: Any) -> str:
 def _gained(gain: Mapping[str, float | None]) -> tuple[str, str]:
     """Write a gain and its interval."""
     low, high = gain["low"], gain["high"]
-    bounds = DASH if undefined(low) or undefined(high) else f"{_signed(low)} to {_signed(high)}"
-    return _signed(gain["value"]), bounds
-
-
-def _signed(value: float | None) -> str:
-    return DASH if undefined(value) else f"{value:+.3f}".replace("-", "−")
+    bounds = DASH if undefined(low) or undefined(high) else f"{signed(low)} to {signed(high)}"
+    return signed(gain["value"]), bounds

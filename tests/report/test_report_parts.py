@@ -176,6 +176,7 @@ def test_pieces_of_html_escape_and_round():
     assert (pieces.score(None), pieces.score(0.0), pieces.share(0.125)) == ("–", "0.000", "12 %")
     assert pieces.interval(-0.06, 0.03) == "−0.06 to 0.03"
     assert pieces.interval(None, 0.03) == "–"
+    assert [pieces.signed(x) for x in (-0.0614, 0.0, float("nan"), None)] == ["−0.061", "+0.000", "–", "–"]
     assert subscripts("Fe2(SO4)3<") == "Fe<sub>2</sub>(SO<sub>4</sub>)<sub>3</sub>&lt;"
     assert [percent(p) for p in (0.0, 1e-5, 0.5, 0.9999, 1.0)] == ["0.0 %", "< 0.1 %", "50.0 %", "> 99.9 %", "100.0 %"]
 

@@ -13,7 +13,7 @@ from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.plots import confusion_figure, recall_figure
 from matcard.report.figures.intervals import Series, interval_figure
-from matcard.report.html import DASH, code, interval, paragraph, records, score, table
+from matcard.report.html import DASH, code, interval, paragraph, records, score, signed, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,7 +191,7 @@ def compared(
 def _difference(first: Mapping[str, Any], second: Mapping[str, Any], metric: str) -> str:
     if first[metric] is None or second[metric] is None:
         return DASH
-    return f"{second[metric] - first[metric]:+.3f}".replace("-", "−")
+    return signed(second[metric] - first[metric])
 
 
 def _paired(run: FinishedRun, baseline: FinishedRun) -> str:
