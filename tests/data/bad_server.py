@@ -12,7 +12,7 @@ HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 
 @dataclass
 class Answer:
-    """How to answer one request: `length` states another length than the body has, `wait` is slept before the body."""
+    """How to answer one request: `length` states another length than the body has (-1: none), `wait` is slept before the body."""
 
     body: bytes = b""
     status: int = 200
@@ -50,7 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if answer.kind:
             self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(body) if answer.length is None else answer.length))
+        if answer.length != -1:
+            self.send_header("Content-Length", str(len(body) if answer.length is None else answer.length))
         for name, value in extra.items():
             self.send_header(name, value)
         self.end_headers()

@@ -157,6 +157,13 @@ def test_an_answer_that_is_cut_off_is_continued(server, cache_folder, naps):
     assert naps == [1]
 
 
+def test_an_answer_of_no_stated_length_is_continued_where_the_size_is_known(server, cache_folder, naps):
+    cut = Answer(LONG[:150_000], length=-1)
+    card = make_card(download_of(server.says("/a.bin", cut, Answer(LONG, ranges=True)), LONG))
+    assert fetch(card)["a.bin"].read_bytes() == LONG
+    assert [wanted for _, wanted in server.asked] == [None, "bytes=150000-"]
+
+
 def test_a_file_without_checksum_is_trusted_once_and_checked_ever_after(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY)), size=None, sha256=None))
     with pytest.warns(MatcardWarning, match=rf"no checksum.*trusted.*{sha256(BODY)}"):
