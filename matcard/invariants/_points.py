@@ -88,7 +88,8 @@ def magnitude(
     count once. Everything is computed in float64, outside autocast, and given in the precision of the points. A
     matrix that rounding has made indefinite is lifted by a small multiple of the identity, which `jitter_log`
     counts; finite points always give a finite value and gradient; a coordinate that is infinite or not a number
-    gives a value that is not a number, in its set of the batch.
+    gives a value that is not a number, in its set of the batch. Derivatives are of the reverse mode: for a Hessian
+    take `torch.func.jacrev` twice, not `torch.func.hessian`.
 
     Args:
         points: n points of d coordinates, in any floating precision.
@@ -96,8 +97,8 @@ def magnitude(
         p: the exponent of the l_p distance, 1 to 2.
         origin: whether zero counts as one more point.
         method: "line" (one coordinate: exact, O(n log n)), "dense" (one Cholesky factor), "matrix_free" (conjugate
-            gradients, O(n) memory, no second derivatives) or "auto": line for one coordinate, otherwise dense up to
-            10,000 points and matrix-free beyond.
+            gradients, O(n) memory, neither second derivatives nor vmap; p between 1 and 2 takes some 20 times as long
+            as 1 or 2) or "auto": line for one coordinate, otherwise dense up to 10,000 points and matrix-free beyond.
         tolerance: of "matrix_free" alone: |1 - zeta w| / sqrt(n) at which the iteration ends. The relative error of
             the magnitude was below it in all that was measured, that of single weights about 1e3 times it.
 

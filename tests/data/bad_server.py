@@ -12,7 +12,10 @@ HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 
 @dataclass
 class Answer:
-    """How to answer one request: `length` states another length than the body has (-1: none), `wait` is slept before the body."""
+    """How to answer one request.
+
+    `length` states another length than the body has (-1: none), `wait` is slept before the body.
+    """
 
     body: bytes = b""
     status: int = 200
