@@ -188,7 +188,7 @@ def environment() -> dict[str, Any]:
 
 def _started() -> list[str]:
     """Give the words that started this program: `python -m matcard.train`, or the name of the user's own file."""
-    module = sys.modules["__main__"].__spec__
+    module = getattr(sys.modules["__main__"], "__spec__", None)
     return [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
 
 
