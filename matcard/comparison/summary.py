@@ -88,10 +88,9 @@ def mean_scores(summary: pd.DataFrame, experiment: Experiment, metric: str, rule
 
 
 def _possible(metric: str, estimate: Estimate) -> Estimate:
-    """End an interval where the metric does: no score is above 1, no loss below 0."""
-    if higher_is_better(metric):
-        return estimate._replace(high=np.minimum(estimate.high, 1.0))
-    return estimate._replace(low=np.maximum(estimate.low, 0.0))
+    """End an interval where the metric does: MCC at -1 and 1, other scores at 0 and 1, losses at 0."""
+    lowest, highest = (-1.0 if metric == "mcc" else 0.0), (1.0 if higher_is_better(metric) else np.inf)
+    return estimate._replace(low=np.maximum(estimate.low, lowest), high=np.minimum(estimate.high, highest))
 
 
 def _of(runs: pd.DataFrame, method: str) -> pd.DataFrame:

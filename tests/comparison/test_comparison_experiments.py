@@ -30,7 +30,9 @@ from matcard.training.config import config_from_dict
 SHIPPED = sorted(path.stem for path in (resource_dir("configs") / "compare").glob("*.yaml") if path.stem != "losses")
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci")) or name == "published"])
+@pytest.mark.parametrize(
+    "name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci", "-default")) or name == "published"]
+)
 def test_shipped_experiments_fit_together(name, tmp_path, monkeypatch):
     for file in ("glass_train.csv.gz", "glass_validation.csv.gz", "mp_small_4000.parquet"):
         (tmp_path / file).touch()
