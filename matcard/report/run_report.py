@@ -59,7 +59,7 @@ def write_report(
         ("recall", "Recall of each class", recall.per_class),
         ("confusion", "Confusions", recall.confusion),
         ("decision", "Argmax and the chosen decision", recall.decisions),
-        ("baseline", "Against cross-entropy", partial(recall.against_baseline, baseline=beside)),
+        ("baseline", "Against a baseline", partial(recall.against_baseline, baseline=beside)),
         ("ranking", "Precision and recall", ranking.precision_recall),
         ("calibration", "Calibration", ranking.calibration),
         *(of_crystals if run.has_structures else ()),

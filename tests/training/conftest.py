@@ -1,14 +1,16 @@
-"""Sixty small crystals in three structures, as a table that `--data.source` takes."""
+"""Sixty small crystals in three structures, as a table that `--data.source` takes; a run on them."""
 
 from __future__ import annotations
 
 import json
+import os
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from train_cases import options, run_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,3 +44,11 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "small.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
     return path
+
+
+@pytest.fixture(scope="module")
+def finished(small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two epochs."""
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    os.environ["MATCARD_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    return run_here(*options(small_table, path)).path
