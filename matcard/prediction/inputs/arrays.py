@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matcard.errors import InputError
 from matcard.prediction.inputs.base import Inputs, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from typing import IO
 
     from jaxtyping import Int, Shaped
 
     from matcard.data.arrays import ArrayDataset
     from matcard.data.labelled import LabelledData
     from matcard.data.tables import Table
+    from matcard.prediction.inputs.base import Named, Progress
 
 _DIGEST = 8
 """Bytes that tell samples apart."""
@@ -72,6 +76,36 @@ class ArrayInputs(Inputs[Arrays]):
         """Give the shape of a sample."""
         return {"input_shape": self.input_shape}
 
+    @abstractmethod
+    def pieces(self, path: Path, named: Named) -> Iterator[tuple[Rows[Arrays], int | None]]:
+        """Read a file, some thousand samples at a time, each time with how many it holds where that is known.
+
+        Raises:
+            InputError: it cannot be read, or not to its end.
+        """
+
+    def read(
+        self,
+        paths: Sequence[Path | None],
+        named: Named,
+        stream: IO[bytes],
+        failures: list[str],
+        jobs: int | None,
+        progress: Progress,
+    ) -> Iterator[Rows[Arrays]]:
+        """Read files, piece by piece."""
+        done = 0
+        for path in paths:
+            assert path is not None
+            try:
+                for rows, total in self.pieces(path, named):
+                    yield rows
+                    done += len(rows.ids)
+                    progress(done, total if len(paths) == 1 else None)
+            except InputError as error:
+                failures.append(str(error))
+                yield self._failed(str(path), str(error))
+
     def dataset(self, samples: Arrays, jobs: int | None = None) -> ArrayDataset:
         """Give the arrays."""
         from matcard.data.arrays import ArrayDataset
@@ -101,7 +135,7 @@ class ArrayInputs(Inputs[Arrays]):
         assert isinstance(table, ArrayTable)
         return Arrays.of(table.inputs)
 
-    def failed(self, where: str, message: str) -> Rows[Arrays]:
+    def _failed(self, where: str, message: str) -> Rows[Arrays]:
         """Give the row of an input that cannot be read, or not to its end."""
         nothing = Arrays.of(np.zeros((1, *self.input_shape), np.float32))
         return Rows([""], [where], nothing, np.array([message], dtype=object))

@@ -18,7 +18,7 @@ from matcard.prediction.inputs.paths import find_paths
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import IO, Self
+    from typing import Self
 
     from jaxtyping import Shaped
 
@@ -75,31 +75,13 @@ class ImageInputs(ArrayInputs):
             raise InputError(f"-: standard input is read for runs on crystals only; inputs are {TAKES}")
         return found
 
-    def read(
-        self,
-        paths: Sequence[Path | None],
-        named: Named,
-        stream: IO[bytes],
-        failures: list[str],
-        jobs: int | None,
-        progress: Progress,
-    ) -> Iterator[Rows[Arrays]]:
-        """Read files of images, each whole."""
-        done = 0
-        for path in paths:
-            assert path is not None
-            try:
-                ids, images = self._of_file(path)
-            except InputError as error:
-                failures.append(str(error))
-                yield self.failed(str(path), str(error))
-                continue
-            for k in range(0, len(images), CHUNK):
-                names, some = ids[k : k + CHUNK], images[k : k + CHUNK]
-                errors = np.full(len(some), None, dtype=object)
-                yield Rows(names, [f"{path.name} image {name}" for name in names], Arrays.of(some), errors)
-                done += len(some)
-                progress(done, len(images) if len(paths) == 1 else None)
+    def pieces(self, path: Path, named: Named) -> Iterator[tuple[Rows[Arrays], int]]:
+        """Read a file, which is held whole."""
+        ids, images = self._of_file(path)
+        for k in range(0, len(images), CHUNK):
+            names, some = ids[k : k + CHUNK], images[k : k + CHUNK]
+            errors = np.full(len(some), None, dtype=object)
+            yield Rows(names, [f"{path.name} image {name}" for name in names], Arrays.of(some), errors), len(images)
 
     def wrap(self, objects: Iterable[Any], ids: Sequence[str] | None) -> Rows[Arrays]:
         """Take an array (n, height, width), or with channels beside."""

@@ -24,7 +24,7 @@ from matcard.prediction.inputs.paths import files_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import IO, Self
+    from typing import Self
 
     import pandas as pd
 
@@ -85,27 +85,20 @@ class RowInputs(ArrayInputs):
         """Find tables."""
         return files_alone(inputs, ENDINGS, TAKES)
 
-    def read(
-        self,
-        paths: Sequence[Path | None],
-        named: Named,
-        stream: IO[bytes],
-        failures: list[str],
-        jobs: int | None,
-        progress: Progress,
-    ) -> Iterator[Rows[Arrays]]:
-        """Read tables, piece by piece."""
-        done = 0
-        for path in paths:
-            assert path is not None
-            try:
-                for rows, total in self._of_file(path, named):
-                    yield rows
-                    done += len(rows.ids)
-                    progress(done, total if len(paths) == 1 else None)
-            except InputError as error:
-                failures.append(str(error))
-                yield self.failed(str(path), str(error))
+    def pieces(self, path: Path, named: Named) -> Iterator[tuple[Rows[Arrays], int | None]]:
+        """Read a table."""
+        table = _READERS[Path(path.name.lower().removesuffix(".gz")).suffix](path, Wanted(named.id_column))
+        inputs: RowInputs | None = None
+        id_column: str | None = None
+        for frame, total in table.pieces:
+            frame = frame.set_axis([str(name) for name in frame], axis=1)
+            if inputs is None:
+                inputs, id_column = self._settled(frame, str(path), named)
+            else:  # JSON lines name their columns one by one
+                frame = frame.reindex(columns=list(dict.fromkeys([*frame, *inputs.made_of.used])))
+            places = frame.index.tolist()
+            ids = [str(k) for k in places] if id_column is None else _ids(frame.reindex(columns=[id_column])[id_column])
+            yield inputs._rows(frame, ids, [f"{table.name} {table.unit} {k}" for k in places]), total
 
     def wrap(self, objects: Iterable[Any], ids: Sequence[str] | None) -> Rows[Arrays]:
         """Take a pandas DataFrame; of runs on formulas also a list of them."""
@@ -168,20 +161,6 @@ class RowInputs(ArrayInputs):
         """Give the numbers, and which components have no place among them."""
         assert isinstance(table, ArrayTable)
         return Arrays.of(table.inputs, self._beside(table.columns))
-
-    def _of_file(self, path: Path, named: Named) -> Iterator[tuple[Rows[Arrays], int | None]]:
-        table = _READERS[Path(path.name.lower().removesuffix(".gz")).suffix](path, Wanted(named.id_column))
-        inputs: RowInputs | None = None
-        id_column: str | None = None
-        for frame, total in table.pieces:
-            frame = frame.set_axis([str(name) for name in frame], axis=1)
-            if inputs is None:
-                inputs, id_column = self._settled(frame, str(path), named)
-            else:  # JSON lines name their columns one by one
-                frame = frame.reindex(columns=list(dict.fromkeys([*frame, *inputs.made_of.used])))
-            places = frame.index.tolist()
-            ids = [str(k) for k in places] if id_column is None else _ids(frame.reindex(columns=[id_column])[id_column])
-            yield inputs._rows(frame, ids, [f"{table.name} {table.unit} {k}" for k in places]), total
 
     def _settled(self, frame: pd.DataFrame, name: str, named: Named) -> tuple[RowInputs, str | None]:
         """Find the column of formulas and that of ids among those of a file.
