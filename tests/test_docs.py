@@ -242,3 +242,15 @@ def test_the_tutorial_can_be_followed(tmp_path, tmp_path_factory, monkeypatch, c
     for file in ("first/report.html", "first/model/model.json", "studies/first/best.yaml"):
         assert (tmp_path / "runs" / file).stat().st_size, file
     assert len((tmp_path / "predicted.csv").read_text().splitlines()) == 1 + 20
+
+
+def test_each_table_of_results_has_its_runs_and_its_command():
+    results, page = ROOT / "benchmarks/results", text_of("benchmarks/README.md")
+    tables = {path.stem: path.read_text() for path in results.glob("*.md")}
+    assert {path.stem for path in results.glob("*.parquet")} == {*tables, "published"}, (
+        "which has its table on the page"
+    )
+    for name, text in tables.items():
+        command = re.search(r"^    (python -m matcard\.compare .*)$", text, re.MULTILINE)[1]
+        assert f"--config {name} " in command
+        assert f"    {command}\n" in page, name

@@ -38,7 +38,7 @@ def results_table(rows: Sequence[Row]) -> pd.DataFrame:
 def write_results(table: pd.DataFrame, path: Path) -> None:
     """Write the table whole."""
     with written_whole(path) as beside:
-        table.to_parquet(beside, index=False)
+        table.to_parquet(beside, index=False, compression="zstd")  # texts that repeat from row to row
 
 
 def _columns() -> list[str]:
