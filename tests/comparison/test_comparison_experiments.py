@@ -27,6 +27,14 @@ from matcard.errors import InputError
 from matcard.resources import resource_dir
 from matcard.training.config import config_from_dict
 
+FILES = (
+    "glass_train.csv.gz",
+    "glass_validation.csv.gz",
+    "mp_small_4000.parquet",
+    "mp_icsd20.parquet",
+    "mnist.npz",
+    "cifar10_lt100_jpeg.npz",
+)
 SHIPPED = sorted(path.stem for path in (resource_dir("configs") / "compare").glob("*.yaml") if path.stem != "losses")
 
 
@@ -34,7 +42,7 @@ SHIPPED = sorted(path.stem for path in (resource_dir("configs") / "compare").glo
     "name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci", "-default")) or name == "published"]
 )
 def test_shipped_experiments_fit_together(name, tmp_path, monkeypatch):
-    for file in ("glass_train.csv.gz", "glass_validation.csv.gz", "mp_small_4000.parquet"):
+    for file in FILES:
         (tmp_path / file).touch()
     monkeypatch.setenv("MATCARD_TEST_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
