@@ -116,7 +116,17 @@ def label_table(
             f"{first['reason']}"
         )
     values = target_column(table.columns, target, source)
-    labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target)
+    try:
+        labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target)
+    except InputError as error:
+        if not len(table.left_out):
+            raise
+        # The class that is missing may be among them.
+        first = table.left_out.iloc[0]
+        raise InputError(
+            f"{error}. {len(table.left_out)} rows of {source} cannot be used and do not count; the first is "
+            f"{first['where']}: {first['reason']}"
+        ) from error
     known = labels.codes >= 0
     rows = None if isinstance(table, ArrayTable) else table.rows
     where = source if rows is None else [f"{source} row {row}" for row in rows[~known]]

@@ -48,3 +48,12 @@ def test_a_source_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_pa
         (tmp_path / f"{name}.cif").write_text("data_broken\n")
     with pytest.raises(InputError, match=r"none of the 2 rows of .* can be used\. The first is .*a\.cif"):
         read_labelled(DataOptions(source=str(tmp_path), target="phase", jobs=1))
+
+
+def test_a_class_that_only_unusable_rows_have_is_not_missing_without_a_word(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,x,y\na,1,rare\na,2,common\na,3,common\n")
+    message = (
+        r"of one class, 'rare'.*2 rows of .*rows\.csv cannot be used.*the first is .*duplicated id"
+    )
+    with pytest.raises(InputError, match=message):
+        read_labelled(DataOptions(source=str(tmp_path / "rows.csv"), id_column="id", target="y"))
