@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from matcard.comparison.metrics import higher_is_better
 from matcard.data.cards import card_names, load_card
 from matcard.errors import InputError, nearest_names
-from matcard.training.config import config_from_dict, config_to_dict, overlaid
+from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
 Protocol = Literal["matcard", "published"]
 TuneOn = Literal["each-seed", "first-seed"]
+_HEADLINE = 4
+"""Metrics that a short table or a figure has room for."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,11 @@ class Experiment:
     notes: tuple[str, ...] = ()
 
     @property
+    def headline_metrics(self) -> tuple[str, ...]:
+        """Those of short tables and of the figure: the first ones and the last."""
+        return self.metrics if len(self.metrics) <= _HEADLINE else (*self.metrics[: _HEADLINE - 1], self.metrics[-1])
+
+    @property
     def seed_range(self) -> range:
         """The seeds of the runs."""
         return range(self.seed, self.seed + self.seeds)
@@ -124,9 +132,12 @@ class Experiment:
         if method.kind == "rival":
             from matcard.comparison.rivals import rival_options
 
-            rival_options(method.config["rival"])
-            kept = {name: task.config[name] for name in ("data", "decision")}
-            return {**kept, "monitor": task.config["trainer"]["monitor"], **method.config, "seed": self.seed}
+            if others := sorted(set(method.config) - {"rival"}):
+                raise InputError(f"{method.label}: a rival has no section {others[0]!r}; leave it out")
+            name = method.config["rival"].get("name")
+            rival = {"name": name, **dataclasses.asdict(rival_options(method.config["rival"]))}
+            kept = {part: task.config[part] for part in ("data", "decision")}
+            return {**kept, "monitor": task.config["trainer"]["monitor"], "rival": rival, "seed": self.seed}
         values = overlaid({**task.config, "loss": {}, "seed": self.seed}, method.config)
         return config_to_dict(config_from_dict(values))
 
@@ -168,17 +179,30 @@ class Experiment:
                     )
             return
         for task in self.tasks:
-            with_sources(task.config["data"], task)
+            data = with_sources(task.config["data"], task)
             for method in self.methods:
                 base = self.trial_base(task, method)
+                space, where = self.space_of(method), f"{self.name}, {method.label}, space"
                 if method.kind == "rival":
+                    _check_rival_space(space, base, where)
                     continue
                 if base["model"]["init_from"] is not None:
                     _check_exists(base["model"]["init_from"], task)
-                check_config(config_from_dict(base))
-                space = self.space_of(method)
+                if base["trainer"]["devices"] != 1:
+                    raise InputError(
+                        f"task {task.name}: --trainer.devices is {base['trainer']['devices']}: a cell trains on one; "
+                        "give --jobs to train several cells"
+                    )
+                check_config(config_from_dict({**base, "data": data}))
                 if space is not None:
-                    check_space(space, base, f"{self.name}, {method.label}, space")
+                    check_space(space, base, where)
+
+
+def _check_rival_space(space: Space | None, base: Mapping[str, Any], where: str) -> None:
+    options = flatten(dict(base))
+    for name in (parameter.name for parameter in space.parameters) if space else ():
+        if name not in options:
+            raise InputError(f"{where}: unknown option {name!r}; {nearest_names(name, options)}")
 
 
 def has_given_test(data: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from matcard.comparison.figures import interval_figure, rank_figure
 from matcard.comparison.metrics import metric_label, rules_of
 from matcard.comparison.statistics import compare_ranks
 from matcard.comparison.summary import mean_scores
-from matcard.comparison.tables import captions, outcome_table, score_tables
+from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables
 from matcard.report.folder import FigureFolder
 from matcard.report.html import DASH, code, paragraph, table
 from matcard.report.page import Page, Section, write_page
@@ -31,8 +31,6 @@ FEWEST_FOR_RANKS = 5
 """Over fewer data sets ranks say nothing; wins, ties and losses are counted instead."""
 
 _FILES = ("table.md", "table.tex", "results.parquet")
-_PANELS = 4
-"""Metrics of the figure at most: the first ones and the last."""
 
 
 def write_report(
@@ -43,7 +41,8 @@ def write_report(
     sections = [
         Section("summary", "Summary", lambda: _summary(experiment, results, command)),
         Section("intervals", "Means with intervals", lambda: _intervals(experiment, summary, figures)),
-        Section("tables", "Tables", lambda: _tables(experiment, summary)),
+        Section("short", "In short", lambda: _as_tables(short_tables(summary, experiment))),
+        Section("tables", "With intervals and differences", lambda: _as_tables(score_tables(summary, experiment))),
     ]
     if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
         sections.append(Section("over-tasks", "Over data sets", lambda: _over_tasks(experiment, summary, figures)))
@@ -65,9 +64,8 @@ def _summary(experiment: Experiment, results: pd.DataFrame, command: str) -> Mar
 
 
 def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
-    metrics, more = experiment.metrics, len(experiment.metrics) > _PANELS
-    shown = (*metrics[: _PANELS - 1], metrics[-1]) if more else metrics
-    rest = " Other metrics are in the tables." if more else ""
+    shown = experiment.headline_metrics
+    rest = " Other metrics are in the tables." if len(shown) < len(experiment.metrics) else ""
     return figures.add(
         "intervals",
         interval_figure(summary, experiment, shown),
@@ -77,8 +75,8 @@ def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFol
     )
 
 
-def _tables(experiment: Experiment, summary: pd.DataFrame) -> Markup:
-    return Markup("").join(map(_as_html, score_tables(summary, experiment)))
+def _as_tables(tables: Sequence[TextTable]) -> Markup:
+    return Markup("").join(map(_as_html, tables))
 
 
 def _as_html(text: TextTable) -> Markup:

@@ -16,7 +16,7 @@ from matcard.comparison.plan import Plan
 from matcard.comparison.rows import results_table, write_results
 from matcard.comparison.screen import Screen
 from matcard.comparison.summary import summarise
-from matcard.comparison.tables import captions, outcome_table, score_tables, to_latex, to_markdown
+from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables, to_latex, to_markdown
 from matcard.comparison.todo import write_todo
 from matcard.comparison.worker import Folder, Worker
 from matcard.training.rundir import write_text
@@ -82,9 +82,10 @@ def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], c
     results = results_table(rows)
     write_results(results, folder.path / "results.parquet")
     summary = summarise(results, experiment)
-    tables = score_tables(summary, experiment)
+    tables = short_tables(summary, experiment)
     if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
         tables.append(outcome_table(summary, experiment))
+    tables += score_tables(summary, experiment)
     said = captions(experiment)
     write_text(folder.path / "table.md", to_markdown(tables, title=experiment.title, command=command, captions=said))
     write_text(folder.path / "table.tex", to_latex(tables, command=command, captions=said))
@@ -99,7 +100,7 @@ def _print_outcome(folder: Folder, experiment: Experiment, rows: Sequence[Row], 
     # As many columns as a screen has room for; all are in the file.
     metrics = tuple(dict.fromkeys([experiment.metrics[0], experiment.metrics[-1]]))
     narrow = dataclasses.replace(experiment, metrics=metrics)
-    for text in score_tables(summarise(results_table(rows), narrow), narrow)[:_SHOWN]:
+    for text in short_tables(summarise(results_table(rows), narrow), narrow)[:_SHOWN]:
         shown = Table(title=text.title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
         for k, name in enumerate(text.header):
             shown.add_column(name, justify="right" if k else "left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass
@@ -28,6 +29,14 @@ class TextTable:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def short_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
+    """Give for each task a table of the headline metrics, a mean and half of its interval in a cell."""
+    short = dataclasses.replace(experiment, metrics=experiment.headline_metrics)
+    return [
+        TextTable(task.name, *_table(summary[summary["task"] == task.name], short, _brief)) for task in experiment.tasks
+    ]
 
 
 def score_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
@@ -102,7 +111,8 @@ _LEAK = (
 )
 _TESTS = (
     "Intervals of means by Student's t over seeds; differences are paired by seed, their intervals and p by the "
-    "corrected resampled t-test (Nadeau and Bengio 2003), p by Holm for the number of losses."
+    "corrected resampled t-test (Nadeau and Bengio 2003), p by Holm for the number of losses. "
+    "± is half of an interval, * a difference from the reference at p < .05."
 )
 
 
@@ -185,6 +195,14 @@ def _mean(found: dict[str, Any]) -> str:
     return f"{_score(found['mean'])} ({_score(found['low'])} to {_score(found['high'])}){why}"
 
 
+def _brief(found: dict[str, Any]) -> str:
+    if not found["n"] or math.isnan(found["low"]) or found["n"] < found["seeds"]:
+        return _mean(found)
+    half = max(found["high"] - found["mean"], found["mean"] - found["low"])  # one end may be cut off at 0 or 1
+    mark = "*" if found["p_holm"] < SIGNIFICANT else ""
+    return f"{_score(found['mean'])}{mark} ± {_score(half)}"
+
+
 def _difference(found: dict[str, Any]) -> str:
     if math.isnan(found["difference"]):
         return DASH
@@ -228,6 +246,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "−": "$-$",
     "–": "--",
+    "±": r"$\pm$",
     "…": r"\ldots{}",
     "“": "``",
     "”": "''",

@@ -98,6 +98,7 @@ class Line(NamedTuple):
         hits_gone = before - np.append(before, 0.0)[first][r]
         now = (hits[r] - hits_gone, support[r], called[r] - samples_gone)
         change = objective.terms(now[0] - gone, now[1], now[2] - 1) - objective.terms(*now)
+        change[:, r == self.c] = 0.0  # where no other class is possible there is no rival: c at every offset
         steps = np.empty_like(change)
         steps[:, by_rival] = change
         return np.cumsum(np.hstack([at_first.sum(axis=1, keepdims=True), steps]), axis=1)

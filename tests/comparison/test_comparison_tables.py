@@ -18,7 +18,15 @@ from matcard.comparison.report import write_report
 from matcard.comparison.rows import results_table
 from matcard.comparison.statistics import compare_ranks, corrected_t_test, holm
 from matcard.comparison.summary import mean_scores, outcomes, summarise
-from matcard.comparison.tables import TextTable, captions, outcome_table, score_tables, to_latex, to_markdown
+from matcard.comparison.tables import (
+    TextTable,
+    captions,
+    outcome_table,
+    score_tables,
+    short_tables,
+    to_latex,
+    to_markdown,
+)
 from matcard.evaluation.style import save_figure
 
 VALUES = {"ce": [0.50, 0.52, 0.49], "a_b": [0.60, 0.63, 0.61], "50 % | <b>": [0.50, 0.51, 0.50], "bad": None, "new": []}
@@ -135,6 +143,24 @@ def test_a_metric_that_is_undefined_is_a_dash():
     assert by_loss["new"] == ("not run",) * 4
     assert by_loss["bad"][1].startswith("failed")
     assert {row[0]: row[1:] for row in differences.rows}["a_b"][1].startswith("+.110")
+
+
+def test_short_tables_have_half_intervals_and_mark_differences():
+    better = {**VALUES, "a_b": [0.60, 0.62, 0.59001], "new": [0.998, 1.0, 1.0], "bad": [0.3, 0.5, 0.4]}
+    made = experiment(metrics=("macro_f1", "minority_recall", "mcc", "brier", "average_precision"))
+    runs = [row for row in rows(values=better) if not (row.cell.method == "bad" and row.cell.number == 0)]
+    (table,) = short_tables(summarise(results_table(runs), made), made)
+    assert table.title == "t_1"
+    assert table.header[-1] == "average precision"
+    assert not any("Brier" in name for name in table.header), "the first three and the last"
+    by_loss = {row[0]: row[1] for row in table.rows}
+    half = stats.t.ppf(0.975, 2) * stats.sem(better["a_b"])
+    assert by_loss["a_b"] == f".603* ± {half:.3f}".replace("0.", ".")
+    assert by_loss["ce"].startswith(".503 ± ")
+    assert by_loss["50 % | <b>"].startswith(".503 ± "), "no difference"
+    half = stats.t.ppf(0.975, 2) * stats.sem(better["new"])
+    assert by_loss["new"] == f".999* ± {half:.3f}".replace("0.", "."), "though the upper end is cut off at 1"
+    assert by_loss["bad"].endswith("(2 of 3 seeds)"), "what is missing is said"
 
 
 def test_intervals_end_where_scores_do_and_differences_of_none_have_none():
