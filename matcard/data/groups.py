@@ -51,11 +51,11 @@ def group_keys(table: Table, kind: str) -> Keys:
     raise InputError(f"there are no groups of kind {kind!r}; {nearest_names(kind, kinds)}")
 
 
-def default_split(table: Table) -> str:
-    """Give the kind of groups that are never divided unless another is asked for."""
+def default_split(table: Table, *, folded: bool) -> str:
+    """Give the kind of groups that are never divided unless another is asked for; folds make their own test parts."""
     if isinstance(table, CrystalTable):
         return "formula"
-    return "duplicates" if table.test is None else "given"
+    return "duplicates" if folded or table.test is None else "given"
 
 
 def crystals_of(table: Table) -> Crystals:

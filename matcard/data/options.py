@@ -28,7 +28,8 @@ class SplitOptions:
     reduced formula; `chemical_system`: the set of elements; `prototype`: space group and occupied Wyckoff positions,
     found by spglib; `element`: every crystal that contains `element` is in the test part, the others are divided
     by formula. Of images and rows: `duplicates` (the default): all numbers are the same; `given` (the default
-    where the data come with a test part): the test part is that one, the rest is divided by duplicates. Of all:
+    where the data come with a test part and no `folds` are asked for): the test part is that one, the rest is
+    divided by duplicates. Of all:
     `column`: the value in `column`; `random`: nothing, each sample is a group of its own."""
 
     column: str | None = None
@@ -42,7 +43,8 @@ class SplitOptions:
     element, the first two divide the rest in their ratio."""
 
     folds: int | None = None
-    """Number of folds of a cross-validation; `fold` says which one is the test part."""
+    """Number of folds of a cross-validation; `fold` says which one is the test part. A test part that came with the
+    data is then divided among the folds like the rest."""
 
     fold: int | None = None
     """Which fold is the test part, from 0."""
@@ -64,6 +66,11 @@ class SplitOptions:
             raise InputError("--data.split.kind given has its test part: leave out --data.split.folds")
         if self.seen not in ("keep", "drop"):
             raise InputError(f"--data.split.seen is {self.seen!r}: expected keep or drop")
+        if self.seen == "drop" and (self.folds is not None or self.kind not in (None, "given")):
+            raise InputError(
+                "--data.split.seen drop is for a test part that came with the data: leave it out, or "
+                "--data.split.folds and --data.split.kind"
+            )
 
 
 def check_shares(fractions: tuple[float, ...], folds: int | None, fold: int | None) -> None:

@@ -113,7 +113,7 @@ def split_table(
         InputError: too few groups, an unknown column, a kind of groups that such samples do not have, an element that
             is in no crystal or in all of them.
     """
-    kind = options.kind or default_split(table)
+    kind = options.kind or default_split(table, folded=options.folds is not None)
     if kind == "given":
         return _given(table, codes, options, seed, class_names)
     if kind == "element":

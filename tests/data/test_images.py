@@ -6,13 +6,14 @@ import gzip
 import io
 import pickle
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from matcard.data.images import read_images
-from matcard.data.options import DataOptions
+from matcard.data.options import DataOptions, SplitOptions
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 
@@ -50,6 +51,17 @@ def test_npz_of_arrays(tmp_path, channels):
     data = prepare(read_labelled(options), options, seed=0)
     assert data.split.kind == "given"
     np.testing.assert_array_equal(data.split.test, np.arange(12, 17))
+
+
+def test_folds_go_before_a_given_test_part(tmp_path):
+    options = npz(
+        tmp_path / "some.npz", x_train=images(24), y_train=np.arange(24) % 2, x_test=images(6), y_test=[0, 1] * 3
+    )
+    labelled = read_labelled(options)
+    folds = [replace(options, split=SplitOptions(folds=3, fold=fold)) for fold in range(3)]
+    splits = [prepare(labelled, fold, seed=0).split for fold in folds]
+    assert {split.kind for split in splits} == {"duplicates"}
+    np.testing.assert_array_equal(np.sort(np.concatenate([split.test for split in splits])), np.arange(30))
 
 
 def test_npz_without_a_test_part_is_divided(tmp_path):
