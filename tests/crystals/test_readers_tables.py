@@ -40,6 +40,16 @@ def test_pieces_are_the_rows_in_order(rows, structures, tmp_path):
     pd.testing.assert_frame_equal(joined.reset_index(drop=True), rows)
 
 
+def test_structures_need_no_other_column(tmp_path):
+    cells = pd.DataFrame({"cif": [f"data_{k}\n_cell" for k in range(7)]})
+    cells.to_csv(tmp_path / "rows.csv", index=False)
+    found = pieces(tmp_path / "rows.csv")
+    assert [piece.total for piece in found] == [None] * 3
+    joined = pd.concat([piece.frame for piece in found])
+    assert joined.index.tolist() == list(range(1, 8))
+    pd.testing.assert_frame_equal(joined.reset_index(drop=True), cells)
+
+
 @pytest.mark.parametrize("structures", [False, True])
 def test_types_are_those_of_the_whole_file(rows, structures, tmp_path):
     rows.assign(**({"cif": "data_"} if structures else {})).to_csv(tmp_path / "rows.csv", index=False)

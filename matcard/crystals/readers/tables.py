@@ -96,7 +96,9 @@ def _csv_pieces(path: Path, wanted: Wanted) -> Iterator[Piece]:
                 refuse_shifted(cells, path)
                 structures = cells[bulky]
                 structures.index += 1
-                yield Piece(others.iloc[row : row + len(structures)].join(structures), len(others))
+                # Of a file of structures alone, the others have no rows.
+                piece = others.iloc[row : row + len(structures)].join(structures, how="right")
+                yield Piece(piece, len(others) if small else None)
                 row += len(structures)
 
 
