@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -227,6 +228,9 @@ class DataOptions:
     """Which neighbours become edges."""
 
     def __post_init__(self) -> None:
+        for name in ("source", "test_source"):  # a shell leaves ~ as it is after an equals sign
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))  # noqa: PTH111
         ways = [f"--data.{name}" for name in ("threshold", "bins", "window") if getattr(self, name) is not None]
         if len(ways) > 1:
             raise InputError(f"{' and '.join(ways)} are both given: a target has one of them")

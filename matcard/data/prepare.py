@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,6 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Lab
     from matcard.data.labelling import label_table, labelled_already
     from matcard.data.unused import tell_unused
 
-    options = _at_home(options)
     source = options.source
     if is_prepared(Path(source)):
         return labelled_already(_opened(options))
@@ -128,16 +127,6 @@ def prepare(
     return CrystalData(
         **common, notes=tuple(_graph_notes(graphs, options.graph)), graphs=graphs, graph_options=options.graph
     )
-
-
-def _at_home(options: DataOptions) -> DataOptions:
-    """Write `~` in paths out: a shell leaves it as it is after an equals sign."""
-    paths = {"source": options.source, "test_source": options.test_source}
-    paths = {name: path for name, path in paths.items() if path and path.startswith("~")}
-    home: dict[str, Any] = {
-        name: str(Path(path).expanduser()) for name, path in paths.items() if path and path[0] == "~"
-    }
-    return replace(options, **home) if home else options
 
 
 def _opened(options: DataOptions) -> LabelledData:

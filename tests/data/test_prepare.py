@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions
 from matcard.data.prepare import read_labelled
 from matcard.errors import InputError
+from matcard.training.config import parse_config
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +31,8 @@ def test_edges_are_not_ignored_where_a_card_has_none(edges):
 def test_the_home_folder_is_written_out(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "rows.csv").write_text("x,y\n1,a\n2,b\n")
+    assert kind_of(DataOptions(source="~/rows.csv")) == "table"
+    assert parse_config(["--data.source=~/rows.csv"], prog="", description="").model.name == "mlp"
     labelled = read_labelled(DataOptions(source="~/rows.csv", test_source="~/rows.csv", target="y"))
     assert labelled.table.test.tolist() == [False, False, True, True]
 
@@ -52,8 +56,6 @@ def test_a_source_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_pa
 
 def test_a_class_that_only_unusable_rows_have_is_not_missing_without_a_word(tmp_path):
     (tmp_path / "rows.csv").write_text("id,x,y\na,1,rare\na,2,common\na,3,common\n")
-    message = (
-        r"of one class, 'rare'.*2 rows of .*rows\.csv cannot be used.*the first is .*duplicated id"
-    )
+    message = r"of one class, 'rare'.*2 rows of .*rows\.csv cannot be used.*the first is .*duplicated id"
     with pytest.raises(InputError, match=message):
         read_labelled(DataOptions(source=str(tmp_path / "rows.csv"), id_column="id", target="y"))
