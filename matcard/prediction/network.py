@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
+    from torch import Tensor
+
     from matcard.losses import CentroidClassifier
     from matcard.models.base import Classifier
     from matcard.models.output import Output
@@ -31,3 +35,8 @@ class Network(nn.Module):
         if self.centroids is None:
             return output
         return output._replace(logits=self.centroids(output.embedding))
+
+
+def probabilities_of(logits: Float[Tensor, "N C"]) -> Float64[Tensor, "N C"]:
+    """Give class probabilities in float64, on the CPU: Apple's GPUs have no float64."""
+    return torch.softmax(logits.cpu().double(), dim=1)

@@ -15,7 +15,7 @@ from matcard.models import build_model, model_options
 from matcard.prediction.applicability import Reference
 from matcard.prediction.inputs import stored_inputs
 from matcard.prediction.modelfile import FOLDER, ModelDescription, model_folder, read_model
-from matcard.prediction.network import Network
+from matcard.prediction.network import Network, probabilities_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -151,7 +151,7 @@ class Run:
             for start in range(0, total, batch_size):
                 batch = dataset.__getitems__(range(start, min(start + batch_size, total)))  # type: ignore[attr-defined]
                 output = self.network(batch.to(self.device))
-                probabilities.append(torch.softmax(output.logits.double(), dim=1).cpu())
+                probabilities.append(probabilities_of(output.logits))
                 embeddings.append(output.embedding.float().cpu())
         return Read(torch.cat(probabilities).numpy(), torch.cat(embeddings).numpy())
 

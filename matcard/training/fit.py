@@ -64,7 +64,7 @@ def fit(
         callbacks: more of Lightning's callbacks than a run has by itself.
 
     Returns:
-        The trained module, in the first process of several; None in the others.
+        The trained module, on the device that it was trained on, in the first process of several; None in the others.
 
     Raises:
         InputError: a monitored metric that the validation part does not define, or a full disk.
@@ -89,7 +89,8 @@ def fit(
             return None
         best = torch.load(run.best, weights_only=True, map_location="cpu")
         module.load_state_dict(best["state_dict"])
-    return module
+    # Lightning leaves a module on the CPU; what follows scores whole parts with it.
+    return module.to(trainer.strategy.root_device)
 
 
 def check_monitor(monitor: str, data: DataModule) -> None:

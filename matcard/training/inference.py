@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from matcard.prediction.network import Network
+from matcard.prediction.network import Network, probabilities_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,8 +29,7 @@ class Scores(NamedTuple):
     @classmethod
     def of(cls, batch: Any, logits: Float[Tensor, "n C"]) -> Scores:
         """Take one batch's."""
-        probabilities = torch.softmax(logits.double(), dim=1)
-        return cls(batch.index.cpu().numpy(), batch.y.cpu().numpy(), probabilities.cpu().numpy())
+        return cls(batch.index.cpu().numpy(), batch.y.cpu().numpy(), probabilities_of(logits).numpy())
 
     @classmethod
     def join(cls, parts: Iterable[Scores]) -> Scores:

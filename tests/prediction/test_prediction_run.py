@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from prediction_cases import crystals, structure, train_small
 import matcard
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation import Decision
+from matcard.models.output import Output
 from matcard.prediction.table import columns
+from matcard.training.inference import Scores
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,28 @@ def test_it_predicts_what_the_run_predicted(run, trained):
     assert table["predicted"].tolist() == saved["predicted_at_decision"].tolist()
     assert table["predicted"].tolist() != table["predicted_argmax"].tolist()  # else this run shows nothing
     assert table["error"].isna().all()
+
+
+class OnApple(torch.Tensor):
+    """A tensor of a device that has no float64."""
+
+    def double(self):
+        raise TypeError("the MPS framework doesn't support float64")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_probabilities_need_no_float64_of_the_device(run, monkeypatch):
+    logits = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, -1.0]])
+    expected = torch.softmax(logits.double(), dim=1).numpy()
+    here = logits.as_subclass(OnApple)
+    batch = SimpleNamespace(index=torch.arange(2), y=torch.zeros(2), to=lambda device: None)
+    monkeypatch.setattr(run, "network", lambda batch: Output(here, torch.zeros(2, 4)))
+    dataset = type("Two", (list,), {"__getitems__": lambda self, positions: batch})([0, 0])
+    for probabilities in (Scores.of(batch, here).probabilities, run.read(dataset).probabilities):
+        assert probabilities.dtype == np.float64
+        np.testing.assert_array_equal(probabilities, expected)
 
 
 def test_columns_are_as_documented(run):

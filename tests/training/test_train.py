@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -251,6 +252,42 @@ def test_processes_on_gpus_share_batch_statistics(tmp_path, monkeypatch):
         config = parse_config([f"--trainer.devices={devices}"], prog="", description="")
         build_trainer(config, RunDir(tmp_path), make_console())
         assert given["sync_batchnorm"] is (devices == 2)
+
+
+def module_to_score(argv, monkeypatch):
+    """Train, and give what the results would be written from."""
+    found = []
+    monkeypatch.setattr("matcard.training.run.write_results", lambda run, module, *_: found.append(module))
+    run_here(*argv)
+    return found.pop()
+
+
+def test_parts_are_scored_where_the_network_was_trained(small_table, tmp_path, monkeypatch):
+    def trainer_elsewhere(config, run, *_, **__):
+        def fit(module, data, **_):
+            run.checkpoints.mkdir(parents=True)
+            torch.save({"state_dict": module.state_dict()}, run.best)
+
+        strategy = SimpleNamespace(root_device=torch.device("meta"))
+        return SimpleNamespace(fit=fit, is_global_zero=True, strategy=strategy)
+
+    monkeypatch.setattr(fit_module, "build_trainer", trainer_elsewhere)
+    module = module_to_score(options(small_table, tmp_path / "run"), monkeypatch)
+    assert {weight.device.type for weight in module.parameters()} == {"meta"}
+
+
+@pytest.mark.gpu
+def test_parts_are_scored_on_the_gpu(small_table, tmp_path, monkeypatch):
+    argv = options(small_table, tmp_path / "run", "--trainer.accelerator=gpu")
+    module = module_to_score(argv, monkeypatch)
+    assert {weight.device.type for weight in module.parameters()} == {"cuda"}
+
+
+def test_terms_of_the_loss_are_means_over_the_epoch(small_table, tmp_path):
+    loss = ("--loss.name=magnitude", "--loss.space=error", "--loss.combine=add", "--loss.lambda_invariant=0.5")
+    run = run_here(*options(small_table, tmp_path / "run", *loss, "--trainer.batch_size=16"))
+    rows = pd.read_csv(run.path / "metrics.csv")
+    np.testing.assert_allclose(rows["train_loss"], rows["loss_base"] + 0.5 * rows["loss_invariant"], rtol=1e-5)
 
 
 def test_two_processes_share_the_work(small_table, tmp_path):
