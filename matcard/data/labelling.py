@@ -135,6 +135,8 @@ def label_table(
     column = f"source_{target}" if target in ("id", "where", "reason") else target
     lost = table.left_out.get(column, pd.Series(np.nan, table.left_out.index))
     texts = np.where(lost.isna(), "", lost.astype(str)).astype(object)
+    if labels.edges or labels.window:
+        lost = pd.to_numeric(lost, errors="coerce")  # a word there stops nothing: its row is left out already
     return LabelledTable(
         table.take(np.flatnonzero(known)),
         labels.codes[known],

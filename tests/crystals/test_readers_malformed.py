@@ -183,6 +183,47 @@ def test_bad_frames_are_left_out(tmp_path):
         assert reason.startswith(start)
 
 
+@pytest.mark.parametrize("bad", ['Lattice="4 0 0"', 'stress="1 2"', "Lattice = 4"])
+def test_a_bad_matrix_leaves_out_its_frame_alone(tmp_path, bad):
+    good = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 kind='
+    (tmp_path / "t.extxyz").write_text(f"1\n{good}a\nNa 0 0 0\n1\n{bad} kind=b\nNa 0 0 0\n1\n{good}c\nNa 0 0 0\n")
+    table = read_crystals(tmp_path / "t.extxyz")
+    assert table.columns["kind"].tolist() == ["a", "c"]
+    assert "Properties" not in table.columns
+    assert table.left_out["kind"].tolist() == ["b"]
+    assert table.left_out["where"].tolist() == ["t.extxyz frame 2"]
+
+
+WORDS = [
+    "Lattice",
+    "=",
+    '"',
+    "4 0 0 0 4 0 0 0 4",
+    "4",
+    " ",
+    "_JSON ",
+    "{",
+    "}",
+    "[",
+    "\\",
+    "kind",
+    "stress",
+    "pbc",
+    "'",
+    "é",
+]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map("".join))
+def test_whatever_a_line_of_labels_holds_its_frame_is_read_or_left_out(tmp_path_factory, line):
+    path = tmp_path_factory.mktemp("frames") / "t.extxyz"
+    path.write_text(f'1\n{line}\nNa 0 0 0\n1\nLattice="4 0 0 0 4 0 0 0 4" \nNa 0 0 0\n', encoding="utf-8")
+    table = read_crystals(path)
+    assert len(table) + len(table.left_out) == 2
+    assert len(table) >= 1
+
+
 def test_bad_objects_are_left_out():
     lattice = Lattice.cubic(4)
     good = Structure(lattice, ["Na"], [[0, 0, 0]])

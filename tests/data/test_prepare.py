@@ -54,6 +54,15 @@ def test_a_source_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_pa
         read_labelled(DataOptions(source=str(tmp_path), target="phase", jobs=1))
 
 
+@pytest.mark.parametrize("edges", [{"threshold": 5}, {"window": (5, 10)}])
+def test_a_word_among_numbers_stops_nothing_where_its_row_is_left_out(tmp_path, edges):
+    (tmp_path / "rows.csv").write_text("id,x,y\na,1,0\nb,2,9\na,3,unknown\na,4,8\n")
+    labelled = read_labelled(DataOptions(source=str(tmp_path / "rows.csv"), target="y", **edges))
+    assert labelled.codes.tolist() == [0, 1]
+    assert labelled.left_out_codes.tolist() == [-1, 1]
+    assert labelled.left_out_texts.tolist() == ["unknown", "8"]
+
+
 def test_a_class_that_only_unusable_rows_have_is_not_missing_without_a_word(tmp_path):
     (tmp_path / "rows.csv").write_text("id,x,y\na,1,rare\na,2,common\na,3,common\n")
     message = r"of one class, 'rare'.*2 rows of .*rows\.csv cannot be used.*the first is .*duplicated id"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
 import warnings
 from itertools import islice
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     Frame = tuple[Atoms | StructureError, Mapping[str, Any], int | None]
+
+_NO_LABELS = re.compile(r"\b(?:Lattice|stress|virial|Properties|pbc)\s*=")
+"""What is of a frame and no label; ASE refuses the whole line where a matrix is malformed."""
 
 
 def frame_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
@@ -90,8 +94,19 @@ def _xyz_frame(text: str, comment: str) -> tuple[Atoms | StructureError, Mapping
         (atoms,) = extxyz.read_xyz(io.StringIO(text), index=slice(None))
     except Exception as error:  # whatever a malformed frame makes of the parser
         said = f"malformed frame ({type(error).__name__}: {error}); correct its elements, columns and lattice"
-        return StructureError(said), extxyz.key_val_str_to_dict(comment)  # type: ignore[no-untyped-call]
+        return StructureError(said), _labels_in(comment)
     return atoms, labels(atoms)
+
+
+def _labels_in(comment: str) -> dict[str, Any]:
+    """Read the labels in the second line of a malformed frame, past its matrices; none where ASE cannot."""
+    from ase.io import extxyz
+
+    try:
+        read = extxyz.key_val_str_to_dict(_NO_LABELS.sub("_=", comment))  # type: ignore[no-untyped-call]
+    except (ValueError, IndexError):
+        return {}
+    return {name: value for name, value in read.items() if name != "_"}
 
 
 def _database(path: Path) -> Iterator[Frame]:
