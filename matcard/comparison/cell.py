@@ -10,15 +10,18 @@ import json
 import sys
 import tempfile
 import time
+import uuid
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matcard.cli import PlainConsole, run_command
-from matcard.errors import InputError
+from matcard.errors import InputError, TrainingError
+from matcard.training.study.trial.failures import told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matcard.data.labelled import LabelledData
 
@@ -33,7 +36,12 @@ class Quiet(PlainConsole):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train as a cell's file says, from prepared data, and write the cell with its outcome."""
+    """Train as a cell's file says, from prepared data, and write the cell with its outcome.
+
+    Raises:
+        InputError: not such files.
+        TrainingError: the training failed, which is written too: so that `--prepare` does not ask for it again.
+    """
     if list(argv) in (["-h"], ["--help"]):
         print(__doc__)
         return
@@ -50,9 +58,32 @@ def main(argv: Sequence[str]) -> None:
     from matcard.data.prepared import open_prepared
     from matcard.evaluation.jsonfile import to_json
 
+    data = open_prepared(prepared)
     with tempfile.TemporaryDirectory() as folder:
-        found = run_network(config, open_prepared(prepared), tested=stage == "test", folder=Path(folder))
-    to_json({**cell, "status": "finished", "runs": [found], "environment": where()}, out)
+        record = attempted(lambda: [run_network(config, data, tested=stage == "test", folder=Path(folder))])
+    to_json({**cell, **record}, out)
+    if record["status"] == "failed":
+        raise TrainingError(f"{source}: {record['reason']}; written to {out}")
+
+
+def attempted(runs: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    """Make the runs of a cell and give its record, whether they end well or not.
+
+    Raises:
+        KeyboardInterrupt: they were interrupted, which is no outcome.
+    """
+    began = time.time()
+    about = {"attempt": uuid.uuid4().hex, "environment": where(), "began": began}
+    try:
+        with told():
+            return {"status": "finished", "runs": runs(), **about}
+    except (InputError, TrainingError) as error:
+        reason = str(error)
+    except SystemExit as stopped:
+        raise KeyboardInterrupt from stopped  # Lightning turns an interruption into an exit
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    return {"status": "failed", "reason": reason, "seconds": time.time() - began, **about}
 
 
 def run_network(config: Mapping[str, Any], data: LabelledData, *, tested: bool, folder: Path) -> dict[str, Any]:
@@ -110,6 +141,7 @@ def _best_epoch(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"])
 
 
+@cache
 def where() -> dict[str, Any]:
     """Say on what a cell ran: versions, commit, device."""
     from matcard.training.rundir import environment

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,9 +102,13 @@ class CellStore:
         return frozenset(attempts)
 
     def write(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        """Write the record of a cell that has ended, with what the cell was."""
+        """Write the record of a cell that has ended, with what the cell was; a failed one in place of no finished one.
+
+        Of two workers that were given the same cell, the slower one fails where the other has cleared its folder.
+        """
+        if record["status"] == "failed" and (self.read(cell) or {}).get("status") == "finished":
+            return
         about = {
-            "attempt": uuid.uuid4().hex,
             "key": cell.key,
             "protocol": PROTOCOL,
             "task": cell.task,

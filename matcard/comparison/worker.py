@@ -7,13 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matcard.comparison.cell import run_network, where
+from matcard.comparison.cell import attempted, run_network
 from matcard.comparison.cells import CellStore
 from matcard.comparison.data import PreparedData
 from matcard.comparison.lease import Leases
 from matcard.comparison.plan import Plan
-from matcard.errors import InputError, TrainingError
-from matcard.training.study.trial.failures import TrialError, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +76,6 @@ class Worker:
         self.plan = Plan(experiment, self.store)
         self.leases = Leases(folder.running, heartbeat)
         self.data = PreparedData(folder.prepared)
-        self._environment: dict[str, Any] | None = None
 
     def work(self, interruption: Interruption, on_round: Callable[[list[Row]], None] | None = None) -> None:
         """Run cells until every one has ended; `on_round` sees all that are known between two.
@@ -110,26 +107,10 @@ class Worker:
             record = self.store.read(cell)
             if record is None or (record["status"] == "failed" and self.store.to_be_retried(record)):
                 with interruption.allowed():
-                    record = self._record(cell)
+                    record = attempted(lambda: self._runs(cell))
                 self.store.write(cell, record)
                 shutil.rmtree(self.folder.running / cell.key, ignore_errors=True)
             return True
-
-    def _record(self, cell: Cell) -> dict[str, Any]:
-        began = time.time()
-        if self._environment is None:
-            self._environment = where()
-        about = {"environment": self._environment, "began": began}
-        try:
-            with told():
-                return {"status": "finished", "runs": self._runs(cell), **about}
-        except (InputError, TrainingError, TrialError) as error:
-            reason = str(error)
-        except SystemExit as stopped:
-            raise KeyboardInterrupt from stopped  # Lightning turns an interruption into an exit
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-        return {"status": "failed", "reason": reason, "seconds": time.time() - began, **about}
 
     def _runs(self, cell: Cell) -> list[dict[str, Any]]:
         if cell.kind == "published":

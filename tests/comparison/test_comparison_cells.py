@@ -48,18 +48,29 @@ def test_files_of_cells(tmp_path):
     assert store.read(one) is None
     store.path(one).write_text(json.dumps({"key": "another", "status": "finished"}))
     assert store.read(one) is None
-    store.write(one, {"status": "failed", "reason": "for a test"})
+    store.write(one, {"status": "failed", "reason": "for a test", "attempt": "1"})
     record = store.read(one)
     assert record["reason"] == "for a test"
     assert record["config"] == CONFIG
     assert not store.to_be_retried(record)
     again = CellStore(tmp_path, store.failed_attempts())
     assert again.to_be_retried(record)
-    again.write(one, {"status": "failed", "reason": "again"})
+    again.write(one, {"status": "failed", "reason": "again", "attempt": "2"})
     assert not again.to_be_retried(again.read(one)), "once a call"
     again.write(one, {"status": "finished", "runs": []})
     assert again.read(one)["status"] == "finished"
     assert again.failed_attempts() == frozenset()
+
+
+def test_a_slower_worker_that_fails_leaves_what_another_has_finished(tmp_path):
+    one, finished = cell(CONFIG), {"status": "finished", "runs": [1]}
+    slow = CellStore(tmp_path)
+    assert slow.read(one) is None
+    CellStore(tmp_path).write(one, finished)
+    slow.write(one, {"status": "failed", "reason": "its folder was removed", "attempt": "1"})
+    assert CellStore(tmp_path).read(one)["runs"] == [1]
+    slow.write(one, {**finished, "runs": [2]})
+    assert CellStore(tmp_path).read(one)["runs"] == [2]
 
 
 def test_a_lease_is_one_workers(tmp_path):

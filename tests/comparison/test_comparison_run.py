@@ -13,7 +13,7 @@ import pytest
 from comparison_cases import TASK, options, run_of, write_experiment
 from rich.console import Console
 
-from matcard.comparison import worker
+from matcard.comparison import cell, worker
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
 from matcard.errors import TrainingError
@@ -176,6 +176,31 @@ def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
     table = results(folder)
     assert Counter(table[table["method"] == "magnitude"]["status"]) == {"failed": 2}
     assert "| failed: ZeroDivisionError: for a test |" in (folder.path / "table.md").read_text()
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_cell_that_fails_on_a_bare_machine_has_ended_too(tmp_path, trained, monkeypatch):
+    def diverging(*_, **__):
+        raise TrainingError("the loss is not finite")
+
+    path = write_experiment(tmp_path, losses=["ce"], trials=2)
+    folder, printed = run(options(path, prepare=True))
+    assert "1 cells" in printed
+    (source,) = folder.todo.iterdir()
+    (prepared,) = (path for path in folder.prepared.iterdir() if path.is_dir())
+    monkeypatch.setattr(cell, "run_network", diverging)
+    out = folder.cells / source.name
+    with pytest.raises(TrainingError, match="the loss is not finite; written to "):
+        cell.main([str(source), str(prepared), str(out)])
+    record = json.loads(out.read_text())
+    assert record["status"] == "failed"
+    assert CellStore(folder.cells).failed_attempts() == {record["attempt"]}
+    run(options(path, prepare=True))
+    (second,) = set(folder.todo.iterdir()) - {source}
+    assert second.name in (folder.path / "todo.sh").read_text()
+    assert source.name not in (folder.path / "todo.sh").read_text(), "not asked for again"
+    run(options(path))
+    assert len(trained) == 4, "two trials, the failed one made again here, and two seeds"
 
 
 @pytest.mark.usefixtures("without_report")
