@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matcard.crystals.readers.columns import structure_columns
 from matcard.data.cards import card_names, load_card
 from matcard.data.prepared import is_prepared, prepared_kind
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 COMPOSITION_COLUMNS = ("composition", "formula")
 """Columns that are taken for chemical formulas by name."""
 
-_STRUCTURES = {"structure", "cif", "lattice", "lattice_abc_angles"}
 _LONG = 200
 """A cell of so many characters is a structure, whatever its column is called."""
 
@@ -64,7 +64,7 @@ def _image_files(folder: Path) -> bool:
 
 def _by_columns(columns: set[str]) -> DataKind:
     """Judge by the names of the columns; none at all is what `_csv_columns` gives for cells of structures."""
-    if not columns or columns & _STRUCTURES:
+    if not columns or structure_columns(columns):
         return "crystals"
     return "compositions" if columns & set(COMPOSITION_COLUMNS) else "table"
 
@@ -77,7 +77,7 @@ def _parquet_columns(path: Path) -> set[str]:
 
 def _csv_columns(path: Path) -> set[str]:
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
+        rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
         names = next(rows, [])
         cells = next(rows, [])
     return set() if any(len(cell) > _LONG or "\n" in cell for cell in cells) else set(names)

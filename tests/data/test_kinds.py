@@ -36,6 +36,8 @@ TABLES = [
     ({"formula": "NaCl", "cif": CIF, "label": 0}, "crystals"),
     ({"formula": "NaCl", "structure": "{}", "label": 0}, "crystals"),
     ({"id": "x", "lattice": "[]", "species": "[]", "frac_coords": "[]"}, "crystals"),
+    ({"id": "x", "lattice": 4.2, "label": 0}, "table"),
+    ({"formula": "NaCl", "lattice": 4.2, "label": 0}, "compositions"),
 ]
 UNUSUAL = ({"id": "x", "my_structures": CIF * 20, "label": 0}, "crystals")
 """Told by its texts: of parquet the names of columns are all that is looked at."""
@@ -52,6 +54,13 @@ def test_the_columns_of_a_table_tell(tmp_path, columns, kind, name):
     else:
         frame.to_csv(path, index=False)
     assert kind_of(DataOptions(source=str(path))) == kind
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    path = tmp_path / "some.csv"
+    path.write_text("formula,label\nNaCl,0\nMgO,1\n", encoding="utf-8-sig")
+    assert kind_of(DataOptions(source=str(path))) == "compositions"
+    assert read_labelled(DataOptions(source=str(path), target="label")).table.features[0] == "H"
 
 
 def test_options_go_before_what_is_found(tmp_path):

@@ -11,7 +11,7 @@ from matcard.crystals.readers.decode import from_cell, from_columns
 from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -25,7 +25,7 @@ _LATTICES = ("lattice_abc_angles", "lattice")
 _SITES = ("species", "frac_coords")
 _WHOLE = ("structure", "cif")
 STRUCTURE_COLUMNS = (*_LATTICES, *_SITES, *_WHOLE)
-"""Columns that are taken for structures by name."""
+"""Columns that may hold structures, or a part of them, by name."""
 
 
 class Roles(NamedTuple):
@@ -47,17 +47,22 @@ def find_roles(columns: Sequence[str], name: str, wanted: Wanted) -> Roles:
     ids = wanted.id_column or next((c for c in (*ID_COLUMNS, INDEX) if c in columns), None)
     if wanted.structure_column is not None:
         return Roles(ids, (wanted.structure_column,))
-    lattice = next((c for c in _LATTICES if c in columns), None)
-    if lattice is not None and all(c in columns for c in _SITES):
-        return Roles(ids, (lattice, *_SITES))
-    whole = next((c for c in _WHOLE if c in columns), None)
-    if whole is None:
+    structure = structure_columns(columns)
+    if not structure:
         raise InputError(
             f"{name}: no column with structures among {', '.join(map(repr, columns))}; looked for "
             f"lattice_abc_angles or lattice, with species and frac_coords; {' or '.join(_WHOLE)}. "
             "Name a column of CIF text or pymatgen dicts with --data.structure_column"
         )
-    return Roles(ids, (whole,))
+    return Roles(ids, structure)
+
+
+def structure_columns(columns: Container[str]) -> tuple[str, ...]:
+    """Give the one or three columns that are taken for structures by name; none where there are none."""
+    lattice = next((c for c in _LATTICES if c in columns), None)
+    if lattice is not None and all(c in columns for c in _SITES):
+        return (lattice, *_SITES)
+    return tuple(c for c in _WHOLE if c in columns)[:1]
 
 
 def require_column(column: str, columns: Iterable[str], name: str, option: str) -> None:
