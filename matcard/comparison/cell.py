@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
 
     Raises:
         InputError: not such files.
-        TrainingError: the training failed, which is written too: so that `--prepare` does not ask for it again.
+        TrainingError: the training failed, and that is written too, so that `--prepare` does not ask for it again.
     """
     if list(argv) in (["-h"], ["--help"]):
         print(__doc__)

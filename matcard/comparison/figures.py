@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from matcard.comparison.experiment import Experiment
-    from matcard.comparison.statistics import Ranks
+    from matcard.evaluation.statistics import Ranks
 
 _NAME_WIDTH = 28
 _LOOKS = {"argmax": (style.BLUE, "o", -0.13), "decision": (style.ORANGE, "D", 0.13)}

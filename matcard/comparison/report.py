@@ -10,9 +10,9 @@ from markupsafe import Markup, escape
 
 from matcard.comparison.figures import interval_figure, rank_figure
 from matcard.comparison.metrics import metric_label, rules_of
-from matcard.comparison.statistics import compare_ranks
 from matcard.comparison.summary import mean_scores
 from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables
+from matcard.evaluation.statistics import compare_ranks
 from matcard.report.folder import FigureFolder
 from matcard.report.html import DASH, code, paragraph, table
 from matcard.report.page import Page, Section, write_page

@@ -9,7 +9,7 @@ import pandas as pd
 
 from matcard.comparison.metrics import higher_is_better, rules_of
 from matcard.comparison.rows import column
-from matcard.comparison.statistics import Estimate, corrected_t_test, holm, t_interval
+from matcard.evaluation.statistics import Estimate, corrected_t_test, holm, t_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

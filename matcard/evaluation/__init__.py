@@ -17,11 +17,14 @@ __getattr__, __dir__, __all__ = attach(
         "bootstrap_intervals": "bootstrap",
         "class_count_table": "tables",
         "classification_metrics": "metrics",
+        "compare_ranks": "statistics",
         "confusion_figure": "plots",
         "confusion_matrix": "confusion",
+        "corrected_t_test": "statistics",
         "diagnostics_figure": "diagnostics",
         "fit_temperature": "calibration",
         "higher_is_better": "metrics",
+        "holm": "statistics",
         "learning_figure": "curves",
         "metric_label": "metrics",
         "metric_names": "metrics",
@@ -33,6 +36,7 @@ __getattr__, __dir__, __all__ = attach(
         "reliability": "calibration",
         "reliability_figure": "curves",
         "save_figure": "style",
+        "t_interval": "statistics",
         "target_precision": "selection",
         "target_recall": "selection",
         "to_json": "jsonfile",
@@ -65,6 +69,10 @@ if TYPE_CHECKING:
     from matcard.evaluation.selection import best_score as best_score
     from matcard.evaluation.selection import target_precision as target_precision
     from matcard.evaluation.selection import target_recall as target_recall
+    from matcard.evaluation.statistics import compare_ranks as compare_ranks
+    from matcard.evaluation.statistics import corrected_t_test as corrected_t_test
+    from matcard.evaluation.statistics import holm as holm
+    from matcard.evaluation.statistics import t_interval as t_interval
     from matcard.evaluation.style import save_figure as save_figure
     from matcard.evaluation.tables import class_count_table as class_count_table
     from matcard.evaluation.tables import recall_table as recall_table

@@ -18,6 +18,7 @@ from matcard.training.study.folder import StudyDir
 from matcard.training.study.results.contour import contour_figure
 from matcard.training.study.results.files import write_figures
 from matcard.training.study.results.gain import bootstrap, over_seeds, paired_bootstrap
+from matcard.training.study.results.retrained import verdict
 from matcard.training.study.results.table import DEFAULTS, ranked, trial_table
 from matcard.training.study.search.parameter import Parameter
 from matcard.training.study.search.space import Space
@@ -80,15 +81,25 @@ def test_two_on_different_samples_have_no_paired_gain() -> None:
 
 def test_the_corrected_resampled_t_test_by_hand() -> None:
     """Nadeau and Bengio 2003: five differences, validation part a quarter of the training part."""
-    differences = np.array([0.02, 0.01, 0.03, -0.01, 0.015])
+    second = [0.5, 0.6, 0.55, 0.7, 0.62]
+    differences = [0.02, 0.01, 0.03, -0.01, 0.015]
+    first = [value + d for value, d in zip(second, differences, strict=True)]
     mean = sum(differences) / 5
     variance = sum((d - mean) ** 2 for d in differences) / 4
     half = student.ppf(0.975, 4) * ((1 / 5 + 0.25) * variance) ** 0.5
-    assert over_seeds(differences, 0.25) == pytest.approx((mean, mean - half, mean + half))
+    assert over_seeds(first, second, 0.25) == pytest.approx((mean, mean - half, mean + half))
     naive = student.ppf(0.975, 4) * (variance / 5) ** 0.5
     assert half > naive, "the seeds share their samples, so the interval is wider"
-    assert over_seeds(np.array([0.02]), 0.25)[0] == 0.02
-    assert np.isnan(over_seeds(np.array([0.02]), 0.25)[1:]).all()
+    assert over_seeds([0.02], [0.0], 0.25)[0] == 0.02
+    assert np.isnan(over_seeds([0.02], [0.0], 0.25)[1:]).all()
+
+
+def test_the_same_gain_with_every_seed_has_no_interval() -> None:
+    """Two or three seeds on a small validation part: no variance, so nothing to judge the gain by."""
+    gain = over_seeds([0.75, 0.5], [0.5, 0.25], 0.25)
+    assert gain.value == 0.25
+    assert np.isnan(gain[1:]).all()
+    assert verdict("macro_f1", gain).endswith("a difference is not shown (there is no interval)")
 
 
 def trial(number: int, values: list[float] | None, *, state: str = "COMPLETE", **more: object) -> FrozenTrial:

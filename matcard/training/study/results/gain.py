@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from matcard.evaluation.statistics import corrected_t_test
 from matcard.training.study.trial.evaluation import mean_metrics
 
 if TYPE_CHECKING:
@@ -56,26 +57,15 @@ def bootstrap(scores: Sequence[PartScores], *, resamples: int = RESAMPLES, seed:
     return {name: _estimate(values) for name, values in _draws(scores, resamples, seed).items()}
 
 
-def over_seeds(differences: Float[np.ndarray, " k"], validation_share: float) -> Estimate:
-    """Give the mean of paired differences over k seeds, by the corrected resampled t-test.
-
-    The seeds divide the same samples, so their differences are not independent: the variance of the mean is taken as
-    (1 / k + m) s^2 with m the ratio of validation to training samples (Nadeau and Bengio 2003,
-    doi:10.1023/A:1024068626366).
+def over_seeds(first: Sequence[float], second: Sequence[float], validation_share: float) -> Estimate:
+    """Give the mean gain of one metric of the first over the second, by the corrected resampled t-test over seeds.
 
     Args:
-        differences: of one metric, a number a seed.
-        validation_share: m.
+        first: values of the one, a number a seed.
+        second: of the other, with the same seeds.
+        validation_share: ratio of validation to training samples.
     """
-    from scipy.stats import t
-
-    count = len(differences)
-    mean = float(np.mean(differences))
-    if count < 2:
-        return Estimate(mean, float("nan"), float("nan"))
-    spread = float(np.std(differences, ddof=1)) * (1 / count + validation_share) ** 0.5
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * spread
-    return Estimate(mean, mean - half, mean + half)
+    return Estimate(*corrected_t_test(first, second, validation_share, LEVEL)[:3])
 
 
 def _estimate(draws: Float[np.ndarray, " B"]) -> Estimate:

@@ -57,12 +57,10 @@ class Retrained:
     def gains(self) -> dict[str, Estimate]:
         """Metric -> what the best gains on the defaults, by the corrected resampled t-test."""
         shares = [len(scores.targets) / scores.train_counts.sum() for scores in self.validation["best"]]
-        pairs = list(zip(self.values["defaults"], self.values["best"], strict=True))
+        best, defaults = (self.values[side] for side in ("best", "defaults"))
         return {
-            name: over_seeds(
-                np.array([best[name] - defaults[name] for defaults, best in pairs]), float(np.mean(shares))
-            )
-            for name in pairs[0][1]
+            name: over_seeds([one[name] for one in best], [one[name] for one in defaults], float(np.mean(shares)))
+            for name in best[0]
         }
 
     @cached_property
@@ -136,7 +134,6 @@ def verdict(metric: str, gain: Estimate) -> str:
             "defaults, or search with --seeds 3, which takes out luck"
         )
     if ahead == 0 or not gain.low * gain.high > 0:
-        return (
-            f"validation {label}: the best is not behind the defaults; a difference is not shown (the interval has 0)"
-        )
+        why = "there is no interval" if np.isnan([gain.low, gain.high]).any() else "the interval has 0"
+        return f"validation {label}: the best is not behind the defaults; a difference is not shown ({why})"
     return f"validation {label}: the best is ahead of the defaults by more than the seeds' scatter"

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
+ROUNDING = 1e-12
+"""Differences that differ by less are the same."""
+
+
 class Estimate(NamedTuple):
     """A mean with its interval; NaN where one value cannot tell."""
 
@@ -83,10 +87,10 @@ def corrected_t_test(
     mean = float(differences.mean()) if k else math.nan
     if k < 2 or math.isnan(mean):
         return Difference(mean, math.nan, math.nan, math.nan)
+    if np.ptp(differences) < ROUNDING:  # differences that are all the same have no variance to judge them by
+        return Difference(mean, math.nan, math.nan, 1.0 if abs(mean) < ROUNDING else math.nan)
     error = math.sqrt((1 / k + test_to_train) * float(differences.var(ddof=1)))
     half = float(stats.t.ppf((1 + level) / 2, k - 1)) * error
-    if error == 0:  # differences that are all the same have no variance to judge them by
-        return Difference(mean, math.nan, math.nan, math.nan if mean else 1.0)
     return Difference(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, k - 1)))
 
 

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from matcard.comparison.figures import rank_groups
-from matcard.comparison.statistics import compare_ranks, corrected_t_test, holm, t_interval
 from matcard.errors import InputError
+from matcard.evaluation.statistics import compare_ranks, corrected_t_test, holm, t_interval
 
 values = st.lists(st.floats(0, 1), min_size=3, max_size=12)
 
@@ -84,6 +83,7 @@ def test_the_correction_makes_it_harder(sample, seed, ratio):
 def test_what_cannot_be_judged():
     assert math.isnan(corrected_t_test([0.5], [0.4], 0.2).p)
     assert math.isnan(corrected_t_test([0.75, 0.75], [0.5, 0.5], 0.2).p), "no variance to judge it by"
+    assert math.isnan(corrected_t_test([0.8, 0.9, 0.4], [0.7, 0.8, 0.3], 0.2).p), "the same but for rounding"
     assert corrected_t_test([0.5, 0.6], [0.5, 0.6], 0.2).p == 1.0
     assert math.isnan(corrected_t_test([0.5, math.nan], [0.5, 0.6], 0.2).mean)
     with pytest.raises(InputError, match="same seeds"):
@@ -133,9 +133,3 @@ def test_ranks_that_are_all_the_same():
     for bad in (np.ones((1, 3)), np.ones((3, 1)), np.array([[0.1, np.nan], [0.2, 0.3]])):
         with pytest.raises(InputError, match="two of each"):
             compare_ranks(bad)
-
-
-def test_groups_of_ranks():
-    assert rank_groups([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
-    assert rank_groups([1.0, 2.0, 3.0], 5.0) == [(0, 2)]
-    assert rank_groups([1.0, 2.0, 3.0], 0.5) == []
