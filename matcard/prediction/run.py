@@ -14,7 +14,7 @@ from matcard.losses import CentroidClassifier
 from matcard.models import build_model, model_options
 from matcard.prediction.applicability import Reference
 from matcard.prediction.inputs import stored_inputs
-from matcard.prediction.modelfile import FOLDER, ModelDescription, model_folder, read_model
+from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder, read_model
 from matcard.prediction.network import Network, probabilities_of
 
 if TYPE_CHECKING:
@@ -52,20 +52,27 @@ class Run:
     Args:
         path: where it was read from, for messages.
         description: all that is known of the network.
+        inputs: what it takes.
         network: its weights loaded.
         reference: embeddings of the training part.
         device: to compute on.
     """
 
     def __init__(
-        self, path: Path, description: ModelDescription, network: Network, reference: Reference, device: torch.device
+        self,
+        path: Path,
+        description: ModelDescription,
+        inputs: Inputs[Any],
+        network: Network,
+        reference: Reference,
+        device: torch.device,
     ) -> None:
         self.path = path
         self.description = description
+        self.inputs = inputs
         self.network = network.eval().to(device)
         self.reference = reference
         self.device = device
-        self.inputs: Inputs[Any] = stored_inputs(description.kind, description.inputs)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, classes={list(self.class_names)}, device={str(self.device)!r})"
@@ -171,9 +178,10 @@ def load_run(path: str | Path, *, device: str = "auto") -> Run:
     if folder is None:
         raise InputError(_no_model(path))
     description, tensors = read_model(folder)
-    network = _network(description, tensors, folder)
+    inputs = _inputs(description, folder)
+    network = _network(description, inputs, tensors, folder)
     reference = Reference(_take(tensors, "reference.", folder)["embeddings"].numpy(), description.novelty_limit)
-    return Run(path, description, network, reference, find_device(device))
+    return Run(path, description, inputs, network, reference, find_device(device))
 
 
 def find_device(name: str) -> torch.device:
@@ -192,7 +200,17 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _network(description: ModelDescription, tensors: dict[str, Tensor], folder: Path) -> Network:
+def _inputs(description: ModelDescription, folder: Path) -> Inputs[Any]:
+    try:
+        return stored_inputs(description.kind, description.inputs)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / DESCRIPTION}: inputs that this version does not know ({type(error).__name__}: {error}); it was "
+            f"written by matcard {description.matcard_version}"
+        ) from error
+
+
+def _network(description: ModelDescription, inputs: Inputs[Any], tensors: dict[str, Tensor], folder: Path) -> Network:
     values = {**description.model, "init_from": None, "freeze": False}
     try:
         options = model_options(values["name"])(**values)
@@ -204,8 +222,8 @@ def _network(description: ModelDescription, tensors: dict[str, Tensor], folder: 
     centroids = None
     if any(name.startswith("centroids.") for name in tensors):
         centroids = CentroidClassifier()
-    arguments = stored_inputs(description.kind, description.inputs).model_arguments
-    network = Network(build_model(options, num_classes=len(description.class_names), **arguments), centroids)
+    model = build_model(options, num_classes=len(description.class_names), **inputs.model_arguments)
+    network = Network(model, centroids)
     state = {name: value for name, value in tensors.items() if not name.startswith("reference.")}
     try:
         network.load_state_dict(state)

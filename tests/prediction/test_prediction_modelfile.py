@@ -132,6 +132,22 @@ def test_an_option_that_is_not_known(copy):
         matcard.load_run(copy)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"kind": "molecules"}, "KeyError: 'molecules'"),
+        ({"inputs": {}}, "KeyError: 'graph'"),
+        ({"inputs": {"graph": {"moons": 3}}}, "TypeError: .*'moons'"),
+        ({"inputs": {"graph": 3}}, "TypeError: .*mapping"),
+    ],
+)
+def test_inputs_that_are_not_known(copy, changed, words):
+    said = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps({**said, **changed}))
+    with pytest.raises(InputError, match=rf"model\.json: inputs that this version does not know \({words}"):
+        matcard.load_run(copy)
+
+
 def test_weights_without_the_reference(copy):
     from safetensors.torch import save_file
 
