@@ -7,7 +7,6 @@ import json
 import warnings
 from contextlib import contextmanager
 from dataclasses import fields
-from importlib.metadata import version
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from matcard.crystals.array_writer import ArrayWriter
 from matcard.crystals.arrays import FORMAT, Layout, read_arrays
 from matcard.crystals.built_once import built_once
+from matcard.crystals.code_digest import PYMATGEN, code_digest
 from matcard.crystals.frame_files import read_frame, write_frame
 from matcard.crystals.readers.batch import Wanted
 from matcard.crystals.readers.check import Reading, checked
@@ -48,8 +48,8 @@ LAYOUT = Layout(
 )
 
 # Who parses, checks and writes, besides the readers, is part of what decides the result.
-_PARSERS = ("ase", "pymatgen")
-_CODE = ("validate.py", "parsed.py", "frame_files.py")
+_PARSERS = ("ase", *PYMATGEN)
+_CODE = ("validate.py", "parsed.py", "frame_files.py", "table.py")
 
 
 def open_crystals(
@@ -106,7 +106,6 @@ def _key(source: str | Path, wanted: Wanted, digest: str) -> str:
     decisive = {
         "format": FORMAT,
         "code": _code(),
-        "parsers": [version(name) for name in _PARSERS],
         "digest": digest,
         # A table's ending chooses the reader; single files are named in full where they are left out.
         "name": path.name if is_table or labels else str(source),
@@ -119,11 +118,7 @@ def _key(source: str | Path, wanted: Wanted, digest: str) -> str:
 def _code() -> str:
     package = files("matcard.crystals")
     modules = [*(package.joinpath(name) for name in _CODE), *package.joinpath("readers").iterdir()]
-    sha = hashlib.sha256()
-    for module in sorted(modules, key=lambda module: module.name):
-        if module.name.endswith(".py"):
-            sha.update(module.read_bytes())
-    return sha.hexdigest()
+    return code_digest((module for module in modules if module.name.endswith(".py")), _PARSERS)
 
 
 def _parse(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from matcard.crystals.array_writer import ArrayWriter
 from matcard.crystals.arrays import FORMAT
 from matcard.crystals.built_once import built_once
+from matcard.crystals.code_digest import PYMATGEN, code_digest
 from matcard.crystals.graphs import iter_chunks
 from matcard.crystals.stored import LAYOUT, StoredGraphs, read_store
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from matcard.crystals.options import GraphOptions
     from matcard.crystals.table import Crystals
+
+_CODE = ("neighbors.py", "graphs.py")
 
 
 def open_store(
@@ -64,9 +67,7 @@ def open_store(
 
 
 def store_key(crystals: Crystals, options: GraphOptions) -> str:
-    """Give the sha256 of the structures, the options and the code that makes graphs of them."""
-    sha = hashlib.sha256(json.dumps([FORMAT, asdict(options)], sort_keys=True).encode())
-    for module in ("neighbors.py", "graphs.py"):
-        sha.update(files("matcard.crystals").joinpath(module).read_bytes())
-    sha.update(crystals.content_digest().encode())
-    return sha.hexdigest()
+    """Give the sha256 of the structures, the options, and the code and library that make graphs of them."""
+    code = code_digest(map(files("matcard.crystals").joinpath, _CODE), PYMATGEN)
+    decisive = [FORMAT, asdict(options), code, crystals.content_digest()]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,6 @@ import json
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from importlib.resources import files
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +16,7 @@ import numpy as np
 from matcard.crystals.array_writer import ArrayWriter
 from matcard.crystals.arrays import FORMAT, Layout, read_arrays
 from matcard.crystals.built_once import built_once
+from matcard.crystals.code_digest import PYMATGEN, code_digest
 from matcard.crystals.parallel import in_order
 from matcard.data.composition_features import magpie_of_crystals
 
@@ -136,8 +136,7 @@ def _key(crystals: Crystals, kind: FeatureKind) -> str:
         FORMAT,
         kind,
         crystals.content_digest(),
-        [version(name) for name in ("matminer", "pymatgen", "spglib")],
-        files("matcard.data").joinpath("structure_features.py").read_text(encoding="utf-8"),
+        code_digest([files("matcard.data").joinpath("structure_features.py")], ("matminer", "spglib", *PYMATGEN)),
     ]
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 

@@ -133,19 +133,17 @@ def test_what_changes_the_result_is_parsed_anew(rows, cache, tmp_path, monkeypat
     assert parsed_anew(shutil.copy(rows, tmp_path / "other.jsonl"))  # left_out names the file
     assert parsed_anew(write_rows(rows, number=12))
     assert not parsed_anew(rows)
-    monkeypatch.setattr(parsed, "version", lambda name: "9.9")
-    assert parsed_anew(rows)
     monkeypatch.setattr(parsed, "_code", lambda: "edited")
     assert parsed_anew(rows)
 
 
 def test_the_code_that_reads_is_part_of_the_key(tmp_path, monkeypatch):
     (tmp_path / "readers").mkdir()
-    for name in ("validate.py", "parsed.py", "frame_files.py"):
+    for name in ("validate.py", "parsed.py", "frame_files.py", "table.py"):
         (tmp_path / name).write_text("")
     monkeypatch.setattr(parsed, "files", lambda package: tmp_path)
     found = set()
-    for name, text in [("parsed.py", ""), ("validate.py", "x"), ("readers/new.py", "y"), ("readers/notes.txt", "z")]:
+    for name, text in [("parsed.py", ""), ("table.py", "x"), ("readers/new.py", "y"), ("readers/notes.txt", "z")]:
         (tmp_path / name).write_text(text)
         found.add(parsed._code())
     assert len(found) == 3

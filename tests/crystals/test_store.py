@@ -136,6 +136,8 @@ def test_the_key_changes_with_anything_that_changes_a_graph(crystals, monkeypatc
 class Edited:
     """A package whose modules were edited."""
 
+    name = "edited.py"
+
     def joinpath(self, name):
         return self
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
 import warnings
 import zipfile
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from matcard.crystals.code_digest import PYMATGEN, code_digest
 from matcard.crystals.table import Crystals, CrystalTable
 from matcard.data.cache import cache_dir
 from matcard.errors import MatcardWarning
@@ -95,7 +94,4 @@ def _read(path: Path) -> Arrays | None:
 @functools.cache
 def _version() -> str:
     """Changes with this code and with the pymatgen that gives radii and space groups."""
-    digest = hashlib.sha256(importlib.metadata.version("pymatgen").encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    return code_digest(Path(__file__).parent.glob("*.py"), PYMATGEN)[:16]
