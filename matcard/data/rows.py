@@ -127,7 +127,8 @@ def _read_file(path: Path) -> pd.DataFrame:
     name = path.name.lower()
     with readable(path):
         if name.endswith(".parquet"):
-            frame = pd.read_parquet(path).reset_index(drop=True)
+            frame = pd.read_parquet(path)
+            frame = frame.reset_index(drop=any(name is None or name in frame for name in frame.index.names))
         elif name.endswith((".csv", ".csv.gz")):
             frame = read_fields(path)
         elif name.endswith((".jsonl", ".jsonl.gz")):

@@ -41,6 +41,19 @@ def test_columns_of_numbers_are_the_features(saved, name):
     assert len(read.left_out) == 0
 
 
+def test_a_named_index_of_parquet_is_a_column(saved):
+    frame = table().set_index("id")
+    options = DataOptions(source=saved(frame, "rows.parquet"), target="kind")
+    assert read_rows(options, None, "table").ids.tolist() == frame.index.tolist()
+    again = frame.assign(id=[f"s{k}" for k in range(len(frame))])
+    options = DataOptions(source=saved(again, "rows.parquet"), target="kind")
+    assert read_rows(options, None, "table").ids.tolist() == again["id"].tolist()
+    unnamed = frame.set_axis(range(5, 5 + len(frame)))
+    read = read_rows(DataOptions(source=saved(unnamed, "rows.parquet"), target="kind"), None, "table")
+    assert read.ids[0] == "1"
+    assert read.features == ("a", "b", "c")
+
+
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
 def test_json_lines_are_rows_too(tmp_path, name):
     frame = table()
