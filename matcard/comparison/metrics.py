@@ -16,10 +16,6 @@ _SHOTS = {f"{group}_shot_recall": group for group in ("many", "medium", "few")}
 _K = 100
 _PRECISION = f"precision_at_{_K}"
 _LABELS = {**{name: f"recall, {group}-shot classes" for name, group in _SHOTS.items()}, _PRECISION: f"precision@{_K}"}
-_BY_SCORE = {
-    "average_precision", "minority_average_precision", "roc_auc", "ece", "brier", "log_loss", _PRECISION,
-}  # fmt: skip
-"""Metrics that no rule changes."""
 
 
 def metric_names() -> list[str]:
@@ -47,7 +43,7 @@ def higher_is_better(name: str) -> bool:
 
 def rules_of(metric: str) -> tuple[str, ...]:
     """Give the rules at which a metric is shown."""
-    return RULES[:1] if metric in _BY_SCORE else RULES
+    return RULES[:1] if metric in (*evaluated.metrics_of_probabilities(), _PRECISION) else RULES
 
 
 def scores_of(part: Mapping[str, Any], rule: str) -> dict[str, float | None]:

@@ -38,22 +38,24 @@ __all__ = [
 class _Metric(NamedTuple):
     label: str
     higher_is_better: bool
+    of_classes: bool
+    """Whether it looks at the predicted classes, which a decision rule changes, and not at probabilities."""
 
 
 _METRICS = {
-    "accuracy": _Metric("accuracy", True),
-    "balanced_accuracy": _Metric("balanced accuracy", True),
-    "macro_f1": _Metric("macro-F1", True),
-    "macro_precision": _Metric("macro-precision", True),
-    "minority_recall": _Metric("minority-phase recall", True),
-    "minority_average_precision": _Metric("minority average precision", True),
-    "mcc": _Metric("MCC", True),
-    "g_mean": _Metric("G-mean", True),
-    "roc_auc": _Metric("ROC-AUC", True),
-    "average_precision": _Metric("average precision", True),
-    "log_loss": _Metric("log loss", False),
-    "brier": _Metric("Brier score", False),
-    "ece": _Metric("calibration error", False),
+    "minority_recall": _Metric("minority-phase recall", True, True),
+    "balanced_accuracy": _Metric("balanced accuracy", True, True),
+    "macro_f1": _Metric("macro-F1", True, True),
+    "macro_precision": _Metric("macro-precision", True, True),
+    "g_mean": _Metric("G-mean", True, True),
+    "mcc": _Metric("MCC", True, True),
+    "accuracy": _Metric("accuracy", True, True),
+    "average_precision": _Metric("average precision", True, False),
+    "minority_average_precision": _Metric("minority average precision", True, False),
+    "roc_auc": _Metric("ROC-AUC", True, False),
+    "ece": _Metric("calibration error", False, False),
+    "brier": _Metric("Brier score", False, False),
+    "log_loss": _Metric("log loss", False, False),
 }
 
 
@@ -69,6 +71,16 @@ def higher_is_better(name: str) -> bool:
         InputError: no such metric; the nearest names are given.
     """
     return _metric(name).higher_is_better
+
+
+def metrics_of_classes() -> list[str]:
+    """Give the metrics that a decision rule changes."""
+    return [name for name, metric in _METRICS.items() if metric.of_classes]
+
+
+def metrics_of_probabilities() -> list[str]:
+    """Give the metrics that no decision rule changes."""
+    return [name for name, metric in _METRICS.items() if not metric.of_classes]
 
 
 def metric_label(name: str) -> str:

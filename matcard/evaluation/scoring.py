@@ -111,7 +111,8 @@ def write_figures(
     """
     names, rare = list(metrics["recall"]), metrics["minority_classes"]
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(names))
-    shown = sorted(names, key=lambda name: metrics["recall"][name]["n"])[:MAX_CURVES]
+    support = {name: metrics["recall"][name]["n"] for name in names}
+    shown = sorted(filter(support.__getitem__, names), key=support.__getitem__)[:MAX_CURVES]
     save_figure(confusion_figure(confusion, names, rare), folder / "confusion.png")
     save_figure(recall_figure(metrics), folder / "recall.png")
     curves = precision_recall_figure(targets, probabilities, names, shown)

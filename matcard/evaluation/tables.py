@@ -12,7 +12,7 @@ from rich.text import Text
 
 from matcard.evaluation.groups import minority_mask
 from matcard.evaluation.intervals import successes
-from matcard.evaluation.metrics import metric_label
+from matcard.evaluation.metrics import metric_label, metrics_of_classes, metrics_of_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,10 +31,6 @@ _LEFT: dict[str, Any] = {
     "caption_justify": "left",
 }
 
-_BY_CLASS = ("minority_recall", "balanced_accuracy", "macro_f1", "macro_precision", "g_mean", "mcc", "accuracy")
-"""Averages that the decision rule changes."""
-_BY_SCORE = ("roc_auc", "average_precision", "minority_average_precision", "ece", "brier", "log_loss")
-"""Averages that no rule changes."""
 _SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "average_precision")
 
 
@@ -130,8 +126,9 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
     headers = ("most likely class", "95 % interval", "decision rule", "95 % interval")
     for header in headers if corrected is None else (*headers, "shares corrected"):
         table.add_column(header, justify="right", no_wrap=True)
-    for name in _BY_CLASS + _BY_SCORE:
-        ruled = _with_interval(chosen, name) if name in _BY_CLASS else ("same", "")
+    changed = metrics_of_classes()
+    for name in [*changed, *metrics_of_probabilities()]:
+        ruled = _with_interval(chosen, name) if name in changed else ("same", "")
         beside = [] if corrected is None else [format_score(_number(corrected[name]))]
         table.add_row(metric_label(name), *_with_interval(metrics, name), *ruled, *beside)
     groups = {group: shot for group, shot in metrics["shots"].items() if shot["classes"]}

@@ -90,11 +90,12 @@ def median_scale(points: Float[Tensor, "*batch n d"], p: float = 2.0) -> Float[T
     x = x[..., :: 1 + max(0, x.shape[-2] - 1) // _MEDIAN_POINTS, :]
     sets = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
     n = sets.shape[1]
-    if n < 2:
+    if n < 2 or not len(sets):
         return points.new_ones(points.shape[:-2])
     row, column = torch.triu_indices(n, n, offset=1, device=x.device)
     spacing = distances(sets, slice(0, n), p)[0][:, row, column]
-    median = spacing.masked_fill(spacing == 0, torch.nan).nanmedian(-1).values
+    # Set by set: the median along a dimension has no deterministic way on a GPU.
+    median = torch.stack([each.nanmedian() for each in spacing.masked_fill(spacing == 0, torch.nan)])
     limits = torch.finfo(points.dtype)
     scale = torch.where(median.isnan(), 1.0, 1 / median).clamp(limits.tiny, limits.max)
     return restore(scale.view(points.shape[:-2]), points)

@@ -45,6 +45,7 @@ class Loss(nn.Module, ABC, Generic[O]):
     Attributes:
         needs_embeddings: whether `embeddings` have to be given.
         trains_head: whether the logits take part; where they do not, only the embeddings tell the class.
+        terms: of the last batch, by name, without gradient; `jitter` is a count.
     """
 
     name: ClassVar[str]
@@ -65,12 +66,11 @@ class Loss(nn.Module, ABC, Generic[O]):
         if checked.name != self.name:
             raise InputError(f"{type(self).__name__} takes options of {self.name!r}, found those of {checked.name!r}")
         self.options = cast("O", checked)
-        self.seed = seed
         if class_counts is None and checked.needs_counts:
             raise InputError(f"loss {self.name!r} needs class_counts, the training samples of each class")
         counts = None if class_counts is None else checked_counts(class_counts, warn=checked.needs_counts)
         self.register_buffer("class_counts", counts)
-        self._terms: Terms = {}
+        self.terms: Terms = {}
 
     def forward(
         self,
@@ -93,10 +93,10 @@ class Loss(nn.Module, ABC, Generic[O]):
             logits = at_least_float32(logits)
             embeddings = None if embeddings is None else at_least_float32(embeddings)
             if len(logits) == 0:
-                self._terms = {}
+                self.terms = {}
                 return logits.sum() if embeddings is None else logits.sum() + embeddings.sum()
             loss, terms = self.compute(logits, targets.long(), embeddings)
-        self._terms = {n: term.detach() if isinstance(term, torch.Tensor) else float(term) for n, term in terms.items()}
+        self.terms = {n: term.detach() if isinstance(term, torch.Tensor) else float(term) for n, term in terms.items()}
         return loss
 
     @abstractmethod
@@ -113,7 +113,7 @@ class Loss(nn.Module, ABC, Generic[O]):
 
     def logged(self) -> dict[str, float]:
         """Give the terms of the last batch."""
-        return {name: float(term) for name, term in self._terms.items()}
+        return {name: float(term) for name, term in self.terms.items()}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         # Class counts do not fit half precision: `half()` and `to(torch.bfloat16)` leave theirs alone.

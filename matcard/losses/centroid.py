@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from matcard.errors import InputError
+from matcard.losses.base import at_least_float32
 from matcard.losses.measure import unit
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class CentroidClassifier(nn.Module):
         """
         if len(self.centroids) == 0:
             raise InputError("the centroid classifier has no centroids yet: call fit(embeddings, targets, C) first")
-        similarity = unit(embeddings) @ self.centroids.to(embeddings).T
+        embeddings = at_least_float32(embeddings)
+        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would make cosines of neighbours ties
+            similarity = unit(embeddings) @ self.centroids.to(embeddings).T
         similarity = torch.where(self.present.to(embeddings.device), similarity, -1.0)
         others = similarity.sum(dim=1, keepdim=True) - similarity
         return similarity - others / (similarity.shape[1] - 1)

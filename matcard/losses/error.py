@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matcard.losses.measure import precise
 from matcard.losses.rivals import errors
 from matcard.losses.space import Space
 
@@ -46,6 +47,5 @@ def error_points(logits: Float[Tensor, "N C"], targets: Int[Tensor, " N"], p: fl
     Two classes have errors (a, -a), which lie on a line: one coordinate, 2^(1/p) a, has the same distances
     and needs no solve.
     """
-    precise = logits if logits.device.type == "mps" else logits.double()
-    points = errors(precise, targets)
+    points = errors(precise(logits), targets)
     return points[:, :1] * 2 ** (1 / p) if points.shape[1] == 2 else points

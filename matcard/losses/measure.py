@@ -61,11 +61,11 @@ class Measure:
         self, points: Float[Tensor, "N D"], groups: Int[Tensor, " N"], scale: float | Tensor
     ) -> Float[Tensor, " G"]:
         """Give M of each group of points, groups being numbered from 0 to G - 1, none of them empty."""
-        o, precise = self.options, _precise(points)
+        o, exact = self.options, precise(points)
         if o.name == "magnitude":
-            values = magnitude_of_groups(precise, groups, scale, o.p, origin=True)
+            values = magnitude_of_groups(exact, groups, scale, o.p, origin=True)
         else:
-            values = spread_of_groups(precise, groups, scale, o.order, o.p, origin=True)
+            values = spread_of_groups(exact, groups, scale, o.order, o.p, origin=True)
         return self._reduced(values - 1, groups.bincount()).to(points)
 
     def number(self, points: Float[Tensor, "N D"], scale: float | Tensor) -> Float[Tensor, ""]:
@@ -79,10 +79,10 @@ class Measure:
         return 1 / similarity(points, scale, self.options.p).sum(dim=-1)
 
     def _invariant(self, points: Tensor, scale: float | Tensor, origin: bool) -> Tensor:
-        o, precise = self.options, _precise(points)
+        o, exact = self.options, precise(points)
         if o.name == "magnitude":
-            return magnitude(precise, scale, o.p, origin=origin)
-        return spread(precise, scale, o.order, o.p, origin=origin)
+            return magnitude(exact, scale, o.p, origin=origin)
+        return spread(exact, scale, o.order, o.p, origin=origin)
 
     def _reduced(self, value: Tensor, vectors: int | Tensor) -> Tensor:
         if self.options.reduction == "mean":
@@ -90,7 +90,8 @@ class Measure:
         return value.log1p() if self.options.log else value
 
 
-def _precise(points: Tensor) -> Tensor:
+def precise(points: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    """Give points in float64, where the device has it."""
     return points if points.device.type == "mps" else points.double()
 
 

@@ -60,13 +60,13 @@ class FeatureEmbedding(nn.Linear):
         """
         if self._unread is not None:
             raise self._unread
-        try:
-            return nn.functional.embedding(numbers, super().forward(self.features))
-        except IndexError:
+        # Looked at before: on a GPU an index out of range ends the process, not the call.
+        if len(numbers) and int(numbers.max()) >= len(self.features):
             raise InputError(
                 f"there are features for elements 1 to {len(self.features) - 1}, and the batch holds atomic number "
                 f"{int(numbers.max())}; use --model.atom_features learned, or leave these crystals out"
-            ) from None
+            )
+        return nn.functional.embedding(numbers, super().forward(self.features))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         saved = state_dict.get(f"{prefix}features")

@@ -151,7 +151,10 @@ def _check(
     differing = [f"--model.{name} {value}" for name, value in there.items() if here[name] != value]
     found = [f"missing {_some(missing)}"] * bool(missing) + [f"foreign {_some(foreign)}"] * bool(foreign)
     found += [f"shapes {_some(shapes)}"] * bool(shapes)
+    shared = any(name in own for name in taken if not in_head(name) and name not in model.constants)
     advice = f"build the model with {' '.join(differing)}" if differing else "build the model as it was trained"
+    if not shared:
+        advice = "they are of another kind of model, which --model.name chooses"
     raise InputError(
         f"{path}: its weights do not fit this {type(model).__name__} ({'; '.join(found)}): {advice}; only the head "
         f"({HEAD}) may differ"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matcard.cli import run_command
+from matcard.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ def main(argv: Sequence[str]) -> None:
     if (options.folder / "study.yaml").is_file():
         from matcard.report.study_report import write_study_report
 
+        if options.baseline or options.map != "pca":
+            raise InputError(f"{options.folder} is a study: --baseline and --map are for runs; leave them out")
         print(write_study_report(options.folder))
         return
     from matcard.report.run_report import write_report

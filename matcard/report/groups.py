@@ -35,6 +35,7 @@ _LAST_NUMBER = {
     "cubic": 230,
 }
 """The last space group of each crystal system (International Tables A)."""
+SYSTEMS = tuple(_LAST_NUMBER)
 _SITE_EDGES = (1, 3, 5, 9, 13, 21, 41, 81, 161)
 _SINGLE_VALUES = 8
 

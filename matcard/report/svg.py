@@ -27,7 +27,6 @@ VARIABLES = {
     style.SKY: "sky",
 }
 """The colours of `matcard.evaluation.style`, and the CSS variables of the page that stand for them."""
-_POINTS_AN_INCH = 72
 _PIXELS_AN_INCH = 96
 
 

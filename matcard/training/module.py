@@ -63,6 +63,7 @@ class TrainingModule(lightning.LightningModule):
         self.seed = seed
         self.description = description
         self._epoch_losses: list[Tensor] = []
+        self._epoch_terms: dict[str, list[Tensor | float]] = {}
         self._scores: list[Scores] = []
 
     def forward(self, batch: Any) -> Float[Tensor, "N C"]:
@@ -75,6 +76,7 @@ class TrainingModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.loss.on_epoch(self.current_epoch, self.epochs)
         self._epoch_losses = []
+        self._epoch_terms = {}
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         # Loaders draw from the generator too, and not alike in a resumed run: what a step draws starts here.
@@ -84,6 +86,8 @@ class TrainingModule(lightning.LightningModule):
         output = self.model(self.data.labelled.augmented(batch))
         loss: Tensor = self.loss(output.logits, batch.y, output.embedding)
         self._epoch_losses.append(loss.detach())
+        for name, term in self.loss.terms.items():
+            self._epoch_terms.setdefault(name, []).append(term)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -111,7 +115,9 @@ class TrainingModule(lightning.LightningModule):
         )
         values = {f"val_{name}": value for name, value in metrics.items() if isinstance(value, float)}
         values["val_classes_predicted"] = float(len(np.unique(scores.probabilities.argmax(1))))
-        values |= {f"loss_{name}": value for name, value in self.loss.logged().items()}
+        for name, terms in self._epoch_terms.items():
+            total = sum(map(float, terms))
+            values[f"loss_{name}"] = total if name == "jitter" else total / len(terms)
         values |= {"train_loss": train_loss, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
         self.log_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,8 +17,9 @@ from matcard.comparison.cell import main as run_cell
 from matcard.comparison.experiment import has_given_test, with_sources
 from matcard.comparison.experiment_file import catalogue, read_experiment
 from matcard.comparison.options import CompareOptions
-from matcard.comparison.rivals import features_of, rival_options, run_rival
+from matcard.comparison.rivals import BoostingOptions, features_of, rival_options, run_rival
 from matcard.comparison.run import compare
+from matcard.comparison.search import Search
 from matcard.crystals.options import GraphOptions
 from matcard.data.composition_features import magpie_features
 from matcard.data.options import DataOptions, SyntheticOptions
@@ -297,3 +298,26 @@ def test_a_file_that_is_no_cell(tmp_path):
         run_cell([str(tmp_path / "a.json"), "b", "c"])
     with pytest.raises(InputError, match="usage"):
         run_cell(["a"])
+
+
+def test_rivals_begin_with_their_defaults_and_have_no_other_section(tmp_path):
+    section = {"name": "boosting", "class_weight": "balanced"}
+    space = {"rival.learning_rate": {"type": "float", "low": 0.03, "high": 0.3, "log": True}}
+    losses = {"ce": {"loss": {"name": "cross_entropy"}}, "trees": {"rival": section, "space": space}}
+    experiment = read_experiment(options(write_experiment(tmp_path, losses=losses, trials=2)))
+    experiment.check()
+    trees = experiment.methods[1]
+    base = experiment.trial_base(experiment.tasks[0], trees)
+    search = Search(experiment.space_of(trees), base, trials=2, larger=True, seed=0, rival=True)
+    assert search.config["rival"] == {"name": "boosting", **asdict(BoostingOptions(class_weight="balanced"))}
+    search.tell(0.5)
+    assert search.config["rival"]["learning_rate"] != BoostingOptions.learning_rate
+    search.tell(0.4)
+    assert search.config is None
+
+    losses["trees"]["trainer"] = {"max_epochs": 3}
+    with pytest.raises(InputError, match="trees: a rival has no section 'trainer'"):
+        read_experiment(options(write_experiment(tmp_path, losses=losses))).check()
+    losses["trees"] = {"rival": section, "space": {"rival.learning_rte": space["rival.learning_rate"]}}
+    with pytest.raises(InputError, match=r"trees, space: unknown option 'rival.learning_rte'.*rival.learning_rate"):
+        read_experiment(options(write_experiment(tmp_path, losses=losses, trials=2))).check()

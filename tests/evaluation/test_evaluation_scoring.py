@@ -14,6 +14,7 @@ from matcard.evaluation import scoring as scoring_module
 from matcard.evaluation.calibration import log_loss
 from matcard.evaluation.ranking import per_class_ranking
 from matcard.evaluation.scoring import scored, write_figures
+from matcard.evaluation.style import new_figure
 from matcard.evaluation.tables import averages_table, calibration_line, shares_table
 
 TARGETS, PROBABILITIES, COUNTS = imbalanced(300, 4, seed=5)
@@ -102,3 +103,16 @@ def test_figures(metrics, tmp_path):
     write_figures(tmp_path, TARGETS, PROBABILITIES, metrics)
     for name in ("confusion", "recall", "precision_recall", "reliability"):
         assert (tmp_path / f"{name}.png").stat().st_size > 1000
+
+
+def test_curves_are_of_the_rarest_classes_that_have_samples(metrics, tmp_path, monkeypatch):
+    shown, drawn = [], new_figure(1, 1)
+    monkeypatch.setattr(scoring_module, "precision_recall_figure", lambda *given: shown.extend(given[3]) or drawn)
+    absent = {f"absent {k}": {**next(iter(metrics["recall"].values())), "n": 0} for k in range(8)}
+    recall = {**absent, **metrics["recall"]}
+    shape = (len(TARGETS), len(absent))
+    write_figures(
+        tmp_path, TARGETS + len(absent), np.hstack([np.zeros(shape), PROBABILITIES]), {**metrics, "recall": recall}
+    )
+    assert shown
+    assert not set(shown) & set(absent)

@@ -70,3 +70,13 @@ def test_median_scale_stays_on_the_device() -> None:
     scale = median_scale(draw().cuda())
     assert scale.device.type == "cuda"
     torch.testing.assert_close(scale.cpu(), median_scale(draw()))
+
+
+def test_median_scale_has_a_deterministic_way() -> None:
+    points = torch.stack([draw(), 2 * draw()])
+    torch.use_deterministic_algorithms(True)
+    try:
+        scale = median_scale(points.cuda())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(scale.cpu(), median_scale(points))

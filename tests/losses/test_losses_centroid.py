@@ -93,3 +93,14 @@ def test_bad_input_is_refused() -> None:
     for wrong in (-1, 2):
         with pytest.raises(InputError, match="targets from 0 to 1, found"):
             classifier.fit(torch.zeros(2, 3), torch.tensor([0, wrong]), 2)
+
+
+def test_mixed_precision_makes_no_ties_of_near_neighbours() -> None:
+    classifier = CentroidClassifier()
+    angles = torch.tensor([0.500, 0.501, 0.502])
+    classifier.fit(torch.stack([angles.cos(), angles.sin()], dim=1), torch.arange(3), 3)
+    near = torch.tensor([[np.cos(0.5022), np.sin(0.5022)]], dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert classifier(near).dtype == torch.float32
+        assert classifier(near).argmax().item() == 2
+        assert classifier(near.bfloat16()).dtype == torch.float32

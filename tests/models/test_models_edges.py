@@ -157,3 +157,8 @@ def test_centres_that_are_not_reached_have_no_value(distances):
 def test_the_default_basis_has_the_originals_41_centres():
     assert len(GaussianBasis(small()).centres) == 41
     assert GaussianBasis(small()).centres[-1].item() == pytest.approx(8.0)
+
+
+def test_on_other_devices_edges_are_not_looked_at():
+    batch = random_batch().to("meta")  # whose values cannot be looked at
+    assert Edges.of(batch).target.shape == batch.edge_index[1].shape

@@ -159,7 +159,7 @@ def test_another_model_is_told(tmp_path):
     path = as_run(build_model(small(), num_classes=2), tmp_path)
     with pytest.raises(InputError, match="do not fit this CrystalTransformer"):
         load_weights(build_model(small_transformer(), num_classes=2), path)
-    with pytest.raises(InputError, match="do not fit this MLP"):
+    with pytest.raises(InputError, match=r"do not fit this MLP.*another kind of model, which --model\.name chooses"):
         load_weights(build_model(MLPOptions(), num_classes=2, input_shape=(3,)), path)
 
 

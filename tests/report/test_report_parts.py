@@ -16,11 +16,13 @@ from matcard.evaluation.intervals import wilson
 from matcard.evaluation.jsonfile import to_json
 from matcard.report import FigureFolder, write_report, write_study_report
 from matcard.report import html as pieces
+from matcard.report.__main__ import main as report_command
 from matcard.report.figures import embedding_map, magnitudes
 from matcard.report.figures.periodic import position
 from matcard.report.figures.structure import Drawing
 from matcard.report.groups import crystal_systems, element_shares, group_shares, site_bins, system_of
 from matcard.report.sections.mistakes import percent, subscripts
+from matcard.report.sections.summary import loss_text
 from matcard.report.sections.training import best_epoch
 from matcard.training.study.folder import StudyDir
 
@@ -241,3 +243,17 @@ def test_pictures_without_data_are_linked_without(tmp_path):
 
     save_figure(new_figure(2, 1), tmp_path / "a.png")
     assert "CSV" not in FigureFolder(tmp_path).picture("a", alt="<", caption=">")
+
+
+def test_a_loss_is_named_with_its_scale():
+    of_class = {"name": "spread", "space": "class-embedding", "combine": "reweight"}
+    assert loss_text({**of_class, "scale": 3.0}) == "spread (class-embedding, reweight, scale 3.0)"
+    assert loss_text({**of_class, "scale": "median"}) == "spread (class-embedding, reweight, scale median)"
+    assert loss_text({"name": "cross_entropy"}) == "cross entropy"
+
+
+def test_options_of_runs_are_refused_for_a_study(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    for option in (["--baseline", "x"], ["--map", "umap"]):
+        with pytest.raises(InputError, match="is a study: --baseline and --map are for runs"):
+            report_command([str(tmp_path), *option])

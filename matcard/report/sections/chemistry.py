@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from matcard.report.figures.intervals import ALL, MINORITY, Series, interval_figure
 from matcard.report.figures.periodic import FEW, periodic_figure
-from matcard.report.groups import crystal_systems, element_shares, group_shares, site_bins
+from matcard.report.groups import SYSTEMS, crystal_systems, element_shares, group_shares, site_bins
 from matcard.report.html import listed, records, share
 
 if TYPE_CHECKING:
@@ -62,9 +62,6 @@ def by_sites(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw the share of crystals found by the number of sites in the cell."""
     bins, order = site_bins(run.test_table.crystals.num_sites)
     return _grouped(run, figures, "sites", bins, order, bins != "", "by the number of sites in the cell")
-
-
-SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 
 
 def _grouped(

@@ -10,7 +10,7 @@ from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.evaluation.confusion import confusion_matrix
 from matcard.evaluation.intervals import successes
-from matcard.evaluation.metrics import metric_label
+from matcard.evaluation.metrics import metric_label, metric_names, metrics_of_classes
 from matcard.evaluation.plots import confusion_figure, recall_figure
 from matcard.report.figures.intervals import Series, interval_figure
 from matcard.report.html import DASH, code, interval, paragraph, records, score, signed, table
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from matcard.training.finished import FinishedRun
 
 CROSS_ENTROPY = ("ce", "cross_entropy")
-_CALLED = ("minority_recall", "balanced_accuracy", "macro_f1", "macro_precision", "g_mean", "mcc", "accuracy")
-"""Metrics of the predicted classes."""
-_RANKED = ("average_precision", "minority_average_precision", "roc_auc", "log_loss", "ece")
-"""Metrics of the probabilities, which no decision rule changes."""
 
 
 def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -115,7 +111,7 @@ def decisions(run: FinishedRun, figures: FigureFolder) -> Markup:
         ).format(rule, code("matcard.predict"))
     )
     return text + compared(
-        run, figures, "decision", ("argmax", argmax), ("chosen on validation", chosen), metrics=_CALLED,
+        run, figures, "decision", ("argmax", argmax), ("chosen on validation", chosen), metrics=metrics_of_classes(),
         caption="Recall of each class on the test part at argmax and with the rule chosen on validation, "
         "with 95 % Wilson intervals.",
     )  # fmt: skip
@@ -142,7 +138,7 @@ def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: Finished
         )
     )  # fmt: skip
     return text + compared(
-        run, figures, "baseline", (label, baseline.metrics), (ours, run.metrics), metrics=(*_CALLED, *_RANKED),
+        run, figures, "baseline", (label, baseline.metrics), (ours, run.metrics), metrics=metric_names(),
         caption=f"Recall of each class on the test part: {label} and {ours}, both at argmax, with 95 % Wilson "
         "intervals.",
     )  # fmt: skip

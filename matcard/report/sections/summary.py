@@ -66,7 +66,7 @@ def loss_text(loss: dict[str, Any]) -> str:
     """Name a loss with what decides it: its space and combination, its scale."""
     where = [loss[key] for key in ("space", "combine") if loss.get(key)]
     if loss.get("scale"):
-        where.append(f"scale {loss['scale']:g}")
+        where.append(f"scale {loss['scale']}")
     return str(loss["name"]).replace("_", " ") + (f" ({', '.join(where)})" if where else "")
 
 
