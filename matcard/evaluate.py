@@ -81,7 +81,6 @@ def main(argv: Sequence[str]) -> None:
         )
     found = assess(run, labelled, prior=prior, batch_size=options.batch_size, jobs=options.jobs)
     write(folder, found, options.source)
-    labelled.left_out.to_csv(folder / "left_out.csv", index=False)
     show(console, run, found, folder)
 
 
@@ -192,13 +191,16 @@ def show_test(console: Console, path: Path) -> None:
 
 
 def write(folder: Path, found: Assessment, source: str) -> None:
-    """Write metrics.json, predictions.parquet and the figures."""
+    """Write metrics.json, predictions.parquet, left_out.csv and the figures."""
     from matcard.evaluation.jsonfile import to_json
     from matcard.evaluation.scoring import write_figures
+    from matcard.files import written_whole
     from matcard.prediction.writers import open_table
 
     with open_table(folder / PREDICTIONS) as append:
         append(found.table)
+    with written_whole(folder / "left_out.csv") as beside:
+        found.left_out.to_csv(beside, index=False)
     write_figures(folder, found.targets, found.probabilities, found.metrics)
     to_json({"source": source, **found.metrics}, folder / "metrics.json")
 

@@ -41,7 +41,7 @@ class Assessment:
         targets: (N,) classes.
         probabilities: (N, C) as the network gives them.
         table: a row for each sample: `target`, and the columns of predictions.
-        counts: (C,) samples of each class.
+        left_out: `id`, `where`, `reason` and `class` of each row that is not scored.
         shares_differ: the chi-square test is sure that the class shares are not those of training.
     """
 
@@ -49,7 +49,7 @@ class Assessment:
     targets: Int64[np.ndarray, " N"]
     probabilities: Float64[np.ndarray, "N C"]
     table: pd.DataFrame
-    counts: Int64[np.ndarray, " C"]
+    left_out: pd.DataFrame
     shares_differ: bool
 
 
@@ -74,6 +74,8 @@ def assess(
     Raises:
         InputError: no sample that the network can take, or shares that do not fit the classes.
     """
+    import pandas as pd
+
     samples, codes = labelled.samples, labelled.codes
     ensemble = Ensemble([run])
     rows = Rows(labelled.ids.tolist(), [""] * len(samples), samples, np.full(len(samples), None, dtype=object))
@@ -86,8 +88,7 @@ def assess(
     metrics = scored(
         targets, probabilities, train_counts=train_counts, decision=known.decision, temperature=known.temperature
     )
-    counts = np.bincount(targets, minlength=len(known.class_names))
-    shift = share_shift(train_counts, counts)
+    shift = share_shift(train_counts, np.bincount(targets, minlength=len(known.class_names)))
     overlap = training_overlap(run, samples)
     metrics |= {
         "shift": shift._asdict(),
@@ -102,7 +103,10 @@ def assess(
         metrics["corrected"] = corrected(run, targets, probabilities, prior)
     table = ensemble.lay_out(rows, readings)
     table.insert(2, "target", np.array(known.class_names, dtype=object)[codes])
-    return Assessment(metrics, targets, probabilities, table, counts, shift.p_value < SURE)
+    refused = table.loc[table["error"].notna(), ["id", "error", "target"]].assign(source=labelled.source)
+    refused = refused.rename(columns={"source": "where", "error": "reason", "target": "class"})
+    left_out = pd.concat([labelled.left_out, refused], ignore_index=True)
+    return Assessment(metrics, targets, probabilities, table, left_out, shift.p_value < SURE)
 
 
 def corrected(

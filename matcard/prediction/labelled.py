@@ -32,6 +32,7 @@ class LabelledSet:
     """Samples with a class that the run knows, and what else the source holds.
 
     Attributes:
+        source: where they are from, as the user has named it.
         ids: (N,) object array of str.
         samples: N of them.
         codes: (N,) their classes.
@@ -41,6 +42,7 @@ class LabelledSet:
         unknown: number of rows of each class that the run does not know.
     """
 
+    source: str
     ids: Shaped[np.ndarray, " N"]
     samples: Samples
     codes: Int64[np.ndarray, " N"]
@@ -103,6 +105,7 @@ def read_labelled_set(
     )[~known]
     malformed = table.left_out[["id", "where", "reason"]].assign(**{"class": _lost(table, column)})
     return LabelledSet(
+        source,
         table.ids[known],
         run.inputs.samples(table.take(np.flatnonzero(known))),
         codes[known],

@@ -17,6 +17,7 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import folder_of, main, parse_prior
 from matcard.evaluation.priors import with_priors
 from matcard.evaluation.thresholds import Decision
+from matcard.prediction.inputs import CrystalInputs
 
 KINDS = ["cesiumchloride", "rocksalt", "zincblende"]
 
@@ -77,6 +78,31 @@ def test_rows_that_are_not_used_are_listed(trained, tmp_path):
     assert left.loc["new-c2", "reason"] == "kind is missing"
     assert set(left.index).isdisjoint(table["id"])
     assert metrics["n"] == 17
+
+
+@pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
+def test_crystals_that_make_no_graph_are_listed_too(trained, tmp_path, capsys, monkeypatch):
+    dataset = CrystalInputs.dataset
+
+    def refused(self, samples, jobs=None):
+        if "new-c4" in samples.ids:
+            raise InputError("no graph, for a test")
+        return dataset(self, samples, jobs)
+
+    monkeypatch.setattr(CrystalInputs, "dataset", refused)
+    rows = new_rows(12)
+    rows[2]["kind"] = None
+    source = write(tmp_path / "new.jsonl", rows)
+    metrics, table = evaluate(trained, source, tmp_path / "out")
+    assert metrics["left_out"] == {"malformed": 1, "unlabelled": 1, "unknown": {}}
+    assert "1 malformed, 1 without a label" in capsys.readouterr().out
+    left = pd.read_csv(tmp_path / "out" / "left_out.csv", keep_default_na=False)
+    assert list(left) == ["id", "where", "reason", "class"]
+    assert left["id"].tolist() == ["new-c2", "new-c4"]
+    assert left["class"].tolist() == ["", rows[4]["kind"]]
+    assert left["where"].tolist() == [str(source)] * 2
+    assert left["reason"].tolist() == ["kind is missing", "no graph, for a test"]
+    assert table.set_index("id")["error"].dropna().to_dict() == {"new-c4": "no graph, for a test"}
 
 
 def test_crystals_that_stood_in_training_are_told(trained, source, tmp_path):
