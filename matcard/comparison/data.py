@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -10,10 +11,13 @@ from matcard.comparison.cells import digest
 from matcard.comparison.experiment import with_sources
 from matcard.data.prepare import prepare, read_labelled
 from matcard.data.prepared import open_prepared, save_prepared
+from matcard.errors import MatcardWarning
 from matcard.training.config import config_from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pandas as pd
 
     from matcard.comparison.experiment import Task
     from matcard.data.labelled import LabelledData
@@ -71,3 +75,19 @@ class PreparedData:
         if self._read is None or self._read[0] != options:
             self._read = (options, read_labelled(options))
         return self._read[1]
+
+
+def tell_changed(results: pd.DataFrame) -> None:
+    """Warn where runs of one task saw different data: its ids and classes are the same for every seed."""
+    for task, runs in results.dropna(subset=["data_sha256"]).groupby("task", sort=False):
+        commonest = runs["data_sha256"].mode()[0]
+        others = runs[runs["data_sha256"] != commonest]
+        if len(others):
+            first = others.iloc[0]
+            warnings.warn(
+                f"{task}: {len(others)} of {len(runs)} runs saw other ids or classes than the rest, the first of them "
+                f"{first['method']}, seed {first['seed']}: the data have changed in between, so the runs do not "
+                "compare (data_sha256 in results.parquet tells them apart); name another --folder",
+                MatcardWarning,
+                stacklevel=3,
+            )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matcard.cli import make_console
 from matcard.comparison.cells import CellStore
 from matcard.comparison.crew import Crew
+from matcard.comparison.data import tell_changed
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.rows import results_table, write_results
@@ -19,7 +19,7 @@ from matcard.comparison.summary import summarise
 from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables, to_latex, to_markdown
 from matcard.comparison.todo import write_todo
 from matcard.comparison.worker import Folder, Worker
-from matcard.training.rundir import write_text
+from matcard.training.rundir import environment, write_text
 from matcard.training.study.workers.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     Args:
         options: which experiment, and what of it differs.
         console: what is printed to.
-        command: how tables say that they are made; the command line where not given.
+        command: how tables say that they are made; the command line of this program where not given.
 
     Raises:
         InputError: an experiment, options or data that cannot be used.
@@ -56,7 +56,7 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
         return folder
     _run(experiment, folder, retried, options.jobs, console)
     rows = Plan(experiment, CellStore(folder.cells)).rows()
-    write_outputs(folder, experiment, rows, command or shlex.join(["python", "-m", "matcard.compare", *sys.argv[1:]]))
+    write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
     _print_outcome(folder, experiment, rows, console)
     return folder
 
@@ -80,6 +80,7 @@ def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], c
     from matcard.comparison.report import write_report
 
     results = results_table(rows)
+    tell_changed(results)
     write_results(results, folder.path / "results.parquet")
     summary = summarise(results, experiment)
     tables = short_tables(summary, experiment)

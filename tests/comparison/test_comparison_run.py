@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import sys
 from collections import Counter
 
 import pandas as pd
@@ -13,10 +14,11 @@ import pytest
 from comparison_cases import TASK, options, run_of, write_experiment
 from rich.console import Console
 
+from matcard.cli import make_console
 from matcard.comparison import cell, worker
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
-from matcard.errors import TrainingError
+from matcard.errors import MatcardWarning, TrainingError
 from matcard.training.data import DataModule
 
 
@@ -259,6 +261,29 @@ def test_two_processes_share_the_work(tmp_path):
     alone, _ = run(options(path, folder=str(tmp_path / "alone"), losses=["trees", "forest"]))
     columns = ["method", "seed", "test_macro_f1", "val_macro_f1", "data_sha256"]
     pd.testing.assert_frame_equal(results(alone)[columns], table[columns])
+
+
+@pytest.mark.usefixtures("without_report")
+def test_data_that_have_changed_in_between_are_told(tmp_path, trained):
+    path = write_experiment(tmp_path, trials=0)
+    folder, _ = run(options(path))
+    for file in folder.cells.glob("*.json"):
+        record = json.loads(file.read_text())
+        if (record["method"], record["number"]) == ("magnitude", 1):
+            record["runs"][0]["data_sha256"] = "1"
+            file.write_text(json.dumps(record))
+    with pytest.warns(MatcardWarning, match=r"points: 1 of 4 runs saw other ids or classes .* magnitude, seed 1: "):
+        run(options(path))
+    assert len(trained) == 4
+
+
+@pytest.mark.usefixtures("without_report")
+def test_tables_name_the_program_that_made_them(tmp_path, trained, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["study_of_mine.py", "--fast"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    folder = compare(options(write_experiment(tmp_path, losses=["ce"], trials=0, seeds=1)), console=make_console())
+    assert "    study_of_mine.py --fast\n" in (folder.path / "table.md").read_text()
+    assert len(trained) == 1
 
 
 @pytest.mark.usefixtures("without_report")
