@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from matcard.data.options import ImbalanceOptions, SplitOptions
 from matcard.data.prepared import is_prepared, open_prepared, save_prepared
 from matcard.data.splits import Split, split_table
 from matcard.data.tables import ArrayTable, PreparedTable
-from matcard.errors import InputError, MatcardWarning, nearest_names
+from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,18 +129,17 @@ def prepare(
 
 
 def _opened(options: DataOptions) -> LabelledData:
+    from matcard.data.unused import tell_settled
+
     if options.split != SplitOptions() or options.imbalance != ImbalanceOptions():
         raise InputError(
             f"--data.source {options.source} is prepared: its parts are as they were saved, so leave --data.split and "
             "--data.imbalance out"
         )
-    if options.target is not None:
-        warnings.warn(
-            f"--data.target {options.target} plays no part: {options.source} is prepared, its classes are as saved",
-            MatcardWarning,
-            stacklevel=4,
-        )
     data = open_prepared(Path(options.source))
+    if options.kind not in (None, data.kind):
+        raise InputError(f"--data.kind {options.kind}: {options.source} is prepared {data.kind}; leave the option out")
+    tell_settled(options, data.kind)
     if isinstance(data, CrystalData) and data.graph_options != options.graph:
         built = " ".join(f"--data.graph.{name} {value}" for name, value in asdict(data.graph_options).items())
         raise InputError(f"--data.source {options.source}: its graphs were built with other options; give {built}")

@@ -10,6 +10,8 @@ from matcard.data.options import DataOptions
 from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from matcard.data.cards import Card
     from matcard.data.options import DataKind
 
@@ -27,31 +29,50 @@ _USED_BY: dict[str, tuple[DataKind, ...]] = {
 }
 _SAID_BY_CARD = ("id_column", "structure_column")
 """Columns of crystals that a card names; no option goes before it."""
+_OF_FILES = ("test_source", "features", "id_column")
+"""Nothing of rows that are made by code."""
+_SETTLED = ("target", "threshold", "bins", "window", *(name for name in _USED_BY if name != "graph"), "synthetic")
+"""What was decided when data were prepared; graphs are compared with those that are asked for."""
 
 
 def tell_unused(options: DataOptions, card: Card | None) -> None:
-    """Warn of options that are set and play no part.
+    """Warn of options that are set and play no part, of a source that is not prepared.
 
     Raises:
         InputError: a test part is named, and such data take none.
     """
     kind = kind_of(options)
-    default = DataOptions()
     unused = [name for name, kinds in _USED_BY.items() if kind not in kinds]
     if card is not None and kind == "crystals":
         unused += _SAID_BY_CARD
-    if card is None or card.format != "make_classification":
+    if card is not None and card.format == "make_classification":
+        unused += _OF_FILES
+    else:
         unused.append("synthetic")
+    _tell(options, unused, f"holds {kind}{' of a card' if card else ''}")
+
+
+def tell_settled(options: DataOptions, kind: DataKind) -> None:
+    """Warn of options that are set and play no part since the source is prepared data of a kind.
+
+    Raises:
+        InputError: a test part is named.
+    """
+    _tell(options, _SETTLED if kind == "crystals" else (*_SETTLED, "graph"), "is prepared, its samples are as saved")
+
+
+def _tell(options: DataOptions, unused: Iterable[str], source_is: str) -> None:
+    default = DataOptions()
     named = [name for name in unused if getattr(options, name) != getattr(default, name)]
     if "test_source" in named:
         raise InputError(
-            f"--data.test_source {options.test_source}: only rows and compositions take a second file for testing, "
-            f"and {options.source} holds {kind}; join both in one source, with a column for --data.split.kind column, "
-            "or measure the other by matcard.evaluate"
+            f"--data.test_source {options.test_source}: only rows and compositions that are read from files take a "
+            f"second file for testing, and {options.source} {source_is}; join both in one source, with a column for "
+            "--data.split.kind column, or measure the other by matcard.evaluate"
         )
     for name in named:
         warnings.warn(
-            f"--data.{name} plays no part: {options.source} holds {kind}{' of a card' if card else ''}; leave it out",
+            f"--data.{name} plays no part: {options.source} {source_is}; leave it out",
             MatcardWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

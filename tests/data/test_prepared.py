@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from matcard.crystals.arrays import HEADER, write_header
+from matcard.crystals.options import GraphOptions
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions, ImbalanceOptions, SplitOptions
 from matcard.data.prepare import open_prepared, prepare, read_labelled, save_prepared
@@ -131,7 +132,32 @@ def test_a_folder_without_its_parts_is_refused(folder):
         open_prepared(folder)
 
 
-def test_a_target_that_plays_no_part_is_told(folder):
-    with pytest.warns(MatcardWarning, match="--data.target gap plays no part"):
-        labelled = read_labelled(DataOptions(source=str(folder), target="gap"))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("target", "gap"),
+        ("threshold", 1.0),
+        ("window", (1.0, 2.0)),
+        ("features", ["a"]),
+        ("standardise", "all"),
+        ("augment", "flip"),
+        ("graph", GraphOptions(radius=3.0)),
+    ],
+)
+def test_what_plays_no_part_is_told(folder, name, value):
+    with pytest.warns(MatcardWarning, match=rf"--data\.{name} plays no part: .*digits is prepared") as told:
+        labelled = read_labelled(DataOptions(source=str(folder), **{name: value}))
+    assert len(told) == 1
     assert len(labelled.class_names) == 10
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"test_source": "t.csv"}, "--data.test_source t.csv.*digits is prepared"),
+        ({"kind": "table"}, "--data.kind table: .*digits is prepared images; leave"),
+    ],
+)
+def test_what_cannot_be_had_of_prepared_data_stops(folder, more, says):
+    with pytest.raises(InputError, match=says):
+        read_labelled(DataOptions(source=str(folder), **more))

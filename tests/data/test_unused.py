@@ -43,9 +43,12 @@ def test_a_card_names_its_own_columns():
     assert told("perovskite_phases", source="perovskite_phases", id_column="i") == ["id_column"]
     assert told("digits", source="digits", synthetic=SyntheticOptions(10)) == ["synthetic"]
     assert told("ten_clusters", source="ten_clusters", synthetic=SyntheticOptions(10)) == []
+    assert told("ten_clusters", source="ten_clusters", features=["x0"], id_column="i") == ["features", "id_column"]
 
 
 @pytest.mark.parametrize("kind", ["crystals", "images"])
 def test_a_test_part_that_would_not_be_read_stops(kind):
     with pytest.raises(InputError, match=f"t.csv.*some holds {kind}"):
         tell_unused(DataOptions(source="some", kind=kind, test_source="t.csv"), None)
+    with pytest.raises(InputError, match=r"t\.csv.*ten_clusters holds table of a card"):
+        tell_unused(DataOptions(source="ten_clusters", test_source="t.csv"), load_card("ten_clusters"))
