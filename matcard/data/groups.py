@@ -27,10 +27,10 @@ def group_keys(table: Table, kind: str) -> Keys:
     Args:
         table: N crystals, images or rows.
         kind: `formula`, `chemical_system`, `prototype` (of crystals), `duplicates` (of images and rows),
-            `column:NAME` or `random`, as in `SplitOptions`.
+            `chemical_system` (of compositions, too), `column:NAME` or `random`, as in `SplitOptions`.
 
     Returns:
-        (N,) object array of str; whole numbers where the groups are duplicates.
+        (N,) object array of str; whole numbers where images or rows are compared.
 
     Raises:
         InputError: an unknown kind or column, with the nearest names.
@@ -45,9 +45,12 @@ def group_keys(table: Table, kind: str) -> Keys:
             return of_crystals[kind](table.crystals)
         kinds = [*of_crystals, "column:NAME", "random"]
     else:
-        if kind == "duplicates":
-            return duplicates(table.inputs)
-        kinds = ["duplicates", "column:NAME", "random"]
+        of_rows = {"duplicates": table.inputs}
+        if table.made_of is not None and table.made_of.shares:
+            of_rows["chemical_system"] = table.inputs > 0
+        if kind in of_rows:
+            return duplicates(of_rows[kind])
+        kinds = [*of_rows, "column:NAME", "random"]
     raise InputError(f"there are no groups of kind {kind!r}; {nearest_names(kind, kinds)}")
 
 

@@ -30,8 +30,9 @@ class SplitOptions:
     found by spglib; `element`: every crystal that contains `element` is in the test part, the others are divided
     by formula. Of images and rows: `duplicates` (the default): all numbers are the same; `given` (the default
     where the data come with a test part and no `folds` are asked for): the test part is that one, the rest is
-    divided by duplicates. Of all:
-    `column`: the value in `column`; `random`: nothing, each sample is a group of its own."""
+    divided by duplicates. Of compositions, where they are described by fractions, also `chemical_system`: the set of
+    elements or components. Of all: `column`: the value in `column`; `random`: nothing, each sample is a group of its
+    own."""
 
     column: str | None = None
     """Column of the source whose value makes the groups, where `kind` is `column`."""

@@ -44,6 +44,11 @@ class RowColumns:
         """All columns that are read."""
         return self.names if self.formula is None else (self.formula,)
 
+    @property
+    def shares(self) -> bool:
+        """Whether the numbers are shares of elements or components, so that a row consists of those above 0."""
+        return self.kind == "compositions" and (self.formula is None or self.described == "fractions")
+
     def numbers(self, frame: pd.DataFrame) -> Numbers:
         """Give the numbers of N rows; each column of `used` must be there."""
         if self.formula is not None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,9 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from matcard.crystals.table import Crystals, CrystalTable, offsets_from_counts
 from matcard.data.groups import chemical_systems, contains_element, duplicates, group_keys, prototypes, reduced_formulas
+from matcard.data.options import DataOptions
+from matcard.data.row_columns import RowColumns
+from matcard.data.rows import read_rows
 from matcard.errors import InputError, MatcardWarning
 
 SYMBOLS = ["H", "Li", "C", "N", "O", "F", "Na", "Al", "Si", "Cl", "Fe", "Sr", "Ti", "Pb", "Xe", "He", "Og"]
@@ -143,6 +148,33 @@ def test_groups_by_column():
         keys = group_keys(table, "column:lab")
     assert keys[:3].tolist() == ["a", "b", "a"]
     assert keys[3] not in ("a", "b")
+
+
+def compositions(tmp_path, columns, **options):
+    path = tmp_path / "rows.csv"
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return read_rows(DataOptions(source=str(path), target="y", **options), None, "compositions")
+
+
+def test_compositions_of_the_same_elements_or_components_are_one_system(tmp_path):
+    formulas = {"formula": ["Zr0.5Cu0.5", "CuZr2", "Zr", "ZrCuAl", "Al2Cu3Zr4", "Cu"], "y": [0, 1] * 3}
+    assert group_keys(compositions(tmp_path, formulas), "chemical_system").tolist() == [2, 2, 0, 3, 3, 1]
+    oxides = {"SiO2": [60, 1, 100], "Na2O": [40, 2, 0], "y": [0, 1, 0]}
+    one, two, three = group_keys(compositions(tmp_path, oxides, features=["SiO2", "Na2O"]), "chemical_system").tolist()
+    assert one == two != three
+
+
+def test_rows_and_features_of_compositions_have_no_chemical_system(tmp_path):
+    with pytest.raises(InputError, match="no groups of kind 'chemical_system'"):
+        group_keys(
+            compositions(tmp_path, {"formula": ["ZrCu", "Al"], "y": [0, 1]}, composition_features="magpie"),
+            "chemical_system",
+        )
+    with pytest.raises(InputError, match=r"'chemical_systm'.*did you mean chemical_system"):
+        group_keys(compositions(tmp_path, {"formula": ["ZrCu", "Al"], "y": [0, 1]}), "chemical_systm")
+    table = compositions(tmp_path, {"a": [1, 2], "y": [0, 1]}, features=["a"])
+    with pytest.raises(InputError, match="there are: duplicates, column:NAME, random"):
+        group_keys(replace(table, made_of=RowColumns("table", ("a",))), "chemical_system")
 
 
 @pytest.mark.parametrize(
