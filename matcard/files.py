@@ -1,18 +1,22 @@
-"""Files that are written whole or not at all, and YAML that is read or explained."""
+"""Files that are written whole or not at all and by one process at a time, and YAML that is read or explained."""
 
 from __future__ import annotations
 
 import uuid
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_PATIENCE = 1.0
+"""Seconds that a lock is waited for without a word."""
 
 
 @contextmanager
@@ -28,6 +32,32 @@ def written_whole(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, doing: str) -> Iterator[None]:
+    """Let one process at a time make `path`; the others wait, and soon say so by a `MatcardWarning`.
+
+    Args:
+        path: what is made, in a folder that exists; the file of the lock stays beside it.
+        doing: what the process that has the lock does, for the message, such as "builds the graphs".
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        warnings.warn(
+            f"waiting for another process that {doing} (it holds the lock {lock.lock_file})",
+            MatcardWarning,
+            stacklevel=5,
+        )
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_yaml(path: Path) -> Any:

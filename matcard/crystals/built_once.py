@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from matcard.crystals.arrays import DamagedStoreError
 from matcard.errors import InputError, MatcardWarning
+from matcard.files import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 T = TypeVar("T")
-
-_PATIENCE = 1.0
-"""Seconds that a lock is waited for without a word."""
 
 
 def built_once(target: Path, what: str, read: Callable[[], T], build: Callable[[], None]) -> T:
@@ -40,7 +37,7 @@ def built_once(target: Path, what: str, read: Callable[[], T], build: Callable[[
         pass  # Another process may be mending it: look again once it is our turn.
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_name(f"{target.name}.lock"), what):
+        with locked(target, f"builds {what}"):
             return _read_or_build(target, what, read, build)
     except OSError as error:
         raise InputError(
@@ -59,21 +56,3 @@ def _read_or_build(target: Path, what: str, read: Callable[[], T], build: Callab
         shutil.rmtree(target)
     build()
     return read()
-
-
-@contextmanager
-def _locked(path: Path, what: str) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=_PATIENCE)
-    except Timeout:
-        warnings.warn(
-            f"waiting for another process that builds {what} (it holds the lock {path})", MatcardWarning, stacklevel=5
-        )
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

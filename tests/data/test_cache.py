@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 import warnings
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from matcard.data import cache
 from matcard.data.cache import cache_dir, chosen_cache
 from matcard.errors import MatcardWarning
-from matcard.files import written_whole
+from matcard.files import locked, written_whole
 
 
 def test_the_environment_names_the_cache(tmp_path, monkeypatch):
@@ -77,3 +79,24 @@ def test_a_writable_cache_is_taken_without_a_word(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert cache_dir() == tmp_path
+
+
+def test_one_at_a_time_makes_a_file_and_the_others_say_that_they_wait(tmp_path):
+    done = []
+
+    def make():
+        with locked(tmp_path / "made", "makes it"):
+            done.append("second")
+
+    second = threading.Thread(target=make)
+    with locked(tmp_path / "made", "makes it"):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", MatcardWarning)
+            second.start()
+            while not told:
+                assert second.is_alive()
+                time.sleep(0.05)
+        assert "another process that makes it (it holds the lock" in str(told[0].message)
+        done.append("first")
+    second.join(60)
+    assert done == ["first", "second"]

@@ -6,6 +6,9 @@ import gzip
 import io
 import json
 import tarfile
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,8 @@ from bad_server import Answer
 from card_cases import download_of, make_card
 from pymatgen.core import Lattice, Structure
 
-from matcard.data.cards import load_card, load_frame, load_table
+from matcard.data.archives import extract
+from matcard.data.cards import load_card, load_frame, load_table, threedsc
 from matcard.data.cards.card import Window
 from matcard.data.downloads import folder_of
 from matcard.errors import InputError, MatcardWarning
@@ -191,6 +195,33 @@ def test_3dsc_is_read_from_its_repository(placed):
         assert table.left_out["synth_doped"].tolist() == [True, False]
     names = {path.name.partition("-")[0] for path in folder_of(card).iterdir() if path.is_dir()}
     assert names == {"unpacked"}, "unpacked once, nothing left beside"
+
+
+def test_of_two_processes_one_unpacks_3dsc(tmp_path, monkeypatch):
+    calls = []
+
+    def slowly(*args):
+        calls.append(args)
+        time.sleep(0.3)
+        return extract(*args)
+
+    monkeypatch.setattr(threedsc, "extract", slowly)
+    archive = tmp_path / "3DSC.tar.gz"
+    archive.write_bytes(three_dsc(ROWS))
+    with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
+        warnings.simplefilter("ignore")  # one of them may say that it waits
+        one, two = pool.map(threedsc.unpack, [archive, archive])
+    assert one == two
+    assert len(calls) == 1
+
+
+def test_another_version_of_the_code_unpacks_3dsc_anew(tmp_path, monkeypatch):
+    archive = tmp_path / "3DSC.tar.gz"
+    archive.write_bytes(three_dsc(ROWS))
+    folder = threedsc.unpack(archive)
+    assert threedsc.unpack(archive) == folder
+    monkeypatch.setattr(threedsc, "code_digest", lambda modules, distributions: "edited")
+    assert threedsc.unpack(archive) != folder
 
 
 def test_a_repository_without_the_table_or_its_columns_is_said(placed):

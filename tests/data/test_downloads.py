@@ -4,6 +4,7 @@ import io
 import json
 import multiprocessing
 import threading
+import time
 import warnings
 
 import pytest
@@ -252,11 +253,14 @@ def test_who_waits_for_another_says_so(server, cache_folder):
     first.start()
     while not server.asked:
         pass
-    output = io.StringIO()
-    second = threading.Thread(target=fetch, args=(card,), kwargs={"console": Console(file=output, width=200)})
-    second.start()
-    while "another process is fetching a.bin; waiting for it" not in output.getvalue():
-        assert second.is_alive()
+    second = threading.Thread(target=fetch, args=(card,))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", MatcardWarning)
+        second.start()
+        while not told:
+            assert second.is_alive()
+            time.sleep(0.05)
+    assert "waiting for another process that fetches a.bin" in str(told[0].message)
     go.set()
     first.join(10)
     second.join(10)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from matcard.data.downloads.checks import noted_sha256, what_is_wrong, write_note
 from matcard.data.downloads.places import file_names, folder_of
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import written_whole
+from matcard.files import locked, written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,16 +37,12 @@ def freeze(card: Card) -> dict[str, Path]:
         InputError: no mp-api, no key, a query that the database refuses or that nothing answers, or a frozen file of
             another query.
     """
-    from rich.console import Console
-
-    from matcard.data.downloads.fetcher import locked
-
     query = _required(card)
     (name,) = file_names(card)
     path = folder_of(card) / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path, Console(stderr=True)):
+        with locked(path, "asks the Materials Project"):
             if not path.exists():
                 _write(path, _ask(query), query)
                 write_note(path, _DATABASE)

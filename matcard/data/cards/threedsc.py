@@ -6,11 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
 
+from matcard.crystals.code_digest import code_digest
 from matcard.crystals.readers.fields import read_fields
 from matcard.crystals.readers.files import readable
 from matcard.crystals.readers.folder import LABELS
 from matcard.data.archives import extract
 from matcard.errors import InputError
+from matcard.files import locked
 
 _TABLE = "3DSC_MP.csv"
 _COLUMNS = ("formula_sc", "tc", "sc_class", "weight", "cif")
@@ -27,9 +29,16 @@ def unpack(archive: Path) -> Path:
         InputError: an archive without the table, or a table without these columns.
     """
     stamp = archive.stat()
-    folder = archive.with_name(f"unpacked-{stamp.st_size}-{stamp.st_mtime_ns}")
-    if folder.is_dir():
-        return folder
+    code = code_digest([Path(__file__)], ())[:16]
+    folder = archive.with_name(f"unpacked-{stamp.st_size}-{stamp.st_mtime_ns}-{code}")
+    if not folder.is_dir():
+        with locked(folder, f"unpacks {archive.name}"):
+            if not folder.is_dir():  # another process may have unpacked it meanwhile
+                _unpack(archive, folder)
+    return folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
     working = Path(tempfile.mkdtemp(prefix=".3dsc-", dir=archive.parent))
     try:
         extracted = extract(
@@ -46,7 +55,7 @@ def unpack(archive: Path) -> Path:
         for name in _write_labels(tables[0], crystals / LABELS):
             if name in cifs:
                 cifs[name].replace(crystals / name)
-        return crystals.replace(folder)
+        crystals.replace(folder)
     finally:
         shutil.rmtree(working, ignore_errors=True)
 

@@ -11,6 +11,7 @@ from matcard.data.downloads.checks import expected_checksums, note_checksum, not
 from matcard.data.downloads.places import MIRROR, folder_of, sources_of
 from matcard.data.downloads.transfer import Refused, Transfer, explain
 from matcard.errors import InputError, MatcardWarning
+from matcard.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ class _Fetcher:
     def __call__(self, download: Download) -> Path:
         path = self.folder / download.file_name
         if not self._sound(path, download):
-            with self._writable(path, download), locked(path, self.console):
+            with self._writable(path, download), locked(path, f"fetches {path.name}"):
                 if not self._sound(path, download):  # another process may have fetched it meanwhile
                     self._fetch(path, download)
         note_checksum(path, download)
@@ -123,23 +124,6 @@ class _Fetcher:
             advice = "make room, or name another folder in MATCARD_CACHE"
             why = f"{self.folder} cannot be written ({error.strerror or error}); {advice}"
             raise InputError(_message(path, download, [f"{download.url}: {why}"])) from error
-
-
-@contextmanager
-def locked(path: Path, console: Console) -> Iterator[None]:
-    """Let one process at a time make `path`; the others say that they wait."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.print(f"another process is fetching {path.name}; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _partial(path: Path) -> Path:
