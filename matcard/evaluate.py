@@ -152,7 +152,7 @@ def decision_options(options: argparse.Namespace) -> DecisionOptions | None:
 def decide(console: Console, path: Path, options: DecisionOptions, *, save: bool) -> Decision:
     """Choose a rule on the validation part of a run and show what it does there; with `save`, on the test part too."""
     from matcard.evaluation.tables import averages_table, recall_table
-    from matcard.prediction.redecide import choose_again, save_choice
+    from matcard.training.redecide import choose_again, save_choice
 
     decision, metrics = choose_again(path, options)
     console.print(f"the validation part of {path}, on which the rule was chosen: {decision.rule}", markup=False)

@@ -9,8 +9,7 @@ from matcard.comparison.experiment import METRICS, Experiment, Method, Task, Tun
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
 from matcard.resources import resource_dir
-from matcard.training.config import config_to_dict, parse_beside
-from matcard.training.study.settings import find_yaml
+from matcard.training.config import config_to_dict, find_yaml, parse_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

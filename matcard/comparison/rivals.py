@@ -109,14 +109,9 @@ def features_of(data: LabelledData) -> Float[np.ndarray, "N F"]:
     from matcard.data.labelled import CrystalData
 
     if isinstance(data, CrystalData):
-        from matcard.crystals import Crystals
         from matcard.data.composition_features import magpie_of_crystals
 
-        graphs = data.graphs
-        nowhere = np.broadcast_to(np.zeros(3), (len(graphs.numbers), 3))
-        cells = np.broadcast_to(np.zeros((3, 3)), (len(graphs), 3, 3))
-        crystals = Crystals(data.ids, cells, np.asarray(graphs.node_offsets), np.asarray(graphs.numbers), nowhere)
-        return np.asarray(magpie_of_crystals(crystals).to_numpy(dtype=np.float64))
+        return np.asarray(magpie_of_crystals(data.crystals).to_numpy(dtype=np.float64))
     from matcard.data.arrays import ArrayData
 
     assert isinstance(data, ArrayData)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Int64, Shaped
     from torch.utils.data import Dataset
 
+    from matcard.crystals import Crystals
     from matcard.crystals.graphs import Graphs
     from matcard.crystals.options import GraphOptions
     from matcard.data.options import DataKind
@@ -86,6 +87,18 @@ class CrystalData(LabelledData):
     graphs: Graphs
     graph_options: GraphOptions
     atom_table: Float32[np.ndarray, "Z+1 92"] | None = None
+
+    @property
+    def crystals(self) -> Crystals:
+        """Ids and atoms of the N crystals; of cells and coordinates nothing is kept in graphs, they are zero."""
+        import numpy as np
+
+        from matcard.crystals import Crystals
+
+        graphs = self.graphs
+        nowhere = np.broadcast_to(np.zeros(3), (len(graphs.numbers), 3))
+        cells = np.broadcast_to(np.zeros((3, 3)), (len(graphs), 3, 3))
+        return Crystals(self.ids, cells, np.asarray(graphs.node_offsets), np.asarray(graphs.numbers), nowhere)
 
     @property
     def dataset(self) -> Dataset[Any]:

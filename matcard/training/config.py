@@ -85,10 +85,10 @@ def _parse(
     for flag in ("--config", "--loss.name", "--model.name"):
         first.add_argument(flag)
     named, rest = first.parse_known_args(list(argv))
-    values = dict(base) if base is not None else read_config(find_config(DEFAULT_CONFIG))
+    values = dict(base) if base is not None else read_default()
     names = {part: getattr(named, f"{part}.name") for part in NAMED}
     layers = [
-        read_config(find_config(named.config)) if named.config else {},
+        read_config(find_yaml("config", named.config)) if named.config else {},
         *over,
         {part: {"name": name} for part, name in names.items() if name},
     ]
@@ -162,14 +162,27 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def find_config(name: str) -> Path:
-    """Find a configuration: a path, or the name of a shipped one (`train.yaml`, or `train`)."""
-    for path in (Path(name), resource_dir("configs") / name, resource_dir("configs") / f"{name}.yaml"):
+def read_default() -> dict[str, Any]:
+    """Read the shipped configuration that all others are laid over."""
+    return read_config(resource_dir("configs") / DEFAULT_CONFIG)
+
+
+def find_yaml(option: str, name: str, folder: str = "") -> Path:
+    """Find a YAML file: a path, or the name, with or without .yaml, of one in the shipped configs or a folder of them.
+
+    Raises:
+        InputError: no such file; those shipped are named.
+    """
+    shipped = resource_dir("configs") / folder
+    for path in (Path(name), shipped / name, shipped / f"{name}.yaml"):
         if path.is_file():
             return path
-    folder = resource_dir("configs")
-    shipped = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.yaml"))]
-    raise InputError(f"--config {name}: no such file; shipped configurations: {', '.join(shipped)}")
+    raise InputError(f"--{option} {name}: no such file; {nearest_names(name, names_in(shipped))}")
+
+
+def names_in(folder: Path) -> list[str]:
+    """Name the YAML files of a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def build_parser(kinds: Mapping[str, type], *, prog: str, description: str, own: type | None = None) -> ArgumentParser:

@@ -23,7 +23,6 @@ from matcard.losses import build_loss
 from matcard.models import build_model, check_model, initialize
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, Patience, ProgressBar, Speed
 from matcard.training.checkpoints import WholeCheckpoints
-from matcard.training.config import config_to_dict
 from matcard.training.diagnostics import Diagnostics
 from matcard.training.module import TrainingModule
 
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from matcard.training.data import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
-
-FORMAT_VERSION = 1
 
 
 def check_config(config: Config) -> None:
@@ -127,16 +124,7 @@ def _told_where(run: RunDir) -> Iterator[None]:
 def build_module(config: Config, data: DataModule) -> TrainingModule:
     """Make the network and the loss of a configuration for the classes of a data set."""
     loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
-    arguments = data.labelled.model_arguments
-    model = build_model(config.model, num_classes=data.num_classes, **arguments)
-    description = {
-        "format_version": FORMAT_VERSION,
-        "config": config_to_dict(config),
-        "class_names": list(data.class_names),
-        "class_counts": data.class_counts.tolist(),
-        # Of images and rows; crystals have no such shape. Mean and deviation are among the weights.
-        "input_shape": list(arguments["input_shape"]) if "input_shape" in arguments else None,
-    }
+    model = build_model(config.model, num_classes=data.num_classes, **data.labelled.model_arguments)
     return TrainingModule(
         model,
         loss,
@@ -145,7 +133,6 @@ def build_module(config: Config, data: DataModule) -> TrainingModule:
         epochs=config.trainer.max_epochs,
         monitor=config.trainer.monitor,
         seed=config.seed,
-        description=description,
     )
 
 

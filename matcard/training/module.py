@@ -37,7 +37,6 @@ class TrainingModule(lightning.LightningModule):
         epochs: length of the training, for schedules.
         monitor: validation metric that the plateau schedule follows.
         seed: seeds dropout, together with epoch and step, so that a resumed run repeats an uninterrupted one.
-        description: plain values kept in the checkpoint, enough to load the network without its run directory.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class TrainingModule(lightning.LightningModule):
         epochs: int,
         monitor: str,
         seed: int,
-        description: dict[str, Any],
     ) -> None:
         super().__init__()
         self.model = model
@@ -61,7 +59,6 @@ class TrainingModule(lightning.LightningModule):
         self.epochs = epochs
         self.monitor = monitor
         self.seed = seed
-        self.description = description
         self._epoch_losses: list[Tensor] = []
         self._epoch_terms: dict[str, list[Tensor | float]] = {}
         self._scores: list[Scores] = []
@@ -163,9 +160,6 @@ class TrainingModule(lightning.LightningModule):
                     {"scheduler": scheduler, "interval": "epoch", "frequency": never, "monitor": "train_loss"}
                 ]
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["matcard"] = self.description
 
 
 def _mixed(*numbers: int) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
+from matcard import report
 from matcard.cli import make_console
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError
 from matcard.evaluation.choice import check_decision
 from matcard.training.data import DataModule
 from matcard.training.fit import check_config, fit
+from matcard.training.page import write_page
 from matcard.training.prepare import prepare_data, read_data, show_data
 from matcard.training.results import write_results
 from matcard.training.rundir import RunDir
@@ -58,21 +59,5 @@ def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Co
     if module is not None:
         write_results(run, module, data, console)
         if config.report:
-            _report(run, labelled, console)
+            write_page(run.path, lambda: report.write_report(run.path, table=labelled.table), console)
     return run
-
-
-def _report(run: RunDir, labelled: LabelledTable, console: Console) -> None:
-    """Write the report; whatever goes wrong there, the run is finished and its files are whole."""
-    try:
-        from matcard.report import write_report
-
-        path = write_report(run.path, table=labelled.table)
-    except Exception as error:
-        warnings.warn(
-            f"{run.path}: no report was written ({error}); write it by python -m matcard.report {run.path}",
-            MatcardWarning,
-            stacklevel=2,
-        )
-    else:
-        console.print(f"report: {path}", soft_wrap=True, markup=False)

@@ -86,7 +86,7 @@ class RunDir:
 
     @property
     def decision(self) -> Path:
-        """The decision rule with the best macro-F1 on the validation part."""
+        """The decision rule that was chosen on the validation part."""
         return self.path / "decision.json"
 
     @property

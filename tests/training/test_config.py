@@ -58,7 +58,7 @@ def test_a_loss_of_the_same_kind_keeps_them():
         (["--optimizer.lr", "-1"], ["optimizer.lr", "above 0"]),
         (["--optimizer.name", "rmsprop"], ["optimizer.name", "adamw"]),
         (["--trainer.accumulate", "4"], ["accumulate", "distinct", "batch_size"]),
-        (["--config", "nothing.yaml"], ["nothing.yaml", "train.yaml"]),
+        (["--config", "nothing.yaml"], ["nothing.yaml", "no such file", "digits_lt", "train"]),
         (["runs"], ["runs", "--help"]),
         (["--loss.scale", "learn"], ["scale", "descent"]),
         (["--data.threshold", "3", "--data.bins", "1,2"], ["threshold", "bins"]),
@@ -144,3 +144,13 @@ def test_help_names_every_option():
     for field in dataclasses.fields(Config):
         assert f"--{field.name}" in done.stdout
     assert "Learning rate at its highest" in done.stdout
+
+
+def test_a_file_of_the_user_is_not_taken_for_the_defaults(tmp_path, monkeypatch):
+    (tmp_path / "train.yaml").write_text("seed: 77")
+    monkeypatch.chdir(tmp_path)
+    assert parsed().seed == 0
+    assert parsed("--config", "train.yaml").seed == 77, "it was asked for"
+    assert parsed("--config", "digits_lt").data.source == "digits"
+    with pytest.raises(InputError, match=r"--config digits_it: no such file; did you mean digits_lt\?"):
+        parsed("--config", "digits_it")

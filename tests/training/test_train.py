@@ -76,7 +76,6 @@ def test_metrics_have_a_row_an_epoch_and_choose_the_best(finished):
     assert rows["epoch"].tolist() == [0, 1]
     checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
     assert checkpoint["epoch"] == rows["val_macro_f1"].idxmax()
-    assert checkpoint["matcard"]["class_names"] == ["caesium", "rocksalt", "zincblende"]
 
 
 def test_its_configuration_repeats_the_run(finished, tmp_path):
@@ -300,6 +299,16 @@ def test_two_processes_share_the_work(small_table, tmp_path):
     assert metrics.filter(like="gradient_share_").sum(axis=1).tolist() == pytest.approx([1, 1])
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert len(predictions) == predictions["id"].nunique() == 60
+
+
+def test_a_report_that_fails_fails_no_run(small_table, tmp_path, monkeypatch):
+    def fail(path, *, table):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr("matcard.report.write_report", fail)
+    with pytest.warns(MatcardWarning, match=r"run: no report was written \(no room\); .*python -m matcard.report"):
+        run = run_here(*options(small_table, tmp_path / "run", "--trainer.max_epochs=1", "--report=true"))
+    assert run.test_metrics.is_file()
 
 
 def test_a_run_starts_from_another(finished, small_table, tmp_path):

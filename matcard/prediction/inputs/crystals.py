@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-
 from matcard.crystals.options import GraphOptions
 from matcard.crystals.readers.batch import Wanted
 from matcard.crystals.readers.structure_file import is_structure_file
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO, Self
 
+    import numpy as np
     from jaxtyping import Int
 
     from matcard.crystals.batches import GraphDataset
@@ -108,13 +107,9 @@ class CrystalInputs(Inputs[Crystals]):
         return [tuple(chemical_symbols[z] for z in sorted(set(samples.numbers[a:b].tolist()))) for a, b in bounds]
 
     def trained_on(self, data: LabelledData, positions: Int[np.ndarray, " m"]) -> Crystals:
-        """Give ids and atoms; of cells and coordinates nothing is kept in graphs, they are zero."""
+        """Give ids and atoms."""
         assert isinstance(data, CrystalData)
-        graphs = data.graphs
-        nowhere = np.broadcast_to(np.zeros(3), (len(graphs.numbers), 3))
-        cells = np.broadcast_to(np.zeros((3, 3)), (len(graphs), 3, 3))
-        crystals = Crystals(data.ids, cells, graphs.node_offsets, np.asarray(graphs.numbers), nowhere)
-        return crystals.take(positions)
+        return data.crystals.take(positions)
 
     def marks(self, samples: Crystals) -> dict[str, list[str]]:
         """Give ids and reduced formulas."""

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from matcard.files import read_yaml
 from matcard.report.html import code, paragraph, table
-from matcard.training.config import DEFAULT_CONFIG, config_from_dict, config_to_dict, find_config, flatten, overlaid
+from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
 
 if TYPE_CHECKING:
     from matcard.report.folder import FigureFolder
@@ -49,7 +48,7 @@ def environment(run: FinishedRun, figures: FigureFolder) -> Markup:
 def _defaults(run: FinishedRun) -> dict[str, Any]:
     """Give the options of a run that names nothing but the same loss and model."""
     names = {part: {"name": run.config[part]["name"]} for part in ("loss", "model")}
-    return flatten(config_to_dict(config_from_dict(overlaid(read_yaml(find_config(DEFAULT_CONFIG)), names))))
+    return flatten(config_to_dict(config_from_dict(overlaid(read_default(), names))))
 
 
 def _text(value: Any) -> str:

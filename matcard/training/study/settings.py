@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError
 from matcard.files import read_yaml, written_whole
-from matcard.resources import resource_dir
-from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_config
+from matcard.training.config import config_from_dict, config_to_dict, find_yaml, flatten, overlaid, read_config
 from matcard.training.study.options import StudyOptions
 from matcard.training.study.search.space import nested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FULL = "full"
 FIXED = ("metric", "folds", "seeds", "pruner")
@@ -128,21 +127,3 @@ def trial_settings(name: str) -> dict[str, Any]:
         InputError: no such file, or no mapping in it.
     """
     return {} if name == FULL else read_config(find_yaml("trial_config", name, "tune/trial"))
-
-
-def find_yaml(option: str, name: str, folder: str) -> Path:
-    """Find a YAML file: a path, or the name, with or without .yaml, of one in a folder of configs.
-
-    Raises:
-        InputError: no such file; those shipped are named.
-    """
-    shipped = resource_dir("configs") / folder
-    for path in (Path(name), shipped / name, shipped / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    raise InputError(f"--{option} {name}: no such file; {nearest_names(name, names_in(shipped))}")
-
-
-def names_in(folder: Path) -> list[str]:
-    """Name the YAML files of a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from matcard import report
 from matcard.cli import make_console
 from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.evaluation.metrics import higher_is_better
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
+from matcard.training.page import write_page
 from matcard.training.rundir import write_text
 from matcard.training.study.folder import StudyDir
 from matcard.training.study.options import StudyOptions
@@ -123,30 +125,14 @@ def run_study(settings: Settings, console: Console) -> StudyDir:
         console.print(summary.message, soft_wrap=True, markup=False)
     show_best(folder, study, settings, space, objective, console)
     if config.report:
-        write_page(folder, console)
+        write_page(folder.path, lambda: report.write_study_report(folder.path), console)
     if summary.stopped == "failing":
         raise TrainingError(f"{summary.message}; all trials are in {folder.table}")
     if options.retrain and folder.best.is_file():
         retrain(folder, settings, metrics, console)
         if config.report:
-            write_page(folder, console)
+            write_page(folder.path, lambda: report.write_study_report(folder.path), console)
     return folder
-
-
-def write_page(folder: StudyDir, console: Console) -> None:
-    """Write the report; whatever goes wrong there, the study is finished and its files are whole."""
-    try:
-        from matcard.report import write_study_report
-
-        path = write_study_report(folder.path)
-    except Exception as error:
-        warnings.warn(
-            f"{folder.path}: no report was written ({error}); write it by python -m matcard.report {folder.path}",
-            MatcardWarning,
-            stacklevel=2,
-        )
-    else:
-        console.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
 def check(folder: StudyDir, settings: Settings, space: Space) -> None:

@@ -12,18 +12,25 @@ from hypothesis import strategies as st
 
 from matcard.errors import InputError
 from matcard.resources import resource_dir
-from matcard.training.config import config_from_dict, config_to_dict, find_config, flatten, overlaid, read_config
+from matcard.training.config import (
+    config_from_dict,
+    config_to_dict,
+    flatten,
+    names_in,
+    overlaid,
+    read_default,
+)
 from matcard.training.study.search.parameter import Parameter
 from matcard.training.study.search.space_check import check_space
 from matcard.training.study.search.space_file import make_space
-from matcard.training.study.settings import names_in, read_entries, trial_settings
+from matcard.training.study.settings import read_entries, trial_settings
 
 SHIPPED = names_in(resource_dir("configs") / "tune")
 LOG = {"type": "float", "low": 0.1, "high": 10, "log": True}
 
 
 def base(**config):
-    return config_to_dict(config_from_dict(overlaid(read_config(find_config("train.yaml")), config)))
+    return config_to_dict(config_from_dict(overlaid(read_default(), config)))
 
 
 def checked(entries, **config):
