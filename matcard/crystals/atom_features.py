@@ -12,41 +12,26 @@ import numpy as np
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int
+    from jaxtyping import Float32
 
 WIDTH = 92
 """Numbers an element: group, period, electronegativity and the like, one-hot by ranges."""
 
 
-def atom_features(file: Path | None = None) -> Float32[np.ndarray, "Z+1 92"]:
-    """Read the features of each element (Xie and Grossman, Phys. Rev. Lett. 120, 145301, 2018).
-
-    Args:
-        file: JSON that maps atomic numbers to 92 numbers each; by default the one that matminer ships.
+def atom_features() -> Float32[np.ndarray, "Z+1 92"]:
+    """Read the features of each element, as matminer ships them (Xie and Grossman, Phys. Rev. Lett. 120, 145301, 2018).
 
     Returns:
         one row an atomic number, up to the last element of the file; rows of elements that the file lacks,
         and row 0, are zero.
 
     Raises:
-        InputError: when the file is missing or is not of this form.
+        InputError: when matminer is not installed.
     """
-    file = file or _shipped()
-    try:
-        rows = {int(number): row for number, row in json.loads(file.read_text()).items()}
-        table = np.zeros((max(rows) + 1, WIDTH), dtype=np.float32)
-        table[list(rows)] = np.asarray(list(rows.values()), dtype=np.float32).reshape(len(rows), WIDTH)
-    except FileNotFoundError:
-        raise InputError(f"there is no file of atom features {file}") from None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{file}: expected JSON that maps atomic numbers to {WIDTH} numbers each ({error})") from None
+    rows = {int(number): row for number, row in json.loads(_shipped().read_text()).items()}
+    table = np.zeros((max(rows) + 1, WIDTH), dtype=np.float32)
+    table[list(rows)] = list(rows.values())
     return table
-
-
-def without_features(table: Float32[np.ndarray, "Z+1 92"], numbers: Int[np.ndarray, " S"]) -> list[int]:
-    """Give the atomic numbers among `numbers` that `table` has no features of, sorted."""
-    known = np.flatnonzero(table.any(axis=1))
-    return [int(number) for number in np.setdiff1d(numbers, known)]
 
 
 def _shipped() -> Path:

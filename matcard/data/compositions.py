@@ -34,7 +34,7 @@ def describe_formulas(
     numbers = np.zeros((len(formulas), table.shape[1]))
     numbers[sound] = np.asarray(table, dtype=np.float64)
     faults[sound[~np.isfinite(numbers[sound]).all(axis=1)]] = "an element of it has no Magpie features"
-    return np.nan_to_num(numbers), [str(name) for name in getattr(table, "columns", range(table.shape[1]))], faults
+    return np.nan_to_num(numbers), [str(name) for name in table.columns], faults
 
 
 def element_fractions(

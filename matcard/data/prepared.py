@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.crystals.arrays import HEADER, Layout, map_arrays, read_arrays, write_header
+from matcard.crystals.arrays import HEADER, Layout, read_arrays, write_header
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def open_prepared(folder: Path) -> LabelledData:
         from matcard.crystals.stored import LAYOUT, StoredGraphs
         from matcard.data.labelled import CrystalData
 
-        graphs = StoredGraphs(**map_arrays(folder, LAYOUT), folder=folder)
+        graphs = StoredGraphs(**{name: arrays[name] for name in LAYOUT.empty}, folder=folder)
         options = GraphOptions(**about["graph_options"])
         return CrystalData(**common, graphs=graphs, graph_options=options, atom_table=arrays["atom_table"])
     from matcard.data.arrays import ArrayData

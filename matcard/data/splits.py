@@ -124,19 +124,19 @@ def split_table(
                 "of the source; choose one that some crystals contain and others do not"
             )
         groups = group_keys(table, "formula")
-        split = hold_out(codes, groups, held, fractions=options.fractions, seed=seed, class_names=class_names)
-        return replace(split, kind=f"element:{options.element}")
+        kind = f"element:{options.element}"
+        return hold_out(codes, groups, held, kind=kind, fractions=options.fractions, seed=seed, class_names=class_names)
     kind = f"column:{options.column}" if kind == "column" else kind
-    split = make_split(
+    return make_split(
         codes,
         group_keys(table, kind),
+        kind=kind,
         fractions=options.fractions,
         seed=seed,
         fold=options.fold,
         folds=options.folds,
         class_names=class_names,
     )
-    return replace(split, kind=kind)
 
 
 def _given(
@@ -149,9 +149,7 @@ def _given(
     """Take the test part that came with the data, and divide the rest so that equal samples are not parted."""
     held = given_test(table)
     groups = group_keys(table, "duplicates")
-    split = replace(
-        hold_out(codes, groups, held, fractions=options.fractions, seed=seed, class_names=class_names), kind="given"
-    )
+    split = hold_out(codes, groups, held, kind="given", fractions=options.fractions, seed=seed, class_names=class_names)
     if options.seen == "drop":
         split = split.without("test", np.flatnonzero(held & np.isin(groups, groups[~held])))
     return split
@@ -161,6 +159,7 @@ def make_split(
     codes: Int[np.ndarray, " N"],
     groups: Shaped[np.ndarray, " N"],
     *,
+    kind: str = "groups",
     fractions: tuple[float, float, float] = _FRACTIONS,
     seed: int = 0,
     fold: int | None = None,
@@ -177,6 +176,7 @@ def make_split(
     Args:
         codes: (N,) class of each sample.
         groups: (N,) what the sample must not be parted from; any values that can be compared.
+        kind: what the samples of a group share, to be kept in the split.
         fractions: shares of the training, validation and test part.
         seed: another seed gives another split.
         fold: which fold is the test part.
@@ -191,10 +191,10 @@ def make_split(
     if folds is None:
         part = deal(codes, groups, np.array(fractions), rng)
         train, val, test = (np.flatnonzero(part == k) for k in range(3))
-        split = Split(train, val, test, "given", seed)
+        split = Split(train, val, test, kind, seed)
     else:
         held = deal(codes, groups, np.full(folds, 1.0 / folds), rng) == fold
-        split = replace(_rest_divided(codes, groups, held, fractions, seed, rng), fold=fold, folds=folds)
+        split = replace(_rest_divided(codes, groups, held, kind, fractions, seed, rng), fold=fold, folds=folds)
     _tell_missing(codes, split, class_names)
     return split
 
@@ -204,6 +204,7 @@ def hold_out(
     groups: Shaped[np.ndarray, " N"],
     held: Bool[np.ndarray, " N"],
     *,
+    kind: str = "groups",
     fractions: tuple[float, float, float] = _FRACTIONS,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
@@ -214,7 +215,7 @@ def hold_out(
         InputError: as `make_split`.
     """
     check_shares(fractions, None, None)
-    split = _rest_divided(codes, groups, held, fractions, seed, np.random.default_rng(seed))
+    split = _rest_divided(codes, groups, held, kind, fractions, seed, np.random.default_rng(seed))
     _tell_missing(codes, split, class_names)
     return split
 
@@ -223,13 +224,14 @@ def _rest_divided(
     codes: Int[np.ndarray, " N"],
     groups: Shaped[np.ndarray, " N"],
     held: Bool[np.ndarray, " N"],
+    kind: str,
     fractions: tuple[float, float, float],
     seed: int,
     rng: np.random.Generator,
 ) -> Split:
     rest = np.flatnonzero(~held)
     part = deal(codes[rest], groups[rest], np.array(fractions[:2]) / sum(fractions[:2]), rng)
-    return Split(rest[part == 0], rest[part == 1], np.flatnonzero(held), "given", seed)
+    return Split(rest[part == 0], rest[part == 1], np.flatnonzero(held), kind, seed)
 
 
 def _tell_missing(codes: Int[np.ndarray, " N"], split: Split, class_names: Sequence[str] | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from matcard.crystals.built_once import built_once
 from matcard.crystals.code_digest import PYMATGEN, code_digest
 from matcard.crystals.parallel import in_order
 from matcard.data.composition_features import magpie_of_crystals
+from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,10 +79,13 @@ def open_features(
         progress: called with the crystals done and their number, of each kind that is computed.
 
     Raises:
-        InputError: when the cache cannot be written.
+        InputError: a kind that there is not, or a cache that cannot be written.
     """
     import pandas as pd
 
+    for kind in kinds:
+        if kind not in get_args(FeatureKind):
+            raise InputError(f"there are no features of kind {kind!r}; {nearest_names(kind, get_args(FeatureKind))}")
     tables, failed = [], []
     for kind in kinds:
         if kind == "magpie":

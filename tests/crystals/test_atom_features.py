@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from matcard.crystals.atom_features import WIDTH, atom_features, without_features
+from matcard.crystals.atom_features import atom_features
 from matcard.errors import InputError
 
 
@@ -31,43 +31,6 @@ def test_elements_are_told_apart_by_their_group():
     lithium, sodium, chlorine = table[3], table[11], table[17]
     assert lithium @ sodium > lithium @ chlorine
     assert len(np.unique(table[1:101], axis=0)) > 90
-
-
-def test_elements_without_features_are_known():
-    assert without_features(atom_features(), np.array([1, 100, 101, 118, 101])) == [101, 118]
-    assert without_features(atom_features(), np.array([], dtype=int)) == []
-
-
-def test_a_file_of_ones_own(tmp_path):
-    file = tmp_path / "features.json"
-    file.write_text(json.dumps({"3": [0.5] * WIDTH, "1": [1] * WIDTH}))
-    table = atom_features(file)
-    assert table[:, 0].tolist() == [0, 1, 0, 0.5]
-    assert without_features(table, np.array([1, 2, 3])) == [2]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[1, 2]",
-        "{}",
-        '{"H": [1]}',
-        '{"1": [1, 2]}',
-        '{"1": "no"}',
-        json.dumps({"1": [1] * 92, "2": [1] * 91}),
-    ],
-)
-def test_another_kind_of_file_is_refused(tmp_path, text):
-    file = tmp_path / "features.json"
-    file.write_text(text)
-    with pytest.raises(InputError, match=r"features\.json: expected JSON that maps atomic numbers to 92 numbers"):
-        atom_features(file)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"there is no file of atom features .*nowhere.json"):
-        atom_features(tmp_path / "nowhere.json")
 
 
 def test_without_matminer_the_message_says_what_to_do(monkeypatch):

@@ -312,13 +312,13 @@ def test_options_that_contradict_each_other_are_refused(options, says):
 def test_a_saved_split_is_read_back_for_rows_in_another_order():
     codes, groups = imbalanced(300)
     ids = np.array([f"id{i}" for i in range(300)], dtype=object)
-    split = quiet_split(codes, groups, fold=1, folds=4, seed=7)
+    split = quiet_split(codes, groups, kind="formula", fold=1, folds=4, seed=7)
     order = np.random.default_rng(0).permutation(300)
     back = Split.from_json(split.to_json(ids), ids[order])
     for name in PARTS:
         assert set(ids[order][getattr(back, name)]) == set(ids[getattr(split, name)])
         assert (np.diff(getattr(back, name)) > 0).all()
-    assert (back.kind, back.seed, back.fold, back.folds) == ("given", 7, 1, 4)
+    assert (back.kind, back.seed, back.fold, back.folds) == ("formula", 7, 1, 4)
 
 
 def test_a_saved_split_of_other_or_damaged_data_is_refused():

@@ -10,6 +10,7 @@ from pymatgen.core import Lattice, Structure
 from matcard.crystals import from_structures
 from matcard.data import structure_features
 from matcard.data.structure_features import open_features
+from matcard.errors import InputError
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 IRON = Structure(Lattice.cubic(2.87), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -111,6 +112,11 @@ def test_an_interrupted_computation_goes_on(crystals, tmp_path, monkeypatch):
     table = open_features(crystals, tmp_path, ["density"], progress=calls)
     assert calls == [(3, 3)]
     np.testing.assert_allclose(table.features["density"], [s.density for s in (SALT, IRON, SKEWED)])
+
+
+def test_an_unknown_kind_is_refused(crystals, tmp_path):
+    with pytest.raises(InputError, match="no features of kind 'site'; did you mean sites"):
+        open_features(crystals, tmp_path, ("magpie", "site"))
 
 
 def test_no_crystals(crystals, tmp_path):

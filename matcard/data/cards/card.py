@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CardKind = Literal["crystals", "compositions", "images", "table"]
+    from matcard.data.options import DataKind
 
 FORMATS: dict[str, dict[str, str]] = {
     "crystals": {
@@ -122,7 +122,7 @@ class Card:
 
     name: str
     title: str
-    kind: CardKind
+    kind: DataKind
     description: str
     citation: str
     licence: str

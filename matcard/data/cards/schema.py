@@ -6,7 +6,8 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from matcard.data.cards.card import FORMATS, Card, CardKind, Download, Query, Window
+from matcard.data.cards.card import FORMATS, Card, Download, Query, Window
+from matcard.data.options import DataKind
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
 
@@ -159,8 +160,8 @@ _COLUMN = "the name of a column"
 _CARD = {
     "title": Key("a line of text", lambda value: _is_text(value) and "\n" not in value.strip(), required=True),
     "kind": Key(
-        f"one of {', '.join(get_args(CardKind))}",
-        lambda value: isinstance(value, str) and value in get_args(CardKind),
+        f"one of {', '.join(get_args(DataKind))}",
+        lambda value: isinstance(value, str) and value in get_args(DataKind),
         required=True,
     ),
     "description": Key("text", _is_text, required=True),

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from matcard.data.cards.card import FORMATS
 from matcard.data.cards.counts import known_counts
+from matcard.data.cards.materials_project import KEY
 from matcard.data.downloads.places import folder_of, on_disk
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def _needs(card: Card) -> list[str]:
     if card.query is None:
         return ["the internet, or the files placed by hand, or MATCARD_MIRROR"]
     package = "installed" if find_spec("mp_api") else "not installed: pip install 'matcard[mp]'"
-    key = "set" if environ.get("MP_API_KEY") else "not set: get a key at https://materialsproject.org/api"
-    return ["the internet", f"mp-api ({package})", f"MP_API_KEY ({key})"]
+    key = "set" if environ.get(KEY) else "not set: get a key at https://materialsproject.org/api"
+    return ["the internet", f"mp-api ({package})", f"{KEY} ({key})"]
 
 
 def _number(value: int | None) -> str:
