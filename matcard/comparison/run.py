@@ -20,7 +20,7 @@ from matcard.comparison.tables import captions, outcome_table, score_tables, sho
 from matcard.comparison.todo import write_todo
 from matcard.comparison.worker import Folder, Worker
 from matcard.training.rundir import environment, write_text
-from matcard.training.study.workers.interruption import Interruption
+from matcard.workers.interruption import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

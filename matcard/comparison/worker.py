@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matcard.comparison.cells import Cell
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.plan import Row
-    from matcard.training.study.workers.interruption import Interruption
-    from matcard.training.study.workers.liveness import Heartbeat
+    from matcard.workers.interruption import Interruption
+    from matcard.workers.life import Heartbeat
 
 LONGEST_PAUSE = 2.0
 """Seconds between two looks of a worker that waits for others."""

@@ -27,9 +27,9 @@ from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial.data import TrialData
 from matcard.training.study.trial.evaluation import SCORES, PartScores
 from matcard.training.study.trial.failures import told
-from matcard.training.study.workers.liveness import Heartbeat
 from matcard.training.study.workers.queue import failure_reason
 from matcard.training.study.workers.run import run_trials
+from matcard.workers.life import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

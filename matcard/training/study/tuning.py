@@ -34,8 +34,8 @@ from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.trial.data import TrialData
 from matcard.training.study.trial.evaluation import load_scores, mean_metrics
 from matcard.training.study.trial.objective import Objective
-from matcard.training.study.workers.liveness import Heartbeat
 from matcard.training.study.workers.run import run_trials
+from matcard.workers.life import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 from study_cases import NAME, KilledOnce, Quadratic, finished, new_study, stored, tpe, wait_for
 
 from matcard.errors import InputError, TrainingError
-from matcard.training.study.workers.crew import THREADS, share, visible_gpus
 from matcard.training.study.workers.queue import DIED, FAILURE, INTERRUPTED, RETRY_OF
 from matcard.training.study.workers.run import run_trials
+from matcard.workers.processes import THREADS
 
 if TYPE_CHECKING:
     import optuna
@@ -86,17 +86,6 @@ def test_a_share_of_the_cores_and_a_gpu_each(tmp_path: Path, monkeypatch: pytest
     assert {trial.user_attrs["threads"] for trial in trials} == {str(max(1, cores // 2))}
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"
     assert "OMP_NUM_THREADS" not in os.environ
-
-
-def test_more_workers_than_gpus_take_them_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [share(i, 3, ["0", "1"])["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["0", "1", "0"]
-    assert "CUDA_VISIBLE_DEVICES" not in share(0, 3, [])
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert share(0, 2, [])["OMP_NUM_THREADS"] == "7", "what the user has set stays"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, MIG-b")
-    assert visible_gpus() == ["GPU-a", "MIG-b"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible_gpus() == []
 
 
 def test_a_killed_workers_trial_is_tried_again_and_the_study_ends(tmp_path: Path) -> None:

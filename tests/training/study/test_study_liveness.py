@@ -18,17 +18,10 @@ from study_cases import NAME, new_study
 from matcard.errors import InputError
 from matcard.training.study.storage.opening import open_storage
 from matcard.training.study.workers import liveness
-from matcard.training.study.workers.liveness import (
-    BEAT,
-    WORKER,
-    DeathWatch,
-    Heartbeat,
-    LifeMarks,
-    has_heartbeat,
-    is_gone,
-    this_process,
-)
+from matcard.training.study.workers.liveness import BEAT, WORKER, DeathWatch, LifeMarks, has_heartbeat
 from matcard.training.study.workers.queue import DIED, FAILURE, RETRY_OF
+from matcard.workers import life
+from matcard.workers.life import Heartbeat, is_gone, this_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +61,7 @@ def states(study: optuna.Study) -> list[str]:
 
 def ended_process() -> dict[str, Any]:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    worker = this_process() | {"pid": child.pid, "started": liveness._start_time(child.pid)}
+    worker = this_process() | {"pid": child.pid, "started": life._start_time(child.pid)}
     assert not is_gone(worker)
     child.kill()
     if sys.platform == "linux":

@@ -23,9 +23,10 @@ from study_cases import NAME, KilledOnce, Quadratic, finished, free_port, make_s
 from matcard.errors import InputError
 from matcard.training.study.storage import opening
 from matcard.training.study.storage.opening import close_storage, open_storage, storage_opened
-from matcard.training.study.workers.liveness import BEAT, WORKER, Heartbeat
+from matcard.training.study.workers.liveness import BEAT, WORKER
 from matcard.training.study.workers.queue import DIED, FAILURE, RETRY_OF
 from matcard.training.study.workers.run import run_trials
+from matcard.workers.life import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ from matcard.errors import InputError
 from matcard.training.study.storage import database, journal, opening
 from matcard.training.study.storage.journal import JournalLock, cut_half_record
 from matcard.training.study.storage.opening import hidden, open_storage
-from matcard.training.study.workers.liveness import Heartbeat, this_process
+from matcard.workers.life import Heartbeat, this_process
 
 if TYPE_CHECKING:
     from pathlib import Path

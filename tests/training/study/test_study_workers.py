@@ -20,10 +20,10 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.training.study.storage import outage
 from matcard.training.study.workers import queue as trial_queue
 from matcard.training.study.workers import run as workers
-from matcard.training.study.workers.interruption import Interruption
 from matcard.training.study.workers.queue import DIED, FAILURE, INTERRUPTED, RETRY_OF, TrialQueue, put_back
 from matcard.training.study.workers.run import RunSummary, run_trials
 from matcard.training.study.workers.worker import as_values, too_many_failed
+from matcard.workers.interruption import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from sqlalchemy import URL
 
-    from matcard.training.study.workers.liveness import Heartbeat
+    from matcard.workers.life import Heartbeat
 
 DRIVERS = {"postgresql": ("psycopg", "psycopg[binary]"), "mysql": ("pymysql", "PyMySQL"), "sqlite": ("pysqlite", "")}
 """Database -> the driver that is taken where the url names none, and the package that has it."""

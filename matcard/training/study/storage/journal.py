@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from matcard.errors import InputError
-from matcard.training.study.workers.liveness import is_gone, this_process
+from matcard.workers.life import is_gone, this_process
 
 if TYPE_CHECKING:
     from pathlib import Path

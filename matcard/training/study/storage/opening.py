@@ -15,7 +15,7 @@ from optuna.storages import GrpcStorageProxy, RDBStorage
 from matcard.errors import InputError
 from matcard.training.study.storage.database import CONNECT, open_database, parse_url
 from matcard.training.study.storage.journal import open_journal
-from matcard.training.study.workers.liveness import Heartbeat
+from matcard.workers.life import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

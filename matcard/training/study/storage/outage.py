@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from matcard.training.study.workers.interruption import Interruption
+    from matcard.workers.interruption import Interruption
 
 Result = TypeVar("Result")
 PATIENCE = 600.0

@@ -15,10 +15,10 @@ from optuna.trial import TrialState
 from matcard.errors import InputError, MatcardWarning
 from matcard.training.study.storage.opening import hidden, storage_opened
 from matcard.training.study.workers.crew import Crew
-from matcard.training.study.workers.interruption import Interruption
-from matcard.training.study.workers.liveness import Heartbeat
 from matcard.training.study.workers.queue import FINISHED
 from matcard.training.study.workers.worker import Plan, Stop, Worker, failures
+from matcard.workers.interruption import Interruption
+from matcard.workers.life import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

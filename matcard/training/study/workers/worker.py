@@ -16,7 +16,7 @@ from optuna.trial import Trial, TrialState
 
 from matcard.errors import InputError, TrainingError
 from matcard.training.study.storage.outage import patiently
-from matcard.training.study.workers.liveness import DeathWatch, Heartbeat, LifeMarks
+from matcard.training.study.workers.liveness import DeathWatch, LifeMarks
 from matcard.training.study.workers.queue import FAILURE, FINISHED, INTERRUPTED, TrialQueue, failure_reason, put_back
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-    from matcard.training.study.workers.interruption import Interruption
+    from matcard.workers.interruption import Interruption
+    from matcard.workers.life import Heartbeat
 
     Objective = Callable[[Trial], float | Sequence[float]]
 

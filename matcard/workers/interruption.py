@@ -1,4 +1,4 @@
-"""Ctrl-C, and the SIGTERM that SLURM sends: a trial is broken off, the books are not."""
+"""Ctrl-C, and the SIGTERM that SLURM sends: work is broken off, the books are not."""
 
 from __future__ import annotations
 
