@@ -16,7 +16,6 @@ from matcard.comparison.figures import interval_figure, rank_figure
 from matcard.comparison.plan import Row
 from matcard.comparison.report import write_report
 from matcard.comparison.rows import results_table
-from matcard.comparison.statistics import compare_ranks, corrected_t_test, holm
 from matcard.comparison.summary import mean_scores, outcomes, summarise
 from matcard.comparison.tables import (
     TextTable,
@@ -27,6 +26,7 @@ from matcard.comparison.tables import (
     to_latex,
     to_markdown,
 )
+from matcard.evaluation.statistics import compare_ranks, corrected_t_test, holm
 from matcard.evaluation.style import save_figure
 
 VALUES = {"ce": [0.50, 0.52, 0.49], "a_b": [0.60, 0.63, 0.61], "50 % | <b>": [0.50, 0.51, 0.50], "bad": None, "new": []}
