@@ -132,6 +132,8 @@ def _method(label: str, entry: dict[str, Any], path: Path) -> Method:
     _known(entry, _METHOD_KEYS, f"{path}, {label}")
     if ("loss" in entry) == ("rival" in entry):
         raise InputError(f"{path}, {label}: expected a section loss or rival, one of them")
+    if "rival" in entry:
+        _mapping(entry["rival"], f"{path}, {label}, rival")
     config = {name: value for name, value in entry.items() if name != "space"}
     return Method(label, config, _mapping(entry.get("space") or {}, f"{path}, {label}, space"))
 

@@ -146,6 +146,7 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         ({"tasks": {"points": {"data": {"sorce": "x"}}}}, {}, "task points: unknown option 'data.sorce'.*data.source"),
         ({"losses": ["unknown"]}, {}, "'unknown' is not in losses.yaml"),
         ({"losses": {"ce": {}}}, {}, "ce: expected a section loss or rival"),
+        ({"losses": {"ce": {"rival": "boosting"}}}, {}, "ce, rival: expected a mapping, found 'boosting'"),
         ({"losses": {"ce": {"loss": {"name": "cross_entropy"}, "spcae": {}}}}, {}, "unknown entry 'spcae'.*space"),
         ({"seeds": 0}, {}, "seeds: expected a whole number of 1 or more"),
         ({"trials": True}, {}, "trials: expected a whole number of 0 or more"),
