@@ -86,16 +86,17 @@ class Processes(Generic[Word]):
                 raise last
             if last is not None:
                 self._words.append(last)
-            elif process.exitcode is not None and process.exitcode < 0:
-                self._replace(index, process.exitcode)
+            elif process.exitcode is not None and process.exitcode <= 0:
+                # 0: it put its books in order first, on a SIGTERM that was not ours (some guards of memory send one).
+                self._replace(index, -process.exitcode or signal.SIGTERM)
             else:
                 raise TrainingError(f"{process.name} ended with code {process.exitcode}; its traceback stands above")
 
-    def _replace(self, index: int, exitcode: int) -> None:
+    def _replace(self, index: int, number: int) -> None:
         self._deaths += 1
         if self._deaths > self._most_deaths:
             raise TrainingError(
-                f"workers were killed {self._deaths} times, at last by signal {-exitcode}: if by the system for want "
+                f"workers were killed {self._deaths} times, at last by signal {number:d}: if by the system for want "
                 "of memory, give fewer --jobs, a smaller batch or smaller models"
             )
         self._start(index)

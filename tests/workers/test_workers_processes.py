@@ -39,12 +39,14 @@ def fail(interruption: Interruption) -> str:
     raise ZeroDivisionError("for a test")
 
 
-def die(folder: Path, times: int, interruption: Interruption) -> str:
+def die(folder: Path, times: int, number: int, interruption: Interruption) -> str:
     """Be killed so many times in all."""
     deaths = len(list(folder.iterdir()))
     if deaths < times:
         (folder / str(deaths)).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
+        with interruption.allowed():
+            raise AssertionError("the signal has come")
     return "done"
 
 
@@ -72,12 +74,14 @@ def test_an_error_of_a_worker_is_the_parents(capfd):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
-def test_who_is_killed_is_replaced_but_not_for_ever(tmp_path):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_who_is_killed_is_replaced_but_not_for_ever(tmp_path, name):
+    number = getattr(signal, name)
     (tmp_path / "two").mkdir()
-    assert run(partial(die, tmp_path / "two", 2)) == ["done"]
+    assert run(partial(die, tmp_path / "two", 2, number)) == ["done"]
     (tmp_path / "three").mkdir()
-    with pytest.raises(TrainingError, match="workers were killed 3 times, at last by signal 9"):
-        run(partial(die, tmp_path / "three", 3))
+    with pytest.raises(TrainingError, match=f"workers were killed 3 times, at last by signal {number:d}"):
+        run(partial(die, tmp_path / "three", 3, number))
 
 
 def test_more_workers_than_gpus_take_them_in_turn(monkeypatch):
