@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from matcard.crystals.readers.tables import json_lines
 from matcard.data.kinds import COMPOSITION_COLUMNS
 from matcard.data.row_columns import RowColumns
 from matcard.data.tables import ArrayTable
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,8 @@ PART = "part"
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 """How files of rows end."""
 _WHERE = "__where__"
+_FEWEST_COUNTED = 10
+"""In fewer rows a feature may be 1, 2, 3... by chance."""
 _HELD_OUT = ("test", "validation")
 
 
@@ -188,6 +191,16 @@ def _feature_columns(frame: pd.DataFrame, named: list[str] | None, aside: set[st
             require_column(name, map(str, frame), source, "features")
         return named
     found = [name for name in map(str, frame) if name not in aside and _mostly_numbers(frame[name])]
+    counting = [name for name in found if _counts_rows(frame[name])]
+    if counting:
+        # Rows are often sorted by class, which their numbers then give away.
+        warnings.warn(
+            f"{source}: {', '.join(map(repr, counting))} counts the rows and is not used to predict; name it with "
+            "--data.features if it means something",
+            MatcardWarning,
+            stacklevel=4,
+        )
+        found = [name for name in found if name not in counting]
     if not found:
         names = ", ".join(name for name in map(str, frame) if name != _WHERE)
         raise InputError(
@@ -203,6 +216,17 @@ def _mostly_numbers(values: pd.Series[Any]) -> bool:
 
     present = values.dropna()
     return len(present) > 0 and pd.to_numeric(present, errors="coerce").notna().mean() > 0.5
+
+
+def _counts_rows(values: pd.Series[Any]) -> bool:
+    """Say whether a column is 0, 1, 2... or 1, 2, 3..., begun again at most once, as with a second file of rows."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+    if len(numbers) < _FEWEST_COUNTED or numbers[0] not in (0, 1):
+        return False
+    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+    return len(breaks) == 0 or (len(breaks) == 1 and bool(numbers[breaks[0]] == numbers[0]))
 
 
 def _sorted_out(

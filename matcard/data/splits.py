@@ -116,6 +116,11 @@ def split_table(
     kind = options.kind or default_split(table, folded=options.folds is not None)
     if kind == "given":
         return _given(table, codes, options, seed, class_names)
+    if options.seen == "drop":
+        raise InputError(
+            "--data.split.seen drop is for a test part that comes with the data, and none does: leave it out, or name "
+            "one with --data.test_source"
+        )
     if kind == "element":
         held = contains_element(crystals_of(table), str(options.element))
         if held.all() or not held.any():

@@ -10,7 +10,7 @@ from matcard.data.options import DataOptions, SplitOptions, SyntheticOptions
 from matcard.data.prepare import prepare, read_labelled
 from matcard.data.row_columns import RowColumns
 from matcard.data.rows import read_rows
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 
 
 def table(n: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -205,12 +205,32 @@ def test_another_split_is_made_on_request(saved):
         ({"kind": "formula"}, "no groups of kind 'formula'; .*duplicates"),
         ({"kind": "element", "element": "Fe"}, "element is for crystals"),
         ({"kind": "given"}, "come without a test part"),
+        ({"seen": "drop"}, "a test part that comes with the data, and none does"),
     ],
 )
 def test_groups_that_rows_do_not_have(saved, split, says):
     options = DataOptions(source=saved(table()), target="kind", split=SplitOptions(**split))
     with pytest.raises(InputError, match=says):
         prepare(read_labelled(options), options, seed=0)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_counts_the_rows_is_no_feature(saved, first):
+    frame = table().sort_values("kind", ignore_index=True)
+    frame.insert(0, "Unnamed: 0", np.arange(first, first + len(frame)))
+    source, test = saved(frame), saved(frame.assign(id=[f"t{k}" for k in range(len(frame))]), "test.csv")
+    for test_source in (None, test):
+        options = DataOptions(source=source, test_source=test_source, target="kind")
+        with pytest.warns(MatcardWarning, match=r"'Unnamed: 0' counts the rows.*--data\.features"):
+            assert read_rows(options, None, "table").features == ("a", "b", "c")
+    named = DataOptions(source=source, target="kind", features=["Unnamed: 0", "a"])
+    assert read_rows(named, None, "table").features == ("Unnamed: 0", "a")
+
+
+@pytest.mark.parametrize("values", [[0, 1] * 20, [1] * 40, range(2, 42), [*range(40, 0, -1)], [*range(10)] * 4])
+def test_other_whole_numbers_are_features(saved, values):
+    source = saved(table().assign(number=list(values)))
+    assert "number" in read_rows(DataOptions(source=source, target="kind"), None, "table").features
 
 
 def test_a_window_of_a_number(saved):
