@@ -74,7 +74,7 @@ def test_a_rule_that_was_not_measured_has_no_scores():
 def test_every_name_has_a_label_a_direction_and_rules():
     assert set(evaluated.metric_names()) < set(metric_names())
     assert len({metric_label(name) for name in metric_names()}) == len(metric_names())
-    assert [name for name in metric_names() if not higher_is_better(name)] == ["log_loss", "brier", "ece"]
+    assert [name for name in metric_names() if not higher_is_better(name)] == ["ece", "brier", "log_loss"]
     assert rules_of("precision_at_100") == rules_of("roc_auc") == ("argmax",)
     assert rules_of("few_shot_recall") == rules_of("macro_f1") == ("argmax", "decision")
     for ask in (metric_label, higher_is_better):

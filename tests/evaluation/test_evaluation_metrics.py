@@ -325,7 +325,7 @@ def test_a_perfect_prediction_is_best_in_every_direction(case):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("macro_f", "macro_f1"), ("recal_minority", "minority_recall"), ("zzz", "there are: accuracy")],
+    [("macro_f", "macro_f1"), ("recal_minority", "minority_recall"), ("zzz", "there are: minority_recall")],
 )
 def test_an_unknown_metric_is_refused_with_the_nearest(name, hint):
     for ask in (higher_is_better, metric_label):
