@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 import warnings
 
 import pytest
@@ -81,7 +80,7 @@ def test_a_writable_cache_is_taken_without_a_word(tmp_path, monkeypatch):
         assert cache_dir() == tmp_path
 
 
-def test_one_at_a_time_makes_a_file_and_the_others_say_that_they_wait(tmp_path):
+def test_one_at_a_time_makes_a_file_and_the_others_say_that_they_wait(tmp_path, warned):
     done = []
 
     def make():
@@ -90,13 +89,7 @@ def test_one_at_a_time_makes_a_file_and_the_others_say_that_they_wait(tmp_path):
 
     second = threading.Thread(target=make)
     with locked(tmp_path / "made", "makes it"):
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", MatcardWarning)
-            second.start()
-            while not told:
-                assert second.is_alive()
-                time.sleep(0.05)
-        assert "another process that makes it (it holds the lock" in str(told[0].message)
+        assert "another process that makes it (it holds the lock" in warned(second)
         done.append("first")
     second.join(60)
     assert done == ["first", "second"]

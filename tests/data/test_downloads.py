@@ -4,7 +4,6 @@ import io
 import json
 import multiprocessing
 import threading
-import time
 import warnings
 
 import pytest
@@ -246,7 +245,7 @@ def test_processes_that_want_the_same_file_fetch_it_once(server, cache_folder):
     assert files_in(cache_folder) == ["a.bin"]
 
 
-def test_who_waits_for_another_says_so(server, cache_folder):
+def test_who_waits_for_another_says_so(server, cache_folder, warned):
     go = threading.Event()
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, wait=go))))
     first = threading.Thread(target=fetch, args=(card,))
@@ -254,13 +253,7 @@ def test_who_waits_for_another_says_so(server, cache_folder):
     while not server.asked:
         pass
     second = threading.Thread(target=fetch, args=(card,))
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", MatcardWarning)
-        second.start()
-        while not told:
-            assert second.is_alive()
-            time.sleep(0.05)
-    assert "waiting for another process that fetches a.bin" in str(told[0].message)
+    assert "waiting for another process that fetches a.bin" in warned(second)
     go.set()
     first.join(10)
     second.join(10)
