@@ -1,4 +1,4 @@
-"""What a network has to beat: gradient boosting and a forest, on the same splits, by columns or Magpie features."""
+"""What a network has to beat: gradient boosting and a balanced forest, on the same splits, by columns or Magpie features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BoostingOptions:
     learning_rate: float = 0.1
     """Shrinkage of each tree."""
     max_iter: int = 200
-    """Trees of each class at most; less where a tenth of the training part says so."""
+    """Trees of each class at most; of more than 10,000 training samples a tenth is set aside to say when to stop."""
     max_leaf_nodes: int = 31
     """Leaves of a tree at most."""
     l2_regularization: float = 0.0
@@ -38,11 +38,10 @@ class BoostingOptions:
 
 
 @dataclass(frozen=True)
-class ForestOptions:
-    """Options of scikit-learn's random forest, its classes balanced in each tree's bootstrap sample.
+class BalancedForestOptions:
+    """Options of imbalanced-learn's balanced forest (Chen, Liaw and Breiman 2004).
 
-    The balanced forest of Chen, Liaw and Breiman (2004) draws equally many of each class; weights in the bootstrap
-    sample do the same in expectation, without throwing samples of the common class away.
+    Each tree draws, with replacement, as many samples of every class as the rarest has.
     """
 
     n_estimators: int = 300
@@ -53,7 +52,7 @@ class ForestOptions:
     """Share of the features that a division is chosen among."""
 
 
-RIVALS: dict[str, type] = {"boosting": BoostingOptions, "forest": ForestOptions}
+RIVALS: dict[str, type] = {"boosting": BoostingOptions, "balanced_forest": BalancedForestOptions}
 
 
 def rival_options(section: Mapping[str, Any]) -> Any:
@@ -120,9 +119,13 @@ def features_of(data: LabelledData) -> Float[np.ndarray, "N F"]:
 
 
 def _classifier(options: Any, seed: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-
     values = dataclasses.asdict(options)
     if isinstance(options, BoostingOptions):
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
         return HistGradientBoostingClassifier(**values, random_state=seed)
-    return RandomForestClassifier(**values, class_weight="balanced_subsample", random_state=seed)
+    from imblearn.ensemble import BalancedRandomForestClassifier
+
+    return BalancedRandomForestClassifier(
+        **values, sampling_strategy="all", replacement=True, bootstrap=False, random_state=seed
+    )

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from matcard.training.study.search.space import Space
 
 
+def startup(trials: int) -> int:
+    """Give the number of trials that are not yet guided by the outcomes of others, the first of them as given."""
+    return max(2, trials // 2)
+
+
 class Search:
     """Chooses trials by a tree-structured Parzen estimator; the first has the options as they are.
 
@@ -46,7 +51,7 @@ class Search:
         self._rival = rival
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = TPESampler(n_startup_trials=max(2, trials // 2), multivariate=True, group=True, seed=seed)
+            sampler = TPESampler(n_startup_trials=startup(trials), multivariate=True, group=True, seed=seed)
         self._study = optuna.create_study(sampler=sampler, direction="maximize" if larger else "minimize")
         if (defaults := self._defaults()) is not None:
             self._study.enqueue_trial(defaults)

@@ -95,7 +95,17 @@ def _tuned(experiment: Experiment) -> str:
     else:
         where = f"anew for each seed on its own split ({', '.join(first)}: on the first seed's split for all seeds)"
     trials = plural(experiment.trials, "trial")
-    return f"{trials} each (TPE) for learning rate and own options, chosen on validation, {where}"
+    return f"{trials} each for learning rate and own options ({_searched(experiment.trials)}), chosen on validation, {where}"
+
+
+def _searched(trials: int) -> str:
+    """Say how trials are chosen."""
+    parts = ["the options as they are"]
+    if drawn := min(startup(trials), trials) - 1:
+        parts.append(f"{drawn} drawn at random")
+    if guided := trials - drawn - 1:
+        parts.append(f"{guided} by TPE")
+    return ", ".join(parts)
 
 
 _PUBLISHED = (

@@ -11,13 +11,14 @@ from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Int64, Shaped, UInt8
+    from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 
     from matcard.crystals.table import Crystals
-    from matcard.data.tables import Table
+    from matcard.data.tables import ArrayTable, Table
 
     Keys = Shaped[np.ndarray, " N"]
 
+_ROUNDING = 1e-6  # of a whole: single precision resolves 6e-8, and no table writes shares of less than a thousandth %
 _SYMPREC = 0.1  # angstrom: wide enough for the residual forces of relaxed structures
 
 
@@ -45,12 +46,12 @@ def group_keys(table: Table, kind: str) -> Keys:
             return of_crystals[kind](table.crystals)
         kinds = [*of_crystals, "column:NAME", "random"]
     else:
-        of_rows = {"duplicates": table.inputs}
-        if table.made_of is not None and table.made_of.shares:
-            of_rows["chemical_system"] = table.inputs > 0
-        if kind in of_rows:
-            return duplicates(of_rows[kind])
-        kinds = [*of_rows, "column:NAME", "random"]
+        shares = table.made_of is not None and table.made_of.shares
+        if kind == "duplicates":
+            return duplicates(table)
+        if kind == "chemical_system" and shares:
+            return same_numbers(table.inputs > 0)
+        kinds = ["duplicates", *(["chemical_system"] if shares else []), "column:NAME", "random"]
     raise InputError(f"there are no groups of kind {kind!r}; {nearest_names(kind, kinds)}")
 
 
@@ -83,16 +84,37 @@ def given_test(table: Table) -> Bool[np.ndarray, " N"]:
     return table.test
 
 
-def duplicates(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]:
-    """Give samples of the same numbers the same number.
+def duplicates(table: ArrayTable) -> Int64[np.ndarray, " N"]:
+    """Give images or rows of the same numbers the same number; compositions, where they differ by no more than rounding.
 
-    Floats are compared as the network sees them, in single precision: Fe2O3 and Fe0.4O0.6 are then the same.
+    Floats are compared as the network sees them, in single precision. Shares of a whole were divided by a sum of rounded
+    shares, so the same composition, written twice, may come out different in its seventh digit.
     """
+    rows = same_numbers(table.inputs)
+    if table.made_of is None or not table.made_of.shares:
+        return rows
+    _, firsts = np.unique(rows, return_index=True)
+    return within_rounding(table.inputs[firsts])[rows]
+
+
+def same_numbers(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]:
+    """Give samples of the same numbers the same number, counted from 0; floats in single precision."""
     rows = inputs.reshape(len(inputs), -1)
     rows = np.ascontiguousarray(rows.astype(np.float32) + 0.0 if rows.dtype.kind == "f" else rows)  # -0 is 0
     whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, which = np.unique(whole, return_inverse=True)
     return which
+
+
+def within_rounding(shares: Float[np.ndarray, "N D"]) -> Int64[np.ndarray, " N"]:
+    """Give compositions the same number where no share differs by more than a millionth, through others if need be."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    pairs = cKDTree(shares).query_pairs(_ROUNDING, p=np.inf, output_type="ndarray")
+    joined = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(shares), len(shares)))
+    return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
 
 
 def reduced_formulas(crystals: Crystals) -> Keys:

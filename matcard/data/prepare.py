@@ -199,7 +199,7 @@ def _array_notes(table: ArrayTable, split: Split) -> list[str]:
         shown = ", ".join(table.features[:_SHOWN]) + (", ..." if len(table.features) > _SHOWN else "")
         notes.append(f"{len(table.features)} columns of numbers: {shown}")
     if split.kind == "given":
-        groups = duplicates(table.inputs)
+        groups = duplicates(table)
         others = np.setdiff1d(np.arange(len(groups)), split.test)
         seen = int(np.isin(groups[split.test], groups[others]).sum())
         if seen:

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from comparison_cases import TASK, options, write_experiment
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from matcard.compare import parse_options
 from matcard.comparison.cell import main as run_cell
@@ -24,6 +24,7 @@ from matcard.crystals.options import GraphOptions
 from matcard.data.composition_features import magpie_features
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.prepare import prepare, read_labelled
+from matcard.data.splits import Split
 from matcard.errors import InputError
 from matcard.resources import resource_dir
 from matcard.training.config import config_from_dict
@@ -165,8 +166,8 @@ def test_what_is_wrong_with_an_experiment_is_said(tmp_path, changes, given, mess
     [
         ({"metrics": ["macro_f2"]}, "macro_f2.*macro_f1"),
         ({"losses": {"ce": {"loss": {"name": "cross_entropy", "gamma": 1}}}}, "loss.gamma"),
-        ({"losses": {"ce": {"rival": {"name": "forrest"}}}}, "forrest.*forest"),
-        ({"losses": {"ce": {"rival": {"name": "forest", "trees": 3}}}}, "rival.trees of forest"),
+        ({"losses": {"ce": {"rival": {"name": "balanced_forrest"}}}}, "balanced_forrest.*balanced_forest"),
+        ({"losses": {"ce": {"rival": {"name": "balanced_forest", "trees": 3}}}}, "rival.trees of balanced_forest"),
         ({"space": {"optimizer.rate": {"choices": [1]}}}, "optimizer.rate"),
     ],
 )
@@ -226,9 +227,26 @@ def test_a_rival_is_scikit_learns(points):
     predicted = plain.predict(x[split.test])
     assert found["test"]["argmax"]["accuracy"] == pytest.approx((predicted == points.codes[split.test]).mean())
     assert found["sizes"] == {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
-    untested = run_rival(rival_config(name="forest", n_estimators=5), points, tested=False)
+    untested = run_rival(rival_config(name="balanced_forest", n_estimators=5), points, tested=False)
     assert "test" not in untested
     assert untested["val"]["argmax"]["n"] == len(split.val)
+
+
+def test_the_forest_is_balanced(points):
+    """Of two classes that overlap most of the rarer is found, where weights in the leaves of a plain forest find little."""
+    rng = np.random.default_rng(0)
+    codes = np.repeat([0, 1], [950, 50])
+    inputs = rng.normal(codes[:, None] * 1.2, 1.0, (1000, 4)).astype(np.float32)
+    order = rng.permutation(1000)
+    split = Split(np.sort(order[:500]), np.sort(order[500:700]), np.sort(order[700:]), "random", 0)
+    names = ("common", "rare")
+    rare = replace(points, inputs=inputs, codes=codes, ids=np.arange(1000).astype(str), class_names=names, split=split)
+    found = run_rival(rival_config(name="balanced_forest", n_estimators=50, max_features=0.5), rare, tested=True)
+    plain = RandomForestClassifier(50, max_features=0.5, class_weight="balanced_subsample", random_state=3)
+    plain.fit(inputs[split.train], codes[split.train])
+    tested = codes[split.test] == 1
+    recall = (plain.predict(inputs[split.test])[tested] == 1).mean()
+    assert found["test"]["argmax"]["minority_recall"] > max(0.6, recall + 0.2)
 
 
 def test_options_of_rivals():

@@ -246,7 +246,7 @@ def test_a_real_training_looks_at_its_test_part_once_at_the_end(tmp_path, monkey
 def test_two_processes_share_the_work(tmp_path):
     losses = {
         "trees": {"rival": {"name": "boosting", "max_iter": 5}},
-        "forest": {"rival": {"name": "forest", "n_estimators": 5}},
+        "forest": {"rival": {"name": "balanced_forest", "n_estimators": 5}},
     }
     path = write_experiment(tmp_path, losses=losses, reference="trees", trials=0, seeds=2)
     folder, printed = run(options(path, jobs=2, losses=["trees", "forest"]))

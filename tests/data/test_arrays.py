@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from matcard.data.arrays import ArrayBatch, ArrayData, ArrayDataset, standardisation
 from matcard.data.augment import PAD, augment, cropped
-from matcard.data.groups import duplicates
+from matcard.data.groups import same_numbers
 from matcard.data.splits import Split
 
 few = settings(deadline=None, max_examples=20)
@@ -165,10 +165,10 @@ def test_the_fingerprint_is_of_ids_and_classes():
 
 def test_samples_of_the_same_numbers_are_one_group():
     rows = np.array([[0.0, 1.0], [2.0, 1.0], [-0.0, 1.0], [2.0, 1.0], [2.0, 3.0]])
-    groups = duplicates(rows).tolist()
+    groups = same_numbers(rows).tolist()
     assert groups[0] == groups[2] != groups[1] == groups[3]
     assert len(set(groups)) == 3
     images = np.zeros((3, 2, 2, 2), np.uint8)
     images[1, 1, 1, 1] = 1
-    groups = duplicates(images).tolist()
+    groups = same_numbers(images).tolist()
     assert groups[0] == groups[2] != groups[1]

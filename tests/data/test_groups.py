@@ -7,10 +7,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from pymatgen.core import Composition, Lattice, Structure
 
 from matcard.crystals.table import Crystals, CrystalTable, offsets_from_counts
-from matcard.data.groups import chemical_systems, contains_element, duplicates, group_keys, prototypes, reduced_formulas
+from matcard.data.groups import (
+    chemical_systems,
+    contains_element,
+    duplicates,
+    group_keys,
+    prototypes,
+    reduced_formulas,
+    same_numbers,
+    within_rounding,
+)
 from matcard.data.options import DataOptions
 from matcard.data.row_columns import RowColumns
 from matcard.data.rows import read_rows
@@ -191,8 +201,35 @@ def test_unknown_kinds_and_columns_are_refused_with_the_nearest_names(kind, says
 
 
 def test_samples_are_the_same_to_the_precision_of_the_network():
-    shares = np.array([[0.1 + 0.2, 0.7], [0.3, 0.7], [0.3001, 0.6999], [0.3, 0.7], [-0.0, 1], [0.0, 1]])
-    assert shares[0, 0] != shares[1, 0]  # by rounding
-    a, b, c, d, e, f = duplicates(shares).tolist()
+    numbers = np.array([[0.1 + 0.2, 0.7], [0.3, 0.7], [0.3001, 0.6999], [0.3, 0.7], [-0.0, 1], [0.0, 1]])
+    assert numbers[0, 0] != numbers[1, 0]  # by rounding
+    a, b, c, d, e, f = same_numbers(numbers).tolist()
     assert a == b == d != c
     assert e == f not in (a, c)
+
+
+def test_compositions_are_the_same_but_for_rounding(tmp_path):
+    """A seventh digit does not make another glass, 0.01 % does; in other tables each digit counts."""
+    oxides = {
+        "SiO2": [60, 60.000006, 60.01, 30],
+        "Na2O": [30, 30, 30, 15],
+        "CaO": [10, 9.999994, 9.99, 5],
+        "y": [1, 0, 1, 0],
+    }
+    glasses = compositions(tmp_path, oxides)
+    assert len(np.unique(same_numbers(glasses.inputs))) == 3
+    a, b, c, d = group_keys(glasses, "duplicates").tolist()
+    assert a == b == d != c
+    plain = replace(glasses, made_of=RowColumns("table", tuple(glasses.features)))
+    assert duplicates(plain).tolist() == same_numbers(glasses.inputs).tolist()
+
+
+@given(arrays(np.float64, (12, 3), elements=st.sampled_from([0.2, 0.2 + 4e-7, 0.2 + 9e-7, 0.2 + 3e-6, 0.5])))
+@settings(deadline=None, max_examples=30)
+def test_rounding_joins_what_a_slow_search_joins(shares):
+    near = np.abs(shares[:, None] - shares[None]).max(-1) <= 1e-6
+    names = np.arange(len(shares))
+    for _ in shares:
+        names = np.array([names[row].min() for row in near])  # everyone takes the least name in reach
+    found = within_rounding(shares)
+    assert (found[:, None] == found[None]).tolist() == (names[:, None] == names[None]).tolist()
