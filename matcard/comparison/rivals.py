@@ -1,4 +1,4 @@
-"""What a network has to beat: gradient boosting and a balanced forest, on the same splits, by columns or Magpie features."""
+"""What a network has to beat: boosting and a balanced forest, on the same splits, by columns or Magpie features."""
 
 from __future__ import annotations
 

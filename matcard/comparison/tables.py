@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.metrics import metric_label, rules_of
+from matcard.comparison.search import startup
 from matcard.comparison.summary import SIGNIFICANT, outcomes
 from matcard.report.html import plural
 
@@ -94,8 +95,8 @@ def _tuned(experiment: Experiment) -> str:
         where = "on the first seed's split for all seeds"
     else:
         where = f"anew for each seed on its own split ({', '.join(first)}: on the first seed's split for all seeds)"
-    trials = plural(experiment.trials, "trial")
-    return f"{trials} each for learning rate and own options ({_searched(experiment.trials)}), chosen on validation, {where}"
+    trials = f"{plural(experiment.trials, 'trial')} each for learning rate and own options"
+    return f"{trials} ({_searched(experiment.trials)}), chosen on validation, {where}"
 
 
 def _searched(trials: int) -> str:

@@ -85,10 +85,10 @@ def given_test(table: Table) -> Bool[np.ndarray, " N"]:
 
 
 def duplicates(table: ArrayTable) -> Int64[np.ndarray, " N"]:
-    """Give images or rows of the same numbers the same number; compositions, where they differ by no more than rounding.
+    """Give images or rows of the same numbers the same number, and compositions that differ by no more than rounding.
 
-    Floats are compared as the network sees them, in single precision. Shares of a whole were divided by a sum of rounded
-    shares, so the same composition, written twice, may come out different in its seventh digit.
+    Floats are compared as the network sees them, in single precision. Shares of a whole were divided by a sum of
+    rounded shares, so one composition, written twice, may come out different in its seventh digit.
     """
     rows = same_numbers(table.inputs)
     if table.made_of is None or not table.made_of.shares:

@@ -233,7 +233,7 @@ def test_a_rival_is_scikit_learns(points):
 
 
 def test_the_forest_is_balanced(points):
-    """Of two classes that overlap most of the rarer is found, where weights in the leaves of a plain forest find little."""
+    """Most of the rarer of two classes that overlap is found, where weights in a plain forest find little."""
     rng = np.random.default_rng(0)
     codes = np.repeat([0, 1], [950, 50])
     inputs = rng.normal(codes[:, None] * 1.2, 1.0, (1000, 4)).astype(np.float32)
