@@ -29,7 +29,7 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     """
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = show_warning
             command(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except InputError as error:
@@ -90,7 +90,7 @@ def make_console() -> Console:
     )
 
 
-def _show_warning(
+def show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.cli import PlainConsole, run_command
 from matcard.errors import InputError, TrainingError
-from matcard.training.study.trial.failures import told
+from matcard.training.study.trial.failures import TrialError, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +77,11 @@ def attempted(runs: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
     try:
         with told():
             return {"status": "finished", "runs": runs(), **about}
-    except (InputError, TrainingError) as error:
+    except TrialError as error:  # memory, which may suffice next time
+        reason = str(error)
+    except TrainingError as error:
+        return {"status": "failed", "reason": str(error), "diverged": True, "seconds": time.time() - began, **about}
+    except InputError as error:
         reason = str(error)
     except SystemExit as stopped:
         raise KeyboardInterrupt from stopped  # Lightning turns an interruption into an exit

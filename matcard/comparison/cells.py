@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +33,8 @@ class Cell:
         stage: a trial of the search, which sees the validation part alone, or a training that is tested in the end.
         number: of the trial, or the seed.
         config: resolved configuration, nested; sources are as the experiment writes them.
+        weights: sha256 of the weights that a network starts from, where it does not start from new ones.
+        follows: failed attempts of trials that the choice of this configuration knew of.
     """
 
     task: str
@@ -41,11 +43,14 @@ class Cell:
     stage: Stage
     number: int
     config: Mapping[str, Any]
+    weights: str | None = None
+    follows: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
         """Sha256 of what decides the outcome."""
-        return digest({"protocol": PROTOCOL, "kind": self.kind, "stage": self.stage, "config": _mattering(self.config)})
+        decisive = {"protocol": PROTOCOL, "kind": self.kind, "stage": self.stage, "config": _mattering(self.config)}
+        return digest(decisive | ({"weights": self.weights} if self.weights else {}))
 
     @property
     def label(self) -> str:
@@ -90,16 +95,24 @@ class CellStore:
         return record.get("attempt") in self.retried
 
     def failed_attempts(self) -> frozenset[str]:
-        """Give the attempts of all cells in the folder that have failed."""
-        attempts = set()
+        """Give the attempts of all cells in the folder that have failed and would be of use if they did not.
+
+        A loss that stopped being finite would do so again; and a trial that comes to an end after others were chosen
+        without it would change the choice of these.
+        """
+        attempts: set[str] = set()
+        followed: set[str] = set()
         for path in self.folder.glob("*.json"):
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
-            if record.get("status") == "failed":
+            if not isinstance(record, dict):
+                continue
+            followed.update(record.get("follows", ()))
+            if record.get("status") == "failed" and not record.get("diverged"):
                 attempts.add(str(record.get("attempt")))
-        return frozenset(attempts)
+        return frozenset(attempts - followed)
 
     def write(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Write the record of a cell that has ended, with what the cell was; a failed one in place of no finished one.
@@ -108,17 +121,13 @@ class CellStore:
         """
         if record["status"] == "failed" and (self.read(cell) or {}).get("status") == "finished":
             return
-        about = {
-            "key": cell.key,
-            "protocol": PROTOCOL,
-            "task": cell.task,
-            "method": cell.method,
-            "kind": cell.kind,
-            "stage": cell.stage,
-            "number": cell.number,
-            "config": dict(cell.config),
-        }
-        to_json({**about, **record}, self.path(cell))
+        to_json({**about(cell), **record}, self.path(cell))
+
+
+def about(cell: Cell) -> dict[str, Any]:
+    """Give what the file of a cell says of it beside its outcome."""
+    named = {field.name: getattr(cell, field.name) for field in fields(cell)}
+    return {"key": cell.key, "protocol": PROTOCOL, **named, "config": dict(cell.config)}
 
 
 def digest(value: Any) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from matcard.comparison.cells import digest
-from matcard.comparison.experiment import with_sources
+from matcard.comparison.experiment import about, with_sources
+from matcard.data.cards import card_names
 from matcard.data.prepare import prepare, read_labelled
 from matcard.data.prepared import open_prepared, save_prepared
-from matcard.errors import MatcardWarning
+from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.jsonfile import to_json
 from matcard.training.config import config_from_dict
 
 if TYPE_CHECKING:
@@ -39,7 +42,31 @@ class PreparedData:
     def path(self, task: Task, seed: int) -> Path:
         """Give the folder of a task and seed, prepared or not."""
         data = {name: value for name, value in task.config["data"].items() if name != "jobs"}
-        return self._folder / f"{task.name.replace('/', '-')}-{seed}-{digest([data, seed])[:12]}"
+        return self._folder / f"{_file_name(task)}-{seed}-{digest([data, seed])[:12]}"
+
+    def require_same_sources(self, task: Task) -> None:
+        """Check that the files of a task are those that the comparison began with, by their content.
+
+        Raises:
+            InputError: they are not, or one is missing.
+        """
+        from matcard.crystals.source import SourceState
+
+        data = with_sources(task.config["data"], task)
+        own = {name: data[name] for name in ("source", "test_source") if data[name] not in (None, *card_names())}
+        if not own:
+            return
+        found = {name: SourceState(path, self._folder / "states").digest() for name, path in own.items()}
+        note = self._folder / f"{_file_name(task)}-{digest(task.config['data'])[:12]}-sources.json"
+        if not note.exists():
+            to_json(found, note)
+        known = json.loads(note.read_text(encoding="utf-8"))
+        for name, path in own.items():
+            if known.get(name) != found[name]:
+                raise InputError(
+                    f"task {task.name}: {path} is not what it was when this comparison began, so new runs would not "
+                    f"compare with those in {self._folder.parent}; name another --folder, or put the file back"
+                )
 
     def prepared(self, task: Task, seed: int) -> Path:
         """Give the folder, prepared.
@@ -55,26 +82,35 @@ class PreparedData:
             if not path.exists():
                 data = with_sources(task.config["data"], task)
                 options = config_from_dict({**task.config, "data": data}).data
-                labelled = self._labelled(options)
-                listed = path.with_name(f"{path.name}-left_out.csv")
-                labelled.write_left_out(listed)
-                labelled.check_left_out(options.max_left_out, listed)
-                save_prepared(prepare(labelled, options, seed=seed), path)
+                with about(f"task {task.name}"):
+                    labelled = self._labelled(options)
+                    listed = path.with_name(f"{path.name}-left_out.csv")
+                    labelled.write_left_out(listed)
+                    labelled.check_left_out(options.max_left_out, listed)
+                    save_prepared(prepare(labelled, options, seed=seed), path)
         return path
 
     def open(self, task: Task, seed: int) -> LabelledData:
         """Open the folder, preparing it first if need be.
 
         Raises:
-            InputError: as `prepared`.
+            InputError: as `prepared`; a folder that was damaged since.
         """
-        return open_prepared(self.prepared(task, seed))
+        path = self.prepared(task, seed)
+        try:
+            return open_prepared(path)
+        except InputError as error:
+            raise InputError(f"{error}; delete {path}, it is made again from the data") from error
 
     def _labelled(self, options: DataOptions) -> LabelledTable:
         """Read a source; that of the last call is kept, since its other seeds come next."""
         if self._read is None or self._read[0] != options:
             self._read = (options, read_labelled(options))
         return self._read[1]
+
+
+def _file_name(task: Task) -> str:
+    return task.name.replace("/", "-")
 
 
 def tell_changed(results: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ from matcard.errors import InputError, nearest_names
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from matcard.training.study.search.space import Space
 
@@ -34,11 +35,13 @@ class Task:
         name: what it is called in tables.
         needs: what it cannot be run without, in words; empty where matcard makes or downloads the data.
         config: resolved configuration, nested; sources may name environment variables as ${NAME}.
+        trials: of each method here; None where as many as on other tasks.
     """
 
     name: str
     needs: str
     config: Mapping[str, Any]
+    trials: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Experiment:
         tasks: data sets.
         methods: losses and rivals.
         reference: label of the one that the others are compared with.
-        trials: for each of them on each data set and split that options are chosen on.
+        trials: for each of them on each data set and split that options are chosen on, unless a task has its own.
         seeds: runs of each of them on each data set.
         seed: the first.
         tune_on: whether options are chosen on each seed's split, for that seed, or on the first's for all; None
@@ -108,13 +111,17 @@ class Experiment:
         """The seeds of the runs."""
         return range(self.seed, self.seed + self.seeds)
 
+    def trials_of(self, task: Task) -> int:
+        """Give the number of trials of each method on a task."""
+        return self.trials if task.trials is None else task.trials
+
     def tunes_on(self, task: Task) -> TuneOn:
         """Say on whose splits options are chosen."""
         return self.tune_on or ("first-seed" if has_given_test(task.config["data"]) else "each-seed")
 
     def leaks(self, task: Task) -> bool:
         """Tell whether samples that options were chosen on stand in the test parts of other seeds."""
-        tuned = self.trials and self.seeds > 1 and self.tunes_on(task) == "first-seed"
+        tuned = self.trials_of(task) and self.seeds > 1 and self.tunes_on(task) == "first-seed"
         return bool(tuned) and not has_given_test(task.config["data"])
 
     def tunings(self, task: Task) -> list[range]:
@@ -146,15 +153,15 @@ class Experiment:
         base = self.base(task, method)
         return base if method.kind == "rival" else config_to_dict(config_from_dict(overlaid(base, self.trial)))
 
-    def searched(self, method: Method) -> dict[str, Any]:
-        """Give the entries of what is searched of a method, where anything is."""
-        return {**(self.space if method.kind == "network" else {}), **method.space} if self.trials else {}
+    def searched(self, task: Task, method: Method) -> dict[str, Any]:
+        """Give the entries of what is searched of a method on a task, where anything is."""
+        return {**(self.space if method.kind == "network" else {}), **method.space} if self.trials_of(task) else {}
 
-    def space_of(self, method: Method) -> Space | None:
-        """Give what is searched of a method; None where there is nothing."""
+    def space_of(self, task: Task, method: Method) -> Space | None:
+        """Give what is searched of a method on a task; None where there is nothing."""
         from matcard.training.study.search.space_file import make_space
 
-        entries = self.searched(method)
+        entries = self.searched(task, method)
         return make_space(entries, f"{self.name}, {method.label}, space") if entries else None
 
     def check(self) -> None:
@@ -167,7 +174,8 @@ class Experiment:
         from matcard.training.study.search.space_check import check_space
 
         for name in self.metrics:
-            higher_is_better(name)
+            with about(f"{self.name}, metrics"):
+                higher_is_better(name)
         if self.protocol == "published":
             from matcard.comparison.published import LOSSES
 
@@ -181,8 +189,9 @@ class Experiment:
         for task in self.tasks:
             data = with_sources(task.config["data"], task)
             for method in self.methods:
-                base = self.trial_base(task, method)
-                space, where = self.space_of(method), f"{self.name}, {method.label}, space"
+                with about(f"{self.name}, {method.label} on {task.name}"):
+                    base = self.trial_base(task, method)
+                space, where = self.space_of(task, method), f"{self.name}, {method.label}, space"
                 if method.kind == "rival":
                     _check_rival_space(space, base, where)
                     continue
@@ -193,9 +202,23 @@ class Experiment:
                         f"task {task.name}: --trainer.devices is {base['trainer']['devices']}: a cell trains on one; "
                         "give --jobs to train several cells"
                     )
-                check_config(config_from_dict({**base, "data": data}))
+                with about(f"{self.name}, {method.label} on {task.name}"):
+                    check_config(config_from_dict({**base, "data": data}))
                 if space is not None:
                     check_space(space, base, where)
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Say what a message is about.
+
+    Raises:
+        InputError: the block's, with this before it.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
 
 
 def _check_rival_space(space: Space | None, base: Mapping[str, Any], where: str) -> None:
@@ -235,7 +258,7 @@ def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
         if not given or given in card_names():
             continue
         for variable in re.findall(r"\$\{?(\w+)\}?", given):
-            if variable not in os.environ:
+            if not os.environ.get(variable):
                 raise InputError(
                     f"task {task.name}: --data.{name} is {given}, and {variable} is not set. Needed: "
                     f"{task.needs or 'the file'}. Set {variable} to the folder, or leave the task out by --tasks"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from matcard.comparison.experiment import METRICS, Experiment, Method, Task, TuneOn
@@ -23,7 +23,9 @@ _KEYS = {
     "title", "protocol", "tasks", "training", "trial", "losses", "reference", "space", "trials", "seeds", "seed",
     "tune_on", "metrics", "notes",
 }  # fmt: skip
-_METHOD_KEYS = {"loss", "rival", "model", "optimizer", "trainer", "space"}
+_TASK_KEYS = {"data", "model", "optimizer", "trainer", "decision"}
+"""Sections of a configuration that belong to a data set; losses and seeds are the experiment's."""
+_METHOD_KEYS = {"loss", "rival", "model", "optimizer", "trainer", "decision", "space"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def read_experiment(options: CompareOptions) -> Experiment:
     tune_on = values.get("tune_on")
     if tune_on not in (None, *get_args(TuneOn)):
         raise InputError(f"{path}, tune_on: expected {' or '.join(get_args(TuneOn))}, found {tune_on!r}")
+    metrics = values.get("metrics") or METRICS
+    if isinstance(metrics, str):
+        raise InputError(f"{path}, metrics: expected a list such as [{metrics}], found {metrics!r}")
     tasks = _mapping(values.get("tasks"), f"{path}, tasks")
     if not tasks:
         raise InputError(f"{path}, tasks: there are none; expected a mapping of names to configurations")
@@ -59,13 +64,16 @@ def read_experiment(options: CompareOptions) -> Experiment:
         methods = tuple(Method(label, {}) for label in options.losses or values.get("losses") or [])
     else:
         made = tuple(_task(name, _mapping(tasks[name], f"{path}, {name}"), training, path) for name in chosen)
+        if options.trials is not None:
+            made = tuple(replace(task, trials=None) for task in made)
         methods = _methods(values.get("losses"), options.losses, path)
     labels = [method.label for method in methods]
-    reference = options.reference or values.get("reference") or (labels or ["none"])[0]
+    reference = options.reference or values.get("reference") or labels[0]
     if reference not in labels:
+        where = f"--reference {reference}" if options.reference else f"{path}, reference: {reference!r}"
         raise InputError(
-            f"--reference {reference}: it is not among the losses; {nearest_names(reference, labels)}. Give "
-            "--reference, or add it to --losses"
+            f"{where}: it is not among the losses; {nearest_names(reference, labels)}. Give --reference, or add it to "
+            "--losses"
         )
     return Experiment(
         name=path.stem,
@@ -80,7 +88,7 @@ def read_experiment(options: CompareOptions) -> Experiment:
         tune_on=tune_on,
         trial=_mapping(values.get("trial") or {}, f"{path}, trial"),
         space=_mapping(values.get("space") or {}, f"{path}, space"),
-        metrics=tuple(values.get("metrics") or METRICS),
+        metrics=tuple(metrics),
         notes=tuple(map(str, values.get("notes") or ())),
     )
 
@@ -95,12 +103,17 @@ def _task(name: str, entry: dict[str, Any], training: Mapping[str, Any], path: P
     given = dict(entry)
     needs = str(given.pop("needs", ""))
     config = given.pop("config", None)
+    trials = _number(None, given, "trials", 0, path) if given.get("trials") is not None else None
+    given.pop("trials", None)
+    if "," in name:
+        raise InputError(f"{path}, task {name!r}: --tasks could not name it; write it without a comma")
+    _known(given, _TASK_KEYS, f"{path}, task {name}")
     argv = ["--config", str(config)] if config else []
     try:
         resolved, _ = parse_beside(argv, _Nothing(), prog="", description="", over=[given, training])
     except InputError as error:
         raise InputError(f"{path}, task {name}: {error}") from error
-    return Task(name, needs, config_to_dict(resolved))
+    return Task(name, needs, config_to_dict(resolved), trials)
 
 
 def _published(entry: dict[str, Any], training: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -119,9 +132,18 @@ def _methods(entries: Any, wanted: list[str] | None, path: Path) -> tuple[Method
                 raise InputError(
                     f"{path}, losses: {label!r} is not in {CATALOGUE}.yaml; {nearest_names(label, shipped)}"
                 )
-    else:
+    elif isinstance(entries, dict):
         own = _mapping(entries, f"{path}, losses")
+    else:
+        raise InputError(
+            f"{path}, losses: expected a list of names out of {CATALOGUE}.yaml, such as [ce, spread_reweight], or a "
+            f"mapping of own ones, found {entries!r:.80}"
+        )
+    if not own:
+        raise InputError(f"{path}, losses: there are none")
     known = {**shipped, **own}
+    if commas := [label for label in own if "," in label]:
+        raise InputError(f"{path}, losses: --losses could not name {commas[0]!r}; write it without a comma")
     return tuple(
         _method(label, _mapping(known[label], f"{path}, {label}"), path)
         for label in _chosen("losses", wanted, known, default=own)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.cells import Cell
@@ -11,11 +14,25 @@ from matcard.evaluation.metrics import higher_is_better
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from matcard.comparison.cells import CellStore
+    from matcard.comparison.cells import CellStore, Stage
     from matcard.comparison.experiment import Experiment, Method, Task
     from matcard.comparison.search import Search
 
     Record = dict[str, Any]
+
+
+def weights_sha256(start: str) -> str:
+    """Give the sha256 of the file that a network starts from, by `model.init_from`."""
+    from matcard.models.transfer import weights_file
+
+    path = weights_file(Path(start))
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -50,12 +67,13 @@ class Pair:
         self._store = store
         self._trials: list[Cell] = []
         self._tests: list[Cell] = []
+        self._failed: list[str] = []
         self._search = self._begun()
 
     @property
     def total(self) -> int:
         """Number of cells, those that cannot be run included."""
-        return (self._experiment.trials if self._search is not None else 0) + len(self._seeds)
+        return (self._experiment.trials_of(self.task) if self._search is not None else 0) + len(self._seeds)
 
     def rows(self) -> list[Row]:
         """Give the cells known so far with their records; the next trial is known when those before it have ended."""
@@ -71,12 +89,12 @@ class Pair:
         """Tell the search of every trial that has ended."""
         while self._search is not None and (config := self._search.config) is not None:
             if len(self._trials) == self._search.number:
-                self._trials.append(
-                    Cell(self.task.name, self.method.label, self.method.kind, "trial", self._search.number, config)
-                )
+                self._trials.append(self._cell("trial", self._search.number, config))
             record = self._store.read(self._trials[-1])
             if record is None or (record["status"] == "failed" and self._store.to_be_retried(record)):
                 return
+            if record["status"] == "failed":
+                self._failed.append(record["attempt"])
             self._search.tell(self._value(record))
 
     def _value(self, record: Record) -> float | None:
@@ -98,18 +116,24 @@ class Pair:
         if self._search is not None and best is not None:
             config = self._search.applied(best, config)
         for seed in self._seeds:
-            yield Cell(self.task.name, self.method.label, self.method.kind, "test", seed, {**config, "seed": seed})
+            yield self._cell("test", seed, {**config, "seed": seed})
+
+    def _cell(self, stage: Stage, number: int, config: dict[str, Any]) -> Cell:
+        start = config["model"]["init_from"] if self.method.kind == "network" else None
+        weights = None if start is None else weights_sha256(start)
+        named = (self.task.name, self.method.label, self.method.kind)
+        return Cell(*named, stage, number, config, weights, tuple(self._failed))
 
     def _begun(self) -> Search | None:
         from matcard.comparison.search import Search
 
-        space = self._experiment.space_of(self.method)
+        space = self._experiment.space_of(self.task, self.method)
         if space is None:
             return None
         return Search(
             space,
             {**self._experiment.trial_base(self.task, self.method), "seed": self._seeds[0]},
-            trials=self._experiment.trials,
+            trials=self._experiment.trials_of(self.task),
             larger=higher_is_better(self._monitor),
             seed=self._seeds[0],
             rival=self.method.kind == "rival",

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 FEWEST_FOR_RANKS = 5
 """Over fewer data sets ranks say nothing; wins, ties and losses are counted instead."""
 
+_AGAIN = (
+    "Failed cells. The same command runs them again, but for losses that stopped being finite, which would do so "
+    "again, and trials that others have been chosen after."
+)
 _FILES = ("table.md", "table.tex", "results.parquet")
 
 
@@ -46,7 +50,7 @@ def write_report(
     ]
     if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
         sections.append(Section("over-tasks", "Over data sets", lambda: _over_tasks(experiment, summary, figures)))
-    if any(map(experiment.searched, experiment.methods)):
+    if any(experiment.searched(task, method) for task in experiment.tasks for method in experiment.methods):
         sections.append(Section("options", "Chosen options", lambda: _options(experiment, results)))
     if (results["status"] == "failed").any():
         sections.append(Section("failed", "Failed cells", lambda: _failed(results)))
@@ -99,7 +103,12 @@ def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFo
     for metric in dict.fromkeys([experiment.metrics[0], *experiment.metrics[-1:]]):
         for rule in rules_of(metric):
             scores = mean_scores(summary, experiment, metric, rule)
-            if len(scores) < FEWEST_FOR_RANKS or scores.shape[1] < 2:
+            if len(scores) < FEWEST_FOR_RANKS:
+                continue
+            without = [method.label for method in experiment.methods if method.label not in scores]
+            left_out = f" Without a mean on every data set, so not ranked: {', '.join(without)}." if without else ""
+            if scores.shape[1] < 2:
+                body += paragraph(f"No diagram of ranks by {metric_label(metric)} ({rule}).{left_out}")
                 continue
             ranks = compare_ranks(scores.to_numpy())
             body += figures.add(
@@ -108,7 +117,7 @@ def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFo
                 scores.assign(task=scores.index),
                 alt="Mean ranks of the losses on a line.",
                 caption=f"Mean ranks over {len(scores)} data sets by {metric_label(metric)} ({rule}); losses joined "
-                "by a bar do not differ by more than the critical difference (Nemenyi).",
+                f"by a bar do not differ by more than the critical difference (Nemenyi).{left_out}",
             )
     if len(experiment.tasks) < FEWEST_FOR_RANKS:
         body += paragraph(f"Fewer than {FEWEST_FOR_RANKS} data sets: too few for a diagram of ranks.")
@@ -123,7 +132,7 @@ def _options(experiment: Experiment, results: pd.DataFrame) -> Markup:
         for method in experiment.methods:
             of_method = tested[(tested["task"] == task.name) & (tested["method"] == method.label)]
             found = [flatten(json.loads(config)) for config in of_method["config"]]
-            chosen = Markup("; ").join(_chosen(name, found) for name in experiment.searched(method))
+            chosen = Markup("; ").join(_chosen(name, found) for name in experiment.searched(task, method))
             rows.append((task.name, method.label, chosen if found and chosen else DASH))
     seeds = f"seeds {experiment.seed_range[0]} to {experiment.seed_range[-1]}"
     caption = f"What was searched, and the values that were tested ({seeds}; one where it is the same for all)"
@@ -139,4 +148,4 @@ def _chosen(name: str, found: Sequence[Mapping[str, Any]]) -> Markup:
 def _failed(results: pd.DataFrame) -> Markup:
     failed = results[results["status"] == "failed"]
     rows = [(row.task, row.method, f"{row.stage} {row.number}", row.reason) for row in failed.itertuples()]
-    return table(("task", "loss", "cell", "reason"), rows, caption="They are run again by the same command", texts=4)
+    return table(("task", "loss", "cell", "reason"), rows, caption=_AGAIN, texts=4)

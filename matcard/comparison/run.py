@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matcard.cli import make_console
 from matcard.comparison.cells import CellStore
 from matcard.comparison.crew import Crew
-from matcard.comparison.data import tell_changed
+from matcard.comparison.data import PreparedData, tell_changed
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.rows import results_table, write_results
@@ -19,6 +19,7 @@ from matcard.comparison.summary import summarise
 from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables, to_latex, to_markdown
 from matcard.comparison.todo import write_todo
 from matcard.comparison.worker import Folder, Worker
+from matcard.errors import InputError, TrainingError
 from matcard.training.rundir import environment, write_text
 from matcard.workers.interruption import Interruption
 
@@ -42,13 +43,16 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
 
     Raises:
         InputError: an experiment, options or data that cannot be used.
-        TrainingError: workers are killed, one after another.
+        TrainingError: workers are killed, one after another; every cell failed.
         KeyboardInterrupt: interrupted; the message says what is kept.
     """
     console = console or make_console()
     experiment = read_experiment(options)
     experiment.check()
     folder = Folder(Path(options.folder) if options.folder else Path("runs/compare") / experiment.name)
+    _make(folder.path)
+    if experiment.protocol == "matcard":
+        _prepare(experiment, folder, console)
     retried = CellStore(folder.cells).failed_attempts()
     console.print(f"comparison: {folder.path}", soft_wrap=True, markup=False)
     if options.prepare:
@@ -58,7 +62,26 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     rows = Plan(experiment, CellStore(folder.cells)).rows()
     write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
     _print_outcome(folder, experiment, rows, console)
+    if rows and all(row.status != "finished" for row in rows):
+        raise TrainingError(f"no cell of {folder.path} came to an end; the first says why above")
     return folder
+
+
+def _prepare(experiment: Experiment, folder: Folder, console: Console) -> None:
+    """Read and divide the data of every task for its first seed, so that what is wrong with them shows at once."""
+    data = PreparedData(folder.prepared)
+    for task in experiment.tasks:
+        data.require_same_sources(task)
+        if not data.path(task, experiment.seed).exists():
+            console.print(f"preparing the data of {task.name}", soft_wrap=True, markup=False)
+            data.prepared(task, experiment.seed)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--folder {path} cannot be made ({error.strerror}): name another") from error
 
 
 def _run(experiment: Experiment, folder: Folder, retried: frozenset[str], jobs: int, console: Console) -> None:
@@ -110,7 +133,10 @@ def _print_outcome(folder: Folder, experiment: Experiment, rows: Sequence[Row], 
         console.print(shown)
     failed = [row for row in rows if row.status == "failed"]
     if failed:
-        console.print(f"{len(failed)} cells failed; the same command runs them again. The first:", soft_wrap=True)
+        again = CellStore(folder.cells).failed_attempts()
+        number = sum((row.record or {}).get("attempt") in again for row in failed)
+        which = "them" if number == len(failed) else f"{number} of them"
+        console.print(f"{len(failed)} cells failed; the same command runs {which} again. The first:", soft_wrap=True)
         console.print(f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}", soft_wrap=True, markup=False)
     console.print(f"tables: {folder.path / 'table.md'}; report: {folder.path / 'report.html'}", soft_wrap=True)
 

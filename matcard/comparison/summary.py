@@ -9,7 +9,7 @@ import pandas as pd
 
 from matcard.comparison.metrics import higher_is_better, rules_of
 from matcard.comparison.rows import column
-from matcard.evaluation.statistics import Estimate, corrected_t_test, holm, t_interval
+from matcard.evaluation.statistics import corrected_t_test, holm, t_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,8 @@ SIGNIFICANT = 0.05
 def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     """Give a row for each task, method, metric and rule.
 
-    The columns: `mean`, `low`, `high` of the test part over seeds; `n` seeds that have a value, of `finished` of all
+    The columns: `mean`, `low`, `high` of the test part over seeds, the ends within the metric's range, and `half` the
+    interval before that; `n` seeds that have a value, of `finished` of all
     `seeds`; `difference`, `difference_low`, `difference_high`, `p` and, corrected for the number of methods, `p_holm`,
     over the seeds that the reference has, too; `failed`, why runs failed, if any did.
 
@@ -41,7 +42,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
                 by_method = {m.label: _finished(_of(of_task, m.label), name) for m in experiment.methods}
                 if all(not len(values) for values in by_method.values()) and rule == "decision":
                     continue  # a protocol without a validation part chooses none
-                found = [
+                found: list[dict[str, Any]] = [
                     {
                         "task": task.name,
                         "method": label,
@@ -50,7 +51,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
                         "seeds": experiment.seeds,
                         "finished": int((_of(of_task, label)["status"] == "finished").sum()),
                         "n": len(values),
-                        **_possible(metric, t_interval(values.to_list()))._asdict(),
+                        **_mean(metric, np.asarray(values, dtype=float).tolist()),
                         **_against(values, by_method[experiment.reference], label == experiment.reference, of_task),
                         "failed": reasons[label],
                     }
@@ -87,10 +88,11 @@ def mean_scores(summary: pd.DataFrame, experiment: Experiment, metric: str, rule
     return table[complete] if higher_is_better(metric) else -table[complete]
 
 
-def _possible(metric: str, estimate: Estimate) -> Estimate:
-    """End an interval where the metric does: MCC at -1 and 1, other scores at 0 and 1, losses at 0."""
+def _mean(metric: str, values: list[float]) -> dict[str, float]:
+    """Give mean and interval; it ends where the metric does: MCC at -1 and 1, other scores at 0 and 1, losses at 0."""
+    mean, low, high = t_interval(values)
     lowest, highest = (-1.0 if metric == "mcc" else 0.0), (1.0 if higher_is_better(metric) else np.inf)
-    return estimate._replace(low=np.maximum(estimate.low, lowest), high=np.minimum(estimate.high, highest))
+    return {"mean": mean, "low": np.maximum(low, lowest), "high": np.minimum(high, highest), "half": high - mean}
 
 
 def _of(runs: pd.DataFrame, method: str) -> pd.DataFrame:

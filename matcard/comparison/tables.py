@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from matcard.comparison.experiment import has_given_test
 from matcard.comparison.metrics import metric_label, rules_of
 from matcard.comparison.search import startup
 from matcard.comparison.summary import SIGNIFICANT, outcomes
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from matcard.comparison.experiment import Experiment
+    from matcard.comparison.experiment import Experiment, Task
 
 DASH = "–"
 
@@ -79,24 +80,30 @@ def captions(experiment: Experiment) -> list[str]:
         return [_PUBLISHED, f"{experiment.seeds} initialisations on one split.", _TESTS, *experiment.notes]
     seeds = f"{plural(experiment.seeds, 'seed')}, each with its own split and first weights"
     said = [f"{seeds}; {_tuned(experiment)}; the test part is looked at once.", _DECISION, _TESTS]
+    if given := [task.name for task in experiment.tasks if has_given_test(task.config["data"])]:
+        said.append(f"{', '.join(given)}: {_GIVEN}")
     if leaking := [task.name for task in experiment.tasks if experiment.leaks(task)]:
         said.append(f"{', '.join(leaking)}: {_LEAK}")
     return [*said, *experiment.notes]
 
 
 def _tuned(experiment: Experiment) -> str:
-    """Say how many trials there were, and on which splits."""
-    if not experiment.trials:
+    """Say how many trials there were, and on which splits, once for all data sets where it is the same."""
+    tasks: dict[str, list[str]] = {}
+    for task in experiment.tasks:
+        tasks.setdefault(_tuned_on(experiment, task), []).append(task.name)
+    if len(tasks) == 1:
+        return next(iter(tasks))
+    return "; ".join(f"{', '.join(names)}: {how}" for how, names in tasks.items())
+
+
+def _tuned_on(experiment: Experiment, task: Task) -> str:
+    if not (trials := experiment.trials_of(task)):
         return "options as given, not tuned"
-    first = [task.name for task in experiment.tasks if experiment.tunes_on(task) == "first-seed"]
-    if not first:
-        where = "anew for each seed on its own split"
-    elif len(first) == len(experiment.tasks):
-        where = "on the first seed's split for all seeds"
-    else:
-        where = f"anew for each seed on its own split ({', '.join(first)}: on the first seed's split for all seeds)"
-    trials = f"{plural(experiment.trials, 'trial')} each for learning rate and own options"
-    return f"{trials} ({_searched(experiment.trials)}), chosen on validation, {where}"
+    each = experiment.tunes_on(task) == "each-seed"
+    where = "anew for each seed on its own split" if each else "on the first seed's split for all seeds"
+    what = f"{plural(trials, 'trial')} each for learning rate and own options ({_searched(trials)})"
+    return f"{what}, chosen on validation, {where}"
 
 
 def _searched(trials: int) -> str:
@@ -116,6 +123,10 @@ _DECISION = (
     "“Decision”: with the threshold or class offsets that were best on the validation part. No rule changes average "
     "precision, so a gain at argmax that is gone at the decision is one of convenience."
 )
+_GIVEN = (
+    "the test part comes with the data and is the same for every seed, so intervals and p tell of first weights and "
+    "training parts, not of another draw of test samples."
+)
 _LEAK = (
     "options were chosen on the first seed's split alone, for cost. Rows of its training and validation part stand in "
     "the test parts of the other seeds and have thus been seen in the choice; alike for every loss."
@@ -123,7 +134,7 @@ _LEAK = (
 _TESTS = (
     "Intervals of means by Student's t over seeds; differences are paired by seed, their intervals and p by the "
     "corrected resampled t-test (Nadeau and Bengio 2003), p by Holm for the number of losses. "
-    "± is half of an interval, * a difference from the reference at p < .05."
+    "± is half of such an interval, * a difference from the reference at p < .05."
 )
 
 
@@ -209,9 +220,8 @@ def _mean(found: dict[str, Any]) -> str:
 def _brief(found: dict[str, Any]) -> str:
     if not found["n"] or math.isnan(found["low"]) or found["n"] < found["seeds"]:
         return _mean(found)
-    half = max(found["high"] - found["mean"], found["mean"] - found["low"])  # one end may be cut off at 0 or 1
     mark = "*" if found["p_holm"] < SIGNIFICANT else ""
-    return f"{_score(found['mean'])}{mark} ± {_score(half)}"
+    return f"{_score(found['mean'])}{mark} ± {_score(found['half'])}"
 
 
 def _difference(found: dict[str, Any]) -> str:

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from matcard.comparison.cells import PROTOCOL, CellStore
+from matcard.comparison.cells import CellStore, about
 from matcard.comparison.data import PreparedData
 from matcard.comparison.plan import Plan
 from matcard.evaluation.jsonfile import to_json
+from matcard.files import written_whole
+from matcard.models.transfer import weights_file
 from matcard.training.rundir import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from matcard.comparison.cells import Cell
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.worker import Folder
+
+
+def _with_weights(cell: Cell, folder: Folder) -> dict[str, Any]:
+    """Copy the weights that a cell starts from into the folder, and give the configuration that finds them there."""
+    config = dict(cell.config)
+    if cell.weights is None:
+        return config
+    source = weights_file(Path(config["model"]["init_from"]))
+    copy = folder.path / "weights" / f"{cell.weights[:12]}{source.suffix}"
+    if not copy.exists():
+        with written_whole(copy) as beside:
+            shutil.copyfile(source, beside)
+    config["model"] = {**config["model"], "init_from": str(copy.relative_to(folder.path))}
+    return config
 
 
 def write_todo(experiment: Experiment, folder: Folder, console: Console) -> None:
@@ -31,8 +50,7 @@ def write_todo(experiment: Experiment, folder: Folder, console: Console) -> None
             continue
         prepared = data.prepared(plan.tasks[cell.task], int(cell.config["seed"]))
         source = folder.todo / f"{cell.key}.json"
-        about = {name: getattr(cell, name) for name in ("task", "method", "kind", "stage", "number", "config", "key")}
-        to_json({**about, "protocol": PROTOCOL}, source)
+        to_json({**about(cell), "config": _with_weights(cell, folder)}, source)
         out = plan.store.path(cell)
         words = [str(path.relative_to(folder.path)) for path in (source, prepared, out)]
         command = shlex.join(["python", "-m", "matcard.comparison.cell", *words])

@@ -94,7 +94,7 @@ def duplicates(table: ArrayTable) -> Int64[np.ndarray, " N"]:
     if table.made_of is None or not table.made_of.shares:
         return rows
     _, firsts = np.unique(rows, return_index=True)
-    return within_rounding(table.inputs[firsts])[rows]
+    return np.take(within_rounding(table.inputs[firsts]), rows)
 
 
 def same_numbers(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]:
@@ -103,7 +103,7 @@ def same_numbers(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]
     rows = np.ascontiguousarray(rows.astype(np.float32) + 0.0 if rows.dtype.kind == "f" else rows)  # -0 is 0
     whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, which = np.unique(whole, return_inverse=True)
-    return which
+    return np.asarray(which, dtype=np.int64)
 
 
 def within_rounding(shares: Float[np.ndarray, "N D"]) -> Int64[np.ndarray, " N"]:

@@ -69,7 +69,7 @@ def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> Lo
     Raises:
         InputError: see `initialize`.
     """
-    path = _in_directory(path) if path.is_dir() else path
+    path = weights_file(path)
     saved = read_weights(path)
     own = model.state_dict()
     head_fits = all(name in saved and saved[name].shape == own[name].shape for name in own if in_head(name))
@@ -101,8 +101,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return original_weights(content) if is_original(content) else _without_prefix(state)
 
 
-def _in_directory(path: Path) -> Path:
-    """Find the weights in a run's directory or a model folder."""
+def weights_file(path: Path) -> Path:
+    """Find the weights in a run's directory or a model folder; a file is one itself.
+
+    Raises:
+        InputError: no weights in the directory.
+    """
+    if not path.is_dir():
+        return path
     for name in BEST:
         if (path / name).is_file():
             return path / name

@@ -7,10 +7,12 @@ import os
 import signal
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from matcard.cli import show_warning
 from matcard.errors import InputError, TrainingError
 from matcard.workers.interruption import Interruption
 
@@ -136,6 +138,7 @@ def visible_gpus() -> list[str]:
 
 def _work(work: Callable[[Interruption], Word], connection: Connection) -> None:
     """Work as a process of its own, and tell the parent how it ended."""
+    warnings.showwarning = show_warning
     with Interruption() as interruption:
         try:
             connection.send(work(interruption))

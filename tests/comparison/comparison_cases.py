@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import yaml
+from rich.console import Console
 
 from matcard.comparison.options import CompareOptions
+from matcard.comparison.run import compare
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from matcard.comparison.worker import Folder
 
 TASK: dict[str, Any] = {
     "config": "synthetic",
@@ -39,6 +45,18 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
 def options(path: Path, **changes: Any) -> CompareOptions:
     """Give options of a comparison beside the experiment's file."""
     return CompareOptions(**{"config": str(path), "folder": str(path.parent / "comparison"), **changes})
+
+
+def run(opts: CompareOptions) -> tuple[Folder, str]:
+    """Run a comparison; gives its folder and what was printed."""
+    console = Console(file=io.StringIO(), width=140)
+    folder = compare(opts, console=console, command="python -m matcard.compare")
+    return folder, console.file.getvalue()
+
+
+def results(folder: Folder) -> pd.DataFrame:
+    """Read the runs of a comparison."""
+    return pd.read_parquet(folder.path / "results.parquet")
 
 
 def scores(value: float) -> dict[str, Any]:

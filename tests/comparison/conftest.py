@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from comparison_cases import run_of
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +18,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the page and its figures, which take longer than all else where nothing is trained."""
     monkeypatch.setattr("matcard.comparison.report.write_report", lambda *_: None)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Put numbers that follow from the configuration in place of trainings; gives what was trained, in order."""
+    configs: list[dict[str, Any]] = []
+
+    def fake(config: dict[str, Any], data: object, *, tested: bool, folder: object) -> dict[str, Any]:
+        configs.append(config)
+        return run_of(config["seed"], 0.5 + config["seed"] / 100 + config["optimizer"]["lr"] / 10, tested=tested)
+
+    monkeypatch.setattr("matcard.comparison.worker.run_network", fake)
+    return configs

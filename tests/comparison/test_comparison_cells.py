@@ -129,7 +129,12 @@ def search(tmp_path):
 
     def make():
         return Search(
-            experiment.space_of(method), experiment.trial_base(task, method), trials=6, larger=True, seed=0, rival=False
+            experiment.space_of(task, method),
+            experiment.trial_base(task, method),
+            trials=6,
+            larger=True,
+            seed=0,
+            rival=False,
         )
 
     return make

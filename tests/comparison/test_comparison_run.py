@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -11,39 +10,14 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from comparison_cases import TASK, options, run_of, write_experiment
-from rich.console import Console
+from comparison_cases import TASK, options, results, run, write_experiment
 
 from matcard.cli import make_console
 from matcard.comparison import cell, worker
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
-from matcard.errors import MatcardWarning, TrainingError
+from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.training.data import DataModule
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Put numbers that follow from the configuration in place of trainings; gives what was trained, in order."""
-    configs = []
-
-    def fake(config, data, *, tested, folder):
-        configs.append(config)
-        return run_of(config["seed"], 0.5 + config["seed"] / 100 + config["optimizer"]["lr"] / 10, tested=tested)
-
-    monkeypatch.setattr(worker, "run_network", fake)
-    return configs
-
-
-def run(opts):
-    """Give the folder and what was printed."""
-    console = Console(file=io.StringIO(), width=140)
-    folder = compare(opts, console=console, command="python -m matcard.compare")
-    return folder, console.file.getvalue()
-
-
-def results(folder):
-    return pd.read_parquet(folder.path / "results.parquet")
 
 
 def test_every_cell_once_and_everything_written(tmp_path, trained):
@@ -147,17 +121,17 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
 
     def failing(config, data, **how):
         if config["loss"]["name"] == "magnitude" and config["seed"] == 1:
-            raise TrainingError("the loss | is not finite")
+            raise OSError("the disk | is full")
         return fake(config, data, **how)
 
     monkeypatch.setattr(worker, "run_network", failing)
     folder, printed = run(opts)
-    assert "points, magnitude, seed 1: failed: the loss | is not finite" in printed
+    assert "points, magnitude, seed 1: failed: OSError: the disk | is full" in printed
     assert "1 cells failed" in printed
     table = results(folder)
     assert table.set_index(["method", "seed"])["status"].loc[("magnitude", 1)] == "failed"
     assert "(1 of 2 failed)" in (folder.path / "table.md").read_text()
-    assert "the loss | is not finite" in (folder.path / "report.html").read_text()
+    assert "the disk | is full" in (folder.path / "report.html").read_text()
     monkeypatch.setattr(worker, "run_network", fake)
     folder, _ = run(opts)
     assert len(trained) == 4, "the failed one, and no other"
@@ -196,22 +170,33 @@ def test_a_cell_that_fails_on_a_bare_machine_has_ended_too(tmp_path, trained, mo
         cell.main([str(source), str(prepared), str(out)])
     record = json.loads(out.read_text())
     assert record["status"] == "failed"
-    assert CellStore(folder.cells).failed_attempts() == {record["attempt"]}
+    assert record["diverged"]
+    assert not CellStore(folder.cells).failed_attempts(), "it would diverge again"
     run(options(path, prepare=True))
     (second,) = set(folder.todo.iterdir()) - {source}
     assert second.name in (folder.path / "todo.sh").read_text()
     assert source.name not in (folder.path / "todo.sh").read_text(), "not asked for again"
     run(options(path))
-    assert len(trained) == 4, "two trials, the failed one made again here, and two seeds"
+    assert len(trained) == 3, "the second trial and two seeds"
 
 
 @pytest.mark.usefixtures("without_report")
-def test_data_that_cannot_be_read_fail_their_cells_alone(tmp_path, trained):
+def test_data_that_cannot_be_divided_are_told_before_any_training(tmp_path, trained):
     tasks = {"points": TASK, "few": {**TASK, "data": {**TASK["data"], "synthetic": {"samples": 3}}}}
-    folder, _ = run(options(write_experiment(tmp_path, tasks=tasks, trials=0, seeds=1)))
-    status = results(folder).groupby("task")["status"].unique()
-    assert status["points"].tolist() == ["finished"]
-    assert status["few"].tolist() == ["failed"]
+    with pytest.raises(InputError, match="task few: "):
+        run(options(write_experiment(tmp_path, tasks=tasks, trials=0, seeds=1)))
+    assert not trained
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_comparison_of_which_nothing_came_to_an_end_has_failed(tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(worker, "run_network", failing)
+    with pytest.raises(TrainingError, match=r"no cell of .* came to an end"):
+        run(options(write_experiment(tmp_path)))
+    assert set(pd.read_parquet(tmp_path / "comparison" / "results.parquet")["status"]) == {"failed"}
 
 
 @pytest.mark.usefixtures("without_report")

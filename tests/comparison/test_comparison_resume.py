@@ -1,0 +1,147 @@
+"""What a comparison goes on with, and what it does not: failures, changed files, weights to start from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from comparison_cases import TASK, options, results, run, write_experiment
+
+from matcard.comparison import worker
+from matcard.comparison.cells import Cell, CellStore
+from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison.tables import captions
+from matcard.errors import InputError, TrainingError
+
+pytestmark = pytest.mark.usefixtures("without_report")
+
+
+def failing_once(monkeypatch, error, *, of):
+    """Let one training fail, the one whose number is given."""
+    inner, calls = worker.run_network, []
+
+    def run_network(config, data, **how):
+        calls.append(config)
+        if len(calls) == of + 1:
+            raise error
+        return inner(config, data, **how)
+
+    monkeypatch.setattr(worker, "run_network", run_network)
+    return calls
+
+
+def test_a_trial_that_others_follow_is_not_made_again(tmp_path, trained, monkeypatch):
+    """Its outcome would change what was chosen after it, and the seeds would be tested a second time."""
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=4))
+    calls = failing_once(monkeypatch, OSError("the disk was full"), of=1)
+    folder, printed = run(opts)
+    assert "1 cells failed; the same command runs 0 of them again" in printed
+    before = results(folder)
+    assert before["status"].value_counts().to_dict() == {"finished": 5, "failed": 1}
+    run(opts)
+    assert len(calls) == 6
+    pd.testing.assert_frame_equal(results(folder), before)
+
+
+def test_a_test_that_failed_for_another_reason_than_its_loss_is_made_again(tmp_path, trained, monkeypatch):
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
+    failing_once(monkeypatch, OSError("the disk was full"), of=1)
+    folder, printed = run(opts)
+    assert "1 cells failed; the same command runs them again" in printed
+    run(opts)
+    assert results(folder)["status"].tolist() == ["finished", "finished"]
+
+
+def test_a_loss_that_diverged_is_not_trained_again(tmp_path, trained, monkeypatch):
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
+    calls = failing_once(monkeypatch, TrainingError("the loss is not finite"), of=0)
+    folder, _ = run(opts)
+    run(opts)
+    assert len(calls) == 2
+    assert results(folder)["status"].tolist() == ["failed", "finished"]
+
+
+def test_what_a_trial_followed_is_no_part_of_its_key(tmp_path):
+    one = Cell("points", "ce", "network", "trial", 1, {"seed": 0})
+    other = replace(one, follows=("a", "b"))
+    assert one.key == other.key
+    store = CellStore(tmp_path)
+    store.write(Cell("points", "ce", "network", "trial", 0, {"seed": 9}), {"status": "failed", "attempt": "a"})
+    assert store.failed_attempts() == {"a"}
+    store.write(other, {"status": "finished", "runs": []})
+    assert store.failed_attempts() == frozenset()
+
+
+def table_of_points(path, seed):
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(rng.normal(size=(120, 3)), columns=["a", "b", "c"])
+    table.assign(y=(table["a"] > 0.8).astype(int)).to_csv(path, index=False)
+
+
+def test_a_file_that_changed_since_is_refused(tmp_path, trained):
+    source = tmp_path / "points.csv"
+    table_of_points(source, 0)
+    task = {"data": {"source": str(source), "kind": "table", "target": "y"}, "model": {"name": "mlp"}}
+    path = write_experiment(tmp_path, tasks={"own/points": task}, losses=["ce"], trials=0)
+    folder, _ = run(options(path))
+    content = source.read_bytes()
+    source.write_bytes(content)
+    run(options(path, seeds=3))
+    assert len(trained) == 3, "another time of writing is no other content"
+    table_of_points(source, 1)
+    with pytest.raises(InputError, match=r"task own/points: .*points.csv is not what it was .* another --folder"):
+        run(options(path))
+    run(options(path, folder=str(tmp_path / "another")))
+    source.write_bytes(content)
+    run(options(path))
+    assert len(trained) == 5
+    assert len(list(folder.cells.iterdir())) == 3
+
+
+def test_weights_to_start_from_count_by_content_and_travel(tmp_path, trained):
+    start = tmp_path / "start.pt"
+    torch.save({"w": torch.zeros(2)}, start)
+    task = {**TASK, "model": {"init_from": str(start)}}
+    path = write_experiment(tmp_path, tasks={"points": task}, losses=["ce"], trials=0, seeds=1)
+    folder, _ = run(options(path))
+    run(options(path))
+    assert len(trained) == 1
+    torch.save({"w": torch.ones(2)}, start)
+    run(options(path, prepare=True))
+    (line,) = [line for line in (folder.path / "todo.sh").read_text().splitlines() if "matcard" in line]
+    source = folder.path / shlex.split(line)[-3]
+    carried = json.loads(source.read_text())["config"]["model"]["init_from"]
+    assert (folder.path / carried).read_bytes() == start.read_bytes()
+    assert not (tmp_path / carried).exists(), "relative to the folder, where todo.sh runs"
+    run(options(path))
+    assert len(trained) == 2
+    assert len(list(folder.cells.iterdir())) == 2
+
+
+def test_a_task_may_have_trials_of_its_own(tmp_path, trained):
+    tasks = {"points": TASK, "as it is": {**TASK, "trials": 0}}
+    path = write_experiment(tmp_path, tasks=tasks, losses=["ce"], trials=2, seeds=1)
+    experiment = read_experiment(options(path))
+    (said, *_) = captions(experiment)
+    assert "points: 2 trials each" in said
+    assert "as it is: options as given, not tuned" in said
+    folder, _ = run(options(path))
+    assert results(folder).groupby("task").size().to_dict() == {"points": 3, "as it is": 1}
+    everywhere = read_experiment(options(path, trials=1))
+    assert [everywhere.trials_of(task) for task in everywhere.tasks] == [1, 1]
+    with pytest.raises(InputError, match="trials: expected a whole number of 0 or more, found -1"):
+        read_experiment(options(write_experiment(tmp_path, tasks={"points": {**TASK, "trials": -1}})))
+
+
+def test_a_method_may_decide_in_its_own_way(tmp_path, trained):
+    """Post-hoc logit adjustment is cross-entropy with another rule from probabilities to classes."""
+    path = write_experiment(tmp_path, losses=["ce", "post_hoc_logit_adjustment"], trials=0, seeds=1)
+    run(options(path))
+    rules = [config["decision"]["rule"] for config in trained]
+    assert rules == ["best_score", "prior"]
+    assert trained[0]["loss"] == trained[1]["loss"]
