@@ -1,4 +1,4 @@
-"""The published experiment: its losses are the library's, and its order is found again in a shortened run."""
+"""The published experiment: its losses are the library's, each learns at its own pace; its figures are found again."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,38 @@ def test_a_file_that_changed_since_is_refused(tmp_path, trained):
     run(options(path))
     assert len(trained) == 5
     assert len(list(folder.cells.iterdir())) == 3
+
+
+def test_a_folder_of_data_that_was_damaged_is_named(tmp_path, trained):
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
+    folder, _ = run(opts)
+    (damaged, _) = sorted(path for path in folder.prepared.iterdir() if path.is_dir())
+    (damaged / "inputs.npy").unlink()
+    for file in folder.cells.iterdir():
+        file.unlink()
+    run(opts)
+    (failed, _) = sorted(results(folder)["reason"], reverse=True)
+    assert f"delete {damaged}, it is made again from the data" in failed
+    shutil.rmtree(damaged)
+    run(opts)
+    assert set(results(folder)["status"]) == {"finished"}
+
+
+def test_a_file_that_is_no_record_is_trained_anew(tmp_path, trained):
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
+    folder, _ = run(opts)
+    for file, content in zip(sorted(folder.cells.iterdir()), ("[1, 2]", ""), strict=True):
+        file.write_text(content)
+    run(opts)
+    assert len(trained) == 4
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "afile").write_text("")
+    path = write_experiment(tmp_path)
+    for folder in (tmp_path / "afile", tmp_path / "afile" / "below"):
+        with pytest.raises(InputError, match=r"--folder .*afile.* cannot be made .*: name another"):
+            run(options(path, folder=str(folder)))
 
 
 def test_weights_to_start_from_count_by_content_and_travel(tmp_path, trained):
