@@ -49,8 +49,10 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """Sha256 of what decides the outcome."""
-        decisive = {"protocol": PROTOCOL, "kind": self.kind, "stage": self.stage, "config": _mattering(self.config)}
-        return digest(decisive | ({"weights": self.weights} if self.weights else {}))
+        config = _mattering(self.config)
+        if self.weights is not None:  # in place of the path
+            config["model"] = {**config["model"], "init_from": self.weights}
+        return digest({"protocol": PROTOCOL, "kind": self.kind, "stage": self.stage, "config": config})
 
     @property
     def label(self) -> str:
@@ -109,8 +111,9 @@ class CellStore:
                 continue
             if not isinstance(record, dict):
                 continue
-            followed.update(record.get("follows", ()))
-            if record.get("status") == "failed" and not record.get("diverged"):
+            if record.get("status") == "finished":
+                followed.update(record.get("follows", ()))
+            elif record.get("status") == "failed" and not record.get("diverged"):
                 attempts.add(str(record.get("attempt")))
         return frozenset(attempts - followed)
 
@@ -121,10 +124,10 @@ class CellStore:
         """
         if record["status"] == "failed" and (self.read(cell) or {}).get("status") == "finished":
             return
-        to_json({**about(cell), **record}, self.path(cell))
+        to_json({**description(cell), **record}, self.path(cell))
 
 
-def about(cell: Cell) -> dict[str, Any]:
+def description(cell: Cell) -> dict[str, Any]:
     """Give what the file of a cell says of it beside its outcome."""
     named = {field.name: getattr(cell, field.name) for field in fields(cell)}
     return {"key": cell.key, "protocol": PROTOCOL, **named, "config": dict(cell.config)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from matcard.comparison.cells import digest
-from matcard.comparison.experiment import about, with_sources
+from matcard.comparison.experiment import concerning, with_sources
 from matcard.data.cards import card_names
 from matcard.data.prepare import prepare, read_labelled
 from matcard.data.prepared import open_prepared, save_prepared
@@ -41,8 +41,7 @@ class PreparedData:
 
     def path(self, task: Task, seed: int) -> Path:
         """Give the folder of a task and seed, prepared or not."""
-        data = {name: value for name, value in task.config["data"].items() if name != "jobs"}
-        return self._folder / f"{_file_name(task)}-{seed}-{digest([data, seed])[:12]}"
+        return self._folder / f"{_file_name(task)}-{seed}-{digest([_decisive(task), seed])[:12]}"
 
     def require_same_sources(self, task: Task) -> None:
         """Check that the files of a task are those that the comparison began with, by their content.
@@ -57,7 +56,7 @@ class PreparedData:
         if not own:
             return
         found = {name: SourceState(path, self._folder / "states").digest() for name, path in own.items()}
-        note = self._folder / f"{_file_name(task)}-{digest(task.config['data'])[:12]}-sources.json"
+        note = self._folder / f"{_file_name(task)}-{digest(_decisive(task))[:12]}-sources.json"
         if not note.exists():
             to_json(found, note)
         known = json.loads(note.read_text(encoding="utf-8"))
@@ -80,9 +79,10 @@ class PreparedData:
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if not path.exists():
+                self.require_same_sources(task)
                 data = with_sources(task.config["data"], task)
                 options = config_from_dict({**task.config, "data": data}).data
-                with about(f"task {task.name}"):
+                with concerning(f"task {task.name}"):
                     labelled = self._labelled(options)
                     listed = path.with_name(f"{path.name}-left_out.csv")
                     labelled.write_left_out(listed)
@@ -107,6 +107,10 @@ class PreparedData:
         if self._read is None or self._read[0] != options:
             self._read = (options, read_labelled(options))
         return self._read[1]
+
+
+def _decisive(task: Task) -> dict[str, Any]:
+    return {name: value for name, value in task.config["data"].items() if name != "jobs"}
 
 
 def _file_name(task: Task) -> str:

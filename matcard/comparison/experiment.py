@@ -174,7 +174,7 @@ class Experiment:
         from matcard.training.study.search.space_check import check_space
 
         for name in self.metrics:
-            with about(f"{self.name}, metrics"):
+            with concerning(f"{self.name}, metrics"):
                 higher_is_better(name)
         if self.protocol == "published":
             from matcard.comparison.published import LOSSES
@@ -189,7 +189,7 @@ class Experiment:
         for task in self.tasks:
             data = with_sources(task.config["data"], task)
             for method in self.methods:
-                with about(f"{self.name}, {method.label} on {task.name}"):
+                with concerning(f"{self.name}, {method.label} on {task.name}"):
                     base = self.trial_base(task, method)
                 space, where = self.space_of(task, method), f"{self.name}, {method.label}, space"
                 if method.kind == "rival":
@@ -202,14 +202,14 @@ class Experiment:
                         f"task {task.name}: --trainer.devices is {base['trainer']['devices']}: a cell trains on one; "
                         "give --jobs to train several cells"
                     )
-                with about(f"{self.name}, {method.label} on {task.name}"):
+                with concerning(f"{self.name}, {method.label} on {task.name}"):
                     check_config(config_from_dict({**base, "data": data}))
                 if space is not None:
                     check_space(space, base, where)
 
 
 @contextmanager
-def about(what: str) -> Iterator[None]:
+def concerning(what: str) -> Iterator[None]:
     """Say what a message is about.
 
     Raises:

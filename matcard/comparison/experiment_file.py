@@ -56,8 +56,8 @@ def read_experiment(options: CompareOptions) -> Experiment:
         raise InputError(f"{path}, tasks: there are none; expected a mapping of names to configurations")
     chosen = _chosen("tasks", options.tasks, tasks)
     training = _mapping(values.get("training") or {}, f"{path}, training")
+    _known(training, {"epochs", "samples"} if protocol == "published" else _TASK_KEYS, f"{path}, training")
     if protocol == "published":
-        _known(training, {"epochs", "samples"}, f"{path}, training")
         made = tuple(
             Task(name, "", _published(_mapping(tasks[name], f"{path}, {name}"), training, path)) for name in chosen
         )
@@ -68,6 +68,8 @@ def read_experiment(options: CompareOptions) -> Experiment:
             made = tuple(replace(task, trials=None) for task in made)
         methods = _methods(values.get("losses"), options.losses, path)
     labels = [method.label for method in methods]
+    if not labels:
+        raise InputError(f"{path}, losses: there are none")
     reference = options.reference or values.get("reference") or labels[0]
     if reference not in labels:
         where = f"--reference {reference}" if options.reference else f"{path}, reference: {reference!r}"
@@ -103,7 +105,7 @@ def _task(name: str, entry: dict[str, Any], training: Mapping[str, Any], path: P
     given = dict(entry)
     needs = str(given.pop("needs", ""))
     config = given.pop("config", None)
-    trials = _number(None, given, "trials", 0, path) if given.get("trials") is not None else None
+    trials = None if given.get("trials") is None else _number(None, given, "trials", 0, f"{path}, task {name}")
     given.pop("trials", None)
     if "," in name:
         raise InputError(f"{path}, task {name!r}: --tasks could not name it; write it without a comma")
@@ -139,8 +141,6 @@ def _methods(entries: Any, wanted: list[str] | None, path: Path) -> tuple[Method
             f"{path}, losses: expected a list of names out of {CATALOGUE}.yaml, such as [ce, spread_reweight], or a "
             f"mapping of own ones, found {entries!r:.80}"
         )
-    if not own:
-        raise InputError(f"{path}, losses: there are none")
     known = {**shipped, **own}
     if commas := [label for label in own if "," in label]:
         raise InputError(f"{path}, losses: --losses could not name {commas[0]!r}; write it without a comma")
@@ -181,7 +181,7 @@ def _known(values: Mapping[str, Any], known: set[str], where: str) -> None:
             raise InputError(f"{where}: unknown entry {key!r}; {nearest_names(key, sorted(known))}")
 
 
-def _number(given: int | None, values: Mapping[str, Any], name: str, least: int, path: Path) -> int:
+def _number(given: int | None, values: Mapping[str, Any], name: str, least: int, path: Path | str) -> int:
     value = values.get(name) if given is None else given
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{path}, {name}: expected a whole number of {least} or more, found {value!r}")

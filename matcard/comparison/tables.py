@@ -120,8 +120,9 @@ _PUBLISHED = (
     "Protocol of the published code, not matcard's: no validation part, and the epoch that is best on the test part."
 )
 _DECISION = (
-    "“Decision”: with the threshold or class offsets that were best on the validation part. No rule changes average "
-    "precision, so a gain at argmax that is gone at the decision is one of convenience."
+    "“Decision”: with the threshold or class offsets that were best on the validation part, or by a rule that the "
+    "method has of its own. No rule changes average precision, so a gain at argmax that is gone at the decision is one "
+    "of convenience."
 )
 _GIVEN = (
     "the test part comes with the data and is the same for every seed, so intervals and p tell of first weights and "

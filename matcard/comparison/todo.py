@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matcard.comparison.cells import CellStore, about
+from matcard.comparison.cells import CellStore, description
 from matcard.comparison.data import PreparedData
 from matcard.comparison.plan import Plan
 from matcard.evaluation.jsonfile import to_json
@@ -50,7 +50,7 @@ def write_todo(experiment: Experiment, folder: Folder, console: Console) -> None
             continue
         prepared = data.prepared(plan.tasks[cell.task], int(cell.config["seed"]))
         source = folder.todo / f"{cell.key}.json"
-        to_json({**about(cell), "config": _with_weights(cell, folder)}, source)
+        to_json({**description(cell), "config": _with_weights(cell, folder)}, source)
         out = plan.store.path(cell)
         words = [str(path.relative_to(folder.path)) for path in (source, prepared, out)]
         command = shlex.join(["python", "-m", "matcard.comparison.cell", *words])

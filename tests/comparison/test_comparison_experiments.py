@@ -137,7 +137,7 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         for name in SHIPPED
         if (experiment := read_experiment(CompareOptions(config=name))).protocol == "matcard"
     }
-    assert {name for name, tasks in leaking.items() if tasks} <= {"crystals"}
+    assert {name for name, tasks in leaking.items() if tasks} == {"crystals"}
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,18 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         ({"metrics": "macro_f1"}, {}, r"metrics: expected a list such as \[macro_f1\]"),
         ({"tasks": {"a, b": {}}}, {}, "task 'a, b': --tasks could not name it"),
         ({"tasks": {"points": {"loss": {"name": "focal"}}}}, {}, "task points: unknown entry 'loss'"),
+        ({"training": {"loss": {"name": "focal"}}}, {}, "training: unknown entry 'loss'"),
+        (
+            {"protocol": "published", "training": {}, "tasks": {"a": {"majority": 0.5}}, "losses": []},
+            {},
+            "there are none",
+        ),
         ({"tasks": {"points": {"seed": 3}}}, {}, "task points: unknown entry 'seed'"),
-        ({"tasks": {"points": {"trials": "two"}}}, {}, "trials: expected a whole number of 0 or more, found 'two'"),
+        (
+            {"tasks": {"points": {"trials": "two"}}},
+            {},
+            "task points, trials: expected a whole number of 0 or more, found 'two'",
+        ),
         ({"sedes": 3}, {}, "unknown entry 'sedes'.*seeds"),
         ({"tasks": None}, {}, "tasks: expected a mapping"),
         ({"tasks": {}}, {}, "tasks: there are none"),

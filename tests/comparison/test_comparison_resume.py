@@ -18,6 +18,7 @@ from matcard.comparison.cells import Cell, CellStore
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.tables import captions
 from matcard.errors import InputError, TrainingError
+from matcard.training.study.trial.failures import TrialError
 
 pytestmark = pytest.mark.usefixtures("without_report")
 
@@ -58,6 +59,23 @@ def test_a_test_that_failed_for_another_reason_than_its_loss_is_made_again(tmp_p
     assert results(folder)["status"].tolist() == ["finished", "finished"]
 
 
+def test_trials_that_failed_all_are_made_again(tmp_path, trained, monkeypatch):
+    """What followed them has failed as well, so nothing is chosen yet."""
+    inner = worker.run_network
+
+    def failing(*_, **__):
+        raise TrialError("out of memory")
+
+    monkeypatch.setattr(worker, "run_network", failing)
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=4))
+    with pytest.raises(TrainingError, match="came to an end"):
+        run(opts)
+    monkeypatch.setattr(worker, "run_network", inner)
+    folder, _ = run(opts)
+    assert len(trained) == 6
+    assert set(results(folder)["status"]) == {"finished"}
+
+
 def test_a_loss_that_diverged_is_not_trained_again(tmp_path, trained, monkeypatch):
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
     calls = failing_once(monkeypatch, TrainingError("the loss is not finite"), of=0)
@@ -74,6 +92,8 @@ def test_what_a_trial_followed_is_no_part_of_its_key(tmp_path):
     store = CellStore(tmp_path)
     store.write(Cell("points", "ce", "network", "trial", 0, {"seed": 9}), {"status": "failed", "attempt": "a"})
     assert store.failed_attempts() == {"a"}
+    store.write(other, {"status": "failed", "attempt": "b"})
+    assert store.failed_attempts() == {"a", "b"}, "what follows has not ended either"
     store.write(other, {"status": "finished", "runs": []})
     assert store.failed_attempts() == frozenset()
 
@@ -143,7 +163,12 @@ def test_weights_to_start_from_count_by_content_and_travel(tmp_path, trained):
     path = write_experiment(tmp_path, tasks={"points": task}, losses=["ce"], trials=0, seeds=1)
     folder, _ = run(options(path))
     run(options(path))
-    assert len(trained) == 1
+    elsewhere = tmp_path / "elsewhere.pt"
+    elsewhere.write_bytes(start.read_bytes())
+    moved = {**TASK, "model": {"init_from": str(elsewhere)}}
+    run(options(write_experiment(tmp_path, tasks={"points": moved}, losses=["ce"], trials=0, seeds=1)))
+    assert len(trained) == 1, "neither time nor place counts"
+    write_experiment(tmp_path, tasks={"points": task}, losses=["ce"], trials=0, seeds=1)
     torch.save({"w": torch.ones(2)}, start)
     run(options(path, prepare=True))
     (line,) = [line for line in (folder.path / "todo.sh").read_text().splitlines() if "matcard" in line]
