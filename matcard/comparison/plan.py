@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def weights_sha256(start: str) -> str:
-    """Give the sha256 of the file that a network starts from, by `model.init_from`."""
+    """Give the sha256 of the file that a network starts from, by `model.init_from`.
+
+    Raises:
+        InputError: a directory without weights.
+    """
     from matcard.models.transfer import weights_file
 
     path = weights_file(Path(start))

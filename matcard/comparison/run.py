@@ -20,6 +20,7 @@ from matcard.comparison.tables import captions, outcome_table, score_tables, sho
 from matcard.comparison.todo import write_todo
 from matcard.comparison.worker import Folder, Worker
 from matcard.errors import InputError, TrainingError
+from matcard.report.html import plural
 from matcard.training.rundir import environment, write_text
 from matcard.workers.interruption import Interruption
 
@@ -63,7 +64,9 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
     _print_outcome(folder, experiment, rows, console)
     if rows and all(row.status != "finished" for row in rows):
-        raise TrainingError(f"no cell of {folder.path} came to an end; the first says why above")
+        raise TrainingError(
+            f"no cell of {folder.path} came to an end; mend what is said above of the first, and run again"
+        )
     return folder
 
 
@@ -135,8 +138,10 @@ def _print_outcome(folder: Folder, experiment: Experiment, rows: Sequence[Row], 
     if failed:
         again = CellStore(folder.cells).failed_attempts()
         number = sum((row.record or {}).get("attempt") in again for row in failed)
-        which = "them" if number == len(failed) else f"{number} of them"
-        console.print(f"{len(failed)} cells failed; the same command runs {which} again. The first:", soft_wrap=True)
+        told = "the same command runs them again"
+        if number < len(failed):
+            told = f"the same command runs {number} of them again; any other if its file in {folder.cells} is deleted"
+        console.print(f"{plural(len(failed), 'cell')} failed; {told}. The first:", soft_wrap=True, markup=False)
         console.print(f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}", soft_wrap=True, markup=False)
     console.print(f"tables: {folder.path / 'table.md'}; report: {folder.path / 'report.html'}", soft_wrap=True)
 

@@ -23,9 +23,9 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     """Give a row for each task, method, metric and rule.
 
     The columns: `mean`, `low`, `high` of the test part over seeds, the ends within the metric's range, and `half` the
-    interval before that; `n` seeds that have a value, of `finished` of all
-    `seeds`; `difference`, `difference_low`, `difference_high`, `p` and, corrected for the number of methods, `p_holm`,
-    over the seeds that the reference has, too; `failed`, why runs failed, if any did.
+    interval before that; `n` seeds that have a value, of `finished` of all `seeds`; `difference`, `difference_low`,
+    `difference_high`, `p` and, corrected for the number of methods, `p_holm`, over the seeds that the reference has, too;
+    `failed`, why runs failed, if any did.
 
     Args:
         table: as `results_table` gives it.

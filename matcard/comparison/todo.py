@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from matcard.comparison.worker import Folder
 
 
-def _with_weights(cell: Cell, folder: Folder) -> dict[str, Any]:
-    """Copy the weights that a cell starts from into the folder, and give the configuration that finds them there."""
-    config = dict(cell.config)
-    if cell.weights is None:
-        return config
-    source = weights_file(Path(config["model"]["init_from"]))
-    copy = folder.path / "weights" / f"{cell.weights[:12]}{source.suffix}"
-    if not copy.exists():
-        with written_whole(copy) as beside:
-            shutil.copyfile(source, beside)
-    config["model"] = {**config["model"], "init_from": str(copy.relative_to(folder.path))}
-    return config
-
-
 def write_todo(experiment: Experiment, folder: Folder, console: Console) -> None:
     """Write a file for each network that can be trained now, prepare its data, and write the commands to `todo.sh`.
 
@@ -62,3 +48,17 @@ def write_todo(experiment: Experiment, folder: Folder, console: Console) -> None
         soft_wrap=True,
         markup=False,
     )
+
+
+def _with_weights(cell: Cell, folder: Folder) -> dict[str, Any]:
+    """Copy the weights that a cell starts from into the folder, and give the configuration that finds them there."""
+    config = dict(cell.config)
+    if cell.weights is None:
+        return config
+    source = weights_file(Path(config["model"]["init_from"]))
+    copy = folder.path / "weights" / f"{cell.weights[:12]}{source.suffix}"
+    if not copy.exists():
+        with written_whole(copy) as beside:
+            shutil.copyfile(source, beside)
+    config["model"] = {**config["model"], "init_from": str(copy.relative_to(folder.path))}
+    return config

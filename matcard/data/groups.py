@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Keys = Shaped[np.ndarray, " N"]
 
-_ROUNDING = 1e-6  # of a whole: single precision resolves 6e-8, and no table writes shares of less than a thousandth %
+_ROUNDING = 1e-6  # of a whole: above what single precision loses (6e-8), below a digit that tables write (1e-5, .001 %)
 _SYMPREC = 0.1  # angstrom: wide enough for the residual forces of relaxed structures
 
 

@@ -42,7 +42,7 @@ def test_a_trial_that_others_follow_is_not_made_again(tmp_path, trained, monkeyp
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=4))
     calls = failing_once(monkeypatch, OSError("the disk was full"), of=1)
     folder, printed = run(opts)
-    assert "1 cells failed; the same command runs 0 of them again" in printed
+    assert "1 cell failed; the same command runs 0 of them again; any other if its file in " in printed
     before = results(folder)
     assert before["status"].value_counts().to_dict() == {"finished": 5, "failed": 1}
     run(opts)
@@ -54,7 +54,7 @@ def test_a_test_that_failed_for_another_reason_than_its_loss_is_made_again(tmp_p
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
     failing_once(monkeypatch, OSError("the disk was full"), of=1)
     folder, printed = run(opts)
-    assert "1 cells failed; the same command runs them again" in printed
+    assert "1 cell failed; the same command runs them again" in printed
     run(opts)
     assert results(folder)["status"].tolist() == ["finished", "finished"]
 

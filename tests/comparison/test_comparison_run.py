@@ -127,7 +127,7 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
     monkeypatch.setattr(worker, "run_network", failing)
     folder, printed = run(opts)
     assert "points, magnitude, seed 1: failed: OSError: the disk | is full" in printed
-    assert "1 cells failed" in printed
+    assert "1 cell failed" in printed
     table = results(folder)
     assert table.set_index(["method", "seed"])["status"].loc[("magnitude", 1)] == "failed"
     assert "(1 of 2 failed)" in (folder.path / "table.md").read_text()
