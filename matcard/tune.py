@@ -6,13 +6,13 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from matcard.cli import make_console, run_command
+from matcard.study.options import StudyOptions
 from matcard.training.config import config_to_dict, parse_beside
-from matcard.training.study.options import StudyOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matcard.training.study.settings import Settings
+    from matcard.study.settings import Settings
 
 PROG = "python -m matcard.tune"
 DESCRIPTION = """Search the options that are best on the validation part. All options of matcard.train are taken,
@@ -22,7 +22,7 @@ too: they are what trials start from. A study that exists is continued by --stud
 def main(argv: Sequence[str]) -> None:
     """Run a study, or go on with one."""
     settings = parse_settings(argv)
-    from matcard.training.study.tuning import run_study
+    from matcard.study.tuning import run_study
 
     run_study(settings, make_console())
 
@@ -36,8 +36,8 @@ def parse_settings(argv: Sequence[str]) -> Settings:
     Raises:
         InputError: unknown option (with the nearest names), wrong type, unreadable file.
     """
-    from matcard.training.study.folder import StudyDir
-    from matcard.training.study.settings import Settings, read_entries, trial_settings
+    from matcard.study.folder import StudyDir
+    from matcard.study.settings import Settings, read_entries, trial_settings
 
     named = _named(argv, "study", "space", "trial_config")
     begun = None

@@ -24,7 +24,7 @@
 #     python -m matcard.tune --space scale_lambda --trials 50 --study scale
 #
 # and everything below reads that study as well: `study = StudyDir(Path("runs/studies/scale"))`, of
-# `matcard.training.study.folder`, is all it takes.
+# `matcard.study.folder`, is all it takes.
 
 # %%
 import warnings
@@ -45,7 +45,7 @@ from rich.console import Console
 from matcard.errors import MatcardWarning
 from matcard.evaluation import metric_label, read_json
 from matcard.evaluation.style import BLUE, GREY, VERMILLION, tidy
-from matcard.training import StudyOptions, tune
+from matcard.study import StudyOptions, tune
 from matcard.training.config import parse_config, read_config
 
 SMALL = "MATCARD_NOTEBOOK_SMALL" in os.environ  # the tests' quick pass

@@ -16,9 +16,9 @@ import pytest
 
 from matcard.losses.registry import LOSSES
 from matcard.models.registry import MODELS
+from matcard.study.options import StudyOptions
 from matcard.training.config import option_types
 from matcard.training.options import Config
-from matcard.training.study.options import StudyOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIAL = "docs/tutorial.md"
@@ -29,7 +29,7 @@ TEXTS = [
 WORK = (
     "matcard.training.run.train",
     "matcard.training.run.resume",
-    "matcard.training.study.tuning.run_study",
+    "matcard.study.tuning.run_study",
 )
 """What commands whose options are those of a training call once they are parsed."""
 YAML_OPTIONS = {"--config", "--space", "--trial_config", "--experiment"}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.cli import PlainConsole, run_command
 from matcard.errors import InputError, TrainingError
-from matcard.training.study.trial.failures import TrialError, told
+from matcard.study.trial.failures import TrialError, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

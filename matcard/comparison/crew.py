@@ -7,14 +7,14 @@ from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Literal
 
 from matcard.comparison.worker import Folder, Worker
-from matcard.workers.processes import Processes
+from matcard.work.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.plan import Row
-    from matcard.workers.interruption import Interruption
+    from matcard.work.interruption import Interruption
 
 MOST_DEATHS = 5
 """Workers that may be killed before the comparison gives up."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from matcard.files import written_whole
-from matcard.workers.life import Heartbeat, is_gone, this_process
+from matcard.work.life import Heartbeat, is_gone, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ from matcard.comparison.worker import Folder, Worker
 from matcard.errors import InputError, TrainingError
 from matcard.report.html import plural
 from matcard.training.rundir import environment, write_text
-from matcard.workers.interruption import Interruption
+from matcard.work.interruption import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

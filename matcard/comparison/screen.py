@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from matcard.training.study.screen import shown_time
+from matcard.study.screen import shown_time
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,13 +15,13 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from matcard.study.search.space import nested
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
-from matcard.training.study.search.space import nested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matcard.training.study.search.space import Space
+    from matcard.study.search.space import Space
 
 
 def startup(trials: int) -> int:

@@ -24,7 +24,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
 
     The columns: `mean`, `low`, `high` of the test part over seeds, the ends within the metric's range, and `half` the
     interval before that; `n` seeds that have a value, of `finished` of all `seeds`; `difference`, `difference_low`,
-    `difference_high`, `p` and, corrected for the number of methods, `p_holm`, over the seeds that the reference has, too;
+    `difference_high`, `p` and, corrected for the number of methods, `p_holm`, over the seeds that the reference has;
     `failed`, why runs failed, if any did.
 
     Args:

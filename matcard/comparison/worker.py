@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matcard.comparison.cells import Cell
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.plan import Row
-    from matcard.workers.interruption import Interruption
-    from matcard.workers.life import Heartbeat
+    from matcard.work.interruption import Interruption
+    from matcard.work.life import Heartbeat
 
 LONGEST_PAUSE = 2.0
 """Seconds between two looks of a worker that waits for others."""

@@ -15,8 +15,8 @@ from matcard.files import read_yaml
 from matcard.report.folder import FigureFolder
 from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table, undefined
 from matcard.report.page import Page, Section, write_page
+from matcard.study.folder import StudyDir
 from matcard.training.config import config_from_dict, flatten
-from matcard.training.study.folder import StudyDir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

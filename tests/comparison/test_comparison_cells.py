@@ -13,7 +13,7 @@ from matcard.comparison.cells import Cell, CellStore
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.lease import Leases
 from matcard.comparison.search import Search
-from matcard.workers.life import Heartbeat
+from matcard.work.life import Heartbeat
 
 
 def cell(config, **changes):

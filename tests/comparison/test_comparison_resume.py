@@ -18,7 +18,7 @@ from matcard.comparison.cells import Cell, CellStore
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.tables import captions
 from matcard.errors import InputError, TrainingError
-from matcard.training.study.trial.failures import TrialError
+from matcard.study.trial.failures import TrialError
 
 pytestmark = pytest.mark.usefixtures("without_report")
 

@@ -24,7 +24,7 @@ from matcard.report.groups import crystal_systems, element_shares, group_shares,
 from matcard.report.sections.mistakes import percent, subscripts
 from matcard.report.sections.summary import loss_text
 from matcard.report.sections.training import best_epoch
-from matcard.training.study.folder import StudyDir
+from matcard.study.folder import StudyDir
 
 
 def crystals(*lattices, numbers=(11, 17), frac=((0, 0, 0), (0.5, 0.5, 0.5))):

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from tune_cases import SMOOTHING, play
 
-from matcard.training.study import tuning
-from matcard.training.study.results import retrained
-from matcard.training.study.results.files import write_figures
-from matcard.training.study.results.gain import bootstrap, paired_bootstrap
-from matcard.training.study.trial import objective
+from matcard.study import tuning
+from matcard.study.results import retrained
+from matcard.study.results.files import write_figures
+from matcard.study.results.gain import bootstrap, paired_bootstrap
+from matcard.study.trial import objective
 
 
 @pytest.fixture(autouse=True)

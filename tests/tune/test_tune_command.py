@@ -23,11 +23,10 @@ from tune_cases import ROWS, play, run, trials_of
 from matcard import tune as command
 from matcard.cli import make_console, run_command
 from matcard.errors import InputError
-from matcard.training import StudyOptions, tune
+from matcard.study import StudyOptions, tune, tuning
+from matcard.study.screen import Screen
+from matcard.study.trial import objective
 from matcard.training.config import parse_config, read_config
-from matcard.training.study import tuning
-from matcard.training.study.screen import Screen
-from matcard.training.study.trial import objective
 
 
 def slowly(number, config, data, folder, **options):

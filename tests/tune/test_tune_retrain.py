@@ -12,12 +12,12 @@ from tune_cases import ROWS, run
 
 from matcard import tune as command
 from matcard.errors import MatcardWarning
+from matcard.study import retrain
+from matcard.study.results import retrained
+from matcard.study.results.gain import Estimate
+from matcard.study.storage.opening import open_storage
+from matcard.study.trial.evaluation import SCORES, PartScores
 from matcard.training.config import config_to_dict, parse_config
-from matcard.training.study import retrain
-from matcard.training.study.results import retrained
-from matcard.training.study.results.gain import Estimate
-from matcard.training.study.storage.opening import open_storage
-from matcard.training.study.trial.evaluation import SCORES, PartScores
 
 
 def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, played, capsys):

@@ -17,10 +17,10 @@ from matcard import tune as command
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import read_yaml
 from matcard.losses.options import CardinalityOptions
+from matcard.study.results.comparison import differing_options
+from matcard.study.storage.opening import open_storage
+from matcard.study.trial.evaluation import load_scores
 from matcard.training.config import config_from_dict, parse_config, read_config
-from matcard.training.study.results.comparison import differing_options
-from matcard.training.study.storage.opening import open_storage
-from matcard.training.study.trial.evaluation import load_scores
 
 
 def test_a_study_leaves_what_it_found(here, figures, capsys):

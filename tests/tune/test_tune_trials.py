@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 from tune_cases import ROWS, SMOOTHING, run, trials_of
 
 from matcard.errors import MatcardWarning, TrainingError
+from matcard.study.trial import evaluation
+from matcard.study.trial.evaluation import SCORES, PartScores, trained
+from matcard.study.trial.failures import TrialError
 from matcard.training.config import parse_config
-from matcard.training.study.trial import evaluation
-from matcard.training.study.trial.evaluation import SCORES, PartScores, trained
-from matcard.training.study.trial.failures import TrialError
 
 
 def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here, played):

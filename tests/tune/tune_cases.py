@@ -13,9 +13,9 @@ import torch
 from scipy.special import softmax
 
 from matcard import tune as command
-from matcard.training.study.storage.opening import open_storage
-from matcard.training.study.trial.evaluation import SCORES, PartScores
-from matcard.training.study.trial.failures import TrialError
+from matcard.study.storage.opening import open_storage
+from matcard.study.trial.evaluation import SCORES, PartScores
+from matcard.study.trial.failures import TrialError
 
 ROWS = (
     "--data.source=rows.csv",
