@@ -15,9 +15,11 @@ from matcard.invariants._matrices import (
 )
 from matcard.invariants._points import magnitude, magnitude_on_line, similarity, spread, weighting
 from matcard.invariants._scales import effective_dimension, magnitude_profile, median_scale
+from matcard.invariants._shares import clipped_weighting, shares, sum_by_class
 
 __all__ = [
     "JitterLog",
+    "clipped_weighting",
     "effective_dimension",
     "jitter_log",
     "magnitude",
@@ -26,11 +28,13 @@ __all__ = [
     "magnitude_on_line",
     "magnitude_profile",
     "median_scale",
+    "shares",
     "similarity",
     "similarity_from_distances",
     "spread",
     "spread_from_similarity",
     "spread_of_groups",
+    "sum_by_class",
     "weighting",
     "weighting_from_similarity",
 ]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Entries of the matrix handled at once: what the cache of a core holds, or what fills a GPU.
 _CHUNK = {"cpu": 2**17, "cuda": 2**24}
+# Fewer rows than this would leave the matrix product to wait for memory.
+_LEAST_ROWS = 256
 # A squared distance from a Gram matrix has an error of a few eps (|x|^2 + |y|^2). Pairs with a square below this
 # share of |x|^2 are taken from differences of coordinates, which leaves each d a relative error of about 1e-12.
 _NEAR = 2e-4
@@ -26,7 +28,7 @@ _NEAR_PAIRS = 16
 def row_chunks(points: Float[Tensor, "B n d"]) -> Iterator[slice]:
     """Cut the rows of the n x n matrices of B sets of points into pieces that are handled at once."""
     sets, n, _ = points.shape
-    step = max(1, _CHUNK.get(points.device.type, _CHUNK["cpu"]) // max(1, sets * n))
+    step = max(_LEAST_ROWS, _CHUNK.get(points.device.type, _CHUNK["cpu"]) // max(1, sets * n))
     for start in range(0, n, step):
         yield slice(start, min(n, start + step))
 

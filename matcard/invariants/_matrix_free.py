@@ -105,7 +105,14 @@ def _pieces(points: Tensor, p: float) -> Iterator[tuple[slice, Tensor, NearPairs
 
 
 def _product(points: Tensor, p: float, vector: Tensor) -> Tensor:
-    return torch.cat([similarity[0] @ vector for _, _, _, similarity in _pieces(points, p)])
+    """Give zeta v. The matrix is symmetric: of each row only what lies from its block on is computed."""
+    product = torch.zeros_like(vector)
+    for rows in row_chunks(points[None]):
+        spacing, _ = distances(points[None, rows.start :], slice(0, rows.stop - rows.start), p)
+        similarity = spacing[0].neg_().exp_()
+        product[rows] += similarity @ vector[rows.start :]
+        product[rows.stop :] += similarity[:, rows.stop - rows.start :].mT @ vector[rows]
+    return product
 
 
 def _form_gradient(points: Tensor, p: float, left: Tensor, right: Tensor) -> Tensor:

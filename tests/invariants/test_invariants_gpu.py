@@ -11,6 +11,7 @@ from matcard.invariants import (
     magnitude_of_groups,
     magnitude_on_line,
     median_scale,
+    shares,
     spread,
     spread_of_groups,
     weighting,
@@ -37,6 +38,8 @@ FUNCTIONS = {
     "spread on a line": lambda x: spread(x[:, :1]),
     "magnitude of groups": lambda x: magnitude_of_groups(x, torch.arange(len(x), device=x.device) % 7).sum(),
     "spread of groups": lambda x: spread_of_groups(x, torch.arange(len(x), device=x.device) % 7, order=1.5).sum(),
+    "shares": lambda x: shares(x, 0.7).square().sum(),
+    "shares by group": lambda x: shares(x, groups=torch.arange(len(x), device=x.device) % 3).square().sum(),
     "weighting": lambda x: weighting(x).square().sum(),
 }
 

@@ -17,6 +17,7 @@ from matcard.invariants import _points as points_module
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut even these few points into several pieces, the last one short."""
     monkeypatch.setitem(_distances._CHUNK, "cpu", 70 * 200)
+    monkeypatch.setattr(_distances, "_LEAST_ROWS", 1)
 
 
 def draw(kind: str, n: int = 200, d: int = 4) -> torch.Tensor:

@@ -1,0 +1,125 @@
+"""What each of many points counts for: its share of the spread, its weight in the magnitude, and sums by class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from matcard.errors import InputError
+from matcard.invariants import _matrix_free
+from matcard.invariants._inputs import check_points, check_scale, restore
+from matcard.invariants._points import DENSE_LIMIT, weighting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+SHARES_LIMIT = 100_000
+"""Beyond so many points the shares are refused: their time grows as the square of the number."""
+
+
+def shares(
+    points: Float[Tensor, "n d"],
+    scale: float | Float[Tensor, ""] = 1.0,
+    p: float = 2.0,
+    *,
+    groups: Int[Tensor, " n"] | None = None,
+) -> Float[Tensor, " n"]:
+    """Share of each point in the spread: w_i = 1 / sum_j exp(-t d_ij), so that sum_i w_i = E_0 (Willerton 2015).
+
+    It lies between 1/n (all points coincide) and 1 (nothing is near). n copies of a point have together the share
+    n / (n + s), where s is the similarity of one of them to all others. The matrix is made in blocks of rows and
+    never kept: memory grows as n, time as n^2. Computed in float64, with no error but rounding.
+
+    Args:
+        points: n points of d coordinates, in any floating precision, on any device.
+        scale: the dilation t > 0, in units of one over distance.
+        p: the exponent of the l_p distance, 1 to 2.
+        groups: a whole number for each point; points of different groups are infinitely far apart.
+
+    Raises:
+        InputError: p outside [1, 2], a scale that is not positive, points or groups of a wrong shape or dtype, or
+            more than 100,000 points.
+    """
+    x = check_points(points, p)
+    _check_number(x, SHARES_LIMIT, "draw a part of them")
+    x = x * check_scale(scale, x)
+    return restore(_by_group(x, groups, lambda each: 1 / _matrix_free.row_sums(each, p)), points)
+
+
+def clipped_weighting(
+    points: Float[Tensor, "n d"],
+    scale: float | Float[Tensor, ""] = 1.0,
+    p: float = 2.0,
+    *,
+    groups: Int[Tensor, " n"] | None = None,
+) -> Float[Tensor, " n"]:
+    """Weighting of the magnitude (see `weighting`) with 0 in place of negative weights.
+
+    Copies have together the weight that one of them alone would have. A point amid others can have a negative
+    weight: it then counts for nothing.
+
+    Args:
+        points: n points of d coordinates, in any floating precision, on any device.
+        scale: the dilation t > 0, in units of one over distance.
+        p: the exponent of the l_p distance, 1 to 2.
+        groups: a whole number for each point; points of different groups are infinitely far apart.
+
+    Raises:
+        InputError: as `shares` does, beyond 10,000 points, since the matrix is kept and factorised.
+    """
+    x = check_points(points, p)
+    _check_number(x, DENSE_LIMIT, "draw a part of them, or take `shares`, which keeps no matrix")
+    x = x * check_scale(scale, x)
+    return restore(_by_group(x, groups, lambda each: weighting(each, 1.0, p, method="dense").clamp(min=0)), points)
+
+
+def sum_by_class(weights: Float[Tensor, " n"], classes: Int[Tensor, " n"], num_classes: int) -> Float[Tensor, " C"]:
+    """Sum of the weights of each class: with `shares`, how many distinct points a class has at that scale.
+
+    Args:
+        weights: a number for each point, such as `shares`, `clipped_weighting` or the probability to be drawn.
+        classes: the class of each point, from 0 to C - 1; a class may have no points.
+        num_classes: C.
+
+    Raises:
+        InputError: not one class a point, or a class outside 0 to C - 1.
+    """
+    _check_groups(classes, weights)
+    if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
+        raise InputError(
+            f"classes run from {int(classes.min())} to {int(classes.max())}; expected 0 to {num_classes - 1}"
+        )
+    return weights.new_zeros(num_classes).index_add(0, classes.long().to(weights.device), weights)
+
+
+def _by_group(x: Tensor, groups: Tensor | None, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Give the function's numbers of all points, or of each group of points by itself."""
+    if len(x) == 0:
+        return x.sum(-1)
+    if groups is None:
+        return function(x)
+    _check_groups(groups, x)
+    found = x.new_zeros(len(x))
+    for group in torch.unique(groups):
+        members = (groups == group).nonzero()[:, 0].to(x.device)
+        found = found.index_copy(0, members, function(x[members]))
+    return found
+
+
+def _check_number(x: Tensor, limit: int, advice: str) -> None:
+    if x.ndim != 2:
+        raise InputError(f"points have shape {tuple(x.shape)}; expected (n, d), one set of points")
+    if len(x) > limit:
+        raise InputError(f"{len(x):,} points have {len(x):,} x {len(x):,} distances, {limit:,} are taken: {advice}")
+
+
+def _check_groups(groups: Tensor, values: Tensor) -> None:
+    if groups.shape != values.shape[:1] or groups.is_floating_point():
+        raise InputError(
+            f"groups or classes have shape {tuple(groups.shape)} and dtype {groups.dtype} with {len(values)} points; "
+            "expected a whole number for each"
+        )
