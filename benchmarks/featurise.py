@@ -19,10 +19,11 @@ import torch
 from torch.utils.data import DataLoader
 from torch_geometric.loader import DataLoader as ListLoader
 
-from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_crystals, open_store, read_crystals
+from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_crystals, open_store
 from matcard.crystals.atom_features import atom_features
 from matcard.crystals.batches import GraphDataset
 from matcard.crystals.neighbors import Edges, nearest
+from matcard.crystals.readers.read import read_crystals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -163,8 +163,9 @@ def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> C
 
 def step_share(table: str, device: str, seconds: float) -> tuple[list[str], list[list[str]]]:
     """Time a training step with cross-entropy, and beside it what each invariant adds."""
-    from matcard.crystals import GraphOptions, build_graphs, read_crystals
+    from matcard.crystals import GraphOptions, build_graphs
     from matcard.crystals.batches import GraphDataset
+    from matcard.crystals.readers.read import read_crystals
     from matcard.models.cgcnn import CGCNN
     from matcard.models.options import CGCNNOptions
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
-from matcard.crystals import Crystals, GraphOptions, open_crystals, open_store, read_crystals
+from matcard.crystals import Crystals, GraphOptions, open_crystals, open_store
+from matcard.crystals.readers.read import read_crystals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

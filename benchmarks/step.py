@@ -24,8 +24,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch_geometric.loader import DataLoader as ListLoader
 
-from matcard.crystals import GraphOptions, build_graphs, read_crystals
+from matcard.crystals import GraphOptions, build_graphs
 from matcard.crystals.batches import GraphDataset
+from matcard.crystals.readers.read import read_crystals
 from matcard.data.cards import load_card, load_table
 from matcard.models import CGCNN, CGCNNOptions, Output
 

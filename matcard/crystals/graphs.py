@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.crystals.parallel import in_order
-from matcard.crystals.table import Crystals, offsets_from_counts
 from matcard.errors import InputError
 
 if TYPE_CHECKING:

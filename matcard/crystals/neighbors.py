@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
+    from matcard.crystals.crystals import Crystals
     from matcard.crystals.options import GraphOptions
-    from matcard.crystals.table import Crystals
 
 TIE_TOLERANCE = 1e-2
 """Neighbours as far as the k-th, to within this many angstroms, are in one shell with it."""

@@ -18,6 +18,7 @@ from matcard.crystals.array_writer import ArrayWriter
 from matcard.crystals.arrays import FORMAT, Layout, read_arrays
 from matcard.crystals.built_once import built_once
 from matcard.crystals.code_digest import PYMATGEN, code_digest
+from matcard.crystals.crystals import EMPTY, Crystals, offsets_from_counts
 from matcard.crystals.frame_files import read_frame, write_frame
 from matcard.crystals.readers.batch import Wanted
 from matcard.crystals.readers.check import Reading, checked
@@ -26,7 +27,7 @@ from matcard.crystals.readers.folder import label_columns
 from matcard.crystals.readers.read import open_source, stack
 from matcard.crystals.readers.structure_file import is_structure_file
 from matcard.crystals.source import SourceState
-from matcard.crystals.table import EMPTY, Crystals, CrystalTable, offsets_from_counts
+from matcard.crystals.table import CrystalTable
 from matcard.errors import MatcardWarning
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from matcard.crystals.crystals import Crystals
     from matcard.crystals.options import GraphOptions
-    from matcard.crystals.table import Crystals
 
 _CODE = ("neighbors.py", "graphs.py")
 

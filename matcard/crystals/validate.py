@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float64, Int64, Shaped
 
-    from matcard.crystals.table import Crystals
+    from matcard.crystals.crystals import Crystals
 
 MIN_DISTANCE = 0.5
 """Sites closer than this, in angstrom and over all periodic images, overlap."""

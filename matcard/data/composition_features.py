@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Float64, Int
 
-    from matcard.crystals.table import Crystals
+    from matcard.crystals.crystals import Crystals
 
 _STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
 # Within these tolerances of NumPy's isclose two elements are equally frequent, as matminer has it.

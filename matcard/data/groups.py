@@ -13,7 +13,7 @@ from matcard.errors import InputError, MatcardWarning, nearest_names
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 
-    from matcard.crystals.table import Crystals
+    from matcard.crystals.crystals import Crystals
     from matcard.data.tables import ArrayTable, Table
 
     Keys = Shaped[np.ndarray, " N"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Float64
 
-    from matcard.crystals.table import Crystals
+    from matcard.crystals.crystals import Crystals
 
 FeatureKind = Literal["magpie", "density", "symmetry", "sites"]
 """What `open_features` can give of a crystal:

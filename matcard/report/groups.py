@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Bool, Float, Int, Shaped
 
-    from matcard.crystals.table import Crystals, CrystalTable
+    from matcard.crystals.crystals import Crystals
+    from matcard.crystals.table import CrystalTable
 
 SYMPREC = 0.1
 """Angstrom: wide enough for the residual forces of relaxed structures."""

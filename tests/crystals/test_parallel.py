@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from graph_cases import random_crystals
 
-from matcard.crystals import GraphOptions, build_graphs, open_crystals, open_store, parallel, read_crystals
+from matcard.crystals import GraphOptions, build_graphs, open_crystals, open_store, parallel
 from matcard.crystals import graphs as graphs_module
 from matcard.crystals.parallel import in_order
 from matcard.crystals.readers import decoding
+from matcard.crystals.readers.read import read_crystals
 
 OPTIONS = GraphOptions()
 

@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 from graph_cases import random_crystals
 
-from matcard.crystals import GraphOptions, open_crystals, open_store, parsed, read_crystals
+from matcard.crystals import GraphOptions, open_crystals, open_store, parsed
 from matcard.crystals.readers import folder as folder_module
 from matcard.crystals.readers import tables
+from matcard.crystals.readers.read import read_crystals
 from matcard.errors import InputError, MatcardWarning
 
 CUBE = [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]]

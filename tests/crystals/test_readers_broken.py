@@ -10,7 +10,7 @@ import pytest
 from malformed_cases import CIF, GOOD
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals import from_structures, read_crystals
+from matcard.crystals.readers.read import from_structures, read_crystals
 from matcard.errors import InputError
 
 ROW = json.dumps({"id": "a", **GOOD})

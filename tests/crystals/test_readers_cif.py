@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed_cases import CIF
 
-from matcard.crystals import from_atoms, read_crystals
+from matcard.crystals.readers.read import from_atoms, read_crystals
 from matcard.errors import MatcardWarning
 
 

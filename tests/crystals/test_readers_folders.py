@@ -15,7 +15,7 @@ from format_cases import (
     three_structures,
 )
 
-from matcard.crystals import read_crystals
+from matcard.crystals.readers.read import read_crystals
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ from format_cases import (
 )
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals import from_atoms, from_structures, iter_crystals, read_crystals
 from matcard.crystals.readers import matminer
+from matcard.crystals.readers.read import from_atoms, from_structures, iter_crystals, read_crystals
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from matminer.utils.io import store_dataframe_as_json
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals import read_crystals
 from matcard.crystals.readers.json_nan import NanAsNull
+from matcard.crystals.readers.read import read_crystals
 from matcard.errors import InputError
 
 TRICKY = st.text(alphabet='NaN"\\,:[]{} n\n\u00e4', max_size=12)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from malformed_cases import CIF, CUBE, GOOD, POSCAR
 from pymatgen.core import Lattice, Molecule, Structure
 
-from matcard.crystals import from_atoms, from_structures, read_crystals
+from matcard.crystals.readers.read import from_atoms, from_structures, read_crystals
 from matcard.errors import MatcardWarning
 
 

@@ -10,8 +10,8 @@ import ase.io
 import pytest
 from format_cases import atoms_of, cifs_of, frame_of, three_structures
 
-from matcard.crystals import iter_crystals, read_crystals
 from matcard.crystals.readers import decoding, files, folder, frames, matminer, tables
+from matcard.crystals.readers.read import iter_crystals, read_crystals
 
 N = 12
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice
 
-from matcard.crystals.table import Crystals, offsets_from_counts
+from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.crystals.validate import MIN_DISTANCE, cell_heights, find_faults, first_bad_sites, no_fault
 
 

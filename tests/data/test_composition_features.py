@@ -10,7 +10,7 @@ from matminer.featurizers.composition import ElementProperty
 from pymatgen.core import Composition
 from pymatgen.core.periodic_table import Element
 
-from matcard.crystals import from_structures
+from matcard.crystals.readers.read import from_structures
 from matcard.data.composition_features import magpie_features, magpie_of_crystals
 from matcard.errors import MatcardWarning
 

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from matcard.crystals.table import Crystals, CrystalTable, offsets_from_counts
+from matcard.crystals.crystals import Crystals, offsets_from_counts
+from matcard.crystals.table import CrystalTable
 from matcard.data.options import SplitOptions
 from matcard.data.splits import PARTS, Split, hold_out, make_split, split_table
 from matcard.errors import InputError, MatcardWarning

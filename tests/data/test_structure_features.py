@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals import from_structures
+from matcard.crystals.readers.read import from_structures
 from matcard.data import structure_features
 from matcard.data.structure_features import open_features
 from matcard.errors import InputError

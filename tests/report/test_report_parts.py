@@ -10,7 +10,8 @@ from markupsafe import Markup
 from pymatgen.core import Element
 from pymatgen.symmetry.groups import SpaceGroup
 
-from matcard.crystals.table import Crystals, CrystalTable
+from matcard.crystals.crystals import Crystals
+from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError
 from matcard.evaluation.intervals import wilson
 from matcard.evaluation.jsonfile import to_json

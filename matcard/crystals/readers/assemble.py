@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.crystals.readers.raw import Raw
-from matcard.crystals.table import Crystals, offsets_from_counts
 from matcard.crystals.validate import first_bad_sites
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Shaped
 
+    from matcard.crystals.crystals import Crystals
     from matcard.crystals.readers.batch import Batch
-    from matcard.crystals.table import Crystals
 
 _TOLD = 3
 

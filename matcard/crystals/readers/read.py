@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matcard.crystals.crystals import Crystals
 from matcard.crystals.readers.batch import Batch, Wanted
 from matcard.crystals.readers.check import Reading, checked
 from matcard.crystals.readers.columns import as_ids, scalars, table_batches
@@ -19,7 +20,7 @@ from matcard.crystals.readers.matminer import matminer_json
 from matcard.crystals.readers.structure_file import is_structure_file
 from matcard.crystals.readers.tables import csv, json_lines, parquet
 from matcard.crystals.source import matching_files
-from matcard.crystals.table import Crystals, CrystalTable
+from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.crystals.table import Crystals
+from matcard.crystals.crystals import Crystals
 from matcard.data.perovskites.phases import PHASES, build, sites
 from matcard.data.perovskites.rules import RULES
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.code_digest import PYMATGEN, code_digest
-from matcard.crystals.table import Crystals, CrystalTable
+from matcard.crystals.crystals import Crystals
+from matcard.crystals.table import CrystalTable
 from matcard.data.cache import cache_dir
 from matcard.errors import MatcardWarning
 from matcard.files import written_whole

@@ -18,8 +18,8 @@ from matcard.prediction.inputs.base import Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from matcard.crystals.crystals import Crystals
     from matcard.crystals.readers.raw import Raw
-    from matcard.crystals.table import Crystals
 
 
 def read_rows(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from matcard.crystals.crystals import Crystals
 from matcard.crystals.options import GraphOptions
 from matcard.crystals.readers.batch import Wanted
 from matcard.crystals.readers.structure_file import is_structure_file
-from matcard.crystals.table import Crystals, CrystalTable
+from matcard.crystals.table import CrystalTable
 from matcard.data.groups import reduced_formulas
 from matcard.data.labelled import CrystalData
 from matcard.prediction.inputs.base import Inputs
@@ -119,7 +120,7 @@ class CrystalInputs(Inputs[Crystals]):
         self, source: str, target: str | None, named: Named, jobs: int | None, progress: Progress | None
     ) -> CrystalTable:
         """Read crystals with their other columns."""
-        from matcard.crystals import read_crystals
+        from matcard.crystals.readers.read import read_crystals
         from matcard.data.cards import card_names, load_card, load_table
 
         if source in card_names():

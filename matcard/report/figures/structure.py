@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from matcard.crystals.table import Crystals
+    from matcard.crystals.crystals import Crystals
 
 _ON_FACE = 0.05
 """Atoms so near to a face of the cell, in units of its edges, are drawn on the opposite face too."""

@@ -1,0 +1,242 @@
+"""Crystals as flat arrays: every row of a source in its order, with its structure or with what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jaxtyping import Bool, Float64, Int, Int64, Shaped, UInt8
+
+_BLOCK_ROWS = 1 << 20
+_NOT_GIVEN: Any = None
+
+
+class StructureError(ValueError):
+    """One row's structure cannot be used; the message says why and what to do. It becomes the fault of the row."""
+
+
+class Raw(NamedTuple):
+    """A cell and its n sites as a decoder gives them, in angstrom and in units of the lattice vectors.
+
+    `lattice` is (3, 3), rows a, b, c, or (6,): a, b, c and alpha, beta, gamma in degrees. `notes` say what the
+    decoder found questionable.
+    """
+
+    lattice: Float64[np.ndarray, ...]
+    symbols: Sequence[str] | Shaped[np.ndarray, " n"]
+    frac_coords: Float64[np.ndarray, "n 3"]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Crystals:
+    """N rows of a source with S sites in all; the sites of crystal i are `offsets[i]:offsets[i + 1]`.
+
+    A row that cannot be used has a fault, no site and a lattice of zeros; nothing is dropped. What is not given of
+    the last four is: the rows counted from 1, no fault, no doubt, no column.
+
+    Attributes:
+        ids: (N,) object array of str, valid Unicode; empty where a row has none.
+        lattice: (N, 3, 3), angstrom; the rows are the vectors a, b, c.
+        offsets: (N + 1,), from 0 to S.
+        numbers: (S,) atomic numbers.
+        frac_coords: (S, 3) in units of the lattice vectors, as the source has them (not wrapped).
+        where: (N,) object array of str: file and line, row or frame, as the user counts them.
+        faults: (N,) object array: why a row cannot be used, or None.
+        doubts: (N,) object array: what is questionable about a row that was read nevertheless, or None.
+        columns: N rows (RangeIndex), the source's other columns; those of nested values are not kept.
+    """
+
+    ids: Shaped[np.ndarray, " N"]
+    lattice: Float64[np.ndarray, "N 3 3"]
+    offsets: Int64[np.ndarray, " N+1"]
+    numbers: UInt8[np.ndarray, " S"]
+    frac_coords: Float64[np.ndarray, "S 3"]
+    where: Shaped[np.ndarray, " N"] = _NOT_GIVEN
+    faults: Shaped[np.ndarray, " N"] = _NOT_GIVEN
+    doubts: Shaped[np.ndarray, " N"] = _NOT_GIVEN
+    columns: pd.DataFrame = _NOT_GIVEN
+
+    def __post_init__(self) -> None:
+        n, s = len(self.ids), len(self.numbers)
+        shapes = (self.lattice.shape, self.offsets.shape, self.frac_coords.shape)
+        if shapes != ((n, 3, 3), (n + 1,), (s, 3)) or (self.offsets[0], self.offsets[-1]) != (0, s):
+            raise ValueError(f"arrays of {n} crystals with {s} sites do not fit: shapes {shapes}")
+        if self.where is None:
+            object.__setattr__(self, "where", objects(f"row {k + 1}" for k in range(n)))
+        for name in ("faults", "doubts"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(n, None, dtype=object))
+        if self.columns is None:
+            object.__setattr__(self, "columns", pd.DataFrame(index=range(n)))
+        if not n == len(self.where) == len(self.faults) == len(self.doubts) == len(self.columns):
+            raise ValueError(f"{n} crystals need as many of where, faults, doubts and rows of columns")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_sites(self) -> Int64[np.ndarray, " N"]:
+        """The number of sites of each crystal."""
+        return np.diff(self.offsets)
+
+    @property
+    def sound(self) -> Bool[np.ndarray, " N"]:
+        """Whether a row can be used: it has no fault."""
+        return is_none(self.faults)
+
+    def take(self, indices: Int[np.ndarray, " M"] | Sequence[int]) -> Crystals:
+        """Give the rows at `indices` (any order, repeats allowed).
+
+        They are arrays of their own, but for all rows in order: mapped files are then not read into memory.
+        """
+        index = np.asarray(indices, dtype=np.int64)
+        if np.array_equal(index, np.arange(len(self))):
+            return self
+        counts = self.num_sites[index]
+        offsets = offsets_from_counts(counts)
+        # Site k of the new crystal j is site k of the old crystal index[j].
+        sites = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][index] - offsets[:-1], counts)
+        return Crystals(
+            self.ids[index],
+            self.lattice[index],
+            offsets,
+            self.numbers[sites],
+            self.frac_coords[sites],
+            self.where[index],
+            self.faults[index],
+            self.doubts[index],
+            self.columns.iloc[index].reset_index(drop=True),
+        )
+
+    def with_faults(self, faults: Shaped[np.ndarray, " N"]) -> Crystals:
+        """Give the rows with these faults beside those that they have; rows at fault lose their sites and doubts."""
+        faults = np.where(self.sound, faults, self.faults)
+        bad = ~is_none(faults)
+        if not bad.any():
+            return self
+        kept = np.repeat(~bad, self.num_sites)
+        return replace(
+            self,
+            lattice=np.where(bad[:, None, None], 0.0, self.lattice),
+            offsets=offsets_from_counts(np.where(bad, 0, self.num_sites)),
+            numbers=self.numbers[kept],
+            frac_coords=self.frac_coords[kept],
+            faults=faults,
+            doubts=np.where(bad, None, self.doubts),
+        )
+
+    def with_unique_ids(self) -> Crystals:
+        """Give the rows with a fault for each without an id, or with that of an earlier row."""
+        faults = np.full(len(self), None, dtype=object)
+        first: dict[str, int] = {}
+        for i, name in enumerate(self.ids):
+            if not name:
+                faults[i] = "no id; give the row one"
+            elif (k := first.setdefault(name, i)) != i:
+                faults[i] = f"duplicated id {name!r}, first in {self.where[k]}; give each crystal an id of its own"
+        return self.with_faults(faults)
+
+    def content_digest(self) -> str:
+        """Give the sha256 of the structures; ids and columns play no part."""
+        sha = hashlib.sha256()
+        for array, dtype in (
+            (self.lattice, "<f8"),
+            (self.offsets, "<i8"),
+            (self.numbers, "<u1"),
+            (self.frac_coords, "<f8"),
+        ):
+            sha.update(str(array.shape).encode())
+            for start in range(0, len(array), _BLOCK_ROWS):
+                sha.update(np.ascontiguousarray(array[start : start + _BLOCK_ROWS], dtype=dtype).data)
+        return sha.hexdigest()
+
+    def structure(self, i: int) -> Any:
+        """Give crystal i as a `pymatgen.core.Structure`.
+
+        Raises:
+            StructureError: the row has a fault, which is the message.
+        """
+        from pymatgen.core.lattice import Lattice
+        from pymatgen.core.structure import Structure
+
+        sites = self._sites(i)
+        return Structure(Lattice(self.lattice[i]), self.numbers[sites].tolist(), self.frac_coords[sites])
+
+    def atoms(self, i: int) -> Any:
+        """Give crystal i as an `ase.Atoms`, periodic in three directions.
+
+        Raises:
+            StructureError: the row has a fault, which is the message.
+        """
+        from ase import Atoms
+
+        sites = self._sites(i)
+        return Atoms(self.numbers[sites], scaled_positions=self.frac_coords[sites], cell=self.lattice[i], pbc=True)
+
+    def _sites(self, i: int) -> slice:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"crystal {i} of {len(self)}")
+        i %= len(self)
+        if self.faults[i] is not None:
+            raise StructureError(f"{self.where[i]}: {self.faults[i]}")
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    @staticmethod
+    def concatenate(parts: Iterable[Crystals]) -> Crystals:
+        """Join crystals, in order; types of columns are settled over all rows; none gives no row."""
+        pieces = list(parts) or [EMPTY]
+        if len(pieces) == 1:
+            return pieces[0]
+
+        def joined(name: str) -> Shaped[np.ndarray, " M ..."]:
+            return np.concatenate([getattr(piece, name) for piece in pieces])
+
+        return Crystals(
+            ids=joined("ids"),
+            lattice=joined("lattice"),
+            offsets=offsets_from_counts(np.concatenate([piece.num_sites for piece in pieces])),
+            numbers=joined("numbers"),
+            frac_coords=joined("frac_coords"),
+            where=joined("where"),
+            faults=joined("faults"),
+            doubts=joined("doubts"),
+            columns=_stacked([piece.columns for piece in pieces]),
+        )
+
+
+def offsets_from_counts(counts: Int[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
+    """Give where each of N runs of `counts` items begins in the flat array, and where the last ends."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def is_none(values: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Say where an array of objects has None."""
+    return np.array([value is None for value in values], dtype=bool)
+
+
+def objects(values: Iterable[Any]) -> Shaped[np.ndarray, " N"]:
+    """Give values of any type as an array of objects."""
+    listed = list(values)
+    array = np.empty(len(listed), dtype=object)
+    array[:] = listed
+    return array
+
+
+def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join frames whose columns or types may differ."""
+    if any(not frame.dtypes.equals(frames[0].dtypes) for frame in frames):
+        frames = [frame.astype(object) for frame in frames]
+    return pd.concat(frames, ignore_index=True).infer_objects()
+
+
+EMPTY = Crystals(
+    np.empty(0, object), np.empty((0, 3, 3)), np.zeros(1, np.int64), np.empty(0, np.uint8), np.empty((0, 3))
+)
