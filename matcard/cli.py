@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from matcard.errors import InputError, MatcardWarning, TrainingError
 
@@ -60,25 +60,12 @@ def positive(text: str) -> int:
     return number
 
 
-class PlainConsole:
-    """What stands in for rich's console where rich is not installed: lines of text."""
-
-    is_terminal = False
-
-    def print(self, *objects: object, **options: object) -> None:
-        """Print the objects in a line."""
-        print(*objects)
-
-
 def make_console() -> Console:
     """Give the console that commands print to: as wide as the screen, or wide enough for tables in a file or pipe.
 
     In a run of several processes only the first prints.
     """
-    try:
-        from rich.console import Console
-    except ModuleNotFoundError:
-        return cast("Console", PlainConsole())
+    from rich.console import Console
 
     screen = sys.stdout.isatty()
     return Console(

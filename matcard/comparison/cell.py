@@ -1,69 +1,23 @@
-"""`python -m matcard.comparison.cell CONFIG.json PREPARED_DIR OUT.json`: one training of a comparison, anywhere.
-
-It needs torch, torch-geometric and lightning, and none of the packages that read crystals: `--prepare` of
-matcard.compare writes configurations and prepared folders for such a machine, and takes what comes back.
-"""
+"""One training of a comparison, and the record of how it ended."""
 
 from __future__ import annotations
 
-import json
-import sys
-import tempfile
 import time
 import uuid
 import warnings
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matcard.cli import PlainConsole, run_command
+from rich.console import Console
+
 from matcard.errors import InputError, TrainingError
 from matcard.study.trial.failures import TrialError, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from matcard.data.labelled import LabelledData
-
-USAGE = "usage: python -m matcard.comparison.cell CONFIG.json PREPARED_DIR OUT.json"
-
-
-class Quiet(PlainConsole):
-    """A console that says nothing."""
-
-    def print(self, *objects: object, **options: object) -> None:
-        """Print nothing."""
-
-
-def main(argv: Sequence[str]) -> None:
-    """Train as a cell's file says, from prepared data, and write the cell with its outcome.
-
-    Raises:
-        InputError: not such files.
-        TrainingError: the training failed, and that is written too, so that `--prepare` does not ask for it again.
-    """
-    if list(argv) in (["-h"], ["--help"]):
-        print(__doc__)
-        return
-    if len(argv) != 3:
-        raise InputError(USAGE)
-    source, prepared, out = map(Path, argv)
-    try:
-        cell = json.loads(source.read_text(encoding="utf-8"))
-        config, stage = cell["config"], cell["stage"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{source}: not the file of a cell ({error}); matcard.compare --prepare writes them"
-        ) from error
-    from matcard.data.prepared import open_prepared
-    from matcard.evaluation.jsonfile import to_json
-
-    data = open_prepared(prepared)
-    with tempfile.TemporaryDirectory() as folder:
-        record = attempted(lambda: [run_network(config, data, tested=stage == "test", folder=Path(folder))])
-    to_json({**cell, **record}, out)
-    if record["status"] == "failed":
-        raise TrainingError(f"{source}: {record['reason']}; written to {out}")
 
 
 def attempted(runs: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
@@ -116,7 +70,7 @@ def run_network(config: Mapping[str, Any], data: LabelledData, *, tested: bool, 
     run = RunDir(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told of every cell alike; a collapse is seen in the metrics
-        module = fit(run, resolved, batches, Quiet())  # type: ignore[arg-type]
+        module = fit(run, resolved, batches, Console(quiet=True))
     assert module is not None, "a cell trains on one device"
 
     def score(part: str) -> Any:
@@ -151,7 +105,3 @@ def where() -> dict[str, Any]:
     from matcard.training.rundir import environment
 
     return {name: value for name, value in environment().items() if name != "command"}
-
-
-if __name__ == "__main__":
-    run_command(main, sys.argv[1:])

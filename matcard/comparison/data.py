@@ -1,4 +1,4 @@
-"""The data of a comparison: read and divided once for each task and seed, kept as a folder that any machine opens."""
+"""The data of a comparison: read and divided for each task and seed, as long as the sources stay as they were."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from matcard.comparison.cells import digest
 from matcard.comparison.experiment import concerning, with_sources
 from matcard.data.cards import card_names
 from matcard.data.prepare import prepare, read_labelled
-from matcard.data.prepared import open_prepared, save_prepared
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.jsonfile import to_json
 from matcard.training.config import config_from_dict
@@ -28,20 +25,17 @@ if TYPE_CHECKING:
     from matcard.data.options import DataOptions
 
 
-class PreparedData:
-    """Gives the divided samples of a task and seed, preparing them where nobody has.
+class TaskData:
+    """Gives the divided samples of a task and seed; those of the last source and the last division are kept.
 
     Args:
-        folder: where the prepared folders are; several workers may share it.
+        folder: for what is noted of the sources; several workers may share it.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: tuple[DataOptions, LabelledTable] | None = None
-
-    def path(self, task: Task, seed: int) -> Path:
-        """Give the folder of a task and seed, prepared or not."""
-        return self._folder / f"{_file_name(task)}-{seed}-{digest([_decisive(task), seed])[:12]}"
+        self._divided: tuple[Any, LabelledData] | None = None
 
     def require_same_sources(self, task: Task) -> None:
         """Check that the files of a task are those that the comparison began with, by their content.
@@ -67,40 +61,25 @@ class PreparedData:
                     f"compare with those in {self._folder.parent}; name another --folder, or put the file back"
                 )
 
-    def prepared(self, task: Task, seed: int) -> Path:
-        """Give the folder, prepared.
-
-        Raises:
-            InputError: data that cannot be read or divided, or of which too much cannot be used.
-        """
-        path = self.path(task, seed)
-        if path.exists():
-            return path
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            if not path.exists():
-                self.require_same_sources(task)
-                data = with_sources(task.config["data"], task)
-                options = config_from_dict({**task.config, "data": data}).data
-                with concerning(f"task {task.name}"):
-                    labelled = self._labelled(options)
-                    listed = path.with_name(f"{path.name}-left_out.csv")
-                    labelled.write_left_out(listed)
-                    labelled.check_left_out(options.max_left_out, listed)
-                    save_prepared(prepare(labelled, options, seed=seed), path)
-        return path
-
     def open(self, task: Task, seed: int) -> LabelledData:
-        """Open the folder, preparing it first if need be.
+        """Read and divide the data of a task.
 
         Raises:
-            InputError: as `prepared`; a folder that was damaged since.
+            InputError: data that cannot be read or divided, of which too much cannot be used, or that have changed.
         """
-        path = self.prepared(task, seed)
-        try:
-            return open_prepared(path)
-        except InputError as error:
-            raise InputError(f"{error}; delete {path}, it is made again from the data") from error
+        key = [_decisive(task), seed]
+        if self._divided is None or self._divided[0] != key:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self.require_same_sources(task)
+            data = with_sources(task.config["data"], task)
+            options = config_from_dict({**task.config, "data": data}).data
+            with concerning(f"task {task.name}"):
+                labelled = self._labelled(options)
+                listed = self._folder / f"{_file_name(task)}-{digest(_decisive(task))[:12]}-left_out.csv"
+                labelled.write_left_out(listed)
+                labelled.check_left_out(options.max_left_out, listed)
+                self._divided = (key, prepare(labelled, options, seed=seed))
+        return self._divided[1]
 
     def _labelled(self, options: DataOptions) -> LabelledTable:
         """Read a source; that of the last call is kept, since its other seeds come next."""

@@ -31,9 +31,6 @@ class CompareOptions:
     """Processes that train at the same time on this machine; they share its cores and GPUs."""
     folder: str | None = None
     """Where the comparison is kept; runs/compare/<experiment> where not given. One that exists is gone on with."""
-    prepare: bool = False
-    """Train nothing: write what can be trained now to todo/ in the folder, with the data, for a machine without the
-    packages that read crystals."""
 
     def __post_init__(self) -> None:
         for name, least in (("seeds", 1), ("trials", 0), ("jobs", 1)):

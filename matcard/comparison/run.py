@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from matcard.cli import make_console
 from matcard.comparison.cells import CellStore
 from matcard.comparison.crew import Crew
-from matcard.comparison.data import PreparedData, tell_changed
+from matcard.comparison.data import TaskData, tell_changed
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.rows import results_table, write_results
 from matcard.comparison.screen import Screen
 from matcard.comparison.summary import summarise
 from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables, to_latex, to_markdown
-from matcard.comparison.todo import write_todo
 from matcard.comparison.worker import Folder, Worker
 from matcard.errors import InputError, TrainingError
 from matcard.report.html import plural
@@ -56,9 +55,6 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
         _prepare(experiment, folder, console)
     retried = CellStore(folder.cells).failed_attempts()
     console.print(f"comparison: {folder.path}", soft_wrap=True, markup=False)
-    if options.prepare:
-        write_todo(experiment, folder, console)
-        return folder
     _run(experiment, folder, retried, options.jobs, console)
     rows = Plan(experiment, CellStore(folder.cells)).rows()
     write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
@@ -72,12 +68,10 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
 
 def _prepare(experiment: Experiment, folder: Folder, console: Console) -> None:
     """Read and divide the data of every task for its first seed, so that what is wrong with them shows at once."""
-    data = PreparedData(folder.prepared)
+    data = TaskData(folder.data)
     for task in experiment.tasks:
-        data.require_same_sources(task)
-        if not data.path(task, experiment.seed).exists():
-            console.print(f"preparing the data of {task.name}", soft_wrap=True, markup=False)
-            data.prepared(task, experiment.seed)
+        console.print(f"reading the data of {task.name}", soft_wrap=True, markup=False)
+        data.open(task, experiment.seed)
 
 
 def _make(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.cell import attempted, run_network
 from matcard.comparison.cells import CellStore
-from matcard.comparison.data import PreparedData
+from matcard.comparison.data import TaskData
 from matcard.comparison.lease import Leases
 from matcard.comparison.plan import Plan
 
@@ -39,19 +39,14 @@ class Folder:
         return self.path / "cells"
 
     @property
-    def prepared(self) -> Path:
-        """Divided data of each task and seed."""
-        return self.path / "prepared"
+    def data(self) -> Path:
+        """What of each task's source was left out, and what the source was."""
+        return self.path / "data"
 
     @property
     def running(self) -> Path:
         """Checkpoints of the cells that run, to go on with."""
         return self.path / "running"
-
-    @property
-    def todo(self) -> Path:
-        """Cells for other machines."""
-        return self.path / "todo"
 
 
 class Worker:
@@ -75,7 +70,7 @@ class Worker:
         self.store = CellStore(folder.cells, retried)
         self.plan = Plan(experiment, self.store)
         self.leases = Leases(folder.running, heartbeat)
-        self.data = PreparedData(folder.prepared)
+        self.data = TaskData(folder.data)
 
     def work(self, interruption: Interruption, on_round: Callable[[list[Row]], None] | None = None) -> None:
         """Run cells until every one has ended; `on_round` sees all that are known between two.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from matcard.crystals.readers.columns import structure_columns
 from matcard.data.cards import card_names, load_card
-from matcard.data.prepared import is_prepared, prepared_kind
 
 if TYPE_CHECKING:
     from matcard.data.options import DataKind, DataOptions
@@ -35,8 +34,6 @@ def kind_of(options: DataOptions) -> DataKind:
     if options.source in card_names():
         return load_card(options.source).kind
     path = Path(options.source)
-    if is_prepared(path):
-        return prepared_kind(path)
     if options.structure_column is not None:
         return "crystals"
     if options.composition_column is not None:

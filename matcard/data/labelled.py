@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float32, Int64, Shaped
+    from jaxtyping import Int64, Shaped
     from torch.utils.data import Dataset
 
     from matcard.crystals import Crystals
@@ -80,13 +80,11 @@ class CrystalData(LabelledData):
     Attributes:
         graphs: the N graphs, memory-mapped.
         graph_options: what they were built with.
-        atom_table: features of each element, where they came with the graphs; else they are matminer's.
     """
 
     kind: DataKind = "crystals"
     graphs: Graphs
     graph_options: GraphOptions
-    atom_table: Float32[np.ndarray, "Z+1 92"] | None = None
 
     @property
     def crystals(self) -> Crystals:
@@ -106,8 +104,3 @@ class CrystalData(LabelledData):
         from matcard.crystals.batches import GraphDataset
 
         return GraphDataset(self.graphs, self.codes)
-
-    @property
-    def model_arguments(self) -> dict[str, Any]:
-        """The features of the elements, where they came with the graphs."""
-        return {} if self.atom_table is None else {"atom_table": self.atom_table}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matcard.data.labels import make_labels, target_column
-from matcard.data.tables import ArrayTable, PreparedTable
+from matcard.data.tables import ArrayTable
 from matcard.errors import InputError
 from matcard.files import written_whole
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Int64, Shaped
 
-    from matcard.data.labelled import LabelledData
     from matcard.data.tables import Table
 
 
@@ -36,7 +35,7 @@ class LabelledTable:
         left_out_texts: target of each malformed row as it was read; empty where missing.
     """
 
-    table: Table | PreparedTable
+    table: Table
     codes: Int64[np.ndarray, " N"]
     class_names: tuple[str, ...]
     unlabelled: pd.DataFrame
@@ -144,19 +143,4 @@ def label_table(
         unlabelled,
         labels.encode(lost),
         texts,
-    )
-
-
-def labelled_already(data: LabelledData) -> LabelledTable:
-    """Give prepared data the form of a table, from which nothing is left out."""
-    import pandas as pd
-
-    none = pd.DataFrame({"id": [], "where": [], "reason": []}, dtype=object)
-    return LabelledTable(
-        PreparedTable(data, none),
-        data.codes,
-        data.class_names,
-        none,
-        np.empty(0, np.int64),
-        np.empty(0, object),
     )

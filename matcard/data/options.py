@@ -164,7 +164,7 @@ class DataOptions:
     """Name of a data set card, or a path. Crystals: a table of structures (parquet, csv, jsonl, json, json.gz), a
     folder of CIF or POSCAR files with id_prop.csv, or anything with structures that ASE reads (extxyz, db). Rows of
     numbers and compositions: parquet, csv or, with `kind`, jsonl. Images: npz, or a folder of the files of MNIST or
-    CIFAR. Or a folder that `matcard.data.prepare.save_prepared` wrote."""
+    CIFAR."""
 
     kind: DataKind | None = None
     """What a sample is; a card knows its own, and of a path it is found by its ending and its columns: no structures

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +11,8 @@ from matcard.data.cards import card_names, load_card
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of
 from matcard.data.labelled import CrystalData
-from matcard.data.options import ImbalanceOptions, SplitOptions
-from matcard.data.prepared import is_prepared, open_prepared, save_prepared
 from matcard.data.splits import Split, split_table
-from matcard.data.tables import ArrayTable, PreparedTable
+from matcard.data.tables import ArrayTable
 from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]
 
-__all__ = ["open_prepared", "prepare", "read_labelled", "save_prepared"]
-
 
 def read_labelled(options: DataOptions, progress: Progress | None = None) -> LabelledTable:
     """Read the crystals, images or rows of a card or a path and give each its class.
@@ -47,12 +41,10 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Lab
         InputError: no such source or column, a target that gives fewer than two classes, an unreadable file.
     """
     from matcard.crystals.source import source_exists
-    from matcard.data.labelling import label_table, labelled_already
+    from matcard.data.labelling import label_table
     from matcard.data.unused import tell_unused
 
     source = options.source
-    if is_prepared(Path(source)):
-        return labelled_already(_opened(options))
     card = load_card(source) if source in card_names() else None
     if card is None and not source_exists(source):
         raise InputError(
@@ -92,8 +84,6 @@ def prepare(
         InputError: a split that cannot be made, or a saved one of other data.
     """
     table = labelled.table
-    if isinstance(table, PreparedTable):
-        return table.data
     if saved_split is not None:
         split = Split.from_json(saved_split, table.ids)
     else:
@@ -126,24 +116,6 @@ def prepare(
     return CrystalData(
         **common, notes=tuple(_graph_notes(graphs, options.graph)), graphs=graphs, graph_options=options.graph
     )
-
-
-def _opened(options: DataOptions) -> LabelledData:
-    from matcard.data.unused import tell_settled
-
-    if options.split != SplitOptions() or options.imbalance != ImbalanceOptions():
-        raise InputError(
-            f"--data.source {options.source} is prepared: its parts are as they were saved, so leave --data.split and "
-            "--data.imbalance out"
-        )
-    data = open_prepared(Path(options.source))
-    if options.kind not in (None, data.kind):
-        raise InputError(f"--data.kind {options.kind}: {options.source} is prepared {data.kind}; leave the option out")
-    tell_settled(options, data.kind)
-    if isinstance(data, CrystalData) and data.graph_options != options.graph:
-        built = " ".join(f"--data.graph.{name} {value}" for name, value in asdict(data.graph_options).items())
-        raise InputError(f"--data.source {options.source}: its graphs were built with other options; give {built}")
-    return data
 
 
 def _read(options: DataOptions, card: Card | None, progress: Progress | None) -> Table:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Bool, Int, Shaped
 
-    from matcard.data.labelled import LabelledData
     from matcard.data.options import DataKind
     from matcard.data.row_columns import RowColumns
 
@@ -58,19 +57,3 @@ class ArrayTable:
 
 Table = CrystalTable | ArrayTable
 """What can be labelled and split."""
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedTable:
-    """Samples that are labelled and split already.
-
-    Attributes:
-        data: they.
-        left_out: no row.
-    """
-
-    data: LabelledData
-    left_out: pd.DataFrame
-
-    def __len__(self) -> int:
-        return len(self.data.ids)

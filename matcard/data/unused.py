@@ -31,12 +31,10 @@ _SAID_BY_CARD = ("id_column", "structure_column")
 """Columns of crystals that a card names; no option goes before it."""
 _OF_FILES = ("test_source", "features", "id_column")
 """Nothing of rows that are made by code."""
-_SETTLED = ("target", "threshold", "bins", "window", *(name for name in _USED_BY if name != "graph"), "synthetic")
-"""What was decided when data were prepared; graphs are compared with those that are asked for."""
 
 
 def tell_unused(options: DataOptions, card: Card | None) -> None:
-    """Warn of options that are set and play no part, of a source that is not prepared.
+    """Warn of options that are set and play no part.
 
     Raises:
         InputError: a test part is named, and such data take none.
@@ -50,15 +48,6 @@ def tell_unused(options: DataOptions, card: Card | None) -> None:
     else:
         unused.append("synthetic")
     _tell(options, unused, f"holds {kind}{' of a card' if card else ''}")
-
-
-def tell_settled(options: DataOptions, kind: DataKind) -> None:
-    """Warn of options that are set and play no part since the source is prepared data of a kind.
-
-    Raises:
-        InputError: a test part is named.
-    """
-    _tell(options, _SETTLED if kind == "crystals" else (*_SETTLED, "graph"), "is prepared, its samples are as saved")
 
 
 def _tell(options: DataOptions, unused: Iterable[str], source_is: str) -> None:

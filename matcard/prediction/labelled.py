@@ -136,7 +136,7 @@ def training_overlap(run: Run, samples: Samples) -> dict[str, int] | None:
 def _encode(description: ModelDescription, column: str, values: pd.Series[Any]) -> Int64[np.ndarray, " N"]:
     made = description.target
     edges = made["bins"] or ([] if made["threshold"] is None else [made["threshold"]])
-    window = {"window": tuple(made["window"])} if made.get("window") else {}
+    window = {"window": tuple(made["window"])} if made["window"] else {}
     return Labels(np.empty(0, np.int64), description.class_names, column, tuple(edges), **window).encode(values)
 
 

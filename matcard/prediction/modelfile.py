@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FORMAT_VERSION = 2
-"""Raised when a file of the old kind would be misread; `read_model` keeps reading all earlier ones."""
+FORMAT_VERSION = 3
+"""Raised when a file of the old kind would be misread; one of another version is refused."""
 FOLDER = "model"
 """Its name within the directory of a run."""
 DESCRIPTION = "model.json"
@@ -75,19 +75,17 @@ class ModelDescription:
         """Make it of what `to_dict` gave; `path` says where it stood.
 
         Raises:
-            InputError: something else, or of a newer format.
+            InputError: something else, or of another format.
         """
         version = stored.get("format_version") if isinstance(stored, dict) else None
         if not isinstance(version, int):
             raise InputError(f"{path} describes no model: expected a file that a run of matcard has written")
-        if version > FORMAT_VERSION:
+        if version != FORMAT_VERSION:
             raise InputError(
                 f"{path} has format {version}, written by matcard {stored.get('matcard_version')}; this version reads "
-                f"up to {FORMAT_VERSION}: update matcard"
+                f"format {FORMAT_VERSION}: use that version, or train the run again"
             )
         try:
-            if version == 1:
-                stored = _from_first(stored)
             return cls(
                 class_names=tuple(stored["class_names"]),
                 class_counts=tuple(stored["class_counts"]),
@@ -135,7 +133,7 @@ def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     """Read what `save_model` wrote.
 
     Raises:
-        InputError: a file is missing, damaged, or of a newer format.
+        InputError: a file is missing, damaged, or of another format.
     """
     from matcard.models.transfer import read_safetensors
 
@@ -146,11 +144,3 @@ def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
 def model_folder(path: Path) -> Path | None:
     """Give the folder with the model: `path` itself, or the `model` folder of the run `path`; None without either."""
     return next((folder for folder in (path, path / FOLDER) if (folder / DESCRIPTION).is_file()), None)
-
-
-def _from_first(stored: dict[str, Any]) -> dict[str, Any]:
-    """Give what format 1, which knew crystals only, said in the words of today."""
-    from ase.data import chemical_symbols
-
-    components = [chemical_symbols[z] for z in stored["elements"]]
-    return {**stored, "kind": "crystals", "inputs": {"graph": stored["graph"]}, "components": components}

@@ -171,7 +171,7 @@ def load_run(path: str | Path, *, device: str = "auto") -> Run:
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`: the first GPU where there is one.
 
     Raises:
-        InputError: no finished run there, damaged files, a newer format, or no such device.
+        InputError: no finished run there, damaged files, another format, or no such device.
     """
     path = Path(path)
     folder = model_folder(path)
@@ -246,7 +246,7 @@ def _no_model(path: Path) -> str:
         return f"{path} is not the directory of a run: it has neither config.yaml nor {FOLDER}/model.json"
     if (path / "test_metrics.json").is_file():
         return (
-            f"{path} has no {FOLDER} folder: it was removed, or an earlier version trained the run; train it again by "
+            f"{path} has no {FOLDER} folder: it was removed; train the run again by "
             f"python -m matcard.train --config {path / 'config.yaml'}"
         )
     return f"{path} is not finished: go on with it by python -m matcard.train --resume {path}"

@@ -14,7 +14,7 @@ from matcard.training.finished import FinishedRun
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.data.tables import PreparedTable, Table
+    from matcard.data.tables import Table
     from matcard.report.figures.embedding_map import Projection
 
 REPORT = "report.html"
@@ -26,7 +26,7 @@ def write_report(
     *,
     baseline: Path | None = None,
     projection: Projection = "pca",
-    table: Table | PreparedTable | None = None,
+    table: Table | None = None,
 ) -> Path:
     """Write the report of a finished run, and its figures as PNG and CSV; gives the report's path.
 

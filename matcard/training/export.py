@@ -67,7 +67,7 @@ def target_of(options: DataOptions) -> dict[str, Any]:
     """Give the column that is predicted and what makes its classes, those of the card where it says them."""
     from matcard.data.cards import card_names, load_card
 
-    ways = {name: getattr(options, name, None) for name in ("threshold", "bins", "window")}
+    ways = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
     column = options.target
     if column is None and options.source in card_names():
         card = load_card(options.source)

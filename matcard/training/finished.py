@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import warnings
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,11 +18,13 @@ from matcard.training.config import read_config
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from jaxtyping import Bool, Float, Int, Shaped
 
     from matcard.data.options import DataKind
-    from matcard.data.tables import PreparedTable, Table
+    from matcard.data.tables import Table
 
 _PROBABILITY = "prob_"
 _EMBEDDINGS = "embeddings.npz"
@@ -68,7 +69,7 @@ class FinishedRun:
         InputError: no directory of a run, or one that has not finished.
     """
 
-    def __init__(self, path: Path, table: Table | PreparedTable | None = None) -> None:
+    def __init__(self, path: Path, table: Table | None = None) -> None:
         self.files = RunDir.open(path)
         self._table = table
         if not self.files.test_metrics.is_file():
@@ -189,7 +190,7 @@ class FinishedRun:
             table.crystals.take(index), table.columns.iloc[index].reset_index(drop=True), table.left_out.iloc[:0]
         )
 
-    def _read_table(self) -> Table | PreparedTable:
+    def _read_table(self) -> Table:
         from matcard.data.prepare import read_labelled
 
         with warnings.catch_warnings():
@@ -205,10 +206,8 @@ class FinishedRun:
 
     @property
     def has_structures(self) -> bool:
-        """Whether the source holds structures: neither images nor rows, nor crystals of which only graphs were kept."""
-        from matcard.data.prepared import is_prepared
-
-        return self._kind == "crystals" and not is_prepared(Path(self.source))
+        """Whether the source holds structures: neither images nor rows."""
+        return self._kind == "crystals"
 
     @property
     def noun(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -183,8 +182,7 @@ def build_trainer(
         sync_batchnorm=options.devices != 1 and accelerator == "gpu",
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        # On a machine with torch, torch-geometric and lightning alone metrics.csv is the only record.
-        logger=find_spec("tensorboard") is not None and TensorBoardLogger(run.path, name="", version="tensorboard"),
+        logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
         callbacks=[*own, *callbacks],
         plugins=[WholeCheckpoints()],
         enable_model_summary=False,

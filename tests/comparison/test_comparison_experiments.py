@@ -1,4 +1,4 @@
-"""Experiments as files and on the command line, the shipped ones among them; rivals; cells on a bare machine."""
+"""Experiments as files and on the command line, the shipped ones among them; rivals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from comparison_cases import TASK, options, write_experiment
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from matcard.compare import parse_options
-from matcard.comparison.cell import main as run_cell
 from matcard.comparison.experiment import has_given_test, with_sources
 from matcard.comparison.experiment_file import catalogue, read_experiment
 from matcard.comparison.options import CompareOptions
 from matcard.comparison.rivals import BoostingOptions, features_of, rival_options, run_rival
-from matcard.comparison.run import compare
 from matcard.comparison.search import Search
 from matcard.crystals.options import GraphOptions
 from matcard.data.composition_features import magpie_features
@@ -27,7 +25,6 @@ from matcard.data.prepare import prepare, read_labelled
 from matcard.data.splits import Split
 from matcard.errors import InputError
 from matcard.resources import resource_dir
-from matcard.training.config import config_from_dict
 
 FILES = (
     "glass_train.csv.gz",
@@ -230,7 +227,7 @@ def test_options_out_of_range(words):
 def test_help_names_every_option():
     done = subprocess.run([sys.executable, "-m", "matcard.compare", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    for name in ("config", "tasks", "losses", "reference", "seeds", "trials", "jobs", "folder", "prepare"):
+    for name in ("config", "tasks", "losses", "reference", "seeds", "trials", "jobs", "folder"):
         assert f"--{name}" in done.stdout
     assert "as a,b" in done.stdout
 
@@ -291,60 +288,6 @@ def test_crystals_are_described_by_matminers_features(tmp_path):
     data = prepare(few, given, seed=0)
     formulas = [str(formula) for formula in kept.columns["formula"]]
     np.testing.assert_allclose(features_of(data), magpie_features(formulas).to_numpy(), rtol=1e-9, atol=1e-9)
-
-
-BARE = """
-import builtins, sys
-
-ABSENT = {
-    "PIL", "ase", "beartype", "docstring_parser", "filelock", "ijson", "jaxtyping", "joblib", "jsonargparse",
-    "matminer", "matplotlib", "monty", "optuna", "pandas", "platformdirs", "pooch", "pyarrow", "pymatgen", "rich",
-    "safetensors", "scipy", "sklearn", "spglib", "tensorboard",
-}
-importing = builtins.__import__
-
-
-def without(name, globals=None, locals=None, fromlist=(), level=0):
-    asks = (globals or {}).get("__name__", "")
-    if name.partition(".")[0] in ABSENT and asks.partition(".")[0] == "matcard":
-        raise ModuleNotFoundError(f"{name} is not on this machine, and {asks} asks for it")
-    return importing(name, globals, locals, fromlist, level)
-
-
-builtins.__import__ = without
-sys.modules["tensorboard"] = None
-from matcard.comparison.cell import main
-
-main(sys.argv[1:])
-"""
-
-
-@pytest.mark.usefixtures("without_report")
-def test_cells_run_on_a_bare_machine_and_come_back(tmp_path):
-    losses = {"ce": {"loss": {"name": "cross_entropy"}}, "trees": {"rival": {"name": "boosting", "max_iter": 3}}}
-    path = write_experiment(tmp_path, losses=losses, trials=0, seeds=1)
-    folder = compare(options(path, prepare=True), console=None)
-    (command,) = [line for line in (folder.path / "todo.sh").read_text().splitlines() if "matcard" in line]
-    words = command.split()[-3:]
-    (folder.path / "cells").mkdir()
-    done = subprocess.run([sys.executable, "-c", BARE, *words], cwd=folder.path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    record = json.loads((folder.path / words[2]).read_text())
-    assert record["status"] == "finished"
-    assert config_from_dict(record["config"]).loss.name == "cross_entropy"
-    assert 0 < record["runs"][0]["test"]["argmax"]["macro_f1"] <= 1
-    compare(options(path))
-    times = {json.loads(file.read_text())["method"]: file.stat().st_mtime for file in folder.cells.glob("*.json")}
-    assert set(times) == {"ce", "trees"}
-    assert json.loads((folder.path / words[2]).read_text()) == record, "it is not run again"
-
-
-def test_a_file_that_is_no_cell(tmp_path):
-    (tmp_path / "a.json").write_text("[]")
-    with pytest.raises(InputError, match="not the file of a cell"):
-        run_cell([str(tmp_path / "a.json"), "b", "c"])
-    with pytest.raises(InputError, match="usage"):
-        run_cell(["a"])
 
 
 def test_rivals_begin_with_their_defaults_and_have_no_other_section(tmp_path):

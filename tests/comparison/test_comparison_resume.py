@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -124,21 +121,6 @@ def test_a_file_that_changed_since_is_refused(tmp_path, trained):
     assert len(list(folder.cells.iterdir())) == 3
 
 
-def test_a_folder_of_data_that_was_damaged_is_named(tmp_path, trained):
-    opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
-    folder, _ = run(opts)
-    (damaged, _) = sorted(path for path in folder.prepared.iterdir() if path.is_dir())
-    (damaged / "inputs.npy").unlink()
-    for file in folder.cells.iterdir():
-        file.unlink()
-    run(opts)
-    (failed, _) = sorted(results(folder)["reason"], reverse=True)
-    assert f"delete {damaged}, it is made again from the data" in failed
-    shutil.rmtree(damaged)
-    run(opts)
-    assert set(results(folder)["status"]) == {"finished"}
-
-
 def test_a_file_that_is_no_record_is_trained_anew(tmp_path, trained):
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
     folder, _ = run(opts)
@@ -170,12 +152,6 @@ def test_weights_to_start_from_count_by_content_and_travel(tmp_path, trained):
     assert len(trained) == 1, "neither time nor place counts"
     write_experiment(tmp_path, tasks={"points": task}, losses=["ce"], trials=0, seeds=1)
     torch.save({"w": torch.ones(2)}, start)
-    run(options(path, prepare=True))
-    (line,) = [line for line in (folder.path / "todo.sh").read_text().splitlines() if "matcard" in line]
-    source = folder.path / shlex.split(line)[-3]
-    carried = json.loads(source.read_text())["config"]["model"]["init_from"]
-    assert (folder.path / carried).read_bytes() == start.read_bytes()
-    assert not (tmp_path / carried).exists(), "relative to the folder, where todo.sh runs"
     run(options(path))
     assert len(trained) == 2
     assert len(list(folder.cells.iterdir())) == 2

@@ -13,7 +13,7 @@ import pytest
 from comparison_cases import TASK, options, results, run, write_experiment
 
 from matcard.cli import make_console
-from matcard.comparison import cell, worker
+from matcard.comparison import worker
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
 from matcard.errors import InputError, MatcardWarning, TrainingError
@@ -155,32 +155,6 @@ def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
 
 
 @pytest.mark.usefixtures("without_report")
-def test_a_cell_that_fails_on_a_bare_machine_has_ended_too(tmp_path, trained, monkeypatch):
-    def diverging(*_, **__):
-        raise TrainingError("the loss is not finite")
-
-    path = write_experiment(tmp_path, losses=["ce"], trials=2)
-    folder, printed = run(options(path, prepare=True))
-    assert "1 cells" in printed
-    (source,) = folder.todo.iterdir()
-    (prepared,) = (path for path in folder.prepared.iterdir() if path.is_dir())
-    monkeypatch.setattr(cell, "run_network", diverging)
-    out = folder.cells / source.name
-    with pytest.raises(TrainingError, match="the loss is not finite; written to "):
-        cell.main([str(source), str(prepared), str(out)])
-    record = json.loads(out.read_text())
-    assert record["status"] == "failed"
-    assert record["diverged"]
-    assert not CellStore(folder.cells).failed_attempts(), "it would diverge again"
-    run(options(path, prepare=True))
-    (second,) = set(folder.todo.iterdir()) - {source}
-    assert second.name in (folder.path / "todo.sh").read_text()
-    assert source.name not in (folder.path / "todo.sh").read_text(), "not asked for again"
-    run(options(path))
-    assert len(trained) == 3, "the second trial and two seeds"
-
-
-@pytest.mark.usefixtures("without_report")
 def test_data_that_cannot_be_divided_are_told_before_any_training(tmp_path, trained):
     tasks = {"points": TASK, "few": {**TASK, "data": {**TASK["data"], "synthetic": {"samples": 3}}}}
     with pytest.raises(InputError, match="task few: "):
@@ -241,7 +215,6 @@ def test_two_processes_share_the_work(tmp_path):
     records = [json.loads(file.read_text()) for file in folder.cells.glob("*.json")]
     assert len(records) == 4
     assert len({record["key"] for record in records}) == 4
-    assert len(list(folder.prepared.glob("points-*-*[0-9a-f]"))) == 2, "prepared once a seed"
     # Alone it comes to the same numbers.
     alone, _ = run(options(path, folder=str(tmp_path / "alone"), losses=["trees", "forest"]))
     columns = ["method", "seed", "test_macro_f1", "val_macro_f1", "data_sha256"]

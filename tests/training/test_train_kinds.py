@@ -1,4 +1,4 @@
-"""Runs on images, compositions, table rows and prepared folders, by the shipped configurations."""
+"""Runs on images, compositions and table rows, by the shipped configurations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from matcard.data.options import DataOptions
-from matcard.data.prepare import prepare, read_labelled, save_prepared
+from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.models.options import CGCNNOptions, GlassNetOptions, MLPOptions, ResNetOptions
 from matcard.resources import resource_dir
@@ -113,25 +112,22 @@ def test_glasses_of_two_tables(tmp_path):
     assert saved["data"]["test_source"] == str(tmp_path / "validation.csv")
 
 
-def test_crystals_made_rarer_and_prepared(small_table, tmp_path):
-    options = parsed(
+def test_crystals_made_rarer(small_table, tmp_path):
+    words = [
         f"--data.source={small_table}", "--data.target=kind", "--data.jobs=1", "--data.split.kind=random",
         "--data.imbalance.kind=ratio", "--data.imbalance.factor=3", "--data.graph.neighbors=8",
-    ).data  # fmt: skip
+    ]  # fmt: skip
+    options = parsed(*words).data
     data = prepare(read_labelled(options), options, seed=4)
     counts = np.bincount(data.codes[data.split.train])
     assert counts[0] // counts[1] == 3
     assert counts[1] == counts[2]
-    save_prepared(data, tmp_path / "prepared")
     small = ["--model.width=8", "--model.hidden=8", "--trainer.batch_size=16", "--trainer.max_epochs=1"]
-    source = f"--data.source={tmp_path / 'prepared'}"
-    run, printed = run_here(source, *small, "--data.graph.neighbors=8", f"--run_dir={tmp_path / 'run'}")
+    run, printed = run_here(*words, "--seed=4", *small, f"--run_dir={tmp_path / 'run'}")
     assert "crystals/s" in printed
     predictions = pd.read_parquet(run.predictions)
     assert len(predictions) == 60 - len(data.split.cut)
     assert set(predictions["id"]) == set(np.delete(data.ids, data.split.cut).tolist())
-    with pytest.raises(InputError, match=r"built with other options; give .*--data\.graph\.neighbors 8"):
-        read_labelled(DataOptions(source=str(tmp_path / "prepared")))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,6 @@ from matcard.data.groups import group_keys
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.prepare import prepare, read_labelled
 from matcard.data.splits import Split, hold_out, make_split, split_table
-from matcard.data.tables import PreparedTable
-from matcard.errors import InputError
 from matcard.training.data import DataModule
 
 if TYPE_CHECKING:
@@ -66,10 +64,6 @@ class TrialData:
         if repeat == 0 and self._folds is None:
             return prepare(labelled, options, seed=self._seed)
         table = labelled.table
-        if isinstance(table, PreparedTable):
-            if self._folds is None:
-                return prepare(labelled, options, seed=self._seed)
-            raise InputError(f"--folds {self._folds}: the parts of prepared data are as they were saved; take --seeds")
         names = labelled.class_names
         split = split_table(table, labelled.codes, options.split, seed=self._seed, class_names=names)
         groups = self._once("groups", config, lambda: group_keys(table, _kind_of_rest(split)))
