@@ -27,7 +27,8 @@ from torch_geometric.loader import DataLoader as ListLoader
 from matcard.crystals import GraphOptions, build_graphs
 from matcard.crystals.batches import GraphDataset
 from matcard.crystals.readers.read import read_crystals
-from matcard.data.cards import load_card, load_table
+from matcard.data.card import load_card
+from matcard.data.sources import load_table
 from matcard.models import CGCNN, CGCNNOptions, Output
 
 if TYPE_CHECKING:

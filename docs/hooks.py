@@ -14,7 +14,7 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 from nbconvert import MarkdownExporter
 
-from matcard.data.cards import card_names, load_card
+from matcard.data.card import card_names, load_card
 from matcard.losses.registry import LOSSES
 from matcard.models.registry import MODELS
 from matcard.training.config import field_docs
@@ -67,9 +67,13 @@ def _mathml(tag: str, text: str) -> str:
 
 
 def _api(package: str) -> str:
-    """Ask mkdocstrings for every public name of a package, where it is defined."""
+    """Ask mkdocstrings for every public name of a package, where it is defined, or every one defined in a module."""
     names = import_module(package)
-    where = {name: getattr(names, name).__module__ for name in names.__all__}
+    if hasattr(names, "__all__"):
+        where = {name: getattr(names, name).__module__ for name in names.__all__}
+    else:
+        defined = (name for name, value in vars(names).items() if getattr(value, "__module__", None) == package)
+        where = {name: package for name in defined if not name.startswith("_")}
     return "\n\n".join(f"::: {module}.{name}" for name, module in where.items())
 
 

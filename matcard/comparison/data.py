@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.cells import digest
 from matcard.comparison.experiment import concerning, with_sources
-from matcard.data.cards import card_names
+from matcard.data.card import card_names
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.jsonfile import to_json

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from matcard.comparison.metrics import higher_is_better
-from matcard.data.cards import card_names, load_card
+from matcard.data.card import card_names, load_card
 from matcard.errors import InputError, nearest_names
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid
 

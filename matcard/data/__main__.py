@@ -32,22 +32,29 @@ def main(argv: Sequence[str]) -> None:
     if options.action == "fetch" and not 0 < options.timeout < math.inf:
         fetch.error(f"argument --timeout: expected a number of seconds above 0, found {options.timeout:g}")
 
-    from matcard.data.cards import card_names, load_card
+    from matcard.data.card import card_names, load_card
+    from matcard.data.show import list_cards, say_counts, show_card
 
     cards = [load_card(name) for name in (card_names() if options.action is None else options.names)]
     console = make_console()
-    if options.action == "fetch":
-        from matcard.data.cards.get import get_cards
-
-        get_cards(cards, console, timeout=options.timeout)
-        return
-    from matcard.data.cards.show import list_cards, show_card
-
     if options.action is None:
         console.print(list_cards(cards))
-    for card in cards if options.action == "show" else []:
-        console.print(show_card(card))
-        console.print()
+    elif options.action == "show":
+        for card in cards:
+            console.print(show_card(card))
+            console.print()
+    else:
+        from matcard.data.sources import fetch as fetch_files
+        from matcard.data.sources import measure_counts
+
+        for card in cards:
+            console.print(f"[bold]{card.name}[/]: {card.title}")
+            for path in fetch_files(card, timeout=options.timeout).values():
+                console.print(f"  {path} ({path.stat().st_size:,} bytes)", markup=False, soft_wrap=True)
+            with console.status(f"counting the classes of {card.name}"):
+                counts = measure_counts(card)
+            for line in say_counts(counts).splitlines():
+                console.print(f"  {line}", markup=False)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Int, Shaped, UInt8
 
-    from matcard.data.cards import Card
+    from matcard.data.card import Card
     from matcard.data.options import DataOptions
 
 LABEL = "label"
@@ -52,7 +52,7 @@ def read_images(options: DataOptions, card: Card | None) -> ArrayTable:
         digits = load_digits()
         parts = {"train": Part(digits.images.astype(np.uint8), digits.target)}
     else:
-        from matcard.data.downloads import fetch
+        from matcard.data.sources import fetch
 
         files = fetch(card)
         if card.format == "idx":

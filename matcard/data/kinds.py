@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matcard.crystals.readers.columns import structure_columns
-from matcard.data.cards import card_names, load_card
+from matcard.data.card import card_names, load_card
 
 if TYPE_CHECKING:
     from matcard.data.options import DataKind, DataOptions

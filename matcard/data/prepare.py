@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.data.cache import cache_dir
-from matcard.data.cards import card_names, load_card
+from matcard.data.card import card_names, load_card
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of
 from matcard.data.labelled import CrystalData
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matcard.crystals.graphs import Graphs
     from matcard.crystals.options import GraphOptions
     from matcard.crystals.table import CrystalTable
-    from matcard.data.cards import Card
+    from matcard.data.card import Card
     from matcard.data.labelled import LabelledData
     from matcard.data.labelling import LabelledTable
     from matcard.data.options import DataOptions
@@ -135,7 +135,7 @@ def _read(options: DataOptions, card: Card | None, progress: Progress | None) ->
 
 def _read_crystals(options: DataOptions, card: Card | None, progress: Progress | None) -> CrystalTable:
     if card is not None:
-        from matcard.data.cards import load_table
+        from matcard.data.sources import load_table
 
         return load_table(card, jobs=options.jobs, progress=progress)
     from matcard.crystals import open_crystals

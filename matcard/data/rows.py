@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Bool, Shaped
 
-    from matcard.data.cards import Card
+    from matcard.data.card import Card
     from matcard.data.options import DataOptions
     from matcard.data.row_columns import Numbers, RowKind
 
@@ -102,7 +102,7 @@ def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[n
     import pandas as pd
 
     if card is not None:
-        from matcard.data.cards import load_frame
+        from matcard.data.sources import load_frame
 
         frame = load_frame(card)
         frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]

@@ -12,7 +12,7 @@ from matcard.errors import InputError, MatcardWarning
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from matcard.data.cards import Card
+    from matcard.data.card import Card
     from matcard.data.options import DataKind
 
 _ROWS: tuple[DataKind, ...] = ("compositions", "table")

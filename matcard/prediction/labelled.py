@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.data.cards import card_names
+from matcard.data.card import card_names
 from matcard.data.labels import Labels, target_column
 from matcard.errors import InputError
 from matcard.evaluation.jsonfile import read_json

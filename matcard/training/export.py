@@ -65,7 +65,7 @@ def export_model(
 
 def target_of(options: DataOptions) -> dict[str, Any]:
     """Give the column that is predicted and what makes its classes, those of the card where it says them."""
-    from matcard.data.cards import card_names, load_card
+    from matcard.data.card import card_names, load_card
 
     ways = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
     column = options.target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from matcard.data.cards import Card, Download
+from matcard.data.card import Card, Download
 
 BODY = bytes(range(256)) * 40
 LONG = BODY * 20

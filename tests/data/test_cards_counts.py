@@ -10,9 +10,9 @@ from card_cases import download_of, make_card
 from pickle_cases import cifar_files, write_tar
 from test_image_files import idx_bytes
 
-from matcard.data.cards import load_card
-from matcard.data.cards.counts import known_counts, measure_counts
-from matcard.data.downloads import folder_of
+from matcard.data.cache import folder_of, known_counts
+from matcard.data.card import load_card
+from matcard.data.sources import measure_counts
 from matcard.errors import MatcardWarning
 
 

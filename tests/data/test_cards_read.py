@@ -17,10 +17,11 @@ from bad_server import Answer
 from card_cases import download_of, make_card
 from pymatgen.core import Lattice, Structure
 
+from matcard.data import sources
 from matcard.data.archives import extract
-from matcard.data.cards import load_card, load_frame, load_table, threedsc
-from matcard.data.cards.card import Window
-from matcard.data.downloads import folder_of
+from matcard.data.cache import folder_of
+from matcard.data.card import Window, load_card
+from matcard.data.sources import load_frame, load_table
 from matcard.errors import InputError, MatcardWarning
 
 
@@ -205,12 +206,12 @@ def test_of_two_processes_one_unpacks_3dsc(tmp_path, monkeypatch):
         time.sleep(0.3)
         return extract(*args)
 
-    monkeypatch.setattr(threedsc, "extract", slowly)
+    monkeypatch.setattr(sources, "extract", slowly)
     archive = tmp_path / "3DSC.tar.gz"
     archive.write_bytes(three_dsc(ROWS))
     with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore")  # one of them may say that it waits
-        one, two = pool.map(threedsc.unpack, [archive, archive])
+        one, two = pool.map(sources.unpack_3dsc, [archive, archive])
     assert one == two
     assert len(calls) == 1
 
@@ -218,10 +219,10 @@ def test_of_two_processes_one_unpacks_3dsc(tmp_path, monkeypatch):
 def test_another_version_of_the_code_unpacks_3dsc_anew(tmp_path, monkeypatch):
     archive = tmp_path / "3DSC.tar.gz"
     archive.write_bytes(three_dsc(ROWS))
-    folder = threedsc.unpack(archive)
-    assert threedsc.unpack(archive) == folder
-    monkeypatch.setattr(threedsc, "code_digest", lambda modules, distributions: "edited")
-    assert threedsc.unpack(archive) != folder
+    folder = sources.unpack_3dsc(archive)
+    assert sources.unpack_3dsc(archive) == folder
+    monkeypatch.setattr(sources, "code_digest", lambda modules, distributions: "edited")
+    assert sources.unpack_3dsc(archive) != folder
 
 
 def test_a_repository_without_the_table_or_its_columns_is_said(placed):

@@ -11,9 +11,9 @@ from card_cases import BODY, download_of, make_card
 
 from matcard.cli import run_command
 from matcard.data.__main__ import main
-from matcard.data.cards import card_names, load_card
-from matcard.data.cards.show import disk_state, list_cards, say_counts, show_card
-from matcard.data.downloads import folder_of
+from matcard.data.cache import folder_of
+from matcard.data.card import card_names, load_card
+from matcard.data.show import disk_state, list_cards, say_counts, show_card
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_nothing_a_card_says_is_left_out(shown):
 def test_fetching_says_where_the_files_are_and_counts(shown, server, monkeypatch):
     content = b"id,cif,gap\n" + b"".join(b"a%d,x,%d\n" % (k, k) for k in range(10))
     card = make_card(download_of(server.says("/a.csv", Answer(content)), content), threshold=7.0)
-    monkeypatch.setattr("matcard.data.cards.names.card_names", lambda: ["some_set"])
-    monkeypatch.setattr("matcard.data.cards.names.read_card", lambda path: card)
+    monkeypatch.setattr("matcard.data.card.card_names", lambda: ["some_set"])
+    monkeypatch.setattr("matcard.data.card.read_card", lambda path: card)
     text = shown("fetch", "some_set")
     assert text.splitlines() == [
         "some_set: A data set",
@@ -128,8 +128,8 @@ def test_wrong_usage_is_an_error(capsys, words):
 
 def test_a_failed_download_is_a_message_and_not_a_traceback(capsys, cache_folder, server, naps, monkeypatch):
     card = make_card(download_of(server.says("/a.csv", Answer(b"", 404))), threshold=7.0)
-    monkeypatch.setattr("matcard.data.cards.names.card_names", lambda: ["some_set"])
-    monkeypatch.setattr("matcard.data.cards.names.read_card", lambda path: card)
+    monkeypatch.setattr("matcard.data.card.card_names", lambda: ["some_set"])
+    monkeypatch.setattr("matcard.data.card.read_card", lambda path: card)
     assert exit_code("fetch", "some_set", "--timeout", "5") == 2
     assert "error: a.csv cannot be fetched:" in capsys.readouterr().err
 

@@ -14,7 +14,8 @@ from bad_server import HTML, Answer
 from card_cases import BODY, LONG, download_of, make_card, sha256
 from test_downloads import files_in
 
-from matcard.data.downloads import fetch, folder_of
+from matcard.data.cache import folder_of
+from matcard.data.sources import fetch
 from matcard.errors import InputError
 
 
@@ -150,7 +151,7 @@ def test_a_full_disk_is_said_and_cleared(server, cache_folder, monkeypatch):
     def full(path, *words, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("matcard.data.downloads.transfer.Transfer._receive", full)
+    monkeypatch.setattr("matcard.data.download.Transfer._receive", full)
     message = failure(card)
     assert f"{folder_of(card)} cannot be written (No space left on device); make room" in message
     assert files_in(cache_folder) == []
@@ -206,7 +207,7 @@ def test_an_interruption_keeps_what_came(server, cache_folder, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("matcard.data.downloads.fetcher._bar", lambda *words: nullcontext(impatient))
+        patch.setattr("matcard.data.download._bar", lambda *words: nullcontext(impatient))
         with pytest.raises(KeyboardInterrupt):
             fetch(card)
     assert seen[0] == (0, len(LONG))

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from matcard.data.cards import load_card, load_table
-from matcard.data.cards.card import Query
-from matcard.data.cards.materials_project import frozen_query, require_key
-from matcard.data.downloads import fetch, folder_of
+from matcard.data.cache import folder_of
+from matcard.data.card import Query, load_card
+from matcard.data.materials_project import frozen_query, require_key
+from matcard.data.sources import fetch, load_table
 from matcard.errors import InputError, MatcardWarning
 
 SALT = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -264,7 +264,7 @@ def test_synthetic_rows_are_as_asked_for():
 
 
 def test_the_card_of_ten_clusters_counts_its_classes():
-    from matcard.data.cards import load_card
+    from matcard.data.card import load_card
 
     labelled = read_labelled(DataOptions(source="ten_clusters"))
     counts = dict(zip(labelled.class_names, np.bincount(labelled.codes).tolist(), strict=True))

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from matcard.crystals.options import GraphOptions
-from matcard.data.cards import load_card
+from matcard.data.card import load_card
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.unused import tell_unused
 from matcard.errors import InputError, MatcardWarning

@@ -121,7 +121,8 @@ class CrystalInputs(Inputs[Crystals]):
     ) -> CrystalTable:
         """Read crystals with their other columns."""
         from matcard.crystals.readers.read import read_crystals
-        from matcard.data.cards import card_names, load_card, load_table
+        from matcard.data.card import card_names, load_card
+        from matcard.data.sources import load_table
 
         if source in card_names():
             return load_table(load_card(source))

@@ -96,7 +96,7 @@ class ImageInputs(ArrayInputs):
         self, source: str, target: str | None, named: Named, jobs: int | None, progress: Progress | None
     ) -> ArrayTable:
         """Read images of the shape of training."""
-        from matcard.data.cards import card_names, load_card
+        from matcard.data.card import card_names, load_card
 
         table = read_images(DataOptions(source=source), load_card(source) if source in card_names() else None)
         self._checked(table.inputs, source)

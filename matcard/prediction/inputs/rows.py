@@ -136,7 +136,7 @@ class RowInputs(ArrayInputs):
         self, source: str, target: str | None, named: Named, jobs: int | None, progress: Progress | None
     ) -> ArrayTable:
         """Read rows by the columns of training."""
-        from matcard.data.cards import card_names, load_card
+        from matcard.data.card import card_names, load_card
         from matcard.data.options import DataOptions
         from matcard.data.rows import read_rows
 

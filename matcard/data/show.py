@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from matcard.data.cards.card import FORMATS
-from matcard.data.cards.counts import known_counts
-from matcard.data.cards.materials_project import KEY
-from matcard.data.downloads.places import folder_of, on_disk
+from matcard.data.cache import folder_of, known_counts, on_disk
+from matcard.data.card import FORMATS
+from matcard.data.materials_project import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from matcard.data.cards.card import Card, Download, Query
+    from matcard.data.card import Card, Download, Query
 
 _UNKNOWN = "?"
 _SHOWN = 12  # classes that are listed; of more only the ends
@@ -124,10 +123,10 @@ def _columns(card: Card) -> str:
 
 
 def _query(query: Query) -> str:
-    return f"fields {', '.join(query.fields)}\nfilters {_mapping(dict(query.filters), ', ')}"
+    return f"fields {', '.join(query.fields)}\nfilters {_mapping(query.filters, ', ')}"
 
 
-def _mapping(values: dict[str, Any], between: str = "\n") -> str:
+def _mapping(values: Mapping[str, Any], between: str = "\n") -> str:
     return between.join(f"{name}: {value}" for name, value in values.items())
 
 

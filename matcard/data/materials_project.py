@@ -8,8 +8,11 @@ import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from matcard.data.downloads.checks import noted_sha256, what_is_wrong, write_note
-from matcard.data.downloads.places import file_names, folder_of
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from matcard.data.cache import file_names, folder_of
+from matcard.data.download import noted_sha256, what_is_wrong, write_note
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
 
@@ -17,9 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    import pyarrow as pa
-
-    from matcard.data.cards.card import Card, Query
+    from matcard.data.card import Card, Query
 
 KEY = "MP_API_KEY"
 """Environment variable with the key of the user's account."""
@@ -28,7 +29,7 @@ _DATABASE = "https://api.materialsproject.org"
 _ABOUT = b"matcard"  # under which parquet keeps query, date and version
 
 
-def freeze(card: Card) -> dict[str, Path]:
+def freeze(card: Card, query: Query) -> dict[str, Path]:
     """Give the frozen answer to a card's query by its name, asked now where it was not yet.
 
     The file keeps the query, the date and the version of the database; a file of another query is refused.
@@ -37,7 +38,6 @@ def freeze(card: Card) -> dict[str, Path]:
         InputError: no mp-api, no key, a query that the database refuses or that nothing answers, or a frozen file of
             another query.
     """
-    query = _required(card)
     (name,) = file_names(card)
     path = folder_of(card) / name
     if not path.exists():
@@ -70,9 +70,6 @@ def frozen_query(path: Path) -> dict[str, Any]:
     Raises:
         InputError: a file that was not frozen by matcard.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         metadata = pq.read_schema(path).metadata or {}
         return dict(json.loads(metadata[_ABOUT]))
@@ -117,9 +114,6 @@ def _ask(query: Query) -> tuple[list[Any], str]:
 
 
 def _write(path: Path, answer: tuple[list[Any], str], query: Query) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     entries, version = answer
     if not entries:
         raise InputError(f"nothing in the Materials Project matches the filters {dict(query.filters)}; widen them")
@@ -161,9 +155,3 @@ def _bounds(value: Any) -> Any:
 
 def _as_json(query: Query) -> dict[str, Any]:
     return {"fields": list(query.fields), "filters": dict(query.filters)}
-
-
-def _required(card: Card) -> Query:
-    if card.query is None:
-        raise InputError(f"the card {card.name} has no query")
-    return card.query
