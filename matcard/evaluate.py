@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from matcard.cli import make_console, positive, run_command
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.options import DecisionOptions, Objective, Rule
+from matcard.evaluation.decision import DecisionOptions, Objective, Rule
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matcard.evaluation.thresholds import Decision
+    from matcard.evaluation.decision import Decision
     from matcard.prediction.assess import Assessment
     from matcard.prediction.run import Run
 
@@ -175,8 +175,8 @@ def show_test(console: Console, path: Path) -> None:
     Raises:
         InputError: no finished run.
     """
-    from matcard.evaluation.jsonfile import read_json
     from matcard.evaluation.tables import averages_table, calibration_line, recall_table
+    from matcard.files import read_json
 
     file = path / "test_metrics.json"
     if not file.is_file():
@@ -192,9 +192,8 @@ def show_test(console: Console, path: Path) -> None:
 
 def write(folder: Path, found: Assessment, source: str) -> None:
     """Write metrics.json, predictions.parquet, left_out.csv and the figures."""
-    from matcard.evaluation.jsonfile import to_json
-    from matcard.evaluation.scoring import write_figures
-    from matcard.files import written_whole
+    from matcard.evaluation.figures import write_figures
+    from matcard.files import to_json, written_whole
     from matcard.prediction.writers import open_table
 
     with open_table(folder / PREDICTIONS) as append:

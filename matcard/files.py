@@ -1,10 +1,13 @@
-"""Files that are written whole or not at all and by one process at a time, and YAML that is read or explained."""
+"""Files that are written whole or not at all and by one process at a time; YAML and JSON that is read or explained."""
 
 from __future__ import annotations
 
+import json
+import math
 import uuid
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -13,7 +16,6 @@ from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _PATIENCE = 1.0
 """Seconds that a lock is waited for without a word."""
@@ -72,3 +74,36 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
+
+
+def to_json(value: Any, path: str | Path) -> None:
+    """Write `value` whole as JSON: NaN and infinity as null, numpy numbers and arrays as plain ones."""
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with written_whole(Path(path)) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: it does not exist or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not a JSON file ({error}); it may be damaged: write it again") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # an array or a number of numpy
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -40,11 +40,14 @@ from IPython.display import display
 from rich.console import Console
 
 from matcard.data.prepare import read_labelled
-from matcard.evaluation import Decision, best_score, bootstrap_intervals, confusion_matrix, read_json, wilson
-from matcard.evaluation.confusion import confusion_averages
-from matcard.evaluation.groups import minority_mask
-from matcard.evaluation.ranking import ranking_averages, ranking_steps
+from matcard.evaluation.choice import best_score
+from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask
+from matcard.evaluation.decision import Decision
+from matcard.evaluation.metrics import ranking_averages, ranking_steps
+from matcard.evaluation.scoring import bootstrap_intervals
+from matcard.evaluation.statistics import wilson
 from matcard.evaluation.style import BLUE, DOTTED, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SHARES, VERMILLION, tidy
+from matcard.files import read_json
 from matcard.training import train
 from matcard.training.config import parse_config
 

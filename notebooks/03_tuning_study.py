@@ -43,8 +43,9 @@ from IPython.display import Image, display
 from rich.console import Console
 
 from matcard.errors import MatcardWarning
-from matcard.evaluation import metric_label, read_json
+from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.style import BLUE, GREY, VERMILLION, tidy
+from matcard.files import read_json
 from matcard.study import StudyOptions, tune
 from matcard.training.config import parse_config, read_config
 

@@ -39,8 +39,8 @@ from pymatgen.core import Structure
 
 from matcard import load_run
 from matcard.data.perovskites import perovskite_phases
-from matcard.evaluation import read_json
 from matcard.evaluation.style import BLUE, GREY, VERMILLION, tidy
+from matcard.files import read_json
 from matcard.predict import main as predict_command
 from matcard.training import train
 from matcard.training.config import parse_config

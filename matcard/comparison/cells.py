@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from matcard.evaluation.jsonfile import to_json
+from matcard.files import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

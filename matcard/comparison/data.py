@@ -11,7 +11,7 @@ from matcard.comparison.experiment import concerning, with_sources
 from matcard.data.card import card_names
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.jsonfile import to_json
+from matcard.files import to_json
 from matcard.training.config import config_from_dict
 
 if TYPE_CHECKING:

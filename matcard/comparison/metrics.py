@@ -43,7 +43,7 @@ def higher_is_better(name: str) -> bool:
 
 def rules_of(metric: str) -> tuple[str, ...]:
     """Give the rules at which a metric is shown."""
-    return RULES[:1] if metric in (*evaluated.metrics_of_probabilities(), _PRECISION) else RULES
+    return RULES[:1] if metric in (*evaluated.metric_names(of_classes=False), _PRECISION) else RULES
 
 
 def scores_of(part: Mapping[str, Any], rule: str) -> dict[str, float | None]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.errors import InputError
 from matcard.evaluation.choice import choose_decision
-from matcard.evaluation.metrics import metrics_beside_argmax
-from matcard.evaluation.ranking import per_class_ranking
-from matcard.evaluation.thresholds import argmax
+from matcard.evaluation.decision import argmax
+from matcard.evaluation.metrics import per_class_ranking
+from matcard.evaluation.scoring import metrics_beside_argmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float, Int
 
-    from matcard.evaluation.options import DecisionOptions
+    from matcard.evaluation.decision import DecisionOptions
 
     Scores = tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]
 

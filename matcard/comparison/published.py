@@ -18,7 +18,7 @@ from scipy.special import softmax
 from torch import nn
 
 from matcard.errors import InputError, nearest_names
-from matcard.evaluation.confusion import Counts, confusion_matrix, macro_f1
+from matcard.evaluation.confusion import AVERAGES, Counts, confusion_matrix
 from matcard.evaluation.metrics import classification_metrics
 from matcard.invariants import magnitude, spread
 
@@ -176,7 +176,7 @@ class _Best:
         self._score, self._epoch = -math.inf, -1
 
     def look(self, epoch: int, targets: Int64[np.ndarray, " m"], logits: Float[np.ndarray, "m C"]) -> None:
-        score = float(macro_f1(Counts.of(confusion_matrix(targets, logits.argmax(axis=1), CLASSES))))
+        score = float(AVERAGES["macro_f1"].of(Counts.of(confusion_matrix(targets, logits.argmax(axis=1), CLASSES))))
         self._last = logits
         if score > self._score:
             self._score, self._epoch, self._logits = score, epoch, logits

@@ -11,7 +11,7 @@ import numpy as np
 
 from matcard.comparison.outcome import measured
 from matcard.errors import InputError, nearest_names
-from matcard.evaluation.options import DecisionOptions
+from matcard.evaluation.decision import DecisionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

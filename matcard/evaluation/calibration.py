@@ -1,27 +1,42 @@
-"""Are the probabilities true: proper scores, reliability, and temperature scaling on validation."""
+"""Probabilities: how true they are, made truer on validation, and what they are under other class shares.
+
+A loss that reweights classes leaves probabilities of other shares than those of the data, which one temperature cannot
+mend; estimating shares from them goes astray. `BiasCorrected` follows the shares of training whatever loss made them.
+"""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import logsumexp, softmax
+from scipy.stats import chi2_contingency
 
-from matcard.errors import InputError
-from matcard.evaluation.checks import check_predictions, check_probabilities
+from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.checks import check_counts, check_predictions, check_probabilities
 from matcard.evaluation.confusion import ratio
-from matcard.evaluation.jsonfile import read_json, to_json
+from matcard.files import read_json, to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Float64, Int
 
 MAX_TEMPERATURE = 50.0
 """A network that is always right has no best temperature: the search ends here."""
 
 DEFAULT_BINS = 15
 """Bins of the expected calibration error, as in C. Guo et al. (ICML 2017)."""
+
+_PENALTY = 1e-3
+"""Of the mean squared bias: keeps that of a class without samples finite."""
+
+_MAX_STEPS = 10_000
+_STILL = 1e-8
+"""Shares that move by less in a step have settled."""
 
 
 class Reliability(NamedTuple):
@@ -93,7 +108,8 @@ class Temperature:
         Raises:
             InputError: malformed probabilities.
         """
-        return softmax(log_probabilities(check_probabilities(probabilities, np.shape(probabilities)[-1])) / self.value)
+        logits = log_probabilities(check_probabilities(probabilities, np.shape(probabilities)[-1]))
+        return np.asarray(softmax(logits / self.value, axis=1))
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
@@ -126,9 +142,6 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
     Raises:
         InputError: malformed input.
     """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
     targets, probabilities = check_predictions(targets, probabilities, np.shape(probabilities)[-1])
     logits = log_probabilities(probabilities)
     true = logits[np.arange(len(targets)), targets]
@@ -141,7 +154,7 @@ def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndar
     found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
     settled = (true < logits.max(axis=1)).any()
     value = float(np.exp(found.x)) if settled else 1.0
-    after = softmax(logits / value)
+    after = softmax(logits / value, axis=1)
     return Temperature(
         value=value,
         log_loss_before=log_loss(targets, probabilities),
@@ -157,7 +170,154 @@ def log_probabilities(probabilities: Float[np.ndarray, "n C"]) -> Float[np.ndarr
     return np.asarray(np.log(np.maximum(probabilities, tiny).astype(np.float64)))
 
 
-def softmax(logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-    """Normalise exp(logits) along the classes."""
-    scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
+@dataclass(frozen=True)
+class BiasCorrected:
+    """log p is divided by the temperature, and each class gets its bias, before they are normalised again.
+
+    Attributes:
+        temperature: T > 0.
+        bias: one number a class; they sum to zero.
+    """
+
+    temperature: float
+    bias: tuple[float, ...]
+
+    def apply(self, probabilities: Float[np.ndarray, "n C"]) -> Float64[np.ndarray, "n C"]:
+        """Give corrected probabilities.
+
+        Raises:
+            InputError: malformed probabilities.
+        """
+        logits = log_probabilities(check_probabilities(probabilities, len(self.bias)))
+        return np.asarray(softmax(logits / self.temperature + np.array(self.bias), axis=1))
+
+
+def fit_bias_corrected(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]) -> BiasCorrected:
+    """Fit both on the validation part: bias-corrected temperature scaling (A. Alexandari et al., ICML 2020).
+
+    The log loss is convex in 1/T and the bias, so that the search finds its minimum.
+
+    Args:
+        targets: class indices.
+        probabilities: one row a sample, as the network gives them.
+
+    Raises:
+        InputError: malformed input.
+    """
+    num_classes = np.shape(probabilities)[-1]
+    targets, probabilities = check_predictions(targets, probabilities, num_classes)
+    logits = log_probabilities(probabilities)
+    one_hot = np.eye(num_classes)[targets]
+
+    def loss(parameters: Float[np.ndarray, " C+1"]) -> tuple[float, Float[np.ndarray, " C+1"]]:
+        beta, bias = parameters[0], parameters[1:]
+        scores = beta * logits + bias
+        error = softmax(scores, axis=1) - one_hot
+        value = (logsumexp(scores, axis=1) - (scores * one_hot).sum(axis=1)).mean() + _PENALTY * (bias**2).mean()
+        gradient = np.append(
+            (error * logits).sum(axis=1).mean(), error.mean(axis=0) + 2 * _PENALTY * bias / num_classes
+        )
+        return float(value), gradient
+
+    start = np.append(1.0, np.zeros(num_classes))
+    bounds = [(1 / MAX_TEMPERATURE, MAX_TEMPERATURE), *[(None, None)] * num_classes]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    bias = found[1:] - found[1:].mean()
+    return BiasCorrected(float(1 / found[0]), tuple(bias.tolist()))
+
+
+class ShareShift(NamedTuple):
+    """How far the class shares of new samples are from those of training.
+
+    `total_variation` is half the sum of the absolute differences: the share of samples that would have to change
+    class. `p_value` is that of a chi-square test of homogeneity of the two counts.
+    """
+
+    total_variation: float
+    chi_square: float
+    p_value: float
+
+
+def share_shift(train_counts: Int[np.ndarray, " C"], counts: Int[np.ndarray, " C"]) -> ShareShift:
+    """Compare class counts of new samples with those of the training part.
+
+    Raises:
+        InputError: counts of different lengths, or none at all.
+    """
+    old = check_counts(train_counts, len(train_counts))
+    new = check_counts(counts, len(old))
+    variation = float(np.abs(old / old.sum() - new / new.sum()).sum() / 2)
+    seen = (old + new) > 0
+    if seen.sum() < 2:
+        return ShareShift(variation, 0.0, 1.0)
+    test = chi2_contingency(np.stack([old[seen], new[seen]]), correction=False)
+    return ShareShift(variation, float(test.statistic), float(test.pvalue))
+
+
+def with_priors(
+    probabilities: Float[np.ndarray, "n C"], old: Float[np.ndarray, " C"], new: Float[np.ndarray, " C"]
+) -> Float64[np.ndarray, "n C"]:
+    """Give the probabilities where the classes have the shares `new` in place of `old`: p_c new_c / old_c, normalised.
+
+    Supposes that only the shares differ, and that the probabilities follow `old` (M. Saerens, P. Latinne and
+    C. Decaestecker, Neural Computation 14, 21, 2002, eq. 2.4). A class that has neither share keeps its probability.
+
+    Args:
+        probabilities: one row a sample.
+        old: counts or shares of training.
+        new: counts or shares of the new samples.
+
+    Raises:
+        InputError: malformed input, a share above 0 of a class that training has not, or a sample that is left with
+            none.
+    """
+    num_classes = np.shape(probabilities)[-1]
+    p = check_probabilities(probabilities, num_classes).astype(np.float64)
+    old, new = (check_counts(shares, num_classes) for shares in (old, new))
+    if ((old == 0) & (new > 0)).any():
+        raise InputError("no probability can be corrected for a class that has no training sample")
+    weights = np.divide(new / new.sum(), old / old.sum(), out=np.ones(num_classes), where=old > 0)
+    weighted = p * weights
+    total = weighted.sum(axis=1, keepdims=True)
+    if (total == 0).any():
+        raise InputError("a sample is of no class that has a share above 0: give such classes a small share")
+    return np.asarray(weighted / total)
+
+
+def estimate_priors(
+    probabilities: Float[np.ndarray, "n C"], train_counts: Int[np.ndarray, " C"]
+) -> Float64[np.ndarray, " C"]:
+    """Estimate the class shares of unlabelled samples by expectation maximisation (Saerens et al. 2002, eq. 2.9).
+
+    Starts at the training shares; each step takes the mean of the probabilities corrected by the last one's shares,
+    until no share moves. The likelihood is concave in the shares, so that the start does not matter.
+
+    Args:
+        probabilities: one row a sample, calibrated for the training shares.
+        train_counts: class counts of the training part.
+
+    Returns:
+        shares that sum to one; 0 for classes without a training sample.
+
+    Raises:
+        InputError: malformed input.
+    """
+    num_classes = np.shape(probabilities)[-1]
+    old = check_counts(train_counts, num_classes)
+    p = check_probabilities(probabilities, num_classes).astype(np.float64)
+    ratio = np.divide(p, old / old.sum(), out=np.zeros_like(p), where=old > 0)
+    shares = old / old.sum()
+    for _ in range(_MAX_STEPS):
+        weighted = ratio * shares
+        new = (weighted / np.maximum(weighted.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).mean(axis=0)
+        new /= new.sum()
+        still = np.abs(new - shares).max() < _STILL
+        shares = new
+        if still:
+            return np.asarray(shares)
+    warnings.warn(
+        f"the class shares still moved after {_MAX_STEPS} steps of the estimate; give them by --prior, or more samples",
+        MatcardWarning,
+        stacklevel=2,
+    )
+    return np.asarray(shares)

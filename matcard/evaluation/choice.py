@@ -1,22 +1,30 @@
-"""The decision rule that a run asks for, made for its classes and chosen on its validation part."""
+"""The decision rule that a run asks for, chosen on its validation part by exact line search over logit offsets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
+import pandas as pd
 
 from matcard.errors import InputError, nearest_names
-from matcard.evaluation.selection import best_f1, best_score, target_precision, target_recall
-from matcard.evaluation.thresholds import Decision, argmax, by_cost, prior_adjusted
+from matcard.evaluation.checks import check_class_names, check_predictions
+from matcard.evaluation.confusion import AVERAGES, Average, Counts, confusion_matrix, ratio
+from matcard.evaluation.decision import Decision, Objective, argmax, by_cost, by_offsets, prior_adjusted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jaxtyping import Float, Float64, Int
 
-    from matcard.evaluation.options import DecisionOptions
+    from matcard.evaluation.decision import DecisionOptions
+
+_MAX_SWEEPS = 20
+_EQUAL = 1e-10
+"""Scores closer than this are equally good: they are sums of as many rounded steps as there are samples."""
+_TIE = 1e-9
+"""Log-odds closer than this are one step: the chosen offset must stand clear of rounding."""
 
 
 def choose_decision(
@@ -90,8 +98,6 @@ def read_costs(path: Path, class_names: Sequence[str]) -> Float64[np.ndarray, "C
     Raises:
         InputError: no such file, classes that are missing or foreign, or cells that are not numbers.
     """
-    import pandas as pd
-
     try:
         table = pd.read_csv(path, index_col=0, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -111,3 +117,229 @@ def read_costs(path: Path, class_names: Sequence[str]) -> Float64[np.ndarray, "C
             f"--decision.costs {path}: the cost of calling {class_names[i]!r} {class_names[j]!r} is no finite number"
         )
     return costs
+
+
+def best_score(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    class_names: Sequence[str],
+    objective: str = "macro_f1",
+) -> Decision:
+    """Choose the offset of each class that maximises an average on these samples.
+
+    Two classes: one threshold, the exact maximum. More: exact line searches class by class until none
+    improves. Where argmax does as well, argmax it is.
+
+    Args:
+        targets: class indices of the validation part.
+        probabilities: one row a sample.
+        class_names: C names.
+        objective: macro_f1, balanced_accuracy, g_mean or mcc.
+
+    Raises:
+        InputError: malformed input or an unknown objective.
+    """
+    if objective not in get_args(Objective):
+        raise InputError(f"unknown objective {objective!r}; there are: {', '.join(get_args(Objective))}")
+    log_p, targets = _log_probabilities(targets, probabilities, class_names)
+    num_classes = log_p.shape[1]
+    moved = [1] if num_classes == 2 else range(num_classes)
+    at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), num_classes))
+    average = AVERAGES[objective]
+    offsets, best = np.zeros(num_classes), float(_or_worst(average.of(at_argmax)))
+    for _ in range(_MAX_SWEEPS):
+        before = best
+        for c in moved:
+            line = Line.along(targets, log_p, offsets, c)
+            offsets[c], best = _climb(line, line.scores(average, num_classes), offsets[c], best)
+        if best == before:
+            break
+    return by_offsets(f"best {objective} on validation", class_names, offsets)
+
+
+def best_f1(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    class_names: Sequence[str],
+    positive: str,
+) -> Decision:
+    """Choose the offset of one class that maximises its F1; arguments as `target_recall`."""
+    line, at_argmax = _line_of(targets, probabilities, class_names, positive)
+
+    def f1(counts: Counts) -> Float[np.ndarray, "*m"]:
+        return np.asarray(np.nan_to_num(ratio(2 * counts.hits, counts.support + counts.called), nan=-np.inf))
+
+    offset, _ = _climb(line, f1(line.of_class()), 0.0, float(f1(at_argmax)[line.c]))
+    return _one_offset(f"best F1 of {positive} on validation", class_names, line.c, offset)
+
+
+def target_recall(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    class_names: Sequence[str],
+    positive: str,
+    recall: float,
+) -> Decision:
+    """Choose the smallest offset of one class at which its recall reaches a target.
+
+    Args:
+        targets: class indices of the validation part.
+        probabilities: one row a sample.
+        class_names: C names.
+        positive: the class whose offset moves.
+        recall: the target, in (0, 1].
+
+    Raises:
+        InputError: malformed input, no such class, no sample of it, or a target no offset reaches.
+    """
+    line, _ = _line_of(targets, probabilities, class_names, positive)
+    hits, support, _ = line.of_class()
+    step = _reaching(recall, ratio(hits, support), f"recall of {positive}")[0]
+    return _one_offset(f"recall of {positive} >= {recall:g} on validation", class_names, line.c, line.offset[step])
+
+
+def target_precision(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    class_names: Sequence[str],
+    positive: str,
+    precision: float,
+) -> Decision:
+    """Choose the largest offset of one class at which its precision holds a target, so the most recall.
+
+    Arguments and errors as `target_recall`.
+    """
+    line, _ = _line_of(targets, probabilities, class_names, positive)
+    hits, _, called = line.of_class()
+    step = _reaching(precision, ratio(hits, called), f"precision of {positive}")[-1]
+    rule = f"precision of {positive} >= {precision:g} on validation"
+    return _one_offset(rule, class_names, line.c, line.offset[step])
+
+
+class Line(NamedTuple):
+    """Class c from never to always predicted, a step at each sample's break-even offset.
+
+    Attributes:
+        c: the class.
+        targets: (n,) true classes, in the order in which the samples become c.
+        rival: (n,) what they are called before.
+        cut: (m,) numbers of samples that are called c, at the offsets that differ.
+        offset: (m,) an offset for each.
+    """
+
+    c: int
+    targets: Int[np.ndarray, " n"]
+    rival: Int[np.ndarray, " n"]
+    cut: Int[np.ndarray, " m"]
+    offset: Float[np.ndarray, " m"]
+
+    @classmethod
+    def along(
+        cls, targets: Int[np.ndarray, " n"], log_p: Float[np.ndarray, "n C"], offsets: Float[np.ndarray, " C"], c: int
+    ) -> Line:
+        """Follow class c, the others at `offsets`."""
+        others = log_p + offsets
+        others[:, c] = -np.inf
+        rival = others.argmax(axis=1)
+        break_even = others[np.arange(len(rival)), rival] - log_p[:, c]
+        order = np.argsort(break_even, kind="stable")
+        edges = np.concatenate([[-np.inf], break_even[order], [np.inf]])
+        with np.errstate(invalid="ignore"):  # infinite minus infinite: such samples never change sides
+            cut = np.flatnonzero(np.diff(edges) > _TIE)
+        return cls(c, targets[order], rival[order], cut, _between(edges[cut], edges[cut + 1]))
+
+    def of_class(self) -> Counts:
+        """Give the counts of class c alone, (m,) each."""
+        hits = np.append(0.0, np.cumsum(self.targets == self.c))
+        support = np.full(len(self.cut), hits[-1])
+        return Counts(hits[self.cut], support, self.cut.astype(np.float64))
+
+    def scores(self, average: Average, num_classes: int) -> Float[np.ndarray, " m"]:
+        """Give an average over all classes at each offset; minus infinity where it is undefined.
+
+        A step changes c and one rival: the sums over classes follow from those of the step before, so that the work
+        does not grow with the number of classes.
+        """
+        support = np.bincount(self.targets, minlength=num_classes).astype(np.float64)
+        lost = self._rivals(average, support)
+        own = average.terms(*self.of_class())
+        return _or_worst(average.combine(lost[:, self.cut] + own, support))
+
+    def _rivals(self, average: Average, support: Float[np.ndarray, " C"]) -> Float[np.ndarray, "T n+1"]:
+        """Give the sums of the terms of all classes but c, before each step and after the last."""
+        right = self.rival == self.targets
+        called = np.bincount(self.rival, minlength=len(support)).astype(np.float64)
+        hits = np.bincount(self.rival[right], minlength=len(support)).astype(np.float64)
+        at_first = average.terms(hits, support, called)
+        at_first[:, self.c] = 0.0
+        # Rival by rival: how many of its samples, and of its hits, are gone before each of its steps.
+        by_rival = np.argsort(self.rival, kind="stable")
+        r, gone = self.rival[by_rival], right[by_rival].astype(np.float64)
+        first = np.searchsorted(r, np.arange(len(support)))
+        samples_gone = np.arange(len(r)) - first[r]
+        before = np.cumsum(gone) - gone
+        hits_gone = before - np.append(before, 0.0)[first][r]
+        now = (hits[r] - hits_gone, support[r], called[r] - samples_gone)
+        change = average.terms(now[0] - gone, now[1], now[2] - 1) - average.terms(*now)
+        change[:, r == self.c] = 0.0  # where no other class is possible there is no rival: c at every offset
+        steps = np.empty_like(change)
+        steps[:, by_rival] = change
+        return np.cumsum(np.hstack([at_first.sum(axis=1, keepdims=True), steps]), axis=1)
+
+
+def _between(low: Float[np.ndarray, " m"], high: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """Give a point in each interval: 0 (no change) if inside, else the middle, or 1 beyond the finite end."""
+    with np.errstate(invalid="ignore"):
+        middle = np.where(np.isinf(low), high - 1, np.where(np.isinf(high), low + 1, (low + high) / 2))
+    return np.where((low < 0) & (high > 0), 0.0, middle)
+
+
+def _line_of(
+    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str], positive: str
+) -> tuple[Line, Counts]:
+    """Follow one class from argmax, whose counts are given too."""
+    log_p, targets = _log_probabilities(targets, probabilities, class_names)
+    if positive not in class_names:
+        raise InputError(f"no class {positive!r}; there are: {', '.join(class_names)}")
+    at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), log_p.shape[1]))
+    return Line.along(targets, log_p, np.zeros(log_p.shape[1]), list(class_names).index(positive)), at_argmax
+
+
+def _log_probabilities(
+    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str]
+) -> tuple[Float[np.ndarray, "n C"], Int[np.ndarray, " n"]]:
+    targets, probabilities = check_predictions(targets, probabilities, len(check_class_names(class_names)))
+    with np.errstate(divide="ignore"):
+        return np.log(probabilities.astype(np.float64)), targets
+
+
+def _climb(line: Line, score: Float[np.ndarray, " m"], current: float, best: float) -> tuple[float, float]:
+    """Give the best offset, of equally good ones the nearest, and its score; or the current."""
+    if score.max() <= best + _EQUAL:
+        return current, best
+    top = np.flatnonzero(score >= score.max() - _EQUAL)
+    step = top[np.abs(line.offset[top] - current).argmin()]
+    return float(line.offset[step]), float(score[step])
+
+
+def _reaching(aim: float, values: Float[np.ndarray, " m"], what: str) -> Int[np.ndarray, " k"]:
+    """Give the steps of a curve, at least one, whose value is no less than the aim."""
+    if not 0 < aim <= 1:
+        raise InputError(f"the {what} to aim at lies in (0, 1], got {aim:g}")
+    if np.isnan(values).all():
+        raise InputError(f"a {what} cannot be aimed at: validation has no sample to measure it on")
+    steps = np.flatnonzero(values >= aim)
+    if not steps.size:
+        raise InputError(f"a {what} of {aim:g} is out of reach on validation; at most {np.nanmax(values):.3f} is")
+    return steps
+
+
+def _one_offset(rule: str, class_names: Sequence[str], c: int, offset: float) -> Decision:
+    offsets = np.zeros(len(class_names))
+    offsets[c] = offset
+    return by_offsets(rule, class_names, offsets)
+
+
+def _or_worst(scores: Float[np.ndarray, "*m"]) -> Float[np.ndarray, "*m"]:
+    """Put minus infinity where a score is undefined."""
+    return np.asarray(np.nan_to_num(scores, nan=-np.inf))

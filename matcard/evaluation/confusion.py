@@ -1,13 +1,19 @@
-"""The confusion matrix, and the averages that follow from it, over any leading dimensions."""
+"""Metrics of the confusion matrix, over any leading dimensions, and which classes are rare."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Bool, Float, Int
+
+MANY_SHOT = 100
+FEW_SHOT = 20
+"""More than 100 training samples: many; fewer than 20: few (Z. Liu et al., OLTR, CVPR 2019)."""
 
 
 def confusion_matrix(
@@ -52,54 +58,124 @@ class Counts(NamedTuple):
         return self.support > 0
 
 
-def accuracy(counts: Counts) -> Float[np.ndarray, "*batch"]:
-    """Share predicted right."""
-    return ratio(counts.hits.sum(axis=-1), counts.support.sum(axis=-1))
+class Average(NamedTuple):
+    """An average over classes as a function of sums over them, so that a search can follow it step by step.
+
+    Attributes:
+        terms: gives T terms (T, *batch, C) of each class, from its hits, support and called (*batch, C).
+        combine: gives the average (*batch,) from the sums of the terms over classes (T, *batch) and the support.
+    """
+
+    terms: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    combine: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def of(self, counts: Counts) -> Float[np.ndarray, "*batch"]:
+        """Give the average; NaN where it is undefined."""
+        return np.asarray(self.combine(self.terms(*counts).sum(axis=-1), counts.support))
 
 
-def balanced_accuracy(counts: Counts) -> Float[np.ndarray, "*batch"]:
-    """Mean recall over classes with support."""
-    return mean_recall(counts, np.ones(counts.support.shape[-1], dtype=bool))
+def _over_present(sums: np.ndarray, support: np.ndarray) -> np.ndarray:
+    return ratio(sums[0], (support > 0).sum(axis=-1))
+
+
+def _recall(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
+    return np.asarray(np.nan_to_num(ratio(h, s))[None])
+
+
+def _f1(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
+    return np.where(s > 0, np.nan_to_num(ratio(2 * h, s + called)), 0.0)[None]
+
+
+def _precision(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """Give the precision of classes with support that are predicted, and whether the class is one."""
+    counts = (s > 0) & (called > 0)
+    return np.stack([np.where(counts, ratio(h, called), 0.0), counts])
+
+
+def _log_recall(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """Give the logarithm of the recall where there is one, and whether the class is never found."""
+    found = h > 0.5
+    return np.stack([np.log(np.where(found, h, 1.0) / np.where(found, s, 1.0)), (s > 0) & ~found])
+
+
+def _geometric(sums: np.ndarray, support: np.ndarray) -> np.ndarray:
+    return np.where(sums[1] > 0.5, 0.0, np.exp(_over_present(sums, support)))
+
+
+def _agreement(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
+    return np.stack([h, s * called, called**2])
+
+
+def _mcc(sums: np.ndarray, support: np.ndarray) -> np.ndarray:
+    hits, product, squares = sums
+    n = support.sum(axis=-1)
+    return ratio(hits * n - product, np.sqrt((n**2 - (support**2).sum(axis=-1)) * (n**2 - squares)))
+
+
+AVERAGES = {
+    "accuracy": Average(lambda h, s, called: h[None], lambda sums, support: ratio(sums[0], support.sum(axis=-1))),
+    "balanced_accuracy": Average(_recall, _over_present),
+    "macro_f1": Average(_f1, _over_present),
+    "macro_precision": Average(_precision, lambda sums, support: ratio(sums[0], sums[1])),
+    "mcc": Average(_agreement, _mcc),
+    "g_mean": Average(_log_recall, _geometric),
+}
+"""What is computed from a confusion matrix alone; a class without support does not count.
+
+* `accuracy`: share predicted right; `balanced_accuracy`: mean recall;
+* `macro_f1`: mean of 2 TP / (2 TP + FP + FN); `macro_precision`: mean over classes that were predicted at all;
+* `mcc`: Matthews correlation for C classes (J. Gorodkin, Comput. Biol. Chem. 28, 367, 2004), NaN when one class is
+  true, or predicted, throughout;
+* `g_mean`: geometric mean of the recalls, 0 when one class is never found.
+"""
 
 
 def mean_recall(counts: Counts, classes: Bool[np.ndarray, " C"]) -> Float[np.ndarray, "*batch"]:
-    """Mean recall over the given classes with support; NaN where there is none."""
+    """Average recall over the given classes with support; NaN where there is none."""
     return masked_mean(ratio(counts.hits, counts.support), counts.present & classes)
-
-
-def macro_f1(counts: Counts) -> Float[np.ndarray, "*batch"]:
-    """Mean F1 = 2 TP / (2 TP + FP + FN) over classes with support."""
-    return masked_mean(ratio(2 * counts.hits, counts.support + counts.called), counts.present)
-
-
-def macro_precision(counts: Counts) -> Float[np.ndarray, "*batch"]:
-    """Mean precision over classes with support that were predicted at all."""
-    return masked_mean(ratio(counts.hits, counts.called), counts.present & (counts.called > 0))
-
-
-def mcc(counts: Counts) -> Float[np.ndarray, "*batch"]:
-    """Matthews correlation for C classes (J. Gorodkin, Comput. Biol. Chem. 28, 367, 2004).
-
-    NaN when one class is true, or predicted, throughout.
-    """
-    hits, support, called = counts
-    n = support.sum(axis=-1)
-    covariance = hits.sum(axis=-1) * n - (support * called).sum(axis=-1)
-    variances = (n**2 - (support**2).sum(axis=-1)) * (n**2 - (called**2).sum(axis=-1))
-    return ratio(covariance, np.sqrt(variances))
-
-
-def g_mean(counts: Counts) -> Float[np.ndarray, "*batch"]:
-    """Geometric mean of the recalls of classes with support; 0 when one of them is never found."""
-    with np.errstate(divide="ignore"):
-        logs = np.log(ratio(counts.hits, counts.support))
-    return np.asarray(np.exp(masked_mean(logs, counts.present)))
 
 
 def confusion_averages(
     confusion: Int[np.ndarray, "*batch C C"], minority: Bool[np.ndarray, " C"]
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
-    """Give all averages above by name, and `minority_recall` over the classes marked as minority."""
+    """Give all of `AVERAGES` by name, and `minority_recall` over the classes marked as minority."""
     counts = Counts.of(confusion)
-    plain = (accuracy, balanced_accuracy, macro_f1, macro_precision, mcc, g_mean)
-    return {f.__name__: f(counts) for f in plain} | {"minority_recall": mean_recall(counts, minority)}
+    found = {name: average.of(counts) for name, average in AVERAGES.items()}
+    return found | {"minority_recall": mean_recall(counts, minority)}
+
+
+def minority_mask(train_counts: Int[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]:
+    """Say which classes have a share of the training part below 1/C."""
+    # In whole numbers where the counts are whole: C equal counts must not differ from 1/C by rounding.
+    return np.asarray(train_counts * len(train_counts) < train_counts.sum())
+
+
+class ShotRecall(TypedDict):
+    """Mean recall of a group (NaN without support), over `classes_with_support` of its `classes`."""
+
+    recall: float
+    classes: int
+    classes_with_support: int
+
+
+def shot_recall(confusion: Int[np.ndarray, "C C"], train_counts: Int[np.ndarray, " C"]) -> dict[str, ShotRecall]:
+    """Give mean recall over the classes with many, medium and few training samples.
+
+    Args:
+        confusion: counts, row = true class.
+        train_counts: class counts of the training part.
+    """
+    counts = Counts.of(confusion)
+    groups = {
+        "many": train_counts > MANY_SHOT,
+        "medium": (train_counts >= FEW_SHOT) & (train_counts <= MANY_SHOT),
+        "few": train_counts < FEW_SHOT,
+    }
+    return {
+        name: ShotRecall(
+            recall=float(mean_recall(counts, mask)),
+            classes=int(mask.sum()),
+            classes_with_support=int((mask & counts.present).sum()),
+        )
+        for name, mask in groups.items()
+    }

@@ -1,16 +1,16 @@
-"""Figures of curves: learning, reliability, precision against recall."""
+"""The figures of a training, epoch by epoch: learning, and what a loss did."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from matcard.errors import InputError
 from matcard.evaluation import style
-from matcard.evaluation.intervals import wilson_bounds
+from matcard.evaluation.confusion import minority_mask
+from matcard.evaluation.figures import BESIDE
 from matcard.evaluation.metrics import higher_is_better, metric_label
-from matcard.evaluation.ranking import ranking_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from matcard.evaluation.calibration import Reliability
-
 _SCORES = {
     "macro_f1": style.BLUE,
     "minority_recall": style.VERMILLION,
@@ -28,14 +26,9 @@ _SCORES = {
     "average_precision": style.GREEN,
     "accuracy": style.GREY,
 }
-_COLOURS = (style.VERMILLION, style.BLUE, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
-_BESIDE: dict[str, Any] = {
-    "loc": "center left",
-    "bbox_to_anchor": (1.0, 0.5),
-    "frameon": False,
-    "fontsize": style.SMALL,
-    "title_fontsize": style.SMALL,
-}
+_COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
+_MOST = len(_COLOURS)
+"""Classes drawn one by one; of more, the minority together and the others together."""
 
 
 def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> Figure:
@@ -71,66 +64,7 @@ def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> 
             label = f"epoch {best}: best\n{metric_label(monitor)}"
             axes.axvline(best, color=style.GREY, linewidth=1.0, linestyle=style.DOTTED, zorder=0.9, label=label)
     if panels[2].get_legend_handles_labels()[0]:
-        panels[2].legend(**_BESIDE)
-    return figure
-
-
-def reliability_figure(bins: Reliability) -> Figure:
-    """Draw accuracy against confidence with Wilson intervals, and below it the samples in each bin.
-
-    Args:
-        bins: as `reliability` gives it.
-    """
-    figure = style.new_figure(3.8, 4.4)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
-    filled = bins.total > 0
-    confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
-    upper.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.9, linestyle=style.DASHED)
-    upper.vlines(confidence, *wilson_bounds(accuracy * bins.total[filled], bins.total[filled]), style.BLUE, alpha=0.4)
-    upper.plot(confidence, accuracy, color=style.BLUE, linewidth=1.4, marker="o", markersize=5, clip_on=False)
-    upper.set(xlim=(0, 1), ylim=(0, 1))
-    edges = np.linspace(0, 1, len(bins.total) + 1)
-    lower.stairs(bins.total, edges, fill=True, color=style.SKY)
-    style.tidy(upper, grid="both", y="accuracy", title=f"expected calibration error {bins.ece:.3f}")
-    style.tidy(lower, grid="y", x="probability of the predicted class", y="samples")
-    return figure
-
-
-def precision_recall_figure(
-    targets: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n C"],
-    class_names: Sequence[str],
-    shown: Sequence[str],
-) -> Figure:
-    """Draw precision against recall of some classes, each beside its prevalence (what chance would give).
-
-    Args:
-        targets: class indices.
-        probabilities: one row a sample.
-        class_names: C names.
-        shown: the classes to draw, at most six; those without samples are left out.
-
-    Raises:
-        InputError: more than six classes, or one that is unknown.
-    """
-    if len(shown) > len(_COLOURS) or not set(shown) <= set(class_names):
-        raise InputError(f"give at most {len(_COLOURS)} of {', '.join(class_names)}; got {', '.join(shown)}")
-    figure = style.new_figure(5.8, 3.4)
-    axes = figure.add_subplot()
-    for name, colour in zip(shown, _COLOURS, strict=False):
-        c = list(class_names).index(name)
-        positive = targets == c
-        if not positive.any():
-            continue
-        steps = ranking_steps(positive, probabilities[:, c])
-        recall, precision = steps.tp / steps.tp[-1], steps.tp / (steps.tp + steps.fp)
-        label = f"{style.short(name, 24)}: {float(steps.average_precision()):.3f}"
-        axes.plot(np.append(0, recall), np.append(precision[0], precision), color=colour, linewidth=1.4, label=label)
-        axes.axhline(positive.mean(), color=colour, linewidth=0.9, linestyle=style.DOTTED)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    style.tidy(axes, grid="both", x="recall", y="precision")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(title="average precision\n(dotted: prevalence)", alignment="left", **_BESIDE)
+        panels[2].legend(**BESIDE)
     return figure
 
 
@@ -146,7 +80,62 @@ def draw_epochs(
     axes.plot(epoch, values, color=colour, linewidth=1.5, marker=marker, markersize=3.5, label=label)
 
 
+def diagnostics_figure(
+    rows: Sequence[Mapping[str, str | float]], class_names: Sequence[str], class_counts: Int[np.ndarray, " C"]
+) -> Figure:
+    """Draw the shares of the gradient and the number of distinct errors, epoch by epoch.
+
+    Args:
+        rows: of `metrics.csv`, texts or numbers, of a run with `--trainer.diagnostics true`: `epoch` (from 0),
+            `gradient_share_<class>`, `effective_errors_magnitude`, `effective_errors_spread`.
+        class_names: C names.
+        class_counts: training samples of each class; a class's share of them is drawn dotted beside its gradient's.
+
+    Raises:
+        InputError: no rows, or columns that are missing.
+    """
+    counted = {"magnitude": style.BLUE, "spread": style.VERMILLION}
+    shares_of, errors_by = (
+        (f"gradient_share_{name}" for name in class_names),
+        (f"effective_errors_{n}" for n in counted),
+    )
+    columns = ["epoch", *shares_of, *errors_by]
+    if not rows or not set(columns) <= set(rows[0]):
+        missing = [name for name in columns if not rows or name not in rows[0]]
+        raise InputError(f"rows have no column {', '.join(missing)}: train with --trainer.diagnostics true")
+    table = np.array([[float(row[name] or "nan") for name in columns] for row in rows])
+    epoch, shares = table[:, 0] + 1, table[:, 1:-2]
+    figure = style.new_figure(9.6, 3.2)
+    left, right = figure.subplots(1, 2)
+    for (label, share, of_samples), colour in zip(_lines(shares, class_names, class_counts), _COLOURS, strict=False):
+        draw_epochs(left, epoch, share, colour, f"{label} ({of_samples:.1%} of samples)")
+        left.axhline(of_samples, color=colour, linewidth=0.9, linestyle=style.DOTTED)
+    for (label, colour), values in zip(counted.items(), table[:, -2:].T, strict=True):
+        draw_epochs(right, epoch, values, colour, label)
+    left.set_ylim(0, 1)
+    right.set_ylim(0, 1.05 * max(1.0, np.nan_to_num(table[:, -2:]).max()))
+    titles = ("share of the gradient (dotted: of the samples)", "distinct errors in a batch")
+    for axes, title in zip((left, right), titles, strict=True):
+        style.tidy(axes, grid="y", x="epoch", title=title)
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        axes.legend(frameon=False, fontsize=style.SMALL, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 def _best_epoch(epoch: Float[np.ndarray, " m"], values: Float[np.ndarray, " m"], higher: bool) -> int | None:
     if np.isnan(values).all():
         return None
     return int(epoch[np.nanargmax(values) if higher else np.nanargmin(values)])
+
+
+def _lines(
+    shares: Float[np.ndarray, "epochs C"], names: Sequence[str], counts: Int[np.ndarray, " C"]
+) -> list[tuple[str, Float[np.ndarray, " epochs"], float]]:
+    """Give label, shares of the gradient and share of the samples of each line, the largest class first."""
+    of_samples = counts / counts.sum()
+    if len(names) <= _MOST:
+        order = np.argsort(-counts, kind="stable")
+        return [(style.short(names[c], 24), shares[:, c], float(of_samples[c])) for c in order]
+    rare = minority_mask(counts)
+    groups = {f"{(~rare).sum()} common classes": ~rare, f"{rare.sum()} minority classes": rare}
+    return [(label, shares[:, of].sum(1), float(of_samples[of].sum())) for label, of in groups.items() if of.any()]

@@ -1,38 +1,31 @@
-"""Every number that is said about a classifier, from targets and probabilities; numpy alone.
+"""Every number that is said about a classifier, from targets and probabilities.
 
 Undefined is NaN, never 0; averages run over classes with support, and their number stands beside them.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import numpy as np
 
 from matcard.errors import InputError, nearest_names
 from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.checks import check_class_names, check_counts, check_labels, check_predictions
-from matcard.evaluation.confusion import confusion_averages, confusion_matrix
-from matcard.evaluation.groups import minority_mask, shot_recall
-from matcard.evaluation.intervals import Interval, wilson, wilson_f1
-from matcard.evaluation.jsonfile import to_json
-from matcard.evaluation.ranking import ranking_averages
+from matcard.evaluation.confusion import (
+    confusion_averages,
+    confusion_matrix,
+    masked_mean,
+    minority_mask,
+    ratio,
+    shot_recall,
+)
+from matcard.evaluation.statistics import Interval, wilson, wilson_f1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from jaxtyping import Float, Int
-
-    from matcard.evaluation.thresholds import Decision
-
-__all__ = [
-    "classification_metrics",
-    "higher_is_better",
-    "metric_label",
-    "metric_names",
-    "metrics_beside_argmax",
-    "to_json",
-]
+    from jaxtyping import Bool, Float, Int
 
 
 class _Metric(NamedTuple):
@@ -59,9 +52,13 @@ _METRICS = {
 }
 
 
-def metric_names() -> list[str]:
-    """Give the metrics that are one number, each a key of `classification_metrics`."""
-    return list(_METRICS)
+def metric_names(of_classes: bool | None = None) -> list[str]:
+    """Give the metrics that are one number, each a key of `classification_metrics`.
+
+    Args:
+        of_classes: only those that a decision rule changes (True), or only those that it does not (False).
+    """
+    return [name for name, metric in _METRICS.items() if of_classes in (None, metric.of_classes)]
 
 
 def higher_is_better(name: str) -> bool:
@@ -71,16 +68,6 @@ def higher_is_better(name: str) -> bool:
         InputError: no such metric; the nearest names are given.
     """
     return _metric(name).higher_is_better
-
-
-def metrics_of_classes() -> list[str]:
-    """Give the metrics that a decision rule changes."""
-    return [name for name, metric in _METRICS.items() if metric.of_classes]
-
-
-def metrics_of_probabilities() -> list[str]:
-    """Give the metrics that no decision rule changes."""
-    return [name for name, metric in _METRICS.items() if not metric.of_classes]
 
 
 def metric_label(name: str) -> str:
@@ -157,31 +144,6 @@ def classification_metrics(
     }
 
 
-def metrics_beside_argmax(
-    targets: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n C"],
-    *,
-    train_counts: Int[np.ndarray, " C"],
-    decision: Decision,
-) -> dict[str, Any]:
-    """Give `rule`, and `classification_metrics` with it (`chosen`) and at argmax (`argmax`).
-
-    Only together do they say what a loss has moved: the ranking, or the operating point.
-    """
-    score = partial(
-        classification_metrics,
-        targets,
-        probabilities,
-        class_names=decision.class_names,
-        train_counts=train_counts,
-    )
-    return {
-        "rule": decision.rule,
-        "chosen": score(predicted=decision.apply(probabilities)),
-        "argmax": score(),
-    }
-
-
 def _per_class(confusion: Int[np.ndarray, "C C"], names: list[str]) -> dict[str, dict[str, Interval]]:
     rows = zip(
         names,
@@ -196,3 +158,123 @@ def _per_class(confusion: Int[np.ndarray, "C C"], names: list[str]) -> dict[str,
         precision[name] = wilson(hits, called)
         f1[name] = wilson_f1(hits, support + called - 2 * hits)
     return {"recall": recall, "precision": precision, "f1": f1}
+
+
+class Steps(NamedTuple):
+    """True and false positives when all samples down to the i-th distinct score are called positive."""
+
+    tp: Float[np.ndarray, "*batch m"]
+    fp: Float[np.ndarray, "*batch m"]
+
+    def roc_auc(self) -> Float[np.ndarray, "*batch"]:
+        """Trapezoids under the ROC curve."""
+        tp_before = np.concatenate([np.zeros_like(self.tp[..., :1]), self.tp[..., :-1]], axis=-1)
+        area = (np.diff(self.fp, axis=-1, prepend=0.0) * (self.tp + tp_before) / 2).sum(axis=-1)
+        return ratio(area, self.tp[..., -1] * self.fp[..., -1])
+
+    def average_precision(self) -> Float[np.ndarray, "*batch"]:
+        """Sum of (R_i - R_{i-1}) P_i."""
+        precision = np.nan_to_num(ratio(self.tp, self.tp + self.fp))
+        return ratio((np.diff(self.tp, axis=-1, prepend=0.0) * precision).sum(axis=-1), self.tp[..., -1])
+
+
+def ranking_steps(
+    positive: Bool[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    weights: Float[np.ndarray, "*batch n"] | None = None,
+) -> Steps:
+    """Count down the scores; ties go together.
+
+    Args:
+        positive: which samples are of the class.
+        scores: its score, finite.
+        weights: a weight a sample, non-negative (the counts of a bootstrap resample); 1 by default.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    hit = positive[order]
+    weight = np.ones(len(order)) if weights is None else weights[..., order]
+    return Steps(*(np.cumsum(weight * mask, axis=-1)[..., ends] for mask in (hit, ~hit)))
+
+
+def ranking_averages(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    minority: Bool[np.ndarray, " C"],
+    weights: Float[np.ndarray, "*batch n"] | None = None,
+) -> dict[str, Float[np.ndarray, "*batch"]]:
+    """Give roc_auc, average_precision and minority_average_precision.
+
+    Two classes: the score of class 1. More: one against the rest, averaged over classes for which it is
+    defined. The minority form always averages over minority classes with support.
+    """
+    num_classes = probabilities.shape[1]
+    steps = [ranking_steps(targets == c, probabilities[:, c], weights) for c in range(num_classes)]
+    area = np.stack([step.roc_auc() for step in steps], axis=-1)
+    precision = np.stack([step.average_precision() for step in steps], axis=-1)
+    headline = np.array([False, True]) if num_classes == 2 else np.ones(num_classes, dtype=bool)
+    return {
+        "roc_auc": masked_mean(area, headline & ~np.isnan(area)),
+        "average_precision": masked_mean(precision, headline & ~np.isnan(precision)),
+        "minority_average_precision": masked_mean(precision, minority & ~np.isnan(precision)),
+    }
+
+
+class AtK(NamedTuple):
+    """Precision and recall among the `k` highest scores; recall is NaN without positives."""
+
+    k: int
+    precision: float
+    recall: float
+
+
+def at_k(positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], k: int) -> AtK:
+    """Give precision and recall when only k samples can be tried, the highest scores first.
+
+    Where the k-th score is shared, the tied count by their share of positives (the mean over orders).
+
+    Args:
+        positive: which samples are of the class.
+        scores: its score, finite.
+        k: more than n counts as n.
+
+    Raises:
+        InputError: k below 1.
+    """
+    if k < 1:
+        raise InputError(f"k must be at least 1, got {k}")
+    k = min(k, len(scores))
+    tp, fp = ranking_steps(positive, scores)
+    found = float(np.interp(k, np.append(0.0, tp + fp), np.append(0.0, tp)))
+    return AtK(k, precision=found / k, recall=float(ratio(np.asarray(found), tp[-1])))
+
+
+class ClassRanking(TypedDict):
+    """How well the score of one class puts its samples first; NaN where undefined."""
+
+    average_precision: float
+    prevalence: float
+    roc_auc: float
+    at_k: list[dict[str, float]]
+
+
+def per_class_ranking(
+    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str]
+) -> dict[str, ClassRanking]:
+    """Give the ranking of each class against the rest: average precision beside prevalence, ROC-AUC, at k.
+
+    k is 10, 100 and 1000 as far as there are so many samples, and the number of the class's samples, at which
+    precision and recall are equal.
+    """
+    found = {}
+    for c, name in enumerate(class_names):
+        positive, scores = targets == c, probabilities[:, c]
+        steps = ranking_steps(positive, scores)
+        ks = {k for k in (10, 100, 1000) if k <= len(scores)} | ({int(positive.sum())} - {0})
+        found[name] = ClassRanking(
+            average_precision=float(steps.average_precision()),
+            prevalence=float(positive.mean()),
+            roc_auc=float(steps.roc_auc()),
+            at_k=[at_k(positive, scores, k)._asdict() for k in sorted(ks)],
+        )
+    return found

@@ -7,29 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.evaluation.bootstrap import bootstrap_intervals
+from matcard.errors import InputError
 from matcard.evaluation.calibration import brier, log_loss, reliability
-from matcard.evaluation.confusion import confusion_matrix
-from matcard.evaluation.curves import precision_recall_figure, reliability_figure
-from matcard.evaluation.metrics import metrics_beside_argmax
-from matcard.evaluation.plots import confusion_figure, recall_figure
-from matcard.evaluation.ranking import per_class_ranking
-from matcard.evaluation.style import save_figure
+from matcard.evaluation.checks import check_counts, check_labels, check_predictions
+from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask
+from matcard.evaluation.metrics import classification_metrics, per_class_ranking, ranking_averages
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
     from matcard.evaluation.calibration import Temperature
-    from matcard.evaluation.thresholds import Decision
+    from matcard.evaluation.decision import Decision
 
 RESAMPLED = 30_000_000
 """Scores that are resampled for intervals, some seconds of work."""
 RESAMPLES = (100, 1000)
 """Resamples at least and at most: large sets, whose intervals are narrow, get fewer."""
-MAX_CURVES = 6
-"""Classes in the figure of precision against recall: the rarest."""
+_CHUNK = 250_000
+"""Weights held at once: 2 MB, which stays in cache."""
 
 
 def scored(
@@ -95,26 +90,114 @@ def scored(
     }
 
 
-def write_figures(
-    folder: Path,
+def metrics_beside_argmax(
     targets: Int[np.ndarray, " n"],
     probabilities: Float[np.ndarray, "n C"],
-    metrics: dict[str, Any],
-) -> None:
-    """Draw confusion.png, recall.png, precision_recall.png and reliability.png.
+    *,
+    train_counts: Int[np.ndarray, " C"],
+    decision: Decision,
+) -> dict[str, Any]:
+    """Give `rule`, and `classification_metrics` with it (`chosen`) and at argmax (`argmax`).
+
+    Only together do they say what a loss has moved: the ranking, or the operating point.
+    """
+    score = partial(
+        classification_metrics,
+        targets,
+        probabilities,
+        class_names=decision.class_names,
+        train_counts=train_counts,
+    )
+    return {
+        "rule": decision.rule,
+        "chosen": score(predicted=decision.apply(probabilities)),
+        "argmax": score(),
+    }
+
+
+def bootstrap_intervals(
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    *,
+    train_counts: Int[np.ndarray, " C"],
+    predicted: Int[np.ndarray, " n"] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    ranking: bool = True,
+) -> dict[str, tuple[float, float]]:
+    """Give percentile intervals of the averages, resampling inside each true class.
+
+    Where few samples of a class are all found (or all missed) such an interval is too narrow, since no
+    resample differs: read it beside Wilson's interval of that class.
 
     Args:
-        folder: where to.
         targets: class indices.
         probabilities: one row a sample.
-        metrics: of `scored`.
+        train_counts: class counts of the training part.
+        predicted: class indices; argmax by default.
+        resamples: number of resamples.
+        level: coverage.
+        seed: of the resampling.
+        ranking: also of the metrics of the order of scores, which do not depend on `predicted` and take nearly all of
+            the time.
+
+    Returns:
+        (low, high) of accuracy, balanced_accuracy, macro_f1, macro_precision, minority_recall, mcc, g_mean and, with
+        `ranking`, roc_auc, average_precision, minority_average_precision; NaN where some resample leaves it undefined.
+
+    Raises:
+        InputError: malformed input, level outside (0, 1), or resamples below 1.
     """
-    names, rare = list(metrics["recall"]), metrics["minority_classes"]
-    confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(names))
-    support = {name: metrics["recall"][name]["n"] for name in names}
-    shown = sorted(filter(support.__getitem__, names), key=support.__getitem__)[:MAX_CURVES]
-    save_figure(confusion_figure(confusion, names, rare), folder / "confusion.png")
-    save_figure(recall_figure(metrics), folder / "recall.png")
-    curves = precision_recall_figure(targets, probabilities, names, shown)
-    save_figure(curves, folder / "precision_recall.png")
-    save_figure(reliability_figure(reliability(targets, probabilities)), folder / "reliability.png")
+    if not 0 < level < 1 or resamples < 1:
+        raise InputError(f"level must lie in (0, 1) and resamples be at least 1, got {level} and {resamples}")
+    num_classes = np.shape(probabilities)[-1]
+    targets, probabilities = check_predictions(targets, probabilities, num_classes)
+    minority = minority_mask(check_counts(train_counts, num_classes))
+    called = probabilities.argmax(axis=1) if predicted is None else check_labels(predicted, num_classes, "predicted")
+    rng = np.random.default_rng(seed)
+    confusion = _resampled_confusion(rng, confusion_matrix(targets, called, num_classes), resamples)
+    draws = confusion_averages(confusion, minority)
+    if ranking:
+        draws |= _ranking_draws(rng, targets, probabilities, minority, resamples)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return {name: tuple(np.quantile(values, tails).tolist()) for name, values in draws.items()}
+
+
+def _ranking_draws(
+    rng: np.random.Generator,
+    targets: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    minority: Bool[np.ndarray, " C"],
+    resamples: int,
+) -> dict[str, Float[np.ndarray, " B"]]:
+    chunk = max(1, _CHUNK // len(targets))
+    parts = [
+        ranking_averages(targets, probabilities, minority, _stratified_weights(rng, targets, min(chunk, resamples - i)))
+        for i in range(0, resamples, chunk)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _resampled_confusion(
+    rng: np.random.Generator, confusion: Int[np.ndarray, "C C"], resamples: int
+) -> Int[np.ndarray, "B C C"]:
+    """Resample each row: drawing samples of a class with replacement makes its row multinomial."""
+    support = confusion.sum(axis=1)
+    rows = [
+        rng.multinomial(n, row / n, size=resamples) if n else np.zeros((resamples, len(row)), dtype=np.int64)
+        for n, row in zip(support.tolist(), confusion, strict=True)
+    ]
+    return np.stack(rows, axis=1)
+
+
+def _stratified_weights(
+    rng: np.random.Generator, targets: Int[np.ndarray, " n"], resamples: int
+) -> Float[np.ndarray, "B n"]:
+    """Say how often each sample is drawn, as often in all as its class has samples."""
+    weights = np.empty((resamples, len(targets)))
+    for label in np.unique(targets):
+        members = np.flatnonzero(targets == label)
+        share = np.full(len(members), 1 / len(members))
+        weights[:, members] = rng.multinomial(len(members), share, size=resamples)
+    return weights

@@ -10,9 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from matcard.evaluation.groups import minority_mask
-from matcard.evaluation.intervals import successes
-from matcard.evaluation.metrics import metric_label, metrics_of_classes, metrics_of_probabilities
+from matcard.evaluation.confusion import minority_mask
+from matcard.evaluation.metrics import metric_label, metric_names
+from matcard.evaluation.statistics import successes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,8 +126,8 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
     headers = ("most likely class", "95 % interval", "decision rule", "95 % interval")
     for header in headers if corrected is None else (*headers, "shares corrected"):
         table.add_column(header, justify="right", no_wrap=True)
-    changed = metrics_of_classes()
-    for name in [*changed, *metrics_of_probabilities()]:
+    changed = metric_names(of_classes=True)
+    for name in [*changed, *metric_names(of_classes=False)]:
         ruled = _with_interval(chosen, name) if name in changed else ("same", "")
         beside = [] if corrected is None else [format_score(_number(corrected[name]))]
         table.add_row(metric_label(name), *_with_interval(metrics, name), *ruled, *beside)

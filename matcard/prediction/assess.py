@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.errors import InputError
+from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.metrics import classification_metrics
-from matcard.evaluation.priors import estimate_priors, share_shift, with_priors
 from matcard.evaluation.scoring import scored
 from matcard.prediction.ensemble import Ensemble
 from matcard.prediction.inputs.base import Rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.thresholds import mean_decision
+from matcard.evaluation.decision import mean_decision
 from matcard.prediction.run import BATCH_SIZE, Read
 from matcard.prediction.table import Predictions, prediction_table
 

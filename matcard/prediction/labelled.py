@@ -11,7 +11,7 @@ import numpy as np
 from matcard.data.card import card_names
 from matcard.data.labels import Labels, target_column
 from matcard.errors import InputError
-from matcard.evaluation.jsonfile import read_json
+from matcard.files import read_json
 from matcard.prediction.inputs.base import NOTHING
 from matcard.prediction.modelfile import TRAINING, model_folder
 

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from matcard import __version__
 from matcard.errors import InputError
-from matcard.evaluation.bias_corrected import BiasCorrected
-from matcard.evaluation.calibration import Temperature
-from matcard.evaluation.jsonfile import read_json, to_json
-from matcard.evaluation.thresholds import Decision
-from matcard.files import written_whole
+from matcard.evaluation.calibration import BiasCorrected, Temperature
+from matcard.evaluation.decision import Decision
+from matcard.files import read_json, to_json, written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matcard.evaluation.confusion import ratio
-from matcard.evaluation.intervals import wilson_bounds
+from matcard.evaluation.statistics import wilson_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

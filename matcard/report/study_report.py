@@ -9,9 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from matcard.errors import InputError
-from matcard.evaluation.jsonfile import read_json
 from matcard.evaluation.metrics import higher_is_better, metric_label, metric_names
-from matcard.files import read_yaml
+from matcard.files import read_json, read_yaml
 from matcard.report.folder import FigureFolder
 from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table, undefined
 from matcard.report.page import Page, Section, write_page

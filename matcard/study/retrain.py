@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from matcard.errors import InputError, MatcardWarning, TrainingError
-from matcard.evaluation.jsonfile import to_json
+from matcard.files import to_json
 from matcard.study.results.retrained import SIDES, Retrained, show_retrained
 from matcard.study.search.samplers import MakeSampler
 from matcard.study.search.space import Space

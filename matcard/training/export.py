@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from matcard.data.options import DataOptions
-    from matcard.evaluation.bias_corrected import BiasCorrected
-    from matcard.evaluation.calibration import Temperature
-    from matcard.evaluation.thresholds import Decision
+    from matcard.evaluation.calibration import BiasCorrected, Temperature
+    from matcard.evaluation.decision import Decision
     from matcard.training.data import DataModule
     from matcard.training.module import TrainingModule
     from matcard.training.options import Config

@@ -11,9 +11,9 @@ import numpy as np
 
 from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.groups import minority_mask
-from matcard.evaluation.jsonfile import read_json
-from matcard.evaluation.thresholds import Decision
+from matcard.evaluation.confusion import minority_mask
+from matcard.evaluation.decision import Decision
+from matcard.files import read_json
 from matcard.training.config import read_config
 from matcard.training.rundir import RunDir
 

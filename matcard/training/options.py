@@ -7,7 +7,7 @@ from typing import Literal
 
 from matcard.data.options import DataOptions
 from matcard.errors import InputError
-from matcard.evaluation.options import DecisionOptions
+from matcard.evaluation.decision import DecisionOptions
 from matcard.losses.options import CardinalityOptions, LossOptions
 from matcard.models.options import CGCNNOptions, ModelOptions
 

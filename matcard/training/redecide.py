@@ -10,17 +10,15 @@ import numpy as np
 from matcard.errors import InputError
 from matcard.evaluation.calibration import Temperature
 from matcard.evaluation.choice import choose_decision
-from matcard.evaluation.jsonfile import read_json, to_json
 from matcard.evaluation.scoring import scored
-from matcard.files import written_whole
+from matcard.files import read_json, to_json, written_whole
 from matcard.prediction.modelfile import DESCRIPTION, ModelDescription, model_folder
 from matcard.training.finished import FinishedRun
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.evaluation.options import DecisionOptions
-    from matcard.evaluation.thresholds import Decision
+    from matcard.evaluation.decision import Decision, DecisionOptions
 
 
 def choose_again(path: Path, options: DecisionOptions) -> tuple[Decision, dict[str, Any]]:

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.bias_corrected import fit_bias_corrected
-from matcard.evaluation.calibration import fit_temperature
+from matcard.evaluation.calibration import fit_bias_corrected, fit_temperature
 from matcard.evaluation.choice import choose_decision
-from matcard.evaluation.curves import learning_figure
-from matcard.evaluation.diagnostics import diagnostics_figure
-from matcard.evaluation.jsonfile import to_json
-from matcard.evaluation.scoring import scored, write_figures
+from matcard.evaluation.curves import diagnostics_figure, learning_figure
+from matcard.evaluation.decision import argmax
+from matcard.evaluation.figures import write_figures
+from matcard.evaluation.scoring import scored
 from matcard.evaluation.style import save_figure
 from matcard.evaluation.tables import averages_table, calibration_line, recall_table
-from matcard.evaluation.thresholds import argmax
-from matcard.files import written_whole
+from matcard.files import to_json, written_whole
 from matcard.training.export import export_model
 from matcard.training.inference import read_out
 
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
     from rich.console import Console
 
-    from matcard.evaluation.options import DecisionOptions
-    from matcard.evaluation.thresholds import Decision
+    from matcard.evaluation.decision import Decision, DecisionOptions
     from matcard.training.data import DataModule
     from matcard.training.inference import Scores
     from matcard.training.module import TrainingModule

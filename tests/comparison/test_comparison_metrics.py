@@ -11,7 +11,7 @@ from matcard.comparison.metrics import higher_is_better, metric_label, metric_na
 from matcard.comparison.outcome import measured
 from matcard.errors import InputError
 from matcard.evaluation import metrics as evaluated
-from matcard.evaluation.options import DecisionOptions
+from matcard.evaluation.decision import DecisionOptions
 
 
 def outcome(targets, probabilities, train_counts):

@@ -9,20 +9,13 @@ from evaluation_cases import imbalanced
 from PIL import Image
 
 from matcard.errors import InputError
-from matcard.evaluation import (
-    classification_metrics,
-    confusion_figure,
-    confusion_matrix,
-    learning_figure,
-    precision_recall_figure,
-    read_json,
-    recall_figure,
-    reliability,
-    reliability_figure,
-    save_figure,
-    to_json,
-)
-from matcard.evaluation.style import short
+from matcard.evaluation.calibration import reliability
+from matcard.evaluation.confusion import confusion_matrix
+from matcard.evaluation.curves import diagnostics_figure, learning_figure
+from matcard.evaluation.figures import confusion_figure, precision_recall_figure, recall_figure, reliability_figure
+from matcard.evaluation.metrics import classification_metrics
+from matcard.evaluation.style import BLUE, save_figure, short
+from matcard.files import read_json, to_json
 
 
 def texts(axes):
@@ -82,18 +75,23 @@ def test_recall_figure_draws_value_and_interval(num_classes):
     axes = figure.axes[0]
     order = sorted(names, key=lambda name: -metrics["recall"][name]["n"])
     points = {
-        round(float(line.get_ydata()[0])): float(line.get_xdata()[0])
+        round(y): (x, line.get_marker())
         for line in axes.lines
         if line.get_marker() in "oD"
+        for x, y in line.get_xydata().tolist()
     }
     for row, name in enumerate(order):
         recall = metrics["recall"][name]
         if recall["n"]:
-            assert points[row] == recall["value"]
+            assert points[row] == (recall["value"], "D" if name in metrics["minority_classes"] else "o")
         else:
             assert row not in points
     ends = {round(float(path[0][1])): path[:, 0].tolist() for c in axes.collections for path in c.get_segments()}
-    assert ends[0] == [metrics["recall"][order[0]]["low"], metrics["recall"][order[0]]["high"]]
+    assert ends == {
+        row: [metrics["recall"][name]["low"], metrics["recall"][name]["high"]]
+        for row, name in enumerate(order)
+        if metrics["recall"][name]["n"]
+    }
     assert inside(figure)
 
 
@@ -205,8 +203,73 @@ def test_names_are_cut_in_the_middle(name, expected):
 
 def test_pyplot_is_never_loaded():
     code = (
-        "import sys, numpy as np\nfrom matcard.evaluation import confusion_figure, learning_figure, recall_figure\n"
+        "import sys, numpy as np\nfrom matcard.evaluation.figures import confusion_figure\n"
         "confusion_figure(np.eye(2, dtype=int), ['a', 'b'])\nprint('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def diagnosed(names, epochs=6, **changed):
+    rng = np.random.default_rng(0)
+    table = []
+    for epoch in range(epochs):
+        shares = rng.dirichlet(np.ones(len(names)))
+        row = {f"gradient_share_{name}": f"{share}" for name, share in zip(names, shares, strict=True)}
+        counted = {"effective_errors_magnitude": f"{20 - epoch}", "effective_errors_spread": f"{9 - epoch}"}
+        table.append({"epoch": str(epoch), "val_macro_f1": "0.5", **row, **counted, **changed})
+    return table
+
+
+def lines(axes):
+    """Label to values of the lines over epochs; those across the page have no label of their own."""
+    return {line.get_label(): line.get_ydata() for line in axes.get_lines() if not line.get_label().startswith("_")}
+
+
+@pytest.mark.parametrize("epochs", [1, 6, 40])
+def test_few_classes_are_drawn_one_by_one_the_largest_first(epochs, tmp_path):
+    names, counts = ["a", "b$c", "a class of a long name that is cut"], np.array([30, 60, 10])
+    table = diagnosed(names, epochs)
+    figure = diagnostics_figure(table, names, counts)
+    left, right = figure.axes
+    drawn = lines(left)
+    assert [label.split(" (")[1] for label in drawn] == ["60.0% of samples)", "30.0% of samples)", "10.0% of samples)"]
+    for values, name in zip(drawn.values(), ["b$c", "a", names[2]], strict=True):
+        np.testing.assert_allclose(values, [float(row[f"gradient_share_{name}"]) for row in table])
+    across = [line.get_ydata()[0] for line in left.get_lines() if line.get_label().startswith("_")]
+    assert across == pytest.approx([0.6, 0.3, 0.1])
+    assert left.get_lines()[0].get_color() == BLUE
+    np.testing.assert_allclose(lines(right)["magnitude"], [20 - epoch for epoch in range(epochs)])
+    np.testing.assert_allclose(lines(right)["spread"], [9 - epoch for epoch in range(epochs)])
+    assert (left.get_lines()[0].get_xdata() == np.arange(epochs) + 1).all()
+    save_figure(figure, tmp_path / "diagnostics.png")
+
+
+def test_many_classes_are_drawn_as_minority_and_others():
+    names, counts = [f"c{k}" for k in range(9)], np.array([90, 80, 70, 9, 8, 7, 6, 5, 4])
+    table = diagnosed(names)
+    drawn = lines(diagnostics_figure(table, names, counts).axes[0])
+    assert list(drawn) == ["3 common classes (86.0% of samples)", "6 minority classes (14.0% of samples)"]
+    np.testing.assert_allclose(sum(drawn.values()), 1)
+    expected = [sum(float(row[f"gradient_share_c{k}"]) for k in range(3, 9)) for row in table]
+    np.testing.assert_allclose(drawn["6 minority classes (14.0% of samples)"], expected)
+
+
+def test_many_classes_of_one_size_have_no_minority():
+    names = [f"c{k}" for k in range(8)]
+    drawn = lines(diagnostics_figure(diagnosed(names), names, np.full(8, 5)).axes[0])
+    assert list(drawn) == ["8 common classes (100.0% of samples)"]
+
+
+def test_undefined_shares_leave_a_gap():
+    names = ["a", "b"]
+    table = diagnosed(names)
+    table[2] |= {"gradient_share_a": "nan", "gradient_share_b": ""}
+    for values in lines(diagnostics_figure(table, names, np.array([3, 1])).axes[0]).values():
+        assert np.isnan(values).tolist() == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("table", [[], [{"epoch": "0", "gradient_share_a": "1"}]])
+def test_a_run_without_diagnostics_says_how_to_get_them(table):
+    with pytest.raises(InputError, match=r"effective_errors_spread: train with --trainer\.diagnostics true"):
+        diagnostics_figure(table, ["a"], np.array([1]))

@@ -7,8 +7,9 @@ import pytest
 from evaluation_cases import imbalanced
 from rich.console import Console
 
-from matcard.evaluation import class_count_table, classification_metrics, read_json, recall_table, to_json
-from matcard.evaluation.tables import summary_line
+from matcard.evaluation.metrics import classification_metrics
+from matcard.evaluation.tables import class_count_table, recall_table, summary_line
+from matcard.files import read_json, to_json
 
 NAMES = ["cubic", "tetragonal [x]", "a phase with a name that is far too long for one line of a table", "rare"]
 

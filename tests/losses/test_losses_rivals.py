@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torchmetrics.functional import mean_squared_error
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.thresholds import prior_adjusted
+from matcard.evaluation.decision import prior_adjusted
 from matcard.losses import adjust_logits, build_loss
 
 COUNTS = [50, 20, 5]

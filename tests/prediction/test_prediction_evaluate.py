@@ -15,8 +15,8 @@ import matcard
 from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import folder_of, main, parse_prior
-from matcard.evaluation.priors import with_priors
-from matcard.evaluation.thresholds import Decision
+from matcard.evaluation.calibration import with_priors
+from matcard.evaluation.decision import Decision
 from matcard.prediction.inputs import CrystalInputs
 
 KINDS = ["cesiumchloride", "rocksalt", "zincblende"]

@@ -16,7 +16,7 @@ from prediction_cases import crystals, structure, train_small
 
 import matcard
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation import Decision
+from matcard.evaluation.decision import Decision
 from matcard.models.output import Output
 from matcard.prediction.table import columns
 from matcard.training.inference import Scores

@@ -13,9 +13,9 @@ import yaml
 
 from matcard.data.options import DataOptions
 from matcard.evaluation.calibration import Temperature
-from matcard.evaluation.jsonfile import to_json
+from matcard.evaluation.decision import by_offsets
 from matcard.evaluation.scoring import scored
-from matcard.evaluation.thresholds import by_offsets
+from matcard.files import to_json
 from matcard.training.config import config_to_dict
 from matcard.training.options import Config
 

@@ -13,8 +13,8 @@ from pymatgen.symmetry.groups import SpaceGroup
 from matcard.crystals.crystals import Crystals
 from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError
-from matcard.evaluation.intervals import wilson
-from matcard.evaluation.jsonfile import to_json
+from matcard.evaluation.statistics import wilson
+from matcard.files import to_json
 from matcard.report import FigureFolder, write_report, write_study_report
 from matcard.report import html as pieces
 from matcard.report.__main__ import main as report_command

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from matcard.report.figures.intervals import ALL, MINORITY, Series, interval_figure
+from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
 from matcard.report.figures.periodic import FEW, periodic_figure
 from matcard.report.groups import SYSTEMS, crystal_systems, element_shares, group_shares, site_bins
 from matcard.report.html import listed, records, share
@@ -82,9 +82,11 @@ def _grouped(
     series = [Series(*look, _intervals(table)) for look, table in tables.items()]
     joined = pd.concat([table.assign(classes=look[0]) for look, table in tables.items()], ignore_index=True)
     overall = next(iter(tables.values()))
+    counts = zip(*(table["n"] for table in tables.values()), strict=True)
+    beside = [" / ".join(f"{n:,}" for n in row) for row in counts]
     return figures.add(
         name,
-        interval_figure(order, series, "share found, with 95 % Wilson interval", counts=True),
+        interval_figure(order, series, "share found, with 95 % Wilson interval", beside=beside),
         joined,
         alt=f"Share of the test crystals found {by}: "
         + "; ".join(f"{row['group']} {share(row['recall'])} of {row['n']}" for row in records(overall)),

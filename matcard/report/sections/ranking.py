@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.evaluation.calibration import reliability
-from matcard.evaluation.curves import precision_recall_figure, reliability_figure
-from matcard.evaluation.intervals import wilson_bounds
-from matcard.evaluation.ranking import ranking_steps
-from matcard.evaluation.scoring import MAX_CURVES
+from matcard.evaluation.figures import MAX_CURVES, precision_recall_figure, reliability_figure
+from matcard.evaluation.metrics import ranking_steps
+from matcard.evaluation.statistics import wilson_bounds
 from matcard.report.html import DASH, paragraph, score, table
 
 if TYPE_CHECKING:

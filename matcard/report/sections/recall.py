@@ -9,10 +9,9 @@ from markupsafe import Markup
 from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.evaluation.confusion import confusion_matrix
-from matcard.evaluation.intervals import successes
-from matcard.evaluation.metrics import metric_label, metric_names, metrics_of_classes
-from matcard.evaluation.plots import confusion_figure, recall_figure
-from matcard.report.figures.intervals import Series, interval_figure
+from matcard.evaluation.figures import Series, confusion_figure, interval_figure, recall_figure
+from matcard.evaluation.metrics import metric_label, metric_names
+from matcard.evaluation.statistics import successes
 from matcard.report.html import DASH, code, interval, paragraph, records, score, signed, table
 
 if TYPE_CHECKING:
@@ -111,7 +110,8 @@ def decisions(run: FinishedRun, figures: FigureFolder) -> Markup:
         ).format(rule, code("matcard.predict"))
     )
     return text + compared(
-        run, figures, "decision", ("argmax", argmax), ("chosen on validation", chosen), metrics=metrics_of_classes(),
+        run, figures, "decision", ("argmax", argmax), ("chosen on validation", chosen),
+        metrics=metric_names(of_classes=True),
         caption="Recall of each class on the test part at argmax and with the rule chosen on validation, "
         "with 95 % Wilson intervals.",
     )  # fmt: skip

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label
+from matcard.evaluation.statistics import successes
 from matcard.report.html import interval, listed, paragraph, score, share, undefined
 from matcard.report.sections.training import best_epoch
 

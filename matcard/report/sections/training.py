@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.evaluation.curves import learning_figure
-from matcard.evaluation.diagnostics import diagnostics_figure
+from matcard.evaluation.curves import diagnostics_figure, learning_figure
 from matcard.evaluation.metrics import higher_is_better, metric_label
 from matcard.report.html import paragraph, share
 

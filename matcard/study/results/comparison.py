@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from matcard.evaluation.jsonfile import to_json
 from matcard.evaluation.metrics import metric_label, metric_names
 from matcard.evaluation.tables import format_score
+from matcard.files import to_json
 from matcard.study.screen import shown
 from matcard.training.config import config_to_dict, flatten
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.errors import InputError
-from matcard.evaluation import Decision, classification_metrics, metrics_beside_argmax
-from matcard.evaluation.thresholds import argmax, at_threshold, by_cost, by_offsets, prior_adjusted
+from matcard.evaluation.decision import Decision, argmax, at_threshold, by_cost, by_offsets, prior_adjusted
+from matcard.evaluation.metrics import classification_metrics
+from matcard.evaluation.scoring import metrics_beside_argmax
 
 few = settings(deadline=None, max_examples=40)
 
