@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -36,29 +36,38 @@ def extract(archive: Path, folder: Path, wanted: Callable[[str], bool] = lambda 
         wanted: says of a member's name, with forward slashes, whether to unpack it.
 
     Raises:
-        InputError: an archive that is broken, or with a wanted member that leads out of the folder (an absolute
-            path, `..`) or is no plain file (a link, a device); nothing is unpacked then.
+        InputError: an archive that is broken, or with a wanted member that leads out of the folder or is a device or a
+            link that does; nothing is unpacked then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name, content in members(archive, wanted):
-            path = beside.joinpath(*PurePosixPath(name).parts)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        with _readable(archive):
+            if zipfile.is_zipfile(archive):
+                _extract_zip(archive, beside, wanted)
+            else:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(beside, (member for member in tar if wanted(member.name)), filter="data")
         return beside.replace(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def members(archive: Path, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
-    """Give the name and the content of each wanted file of a tar or zip archive.
+def contents(archive: Path, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
+    """Give the name and the content of each wanted file of a tar or zip archive; nothing is unpacked.
 
     Raises:
-        InputError: as `extract`.
+        InputError: an archive that is broken.
     """
     with _readable(archive):
-        yield from (_zip_members if zipfile.is_zipfile(archive) else _tar_members)(archive, wanted)
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                yield from ((name, file.read(name)) for name in file.namelist() if wanted(name) and name[-1:] != "/")
+        else:
+            with tarfile.open(archive) as tar:
+                for member in tar:
+                    if member.isreg() and wanted(member.name):
+                        yield member.name, cast("IO[bytes]", tar.extractfile(member)).read()
 
 
 def load_pickle(content: bytes, name: str) -> Any:
@@ -101,32 +110,25 @@ class _Unpickler(pickle.Unpickler):
         return self._known[module_name, global_name]
 
 
-def _tar_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if wanted(member.name) and not member.isdir():
-                _refuse(archive, member.name, plain=member.isreg())
-                with cast("IO[bytes]", tar.extractfile(member)) as content:
-                    yield member.name, content.read()
-
-
-def _zip_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def _extract_zip(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Unpack a zip, whose names and types Python does not check as it does those of a tar."""
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
-            if wanted(member.filename) and not member.is_dir():
-                _refuse(archive, member.filename, plain=(member.external_attr >> 16) & _TYPE in (0, _PLAIN))
-                yield member.filename, file.read(member)
+            name, windows = member.filename, PureWindowsPath(member.filename)
+            if not wanted(name) or member.is_dir():
+                continue
+            if not name or name.startswith("/") or windows.drive or windows.root or ".." in windows.parts:
+                raise _not_unpacked(archive, name)
+            if (member.external_attr >> 16) & _TYPE not in (0, _PLAIN):
+                raise _not_unpacked(archive, name)
+            file.extract(member, folder)
 
 
-def _refuse(archive: Path, name: str, *, plain: bool) -> None:
-    """Raise where a member is no plain file inside the folder, on this system or another."""
-    windows = PureWindowsPath(name)
-    if not name or name.startswith("/") or windows.drive or windows.root or ".." in windows.parts:
-        raise InputError(
-            f"{archive} has a member {name!r} that leads out of its folder; it is not unpacked: do not use it"
-        )
-    if not plain:
-        raise InputError(f"{archive} has a member {name!r} that is a link or device; it is not unpacked: do not use it")
+def _not_unpacked(archive: Path, name: str) -> InputError:
+    return InputError(
+        f"{archive} has a member {name!r} that leads out of its folder or is a link or device; it is not unpacked: do "
+        "not use it"
+    )
 
 
 @contextmanager
@@ -135,6 +137,8 @@ def _readable(archive: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except tarfile.FilterError as error:
+        raise _not_unpacked(archive, error.tarinfo.name) from error
     except _BROKEN as error:
         if getattr(error, "errno", None) is not None:
             raise  # the disk, not the archive

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from matcard.crystals.readers.files import open_bytes, readable
-from matcard.data.archives import load_pickle, members
+from matcard.data.archives import contents, load_pickle
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _unpickled(source: Path, names: set[str]) -> dict[str, Any]:
     if source.is_dir():
         found = (path for path in sorted(source.rglob("*")) if path.name in names and path.is_file())
         return {path.name: load_pickle(path.read_bytes(), str(path)) for path in found}
-    chosen = members(source, lambda name: name.rpartition("/")[2] in names)
+    chosen = contents(source, lambda name: name.rpartition("/")[2] in names)
     return {name.rpartition("/")[2]: load_pickle(content, f"{source}: {name}") for name, content in chosen}
 
 
