@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import spglib
+from pymatgen.core.periodic_table import Element
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int64, Shaped, UInt8
+    from jaxtyping import Bool, Float, Int64, Shaped
 
     from matcard.crystals.crystals import Crystals
     from matcard.data.tables import ArrayTable, Table
 
     Keys = Shaped[np.ndarray, " N"]
+    Content = tuple[tuple[int, int], ...]
 
 _ROUNDING = 1e-6  # of a whole: above what single precision loses (6e-8), below a digit that tables write (1e-5, .001 %)
 _SYMPREC = 0.1  # angstrom: wide enough for the residual forces of relaxed structures
@@ -108,10 +117,6 @@ def same_numbers(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]
 
 def within_rounding(shares: Float[np.ndarray, "N D"]) -> Int64[np.ndarray, " N"]:
     """Give compositions the same number where no share differs by more than a millionth, through others if need be."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
     pairs = cKDTree(shares).query_pairs(_ROUNDING, p=np.inf, output_type="ndarray")
     joined = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(shares), len(shares)))
     return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
@@ -119,32 +124,26 @@ def within_rounding(shares: Float[np.ndarray, "N D"]) -> Int64[np.ndarray, " N"]
 
 def reduced_formulas(crystals: Crystals) -> Keys:
     """Give the reduced formulas, such as SrTiO3: by electronegativity, counts without a common divisor."""
-    from pymatgen.core.periodic_table import Element
+    return np.array([_formula(content) for content in _contents(crystals)], dtype=object)
 
-    owners, numbers, counts = _contents(crystals)
-    known = {z: Element.from_Z(z) for z in np.unique(numbers).tolist()}
+
+@cache
+def _formula(content: Content) -> str:
+    divisor = math.gcd(*(count for _, count in content))
     # Elements that form no compounds have no electronegativity on Pauling's scale; they come last.
-    rank = {z: (element.data.get("X") or np.inf, element.symbol) for z, element in known.items()}
-    place = np.zeros(256, dtype=np.int64)
-    place[sorted(rank, key=lambda z: rank[z])] = np.arange(len(rank))
-    order = np.lexsort((place[numbers], owners))
-    numbers, counts = numbers[order], counts[order]
-    starts = np.searchsorted(owners, np.arange(len(crystals)))
-    counts = counts // np.gcd.reduceat(counts, starts)[owners]
-    pairs, which = np.unique(np.stack([numbers, counts], axis=1), axis=0, return_inverse=True)
-    words = [f"{known[z].symbol}{n if n > 1 else ''}" for z, n in pairs.tolist()]
-    return _joined([words[i] for i in which.ravel().tolist()], starts, "")
+    elements = [(Element.from_Z(number), count // divisor) for number, count in content]
+    elements.sort(key=lambda item: (item[0].data.get("X") or math.inf, item[0].symbol))
+    return "".join(f"{element.symbol}{count if count > 1 else ''}" for element, count in elements)
 
 
 def chemical_systems(crystals: Crystals) -> Keys:
     """Give the elements of each crystal, such as O-Sr-Ti."""
-    from pymatgen.core.periodic_table import Element
+    return np.array([_system(content) for content in _contents(crystals)], dtype=object)
 
-    owners, numbers, _ = _contents(crystals)
-    symbol = {z: Element.from_Z(z).symbol for z in np.unique(numbers).tolist()}
-    names = np.array([symbol[z] for z in numbers.tolist()], dtype=object)
-    order = np.lexsort((names.astype(str), owners))
-    return _joined(names[order].tolist(), np.searchsorted(owners, np.arange(len(crystals))), "-")
+
+@cache
+def _system(content: Content) -> str:
+    return "-".join(sorted(Element.from_Z(number).symbol for number, _ in content))
 
 
 def contains_element(crystals: Crystals, symbol: str) -> Bool[np.ndarray, " N"]:
@@ -153,12 +152,10 @@ def contains_element(crystals: Crystals, symbol: str) -> Bool[np.ndarray, " N"]:
     Raises:
         InputError: no symbol of an element.
     """
-    from pymatgen.core.periodic_table import Element
-
     if not Element.is_valid_symbol(symbol):
         raise InputError(f"--data.split.element {symbol!r} is no symbol of an element, such as Fe")
-    owners, numbers, _ = _contents(crystals)
-    return np.isin(np.arange(len(crystals)), owners[numbers == Element(symbol).Z])
+    wanted = Element(symbol).Z
+    return np.array([any(number == wanted for number, _ in content) for content in _contents(crystals)], dtype=bool)
 
 
 def prototypes(crystals: Crystals) -> Keys:
@@ -184,8 +181,6 @@ def prototypes(crystals: Crystals) -> Keys:
 
 
 def _prototype(crystals: Crystals, i: int) -> str | None:
-    import spglib
-
     sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
     numbers = crystals.numbers[sites].tolist()
     cell = (crystals.lattice[i].tolist(), crystals.frac_coords[sites].tolist(), numbers)
@@ -221,15 +216,10 @@ def _column(table: Table, name: str) -> Keys:
     return keys
 
 
-def _contents(
-    crystals: Crystals,
-) -> tuple[Int64[np.ndarray, " P"], UInt8[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
-    """List the elements of each crystal: crystal, atomic number, number of sites; in this order."""
+def _contents(crystals: Crystals) -> list[Content]:
+    """Give the elements of each crystal: atomic number and number of sites, in the order of the numbers."""
     owners = np.repeat(np.arange(len(crystals)), crystals.num_sites)
     pairs, counts = np.unique(owners * 256 + crystals.numbers, return_counts=True)
-    return pairs // 256, (pairs % 256).astype(np.uint8), counts
-
-
-def _joined(words: list[str], starts: Int64[np.ndarray, " N"], separator: str) -> Keys:
-    ends = [*starts[1:].tolist(), len(words)]
-    return np.array([separator.join(words[a:b]) for a, b in zip(starts.tolist(), ends, strict=True)], dtype=object)
+    listed = list(zip((pairs % 256).tolist(), counts.tolist(), strict=True))
+    ends = np.searchsorted(pairs // 256, np.arange(len(crystals) + 1)).tolist()
+    return [tuple(listed[start:end]) for start, end in pairwise(ends)]
