@@ -26,7 +26,7 @@ class TrainingError(RuntimeError):
 
 
 _FEW = 30
-"""Names beyond so many are listed only where none is near."""
+"""Names that a message lists at most."""
 
 
 def nearest_names(name: str, names: Iterable[str]) -> str:
@@ -34,5 +34,12 @@ def nearest_names(name: str, names: Iterable[str]) -> str:
     known = list(names)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"did you mean {' or '.join(close)}?" if close else ""
-    listed = f"there are: {', '.join(known) or 'none'}" if not close or len(known) <= _FEW else ""
-    return " ".join(filter(None, (meant, listed)))
+    shown = f"there are: {listed(known) or 'none'}" if not close or len(known) <= _FEW else ""
+    return " ".join(filter(None, (meant, shown)))
+
+
+def listed(names: Iterable[object], most: int = _FEW) -> str:
+    """List names between commas; of more than `most` the first, and how many there are beside."""
+    known = list(map(str, names))
+    rest = len(known) - most
+    return ", ".join(known[:most] if rest > 0 else known) + (f" and {rest} more" if rest > 0 else "")

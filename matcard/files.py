@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 import warnings
 from contextlib import contextmanager
@@ -62,14 +63,30 @@ def locked(path: Path, doing: str) -> Iterator[None]:
         lock.release()
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes for text what YAML 1.2 takes for text (NO, off, 1_000, 007, 2024-05-01), and what PyYAML writes bare."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+
+
+for _tag, _pattern in {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?(0|[1-9][0-9]*)",
+    "float": r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    "merge": r"<<",
+}.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^({_pattern})$"), None)
+
+
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file.
+    """Read a YAML file; what YAML 1.2 takes for text stays text.
 
     Raises:
         InputError: it cannot be read or is not YAML; the line is named.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:

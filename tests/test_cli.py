@@ -9,8 +9,9 @@ import warnings
 import pytest
 
 import matcard
+from matcard.__main__ import COMMANDS
 from matcard.cli import run_command
-from matcard.errors import InputError, MatcardWarning, TrainingError, nearest_names
+from matcard.errors import InputError, MatcardWarning, TrainingError, listed, nearest_names
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,55 @@ def test_importing_matcard_loads_nothing_heavy():
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert matcard.__version__
+
+
+def test_long_lists_are_cut():
+    assert listed("abc") == "a, b, c"
+    assert listed(range(30)) == ", ".join(map(str, range(30)))
+    assert listed(range(300), 3) == "0, 1, 2 and 297 more"
+    assert nearest_names("x", map(str, range(3000))).endswith("29 and 2970 more")
+
+
+def matcard_command(*words):
+    return subprocess.run([sys.executable, "-m", "matcard", *words], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_lists_every_command_without_torch(words):
+    code = (
+        f"import sys; sys.argv = ['matcard', *{words}]; from matcard.__main__ import main; main(); "
+        "assert not {'torch', 'pandas', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in COMMANDS:
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_the_module_of_its_name(name):
+    done = matcard_command(name, "--help")
+    assert done.returncode == 0, done.stderr
+    module = subprocess.run([sys.executable, "-m", f"matcard.{name}", "--help"], capture_output=True, text=True)
+    assert done.stdout == module.stdout
+
+
+def test_a_command_that_is_none():
+    done = matcard_command("trian")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: there is no command 'trian'; did you mean train? there are: train, ")
+    assert matcard_command("--version").stdout == f"matcard {matcard.__version__}\n"
+
+
+def test_a_command_exits_with_its_own_code():
+    done = matcard_command("train", "--data.sourc=x")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown option '--data.sourc'; did you mean data.source or ")
+
+
+@pytest.mark.parametrize("name", ["data", "predict", "evaluate", "report"])
+def test_quick_commands_load_no_torch_for_their_help(name):
+    module = COMMANDS[name][0]
+    code = f"import sys, {module} as command\ntry: command.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

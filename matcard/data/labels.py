@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.crystals.readers.columns import require_column
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,7 +184,7 @@ def _check(labels: Labels, values: pd.Series[Any]) -> None:
             f"{_advice(labels, values)}, since at least two classes are needed"
         )
     if (counts == 0).any():
-        empty = ", ".join(repr(labels.class_names[k]) for k in np.flatnonzero(counts == 0))
+        empty = listed(repr(labels.class_names[k]) for k in np.flatnonzero(counts == 0))
         raise InputError(f"no row is in {empty}; {_advice(labels, values)}")
 
 

@@ -13,7 +13,7 @@ from matcard.data.kinds import kind_of
 from matcard.data.labelled import CrystalData
 from matcard.data.splits import Split, split_table
 from matcard.data.tables import ArrayTable
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError, listed, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Lab
     if target is None:
         raise InputError(
             f"--data.target is not given: name the column of {source} to predict, one of "
-            f"{', '.join(map(str, table.columns.columns))}"
+            f"{listed(table.columns.columns)}"
         )
     return label_table(table, target, source, **ways)
 

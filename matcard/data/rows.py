@@ -16,7 +16,7 @@ from matcard.crystals.readers.tables import json_lines
 from matcard.data.kinds import COMPOSITION_COLUMNS
 from matcard.data.row_columns import RowColumns
 from matcard.data.tables import ArrayTable
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError, MatcardWarning, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,14 +195,14 @@ def _feature_columns(frame: pd.DataFrame, named: list[str] | None, aside: set[st
     if counting:
         # Rows are often sorted by class, which their numbers then give away.
         warnings.warn(
-            f"{source}: {', '.join(map(repr, counting))} counts the rows and is not used to predict; name it with "
+            f"{source}: {listed(map(repr, counting))} counts the rows and is not used to predict; name it with "
             "--data.features if it means something",
             MatcardWarning,
             stacklevel=4,
         )
         found = [name for name in found if name not in counting]
     if not found:
-        names = ", ".join(name for name in map(str, frame) if name != _WHERE)
+        names = listed(name for name in map(str, frame) if name != _WHERE)
         raise InputError(
             f"{source} has no column of numbers beside id and target among {names}; if it holds crystals, name the "
             "column of structures with --data.structure_column, if formulas, with --data.composition_column"

@@ -13,7 +13,7 @@ import numpy as np
 from matcard.data.dealing import deal
 from matcard.data.groups import contains_element, crystals_of, default_split, given_test, group_keys
 from matcard.data.options import check_shares
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError, MatcardWarning, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,7 +246,7 @@ def _tell_missing(codes: Int[np.ndarray, " N"], split: Split, class_names: Seque
         if missing:
             named = [str(code) if class_names is None else class_names[code] for code in missing]
             warnings.warn(
-                f"the {part} part has no sample of class {', '.join(named)}: too few "
+                f"the {part} part has no sample of class {listed(named)}: too few "
                 "groups hold it; join classes, or choose a finer --data.split.kind",
                 MatcardWarning,
                 stacklevel=3,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError, listed, nearest_names
 from matcard.evaluation.checks import check_class_names, check_predictions
 from matcard.evaluation.confusion import AVERAGES, Average, Counts, confusion_matrix, ratio
 from matcard.evaluation.decision import Decision, Objective, argmax, by_cost, by_offsets, prior_adjusted
@@ -78,7 +78,7 @@ def check_decision(options: DecisionOptions, class_names: Sequence[str], train_c
     if options.shares is not None and len(options.shares) != len(class_names):
         raise InputError(
             f"--decision.shares has {len(options.shares)} numbers for {len(class_names)} classes: give one for each of "
-            f"{', '.join(class_names)}"
+            f"{listed(class_names)}"
         )
     if options.rule == "prior":
         prior_adjusted(class_names, train_counts)
@@ -106,8 +106,8 @@ def read_costs(path: Path, class_names: Sequence[str]) -> Float64[np.ndarray, "C
     for names, what in ((columns, "header"), (rows, "first column")):
         if sorted(names) != sorted(class_names):
             raise InputError(
-                f"--decision.costs {path}: the {what} names {', '.join(names) or 'nothing'}; expected each of the "
-                f"classes {', '.join(class_names)} once"
+                f"--decision.costs {path}: the {what} names {listed(names) or 'nothing'}; expected each of the "
+                f"classes {listed(class_names)} once"
             )
     numbers = pd.DataFrame(table.to_numpy(), rows, columns).apply(pd.to_numeric, errors="coerce")
     costs: Float64[np.ndarray, "C C"] = numbers.loc[list(class_names), list(class_names)].to_numpy(np.float64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored
@@ -148,5 +148,5 @@ def check_prior(prior: str | list[float] | None, class_names: Sequence[str]) -> 
     if isinstance(prior, list) and len(prior) != len(class_names):
         raise InputError(
             f"--prior has {len(prior)} numbers for {len(class_names)} classes: give one for each of "
-            f"{', '.join(class_names)}"
+            f"{listed(class_names)}"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.decision import mean_decision
 from matcard.prediction.run import BATCH_SIZE, Read
 from matcard.prediction.table import Predictions, prediction_table
@@ -46,8 +46,8 @@ class Ensemble:
         for run in runs[1:]:
             if run.class_names != runs[0].class_names:
                 raise InputError(
-                    f"{run.path} has the classes {', '.join(run.class_names)}, {runs[0].path} has "
-                    f"{', '.join(runs[0].class_names)}: runs of an ensemble share their classes and their order"
+                    f"{run.path} has the classes {listed(run.class_names)}, {runs[0].path} has "
+                    f"{listed(runs[0].class_names)}: runs of an ensemble share their classes and their order"
                 )
             if run.inputs.read_as != runs[0].inputs.read_as:
                 raise InputError(

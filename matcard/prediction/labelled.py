@@ -10,7 +10,7 @@ import numpy as np
 
 from matcard.data.card import card_names
 from matcard.data.labels import Labels, target_column
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.files import read_json
 from matcard.prediction.inputs.base import NOTHING
 from matcard.prediction.modelfile import TRAINING, model_folder
@@ -91,14 +91,14 @@ def read_labelled_set(
     texts = values.astype(str)
     unknown = texts[(codes < 0) & ~missing].value_counts().to_dict()
     if unknown and not leave_out_unknown:
-        listed = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        found = listed(f"{name} ({count})" for name, count in unknown.items())
         raise InputError(
-            f"{source} has classes that {run.path} does not know: {listed}; it knows {', '.join(run.class_names)}. "
+            f"{source} has classes that {run.path} does not know: {found}; it knows {listed(run.class_names)}. "
             "Rename them in the source, or leave these rows out by --leave-out-unknown"
         )
     known = codes >= 0
     if not known.any():
-        raise InputError(f"{source} has no sample with a class of {run.path}: {', '.join(run.class_names)}")
+        raise InputError(f"{source} has no sample with a class of {run.path}: {listed(run.class_names)}")
     reasons = np.where(missing, f"{column} is missing", "class not known to the run")
     unused = pd.DataFrame(
         {"id": table.ids, "where": source, "reason": reasons, "class": texts.where(~missing, "")}, dtype=object

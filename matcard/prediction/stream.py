@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.prediction.inputs.base import NOTHING
 from matcard.prediction.run import BATCH_SIZE
 from matcard.prediction.writers import check_output, open_table
@@ -97,6 +97,6 @@ def predict_sources(
         if tally.failures and len(tally.failures) == tally.rows:
             raise InputError(tally.failures[0])
         if not tally.rows:
-            raise InputError(f"{', '.join(inputs)}: nothing to predict")
+            raise InputError(f"{listed(inputs)}: nothing to predict")
     tally.seconds = time.perf_counter() - began
     return tally

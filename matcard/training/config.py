@@ -6,12 +6,16 @@ The names of the model and of the loss decide which options they take, so those 
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
+import json
 import re
 import types
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
 
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions
@@ -100,7 +104,7 @@ def _parse(
     known = dict(option_types(Config, kinds))
     given = flatten(values)
     check_names(given, known)
-    given = {name: value for name, value in given.items() if name in known}  # no empty sections
+    given = {name: _as_text(value, known[name]) for name, value in given.items() if name in known}  # no empty sections
     parser = build_parser(kinds, prog=prog, description=description, own=type(own) if own else None)
     if own:
         known |= option_types(type(own), {})
@@ -305,7 +309,7 @@ def nearest_options(name: str, known: Collection[str]) -> str:
 
 
 def _normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
-    """Check the names on the command line; let `1,2,3` stand for `[1,2,3]`."""
+    """Check the names on the command line and write values as the parser takes them."""
     words: list[str] = []
     previous = ""
     for word in argv:
@@ -314,9 +318,9 @@ def _normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
             if flag[2:] not in known:
                 raise InputError(f"unknown option {flag!r}; {nearest_options(flag[2:], known)}")
             if equals:
-                word = f"{flag}={_bracketed(value, known[flag[2:]])}"
+                word = f"{flag}={_written(value, known[flag[2:]])}"
         elif previous.startswith("--") and previous[2:] in known:
-            word = _bracketed(word, known[previous[2:]])
+            word = _written(word, known[previous[2:]])
         elif word not in ("-h", "--help"):
             raise InputError(f"unexpected argument {word!r}; options are given as --group.name VALUE (see --help)")
         previous = "" if equals else word
@@ -324,12 +328,25 @@ def _normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _bracketed(value: str, kind: Any) -> str:
-    """Write a list, or infinity, as YAML does."""
-    if value == "inf":
-        return ".inf"
-    sequence = any(typing.get_origin(item) in (list, tuple) for item in (kind, *typing.get_args(kind)))
-    return f"[{value}]" if sequence and not value.startswith("[") and value != "null" else value
+def _written(value: str, kind: Any) -> str:
+    """Write a value of the command line as YAML: `1,2,3` is a list, `inf` a number, and text in a list stays text."""
+    kinds = (kind, *typing.get_args(kind))
+    if value == "null" or str in kinds:
+        return value
+    if list[str] in kinds:
+        listed = yaml.load(value, yaml.BaseLoader) if value.startswith("[") else next(csv.reader([value]), [])
+        return json.dumps([str(item).strip() for item in listed], ensure_ascii=False)
+    sequence = any(typing.get_origin(item) in (list, tuple) for item in kinds)
+    items = [f".{item.strip()}" if item.strip() == "inf" else item for item in value.split(",")]
+    return f"[{','.join(items)}]" if sequence and not value.startswith("[") else ",".join(items)
+
+
+def _as_text(value: Any, kind: Any) -> Any:
+    """Give whole numbers of a file as text where an option takes text, such as a column that is called 1."""
+    kinds = (kind, *typing.get_args(kind))
+    if isinstance(value, list) and list[str] in kinds:
+        return [_as_text(item, str) for item in value]
+    return str(value) if str in kinds and type(value) is int and int not in kinds else value
 
 
 def _filled(parser: ArgumentParser, given: dict[str, Any], argv: list[str]) -> Any:

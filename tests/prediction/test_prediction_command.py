@@ -134,6 +134,14 @@ def test_standard_input_of_cif_text(trained, folder, expected, monkeypatch, tmp_
     np.testing.assert_allclose(table["prob_rocksalt"][[0, 2]], expected.loc[["c0", "c1"], "prob_rocksalt"], atol=1e-4)
 
 
+def test_standard_input_with_byte_order_marks(trained, folder, expected, monkeypatch, tmp_path):
+    texts = [(folder / f"c{k}.cif").read_text() for k in (0, 1)]
+    feed(monkeypatch, "".join(f"\ufeff{text}" for text in texts))
+    table = predict(trained, "-", out=tmp_path / "out.csv")
+    assert table["id"].tolist() == ["LiF", "LiCl"]
+    np.testing.assert_allclose(table["prob_rocksalt"], expected.loc[["c0", "c1"], "prob_rocksalt"], atol=1e-4)
+
+
 def test_standard_input_of_json_lines(trained, expected, monkeypatch, tmp_path):
     rows = [as_row(atoms) for atoms in crystals()[:3]]
     lines = [json.dumps(rows[0]), "{broken", json.dumps(rows[1]), "", "[1]", json.dumps(rows[2])]

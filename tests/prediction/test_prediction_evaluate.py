@@ -13,11 +13,13 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 import matcard
 from matcard.cli import run_command
+from matcard.crystals import CrystalTable, read_crystals
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import folder_of, main, parse_prior
 from matcard.evaluation.calibration import with_priors
 from matcard.evaluation.decision import Decision
 from matcard.prediction.inputs import CrystalInputs
+from matcard.prediction.inputs import crystals as inputs_crystals
 
 KINDS = ["cesiumchloride", "rocksalt", "zincblende"]
 
@@ -289,3 +291,31 @@ def test_a_new_set_at_another_rule(trained, tmp_path):
 def test_a_model_folder_alone_has_no_scores_to_choose_a_rule_on(trained):
     with pytest.raises(InputError, match="not the directory of a run"):
         main([str(trained / "model"), "--decision.rule=argmax"])
+
+
+@pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
+def test_a_card_is_read_with_the_options_that_are_given(trained, tmp_path, monkeypatch, drawn):
+    asked = {}
+
+    def load_table(card, **given):
+        asked.update(given)
+        return CrystalTable.of(read_crystals(write(tmp_path / "new.jsonl", new_rows(9))))
+
+    monkeypatch.setattr(inputs_crystals, "load_table", load_table)
+    with pytest.warns(
+        MatcardWarning, match=r"--data.id_column plays no part: perovskite_phases holds crystals of a card"
+    ):
+        evaluate(trained, "perovskite_phases", tmp_path / "out", "--data.target=kind", "--data.id_column=name")
+    assert asked["jobs"] == 1
+    assert callable(asked["progress"])
+
+
+@pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
+def test_lists_in_messages_end_somewhere(trained, tmp_path):
+    rows = new_rows(40)
+    for k, row in enumerate(rows):
+        row["kind"] = f"class {k}"
+    with pytest.raises(InputError) as refused:
+        evaluate(trained, write(tmp_path / "new.jsonl", rows), tmp_path / "out")
+    assert "class 29 (1) and 10 more; it knows" in str(refused.value)
+    assert len(str(refused.value)) < 1000

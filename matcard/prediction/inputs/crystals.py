@@ -10,8 +10,12 @@ from matcard.crystals.options import GraphOptions
 from matcard.crystals.readers.batch import Wanted
 from matcard.crystals.readers.structure_file import is_structure_file
 from matcard.crystals.table import CrystalTable
+from matcard.data.card import card_names, load_card
 from matcard.data.groups import reduced_formulas
 from matcard.data.labelled import CrystalData
+from matcard.data.options import DataOptions
+from matcard.data.sources import load_table
+from matcard.data.unused import tell_unused
 from matcard.prediction.inputs.base import Inputs
 from matcard.prediction.inputs.crystal_rows import object_rows, read_rows
 from matcard.prediction.inputs.crystal_sources import input_batches, structures_of
@@ -121,11 +125,12 @@ class CrystalInputs(Inputs[Crystals]):
     ) -> CrystalTable:
         """Read crystals with their other columns."""
         from matcard.crystals.readers.read import read_crystals
-        from matcard.data.card import card_names, load_card
-        from matcard.data.sources import load_table
 
         if source in card_names():
-            return load_table(load_card(source))
+            card = load_card(source)
+            options = DataOptions(source, id_column=named.id_column, structure_column=named.structure_column)
+            tell_unused(options, card)
+            return load_table(card, jobs=jobs or 1, progress=progress)
         return read_crystals(
             source,
             id_column=named.id_column,

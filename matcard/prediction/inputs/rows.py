@@ -17,7 +17,7 @@ from matcard.data.kinds import COMPOSITION_COLUMNS
 from matcard.data.row_columns import RowColumns
 from matcard.data.rows import ENDINGS
 from matcard.data.tables import ArrayTable
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.prediction.inputs.arrays import ArrayInputs, Arrays
 from matcard.prediction.inputs.base import Named, Rows
 from matcard.prediction.inputs.paths import files_alone
@@ -107,12 +107,12 @@ class RowInputs(ArrayInputs):
         if isinstance(objects, pd.DataFrame):
             frame = objects.set_axis([str(name) for name in objects], axis=1)
         elif self.made_of.formula is not None:
-            listed = [objects] if isinstance(objects, str) else list(objects)
-            frame = pd.DataFrame({self.made_of.formula: listed}, dtype=object)
+            formulas = [objects] if isinstance(objects, str) else list(objects)
+            frame = pd.DataFrame({self.made_of.formula: formulas}, dtype=object)
         else:
             raise InputError(
                 f"a {type(objects).__name__} was given: a pandas DataFrame with the columns "
-                f"{', '.join(self.made_of.used)} was expected"
+                f"{listed(self.made_of.used)} was expected"
             )
         if not len(frame) or (ids is not None and len(ids) != len(frame)):
             given = len(frame) if ids is None else len(ids)
@@ -153,7 +153,7 @@ class RowInputs(ArrayInputs):
         )
         table = read_rows(options, card, self.kind)
         if table.features != self.features:
-            wanted = ", ".join(self.made_of.used)
+            wanted = listed(self.made_of.used)
             raise InputError(f"{source} does not describe its {self.unit} as the run's data did, by {wanted}")
         return table
 
@@ -186,8 +186,8 @@ class RowInputs(ArrayInputs):
         if absent:
             none = "; where a component is absent from all rows, add its column with 0"
             raise InputError(
-                f"{name} lacks {', '.join(absent)}, which the run was trained on"
-                f"{none if self.kind == 'compositions' else ''}; it has {', '.join(map(str, frame)) or 'no columns'}"
+                f"{name} lacks {listed(absent)}, which the run was trained on"
+                f"{none if self.kind == 'compositions' else ''}; it has {listed(frame) or 'no columns'}"
             )
 
     def _rows(self, frame: pd.DataFrame, ids: Sequence[str], where: Sequence[str]) -> Rows[Arrays]:

@@ -32,7 +32,7 @@ def stdin_batches(stream: IO[bytes]) -> Iterator[Batch]:
     Raises:
         InputError: there is nothing on it, or JSON rows without structures.
     """
-    lines = (line.decode("utf-8", errors="replace") for line in stream)
+    lines = (line.decode("utf-8", errors="replace").removeprefix("\ufeff") for line in stream)  # files joined by cat
     head: list[str] = []
     for line in lines:
         head.append(line)
