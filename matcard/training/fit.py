@@ -11,7 +11,6 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
@@ -21,7 +20,7 @@ from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
 from matcard.models import build_model, check_model, initialize
 from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, Patience, ProgressBar, Speed
-from matcard.training.checkpoints import WholeCheckpoints
+from matcard.training.checkpoints import WholeCheckpoints, checkpoint_to_resume, epoch_checkpoints, read_checkpoint
 from matcard.training.diagnostics import Diagnostics
 from matcard.training.module import TrainingModule
 
@@ -63,7 +62,7 @@ def fit(
         The trained module, on the device that it was trained on, in the first process of several; None in the others.
 
     Raises:
-        InputError: a monitored metric that the validation part does not define, or a full disk.
+        InputError: a monitored metric that the validation part does not define, a damaged checkpoint, or a full disk.
         TrainingError: the loss stopped being finite.
     """
     check_monitor(config.trainer.monitor, data)
@@ -71,8 +70,10 @@ def fit(
     module = build_module(config, data)
     told = [Diagnostics(data.class_names)] if config.trainer.diagnostics else []
     trainer = build_trainer(config, run, console, [*told, *callbacks], unit=data.labelled.unit)
-    begun = run.last.is_file()
-    if not begun and (report := initialize(module.model, config.model)):
+    checkpoint, how = checkpoint_to_resume(run)
+    if how and trainer.is_global_zero:
+        console.print(how, soft_wrap=True, markup=False)
+    if checkpoint is None and (report := initialize(module.model, config.model)):
         console.print(f"start from {report}")
     with _told_where(run):
         with warnings.catch_warnings():
@@ -80,11 +81,10 @@ def fit(
             warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resumed run's
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # how Lightning asks torch
-            trainer.fit(module, data, ckpt_path=run.last if begun else None, weights_only=True)
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return None
-        best = torch.load(run.best, weights_only=True, map_location="cpu")
-        module.load_state_dict(best["state_dict"])
+        module.load_state_dict(read_checkpoint(run.best)["state_dict"])
     # Lightning leaves a module on the CPU; what follows scores whole parts with it.
     return module.to(trainer.strategy.root_device)
 
@@ -155,15 +155,7 @@ def build_trainer(
         MetricsFile(run.metrics),
         CollapseGuard(config.loss),
         ProgressBar(speed, unit, shown) if console.is_terminal else EpochLines(console, speed, unit, shown),
-        ModelCheckpoint(
-            run.checkpoints,
-            filename="best",
-            monitor=monitor,
-            mode=mode,
-            save_last=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
+        *epoch_checkpoints(run, monitor, mode),
     ]
     if options.patience:
         own.append(

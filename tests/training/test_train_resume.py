@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -38,6 +41,102 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(small_table, tmp_path, schedu
     states = [torch.load(path / "checkpoints" / "last.ckpt", weights_only=True) for path in (whole.path, killed)]
     for name, value in states[0]["state_dict"].items():
         torch.testing.assert_close(states[1]["state_dict"][name], value, rtol=0, atol=0)
+
+
+def _end_past_the_best(run, number, *argv):
+    """Start a run that learns nothing, and end it by a signal when its best epoch lies two epochs back or more."""
+    still = ["--optimizer.lr=1e-30", "--optimizer.weight_decay=0", "--trainer.max_epochs=400", "--trainer.patience=0"]
+    argv = [sys.executable, "-m", "matcard.train", *argv, *still]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while np.argmax(scores := _scores(run) or [0.0]) > len(scores) - 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    process.wait(timeout=60)
+
+
+def _scores(run):
+    """The monitored metric of each epoch that stands in the run's file."""
+    if not (run / "metrics.csv").is_file():
+        return []
+    with (run / "metrics.csv").open(newline="") as file:
+        return [float(row["val_macro_f1"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.filterwarnings("ignore:epoch .* predicts one class")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_goes_on_from_its_last_epoch_where_the_best_lies_further_back(small_table, tmp_path, number, capsys):
+    run = tmp_path / "run"
+    _end_past_the_best(run, number, *options(small_table, run))
+    done = len(_scores(run))
+    states = {name: torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")}
+    # A kill may come after an epoch's row and before its checkpoint.
+    assert states["last"]["epoch"] in (done - 1, done - 2)
+    assert states["last"]["epoch"] > states["best"]["epoch"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = done + 1
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    resume(run)
+    shown = capsys.readouterr().out
+    assert f"goes on after epoch {states['last']['epoch'] + 1}\n" in shown
+    first = next(line for line in shown.splitlines() if line.startswith("epoch "))
+    assert first.startswith(f"epoch {states['last']['epoch'] + 2}/")
+    assert len(_scores(run)) == done + 1
+
+
+@pytest.fixture
+def begun(finished, tmp_path):
+    """A run of two epochs that looks as if it had been killed after the second."""
+    path = tmp_path / "begun"
+    shutil.copytree(finished, path)
+    (path / "test_metrics.json").unlink()
+    return path
+
+
+def test_a_moved_run_keeps_its_best_epoch(begun):
+    best = begun / "checkpoints" / "best.ckpt"
+    state = torch.load(best, weights_only=True)
+    last = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)
+    scores = [values for name, values in last["callbacks"].items() if "val_macro_f1" in name]
+    scores[0]["best_model_score"] = torch.tensor(2.0)
+    scores[0]["best_k_models"] = dict.fromkeys(scores[0]["best_k_models"], torch.tensor(2.0))
+    scores[0]["kth_value"] = torch.tensor(2.0)
+    torch.save(last, begun / "checkpoints" / "last.ckpt")
+    config = yaml.safe_load((begun / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = 3
+    (begun / "config.yaml").write_text(yaml.safe_dump(config))
+    resume(begun)
+    assert torch.load(best, weights_only=True)["epoch"] == state["epoch"]
+    assert torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_damaged_checkpoint_is_named(begun, name):
+    path = begun / "checkpoints" / f"{name}.ckpt"
+    whole = path.read_bytes()
+    for size in (0, 100, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=rf"{name}\.ckpt is damaged.*copy it again"):
+            resume(begun)
+    done = command("--resume", str(begun))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_without_its_last_checkpoint_goes_on_from_its_best(begun, capsys):
+    (begun / "checkpoints" / "last.ckpt").unlink()
+    resume(begun)
+    assert "last.ckpt is missing: goes on after epoch" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_that_begins_again_says_what_it_writes_over(begun, capsys):
+    shutil.rmtree(begun / "checkpoints")
+    resume(begun)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "has no checkpoint: begins anew, and writes" in shown
+    assert "metrics.csv over" in shown
 
 
 def test_a_run_killed_before_its_first_epoch_begins_again(finished, tmp_path):
