@@ -95,7 +95,10 @@ def begun(finished, tmp_path):
     return path
 
 
-def test_a_moved_run_keeps_its_best_epoch(begun):
+def test_a_moved_run_keeps_its_best_epoch(small_table, tmp_path):
+    run_here(*options(small_table, tmp_path / "here", "--optimizer.schedule=none"))
+    begun = (tmp_path / "here").rename(tmp_path / "there")
+    (begun / "test_metrics.json").unlink()
     best = begun / "checkpoints" / "best.ckpt"
     state = torch.load(best, weights_only=True)
     last = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)
