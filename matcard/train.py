@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matcard.cli import run_command
+from matcard.cli import make_console, run_command
 from matcard.errors import InputError
 from matcard.training.config import parse_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from matcard.data.tables import Table
+    from matcard.training.options import Config
 
 DESCRIPTION = """Train a classifier of crystals, choose its best epoch on the validation part and measure it
 once on the test part. Go on with a killed run by --resume RUN_DIR."""
@@ -19,15 +22,22 @@ once on the test part. Go on with a killed run by --resume RUN_DIR."""
 def main(argv: Sequence[str]) -> None:
     """Train a new run, or resume one."""
     if any(word == "--resume" or word.startswith("--resume=") for word in argv):
-        folder = _resumed(list(argv))
-        from matcard.training.run import resume
+        begun: Path | Config = _resumed(list(argv))
+    else:
+        begun = parse_config(argv, prog="python -m matcard.train", description=DESCRIPTION)
+    from matcard.report.page import show_page
+    from matcard.report.run import write_report
+    from matcard.training.run import resume, train
 
-        resume(folder)
-        return
-    config = parse_config(argv, prog="python -m matcard.train", description=DESCRIPTION)
-    from matcard.training.run import train
+    console = make_console()
 
-    train(config)
+    def report(folder: Path, table: Table) -> None:
+        show_page(folder, lambda: write_report(folder, table=table), console)
+
+    if isinstance(begun, Path):
+        resume(begun, console, report)
+    else:
+        train(begun, console, report)
 
 
 def _resumed(argv: list[str]) -> Path:

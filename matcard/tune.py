@@ -22,9 +22,12 @@ too: they are what trials start from. A study that exists is continued by --stud
 def main(argv: Sequence[str]) -> None:
     """Run a study, or go on with one."""
     settings = parse_settings(argv)
+    from matcard.report.page import show_page
+    from matcard.report.study import write_study_report
     from matcard.study.tuning import run_study
 
-    run_study(settings, make_console())
+    console = make_console()
+    run_study(settings, console, lambda path: show_page(path, lambda: write_study_report(path), console))
 
 
 def parse_settings(argv: Sequence[str]) -> Settings:

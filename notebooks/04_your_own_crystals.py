@@ -42,6 +42,7 @@ from matcard.data.perovskites import perovskite_phases
 from matcard.evaluation.style import BLUE, GREY, VERMILLION, tidy
 from matcard.files import read_json
 from matcard.predict import main as predict_command
+from matcard.report.run import write_report
 from matcard.training import train
 from matcard.training.config import parse_config
 
@@ -87,17 +88,18 @@ print(*(mine / f"{source.ids[training[0]]}.cif").read_text().splitlines()[:8], s
 # %%
 options = f"""
     --data.source my_crystals --data.target phase --run_dir runs/first
-    --trainer.max_epochs {EPOCHS} --trainer.batch_size 32 --report {str(not SMALL).lower()}
+    --trainer.max_epochs {EPOCHS} --trainer.batch_size 32
 """
 config = parse_config(options.split(), prog="notebook", description="")
 run_dir = train(config)
+report = write_report(run_dir.path)
 
 # %% [markdown]
 # That was one look at the test part. Recall per class is what to read: with so few crystals of the rare phase in the test part its
-# interval spans most of the scale, and the honest word on it is "not known yet". The figure is among the files of the run:
+# interval spans most of the scale, and the honest word on it is "not known yet". The figure is among those of the report:
 
 # %%
-display(Image(run_dir.path / "recall.png", width=620))
+display(Image(run_dir.path / "figures" / "recall.png", width=620))
 print(*sorted(path.name for path in run_dir.path.iterdir()), sep="\n")
 
 # %% [markdown]

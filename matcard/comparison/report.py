@@ -13,9 +13,8 @@ from matcard.comparison.metrics import metric_label, rules_of
 from matcard.comparison.summary import mean_scores
 from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables
 from matcard.evaluation.statistics import compare_ranks
-from matcard.report.folder import FigureFolder
 from matcard.report.html import DASH, code, paragraph, table
-from matcard.report.page import Page, Section, write_page
+from matcard.report.page import FigureFolder, Page, Section, write_page
 from matcard.training.config import flatten
 
 if TYPE_CHECKING:

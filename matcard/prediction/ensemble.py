@@ -1,4 +1,4 @@
-"""One run or several on the same samples: mean, spread, the decision, and where none of them should be trusted."""
+"""One run or several on the same samples: mean, deviation, the decision, and where none of them should be trusted."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Ensemble:
         batch_size: int = BATCH_SIZE,
         calibrated: bool = False,
     ) -> pd.DataFrame:
-        """Predict as `Run.predict` does, with the mean probabilities and their spread over the runs."""
+        """Predict as `Run.predict` does, with the mean probabilities and their standard deviation over the runs."""
         return self.table(self.inputs.wrap(objects, ids), batch_size=batch_size, calibrated=calibrated)
 
     def embed(self, objects: Iterable[Any], *, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
@@ -82,7 +82,7 @@ class Ensemble:
                 MatcardWarning,
                 stacklevel=3,
             )
-        return [spread_out(read.embeddings, readings.positions, len(rows.ids)) for read in readings.reads]
+        return [put_in_place(read.embeddings, readings.positions, len(rows.ids)) for read in readings.reads]
 
     def table(
         self, rows: Rows[Any], *, batch_size: int = BATCH_SIZE, jobs: int | None = None, calibrated: bool = False
@@ -102,7 +102,7 @@ class Ensemble:
         predictions = Predictions(
             positions=readings.positions,
             mean=shown.mean(axis=0),
-            spread=shown.std(axis=0, ddof=1) if len(self.runs) > 1 else None,
+            std=shown.std(axis=0, ddof=1) if len(self.runs) > 1 else None,
             chosen=self.decision.apply(mean) if len(mean) else np.empty(0, np.int64),
             argmax=mean.argmax(axis=1),
             novelty=np.max(
@@ -173,7 +173,7 @@ def divided(
                 yield from divided(half, work)
 
 
-def spread_out(values: np.ndarray, positions: Int64[np.ndarray, " m"], n: int) -> np.ndarray:
+def put_in_place(values: np.ndarray, positions: Int64[np.ndarray, " m"], n: int) -> np.ndarray:
     """Put rows at their positions among n, NaN elsewhere."""
     full = np.full((n, *values.shape[1:]), np.nan, dtype=values.dtype)
     full[positions] = values

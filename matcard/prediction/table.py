@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Predictions(NamedTuple):
-    """Of the m inputs at `positions`: probabilities, their spread over runs, classes, how new they are."""
+    """Of the m inputs at `positions`: probabilities, their standard deviation over runs, classes, how new they are."""
 
     positions: Int64[np.ndarray, " m"]
     mean: Float64[np.ndarray, "m C"]
-    spread: Float64[np.ndarray, "m C"] | None
+    std: Float64[np.ndarray, "m C"] | None
     chosen: Int64[np.ndarray, " m"]
     argmax: Int64[np.ndarray, " m"]
     novelty: Float64[np.ndarray, " m"]
@@ -30,20 +30,20 @@ def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, 
 
     * `id`, `source`: name of the input; its file and row;
     * `predicted`: class by the decision rule chosen on validation; `predicted_argmax`: the most likely class;
-    * `prob_<class>`: probabilities, of several runs their mean; `spread_<class>`: standard deviation over the runs;
+    * `prob_<class>`: probabilities, of several runs their mean; `std_<class>`: standard deviation over the runs;
     * `applicable`: false where the input is unlike the training part, for the `reason` beside it: elements or
       components that were not in it, or `novelty` (distance to the nearest training embedding, over the 99th
       percentile of that of the validation part) above 1;
     * `error`: why an input has no prediction.
     """
-    spread = {f"spread_{name}": "float64" for name in class_names} if ensemble else {}
+    std = {f"std_{name}": "float64" for name in class_names} if ensemble else {}
     return {
         "id": "string",
         "source": "string",
         "predicted": "string",
         "predicted_argmax": "string",
         **{f"prob_{name}": "float64" for name in class_names},
-        **spread,
+        **std,
         "applicable": "boolean",
         "novelty": "float64",
         "reason": "string",
@@ -72,11 +72,11 @@ def prediction_table(
         "novelty": predictions.novelty,
         "reason": reasons,
     }
-    if predictions.spread is not None:
-        filled |= {f"spread_{name}": predictions.spread[:, c] for c, name in enumerate(class_names)}
+    if predictions.std is not None:
+        filled |= {f"std_{name}": predictions.std[:, c] for c, name in enumerate(class_names)}
     table = pd.DataFrame({"id": ids, "source": where, "error": errors}, index=range(len(ids)))
     table = table.join(pd.DataFrame(filled, index=found))
-    types = columns(class_names, ensemble=predictions.spread is not None)
+    types = columns(class_names, ensemble=predictions.std is not None)
     return table[list(types)].astype(types)
 
 

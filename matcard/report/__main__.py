@@ -31,13 +31,13 @@ def main(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
 
     if (options.folder / "study.yaml").is_file():
-        from matcard.report.study_report import write_study_report
+        from matcard.report.study import write_study_report
 
         if options.baseline or options.map != "pca":
             raise InputError(f"{options.folder} is a study: --baseline and --map are for runs; leave them out")
         print(write_study_report(options.folder))
         return
-    from matcard.report.run_report import write_report
+    from matcard.report.run import write_report
 
     print(write_report(options.folder, baseline=options.baseline, projection=options.map))
 

@@ -1,23 +1,49 @@
-"""The page: sections one below the other, put together into one file that needs no other."""
+"""The page: chapters one below the other, and their figures, put together into one file that needs no other."""
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation import style
+from matcard.evaluation.style import save_figure
 from matcard.files import written_whole
 from matcard.report.html import paragraph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+VARIABLES = {
+    style.INK: "ink",
+    "#000000": "ink",
+    style.GREY: "grey",
+    style.PALE: "pale",
+    style.BLUE: "blue",
+    style.VERMILLION: "vermillion",
+    style.GREEN: "green",
+    style.PURPLE: "purple",
+    style.ORANGE: "orange",
+    style.SKY: "sky",
+}
+"""The colours of `matcard.evaluation.style`, and the CSS variables of the page that stand for them."""
+_PIXELS_AN_INCH = 96
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,26 @@ def write_page(page: Page, path: Path) -> Path:
     return path
 
 
+def show_page(folder: Path, write: Callable[[], Path], console: Console) -> None:
+    """Write the page of what is finished and say where; whatever goes wrong there, the folder's other files are whole.
+
+    Args:
+        folder: of the run or study.
+        write: writes the page and gives its path.
+        console: what is printed to.
+    """
+    try:
+        path = write()
+    except Exception as error:
+        warnings.warn(
+            f"{folder}: no report was written ({error}); write it by python -m matcard.report {folder}",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    else:
+        console.print(f"report: {path}", soft_wrap=True, markup=False)
+
+
 def _body(section: Section, path: Path) -> Markup:
     # Whatever goes wrong here, the run is done and its files are whole: the page goes without the section.
     try:
@@ -92,3 +138,102 @@ def _template(name: str) -> str:
 def _plotly() -> str:
     """Give plotly's script, as the installed package has it."""
     return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+
+
+class FigureFolder:
+    """Keeps the figures of one page.
+
+    Args:
+        path: the folder; it is made where it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def data(self, name: str, table: pd.DataFrame) -> str:
+        """Write a table as CSV; gives the file's name, seen from the page."""
+        with written_whole(self.path / f"{name}.csv") as beside:
+            table.to_csv(beside, index=False)
+        return f"{self.path.name}/{name}.csv"
+
+    def add(
+        self,
+        name: str,
+        figure: Figure,
+        table: pd.DataFrame,
+        *,
+        alt: str,
+        caption: str,
+        live: dict[str, Any] | None = None,
+    ) -> Markup:
+        """Write a figure as PNG and its data as CSV; gives it as HTML.
+
+        Args:
+            name: of the files; unlike that of any other figure of the page, letters, digits and hyphens.
+            figure: drawn in the colours of `matcard.evaluation.style`.
+            table: the data that are drawn.
+            alt: what is to be seen, in words.
+            caption: what the figure says.
+            live: what the page's script draws in place of the still picture; its `kind` says how.
+        """
+        self.data(name, table)
+        still = inline_svg(figure, name, alt)
+        # Everything has found its place by now; to look for it again would take as long as to draw.
+        figure.set_layout_engine("none")
+        save_figure(figure, self.path / f"{name}.png")
+        body = Markup('<div class="frame" tabindex="0">{}</div>').format(still) if live is None else _live(still, live)
+        return self._framed(name, body, caption)
+
+    def picture(self, name: str, *, alt: str, caption: str) -> Markup:
+        """Give a PNG that lies in the folder as HTML, its bytes in the page; its CSV is linked where there is one."""
+        data = base64.b64encode((self.path / f"{name}.png").read_bytes()).decode()
+        body = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, data)
+        return self._framed(name, body, caption)
+
+    def _framed(self, name: str, body: Markup, caption: str) -> Markup:
+        kinds = [kind for kind in ("png", "csv") if (self.path / f"{name}.{kind}").is_file()]
+        files = Markup(" ").join(
+            Markup('<a href="{}/{}.{}">{}</a>').format(self.path.name, name, kind, kind.upper()) for kind in kinds
+        )
+        return Markup(
+            '<figure id="figure-{}">{}<figcaption>{} <span class="files">{}</span></figcaption></figure>'
+        ).format(name, body, caption, files)
+
+
+def _live(still: Markup, live: dict[str, Any]) -> Markup:
+    """Put a still picture and the data of its moving one together; the page's script makes the exchange."""
+    return Markup(
+        '<div class="view" data-kind="{}"><div class="still frame">{}</div><div class="live" hidden></div>'
+        '<script type="application/json">{}</script></div>'
+    ).format(live["kind"], still, htmlsafe_json_dumps(live))
+
+
+def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
+    """Give a figure as an SVG element that takes its colours from the page's CSS variables.
+
+    Args:
+        figure: drawn in the colours of `matcard.evaluation.style`.
+        name: unlike that of any other figure of the page; the ids inside the SVG begin with it.
+        alt: what is to be seen, in words.
+    """
+    text = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}):
+        figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+    drawing = text.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    for colour, variable in VARIABLES.items():
+        drawing = re.sub(rf"{colour}\b", f"var(--{variable})", drawing, flags=re.IGNORECASE)
+    # Ids are unique in a page, not in a figure alone.
+    drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", drawing)
+    width = figure.get_size_inches()[0] * _PIXELS_AN_INCH
+    opening = Markup('<svg role="img" aria-label="{}" style="--natural: {:.0f}px" viewBox="{}">').format(
+        alt, width, _view_box(drawing)
+    )
+    return opening + Markup(drawing[drawing.index(">") + 1 :])
+
+
+def _view_box(drawing: str) -> str:
+    found = re.search(r'viewBox="([^"]*)"', drawing)
+    return found[1] if found else ""

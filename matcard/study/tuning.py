@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from matcard import report
 from matcard.cli import make_console
 from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.evaluation.metrics import higher_is_better
@@ -33,12 +32,11 @@ from matcard.study.trial.objective import Objective
 from matcard.study.workers.run import run_trials
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
-from matcard.training.page import write_page
 from matcard.training.rundir import write_text
 from matcard.work.life import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from optuna.trial import FrozenTrial
@@ -86,8 +84,14 @@ def tune(
     return run_study(Settings(full, short, entries, options), console or make_console())
 
 
-def run_study(settings: Settings, console: Console) -> StudyDir:
-    """Run the study of resolved settings; see `tune`."""
+def run_study(settings: Settings, console: Console, report: Callable[[Path], object] = lambda folder: None) -> StudyDir:
+    """Run the study of resolved settings; see `tune`.
+
+    Args:
+        settings: of the study.
+        console: what is printed to.
+        report: writes the report of the study in a directory; called unless the options ask for none.
+    """
     config, options = config_from_dict(settings.config), settings.options
     metrics = tuple(options.metric or [config.trainer.monitor])
     for name in metrics:
@@ -125,13 +129,13 @@ def run_study(settings: Settings, console: Console) -> StudyDir:
         console.print(summary.message, soft_wrap=True, markup=False)
     show_best(folder, study, settings, space, objective, console)
     if config.report:
-        write_page(folder.path, lambda: report.write_study_report(folder.path), console)
+        report(folder.path)
     if summary.stopped == "failing":
         raise TrainingError(f"{summary.message}; all trials are in {folder.table}")
     if options.retrain and folder.best.is_file():
         retrain(folder, settings, metrics, console)
         if config.report:
-            write_page(folder.path, lambda: report.write_study_report(folder.path), console)
+            report(folder.path)
     return folder
 
 

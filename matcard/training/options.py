@@ -65,7 +65,7 @@ class TrainerOptions:
     workers: int = 0
     """Processes that load batches; 0 loads in the training process, which is fastest for stores in memory."""
     diagnostics: bool = False
-    """Log each class's share of the gradient and the number of distinct errors, and draw them: diagnostics.png."""
+    """Log each class's share of the gradient and the number of distinct errors, which the report draws."""
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "batch_size"):

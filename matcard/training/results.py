@@ -1,8 +1,7 @@
-"""What a finished run leaves: predictions of every sample, the test metrics, their pictures, the model."""
+"""What a finished run leaves: predictions of every sample, the test metrics, the model."""
 
 from __future__ import annotations
 
-import csv
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,8 @@ import numpy as np
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_bias_corrected, fit_temperature
 from matcard.evaluation.choice import choose_decision
-from matcard.evaluation.curves import diagnostics_figure, learning_figure
 from matcard.evaluation.decision import argmax
-from matcard.evaluation.figures import write_figures
 from matcard.evaluation.scoring import scored
-from matcard.evaluation.style import save_figure
 from matcard.evaluation.tables import averages_table, calibration_line, recall_table
 from matcard.files import to_json, written_whole
 from matcard.training.export import export_model
@@ -65,12 +61,6 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
         temperature=temperature,
         seed=config.seed,
     )
-    write_figures(run.path, test.targets, test.probabilities, metrics)
-    with run.metrics.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    save_figure(learning_figure(rows, module.monitor), run.path / "learning.png")
-    if config.trainer.diagnostics:
-        save_figure(diagnostics_figure(rows, data.class_names, data.class_counts), run.path / "diagnostics.png")
     # Last, since its presence says that the run is finished.
     to_json(metrics, run.test_metrics)
     console.print(recall_table(metrics))

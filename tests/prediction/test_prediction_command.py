@@ -81,7 +81,7 @@ def test_options_may_stand_between_runs_and_inputs(trained, second, folder, tmp_
     main([str(trained), "--jobs=1", str(second), "-o", str(out), some[0], "--device", "cpu", some[1]])
     table = pd.read_csv(out)
     assert table["source"].tolist() == some
-    assert "spread_rocksalt" in table  # both runs
+    assert "std_rocksalt" in table  # both runs
 
 
 def test_tables_frames_and_databases(trained, source, expected, tmp_path):
@@ -195,14 +195,14 @@ def test_pieces_are_predicted_as_they_are_read(trained, source, expected, monkey
     agree(table, expected)
 
 
-def test_several_runs_give_mean_and_spread(trained, second, source, tmp_path):
+def test_several_runs_give_mean_and_deviation(trained, second, source, tmp_path):
     first, other, both = (
         predict(runs[0], *runs[1:], source, out=tmp_path / f"{k}.parquet")
         for k, runs in enumerate([(trained,), (second,), (trained, second)])
     )
     pair = np.stack([first["prob_rocksalt"], other["prob_rocksalt"]])
     np.testing.assert_allclose(both["prob_rocksalt"], pair.mean(axis=0), atol=1e-6)
-    np.testing.assert_allclose(both["spread_rocksalt"], pair.std(axis=0, ddof=1), atol=1e-6)
+    np.testing.assert_allclose(both["std_rocksalt"], pair.std(axis=0, ddof=1), atol=1e-6)
     np.testing.assert_allclose(both["novelty"], np.maximum(first["novelty"], other["novelty"]), atol=1e-4)
     assert (both["applicable"] == (first["applicable"] & other["applicable"])).all()
     assert list(both) == list(columns(["cesiumchloride", "rocksalt", "zincblende"], ensemble=True))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from report_cases import NASTY, finished_run
 
-from matcard.report import write_report
+from matcard.report.run import write_report
 
 if TYPE_CHECKING:
     from pathlib import Path

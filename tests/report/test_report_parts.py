@@ -14,17 +14,18 @@ from matcard.crystals.crystals import Crystals
 from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError
 from matcard.evaluation.statistics import wilson
+from matcard.evaluation.style import new_figure, save_figure
 from matcard.files import to_json
-from matcard.report import FigureFolder, write_report, write_study_report
+from matcard.report import embeddings
 from matcard.report import html as pieces
 from matcard.report.__main__ import main as report_command
-from matcard.report.figures import embedding_map, magnitudes
-from matcard.report.figures.periodic import position
-from matcard.report.figures.structure import Drawing
-from matcard.report.groups import crystal_systems, element_shares, group_shares, site_bins, system_of
-from matcard.report.sections.mistakes import percent, subscripts
-from matcard.report.sections.summary import loss_text
-from matcard.report.sections.training import best_epoch
+from matcard.report.chemistry import crystal_systems, element_shares, group_shares, position, site_bins, system_of
+from matcard.report.mistakes import Drawing, percent, subscripts
+from matcard.report.page import FigureFolder
+from matcard.report.run import write_report
+from matcard.report.study import write_study_report
+from matcard.report.summary import loss_text
+from matcard.report.training import best_epoch
 from matcard.study.folder import StudyDir
 
 
@@ -110,12 +111,12 @@ def test_projection_keeps_distances_of_a_plane(tmp_path):
     rng = np.random.default_rng(0)
     plane, _ = np.linalg.qr(rng.normal(size=(6, 2)))
     flat = rng.normal(size=(30, 2))
-    points, names = embedding_map.project(flat @ plane.T + 3, "pca", 0)
+    points, names = embeddings.project(flat @ plane.T + 3, "pca", 0)
     distances = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (points, flat)]
     assert distances[0] == pytest.approx(distances[1])
     assert "100%" not in names[1]
     with pytest.raises(InputError, match="three"):
-        embedding_map.project(flat[:2], "pca", 0)
+        embeddings.project(flat[:2], "pca", 0)
 
 
 def test_umap_is_asked_for_so_many_neighbours_as_there_are(monkeypatch):
@@ -130,14 +131,14 @@ def test_umap_is_asked_for_so_many_neighbours_as_there_are(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Umap, __spec__=True))
     values = np.arange(24.0).reshape(8, 3)
-    points, axes = embedding_map.project(values, "umap", 5)
+    points, axes = embeddings.project(values, "umap", 5)
     np.testing.assert_array_equal(points, values[:, :2] * 2)
     assert axes == ("UMAP 1", "UMAP 2")
     assert asked == [{"n_neighbors": 7, "random_state": 5, "n_jobs": 1}]
 
 
 def test_umap_without_its_package_leaves_the_old_report(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedding_map, "find_spec", lambda name: None)
+    monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
     (tmp_path / "report.html").write_text("old")
     with pytest.raises(InputError, match="pip install umap-learn"):
         write_report(tmp_path, projection="umap")
@@ -146,11 +147,11 @@ def test_umap_without_its_package_leaves_the_old_report(tmp_path, monkeypatch):
 
 def test_layers_part_all_points():
     targets = np.repeat(np.arange(9), np.arange(1, 10))
-    layers = embedding_map.class_layers(targets, [f"c{c}" for c in range(9)])
+    layers = embeddings.class_layers(targets, [f"c{c}" for c in range(9)])
     assert [layer.label for layer in layers] == ["c8", "c7", "c6", "c5", "c4", "c3", "other classes (3)"]
     assert sorted(np.concatenate([layer.members for layer in layers])) == list(range(45))
     right, rare = targets % 2 == 0, targets < 3
-    parted = embedding_map.mistake_layers(right, rare)
+    parted = embeddings.mistake_layers(right, rare)
     assert sorted(np.concatenate([layer.members for layer in parted])) == list(range(45))
     assert targets[parted[2].members].tolist() == [1, 1]
 
@@ -158,7 +159,7 @@ def test_layers_part_all_points():
 def test_magnitude_grows_from_one_to_the_number_of_points():
     rng = np.random.default_rng(0)
     targets = np.repeat([0, 1, 2], [40, 15, 4])
-    table = magnitudes.magnitude_table(rng.normal(size=(59, 5)), targets, ["a", "b", "c"], seed=0)
+    table = embeddings.magnitude_table(rng.normal(size=(59, 5)), targets, ["a", "b", "c"], seed=0)
     for name, n in (("a", 40), ("b", 15), ("c", 4)):
         rows = table[table["class"] == name]
         assert (np.diff(rows["magnitude"]) > -1e-9).all()
@@ -184,20 +185,19 @@ def test_pieces_of_html_escape_and_round():
     assert [percent(p) for p in (0.0, 1e-5, 0.5, 0.9999, 1.0)] == ["0.0 %", "< 0.1 %", "50.0 %", "> 99.9 %", "100.0 %"]
 
 
-class Epochs:
-    def __init__(self, monitor, values):
-        self.config = {"trainer": {"monitor": monitor}}
-        self.epochs = [{"epoch": str(k), f"val_{monitor}": str(value)} for k, value in enumerate(values)]
-
-
 def test_the_kept_epoch_is_the_first_best():
-    assert best_epoch(Epochs("macro_f1", [0.1, "nan", 0.3, 0.3])) == (3, 0.3)
-    assert best_epoch(Epochs("log_loss", [0.5, 0.2, 0.4])) == (2, 0.2)
+    scores, losses = (
+        [{"epoch": str(k), f"val_{name}": str(value)} for k, value in enumerate(values)]
+        for name, values in (("macro_f1", [0.1, "nan", 0.3, 0.3]), ("log_loss", [0.5, 0.2, 0.4]))
+    )
+    assert best_epoch(scores, "macro_f1") == (3, 0.3)
+    assert best_epoch(losses, "log_loss") == (2, 0.2)
+    epoch, value = best_epoch(scores[1:2], "macro_f1")
+    assert epoch == 2
+    assert np.isnan(value)
 
 
 def test_report_of_a_study(tmp_path):
-    from matcard.evaluation.style import new_figure, save_figure
-
     with pytest.raises(InputError, match=r"trials\.parquet"):
         write_study_report(tmp_path)
     trials = pd.DataFrame(
@@ -240,8 +240,6 @@ def test_gains_of_a_study_have_signs(tmp_path):
 
 
 def test_pictures_without_data_are_linked_without(tmp_path):
-    from matcard.evaluation.style import new_figure, save_figure
-
     save_figure(new_figure(2, 1), tmp_path / "a.png")
     assert "CSV" not in FigureFolder(tmp_path).picture("a", alt="<", caption=">")
 

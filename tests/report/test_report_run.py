@@ -13,9 +13,10 @@ from report_cases import NASTY, finished_run
 
 from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
-from matcard.report import FigureFolder, write_report
+from matcard.report import embeddings, mistakes, ranking, recall, summary
 from matcard.report.__main__ import main
-from matcard.report.sections import classes, embeddings, mistakes, ranking, recall, summary
+from matcard.report.page import FigureFolder
+from matcard.report.run import write_report
 from matcard.training import FinishedRun
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -151,7 +152,7 @@ def test_diagnostics_say_what_the_minority_has(page, nasty_report):
 def test_many_classes(tmp_path):
     run, figures = FinishedRun(finished_run(tmp_path / "run", 32)), FigureFolder(tmp_path / "figures")
     sections = (
-        summary.summary, classes.class_counts, recall.per_class, recall.confusion, recall.decisions,
+        summary.summary, summary.class_counts, recall.per_class, recall.confusion, recall.decisions,
         ranking.precision_recall, embeddings.embedding_map, embeddings.magnitude_functions,
     )  # fmt: skip
     pieces = [Reader(write(run, figures)) for write in sections]

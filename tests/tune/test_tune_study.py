@@ -70,7 +70,7 @@ def test_a_report_that_fails_fails_no_study(here, played, monkeypatch):
     def fail(path):
         raise RuntimeError("no room")
 
-    monkeypatch.setattr("matcard.report.write_study_report", fail)
+    monkeypatch.setattr("matcard.report.study.write_study_report", fail)
     with pytest.warns(
         MatcardWarning, match=r"no report was written \(no room\).*python -m matcard.report runs/studies/a"
     ):

@@ -1,21 +1,21 @@
-"""The report of a run: its sections in order, written to `report.html` in the run's directory."""
+"""The report of a run: its chapters in order, written to `report.html` in the run's directory."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
-from matcard.report.figures.embedding_map import check_projection
-from matcard.report.folder import FigureFolder
-from matcard.report.page import Page, Section, write_page
-from matcard.report.sections import chemistry, classes, embeddings, mistakes, ranking, recall, record, summary, training
+from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary, training
+from matcard.report.embeddings import check_projection
+from matcard.report.page import FigureFolder, Page, Section, write_page
 from matcard.training.finished import FinishedRun
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matcard.data.tables import Table
-    from matcard.report.figures.embedding_map import Projection
+    from matcard.report.embeddings import Projection
+
 
 REPORT = "report.html"
 FIGURES = "figures"
@@ -53,7 +53,7 @@ def write_report(
     of_diagnostics = (("diagnostics", "What the loss did", training.diagnostics),)
     sections = (
         ("summary", "Summary", summary.summary),
-        ("classes", "Classes", classes.class_counts),
+        ("classes", "Classes", summary.class_counts),
         ("training", "Training", training.learning_curves),
         *(of_diagnostics if run.config["trainer"].get("diagnostics") else ()),
         ("recall", "Recall of each class", recall.per_class),
@@ -66,9 +66,9 @@ def write_report(
         ("mistakes", "Mistakes", mistakes.mistakes),
         ("map", "Map of the embeddings", partial(embeddings.embedding_map, projection=projection)),
         ("magnitude", "Magnitude of the classes", embeddings.magnitude_functions),
-        ("left-out", "Left out", classes.left_out),
-        ("options", "Options", record.options),
-        ("environment", "Environment", record.environment),
+        ("left-out", "Left out", summary.left_out),
+        ("options", "Options", summary.options),
+        ("environment", "Environment", summary.environment),
     )
     page = Page(
         title=run.path.resolve().name,

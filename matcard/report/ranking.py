@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from matcard.evaluation.calibration import reliability
 from matcard.evaluation.figures import MAX_CURVES, precision_recall_figure, reliability_figure
@@ -15,12 +16,12 @@ from matcard.report.html import DASH, paragraph, score, table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
     from jaxtyping import Bool, Float
     from markupsafe import Markup
 
-    from matcard.report.folder import FigureFolder
+    from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
+
 
 _ENOUGH = 10
 """Samples of a class from which its curve has a shape."""
@@ -29,8 +30,6 @@ _DEPTHS = (10, 100, 1000)
 
 def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw precision against recall of the rarest classes, and list average precision beside prevalence."""
-    import pandas as pd
-
     targets, probabilities, ranking = run.test.targets, run.test.probabilities, run.metrics["ranking"]
     counts, support = run.counts("train"), run.counts("test")
     rarest = [c for c in np.argsort(counts, kind="stable").tolist() if support[c]]
@@ -77,8 +76,6 @@ def _ranking_row(name: str, ranking: Mapping[str, Any], depths: Sequence[int]) -
 
 def calibration(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw how often a probability is right, and say what temperature scaling would do."""
-    import pandas as pd
-
     bins = reliability(run.test.targets, run.test.probabilities)
     edges = np.linspace(0, 1, len(bins.total) + 1)
     low, high = wilson_bounds(np.nan_to_num(bins.accuracy) * bins.total, bins.total)
@@ -109,7 +106,5 @@ def _temperature(run: FinishedRun, ece: float) -> str:
 
 
 def _curve(name: str, positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> pd.DataFrame:
-    import pandas as pd
-
     tp, fp = ranking_steps(positive, scores)
     return pd.DataFrame({"class": name, "recall": tp / tp[-1], "precision": tp / (tp + fp), "predicted": tp + fp})

@@ -6,14 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better, metric_label, metric_names
 from matcard.files import read_json, read_yaml
-from matcard.report.folder import FigureFolder
 from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table, undefined
-from matcard.report.page import Page, Section, write_page
+from matcard.report.page import FigureFolder, Page, Section, write_page
 from matcard.study.folder import StudyDir
 from matcard.training.config import config_from_dict, flatten
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import pandas as pd
 
 REPORT = "report.html"
 
@@ -46,8 +45,6 @@ def write_study_report(study_dir: Path) -> Path:
     Raises:
         InputError: a directory that holds no trials of a study.
     """
-    import pandas as pd
-
     folder = StudyDir(study_dir)
     if not folder.table.is_file():
         raise InputError(f"{study_dir} holds no study with trials: expected {folder.table.name} in it")

@@ -1,24 +1,32 @@
-"""The run in a paragraph and a few numbers."""
+"""What a run is: in a paragraph and a few numbers, its classes, what was left out, its options and environment."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.statistics import successes
-from matcard.report.html import interval, listed, paragraph, score, share, undefined
-from matcard.report.sections.training import best_epoch
+from matcard.report.html import code, interval, listed, paragraph, plural, score, share, table, undefined
+from matcard.report.training import best_epoch
+from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
 
 if TYPE_CHECKING:
-    from matcard.report.folder import FigureFolder
+    from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
+
 
 _TILES = ("minority_recall", "balanced_accuracy", "macro_f1", "average_precision", "accuracy", "ece")
 _LOOSE = 20
 """With fewer test crystals of a class its recall is loose: the interval spans some .4."""
+
+PARTS = {"train": "training", "val": "validation", "test": "test"}
+_LISTED = 12
 
 
 def summary(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -54,11 +62,12 @@ def _split(run: FinishedRun) -> str:
 
 
 def _network(run: FinishedRun) -> str:
-    epoch, value = best_epoch(run)
+    monitor = run.config["trainer"]["monitor"]
+    epoch, value = best_epoch(run.epochs, monitor)
     return (
         f"The model is {run.config['model']['name']}, the loss {loss_text(run.config['loss'])}; the weights are those "
         f"of epoch {epoch} of {len(run.epochs)}, which has the best validation "
-        f"{metric_label(run.config['trainer']['monitor'])} ({value:.3f})."
+        f"{metric_label(monitor)} ({value:.3f})."
     )
 
 
@@ -132,3 +141,100 @@ def _tiles(run: FinishedRun) -> Markup:
         "note",
     )
     return Markup('<dl class="tiles">{}</dl>').format(Markup("").join(tiles)) + note
+
+
+def class_counts(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Show how many crystals of each class every part holds, and how many rows of it were not used."""
+    counts = {part: run.counts(part) for part in PARTS}
+    left_out = run.left_out["class"].value_counts()
+    train = counts["train"]
+    table_ = pd.DataFrame({"class": run.class_names, **counts})
+    table_["left_out"] = [int(left_out.get(name, 0)) for name in run.class_names]
+    table_["train_share"] = train / train.sum()
+    figures.data("class-counts", table_)
+    rows = [(row[0], *(f"{n:,}" for n in row[1:5]), _bar(row[5])) for row in table_.itertuples(index=False)]
+    rare = np.flatnonzero(run.minority).tolist()
+    sums = table_[[*PARTS, "left_out"]].sum()
+    return table(
+        ("class", *PARTS.values(), "left out", "share of training"),
+        rows,
+        caption=f"{run.noun.capitalize()}s of each class. Orange: minority classes, below 1/{len(run.class_names)} of "
+        "the training part",
+        marked=rare,
+        footer=("all", *(f"{n:,}" for n in sums), ""),
+    )
+
+
+def left_out(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """List what was not used, by reason, and the first rows of it."""
+    rows = run.left_out
+    if not len(rows):
+        return paragraph("Nothing: every row of the source had a label and could be used.")
+    figures.data("left-out", rows)
+    reasons = rows["reason"].value_counts()
+    first = rows.head(_LISTED)
+    return Markup("").join(
+        [
+            paragraph(
+                Markup("{} of the source were not used. All of them are listed in {}.").format(
+                    plural(len(rows), "row"), code("left_out.csv")
+                )
+            ),
+            table(("reason", "rows"), [(reason, f"{n:,}") for reason, n in reasons.head(_LISTED).items()],
+                  caption=f"Reasons{_cut(len(reasons))}"),
+            table(("id", "class", "where", "reason"), first[["id", "class", "where", "reason"]].to_numpy().tolist(),
+                  caption=f"Rows that were not used{_cut(len(rows))}", texts=4),
+        ]
+    )  # fmt: skip
+
+
+def _bar(share: float) -> Markup:
+    return Markup('{:.1f} % <span class="bar" style="--share: {:.4f}"></span>').format(100 * share, share)
+
+
+def _cut(number: int) -> str:
+    return f", the first {_LISTED} of {number:,}" if number > _LISTED else ""
+
+
+def options(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """List the options that differ from their defaults, and behind them all."""
+    defaults = {name: _text(value) for name, value in _defaults(run).items()}
+    given = {name: _text(value) for name, value in flatten(run.config).items()}
+    changed = [
+        (code(f"--{name}"), value, defaults.get(name, ""))
+        for name, value in given.items()
+        if defaults.get(name) != value
+    ]
+    listed = [(code(f"--{name}"), value) for name, value in given.items()]
+    return table(
+        ("option", "value", "default"), changed, caption="Options that differ from their defaults", texts=3
+    ) + Markup("<details><summary>All {} options</summary>{}</details>").format(
+        len(listed), table(("option", "value"), listed, caption="Options of the run", texts=2)
+    )
+
+
+def environment(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """List versions, commit and device, and the command."""
+    found = dict(run.environment)
+    command = found.pop("command", None)
+    packages = found.pop("packages", {})
+    rows = [(name.replace("_", " "), _text(value)) for name, value in found.items()]
+    rows += [(name, _text(version)) for name, version in packages.items() if version]
+    listed = table(("what", "value"), rows, caption="Environment", texts=2)
+    if not command:
+        return listed
+    return listed + paragraph("Command:") + Markup("<pre><code>{}</code></pre>").format(shlex.join(command))
+
+
+def _defaults(run: FinishedRun) -> dict[str, Any]:
+    """Give the options of a run that names nothing but the same loss and model."""
+    names = {part: {"name": run.config[part]["name"]} for part in ("loss", "model")}
+    return flatten(config_to_dict(config_from_dict(overlaid(read_default(), names))))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else f"{value}"

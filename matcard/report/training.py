@@ -1,23 +1,30 @@
-"""The figures of a training, epoch by epoch: learning, and what a loss did."""
+"""The course of the training, epoch by epoch: the losses, the validation metrics, and what the loss did."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.figures import BESIDE
 from matcard.evaluation.metrics import higher_is_better, metric_label
+from matcard.report.html import paragraph, share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jaxtyping import Float, Int
+    from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from matcard.report.page import FigureFolder
+    from matcard.training.finished import FinishedRun
 
 _SCORES = {
     "macro_f1": style.BLUE,
@@ -29,6 +36,66 @@ _SCORES = {
 _COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 _MOST = len(_COLOURS)
 """Classes drawn one by one; of more, the minority together and the others together."""
+
+
+def learning_curves(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw the losses and the validation metrics; the kept epoch is marked."""
+    monitor = run.config["trainer"]["monitor"]
+    label = metric_label(monitor)
+    best, value = best_epoch(run.epochs, monitor)
+    last = int(float(run.epochs[-1]["epoch"])) + 1
+    late = "The last epoch was the best: longer training may still help." if best == last and last > 1 else ""
+    return figures.add(
+        "learning",
+        learning_figure(run.epochs, monitor),
+        pd.DataFrame(run.epochs),
+        alt=f"Training loss, validation log loss and validation scores over {last} epochs; the best {label} "
+        f"of {value:.3f} is at epoch {best}.",
+        caption=f"The weights of epoch {best} of {last} were kept: the best {label} on the validation part "
+        f"({value:.3f}). {late}",
+    )
+
+
+def diagnostics(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw which class moved the network and how many errors were distinct, of a run with `--trainer.diagnostics`."""
+    rows, counts = pd.DataFrame(run.epochs), run.counts("train")
+    logged = [name for name in run.epochs[0] if name.startswith(("gradient_share_", "effective_errors_"))]
+    mine, of_samples = _minority_shares(run)
+    rare = (
+        f"In the last epoch the minority classes had {share(mine)} of the gradient and {share(of_samples)} of the "
+        "samples. "
+        if run.minority.any()
+        else ""
+    )
+    return paragraph(
+        "Whom the loss listened to, and how many different mistakes were left. The share of the gradient is the length "
+        "of the loss's gradient at the embeddings of a class, summed over its samples, by that of all: above its "
+        "dotted line a class counts for more than its number. Distinct errors are the magnitude and the spread of the "
+        "errors of a batch, where those less than about a tenth apart count as one. As few as there are classes: all "
+        "samples are given nearly the same probabilities."
+    ) + figures.add(
+        "diagnostics",
+        diagnostics_figure(run.epochs, run.class_names, counts),
+        rows[["epoch", *logged]],
+        alt=f"Share of the gradient of each class and number of distinct errors over {len(rows)} epochs. {rare}",
+        caption=f"Means over the training steps of each epoch. {rare}",
+    )
+
+
+def _minority_shares(run: FinishedRun) -> tuple[float, float]:
+    """Give the share of the last epoch's gradient, and of the training samples, that the minority classes have."""
+    counts, rare = run.counts("train"), run.minority
+    shares = [float(run.epochs[-1][f"gradient_share_{name}"] or "nan") for name in run.class_names]
+    return float(np.array(shares)[rare].sum()), float(counts[rare].sum() / counts.sum())
+
+
+def best_epoch(rows: Sequence[Mapping[str, str | float]], monitor: str) -> tuple[int, float]:
+    """Give the first epoch, from 1, with the best of the monitored metric, and its value; NaN where it has none."""
+    values = np.array([float(row[f"val_{monitor}"] or "nan") for row in rows])
+    if np.isnan(values).all():
+        return int(float(rows[0]["epoch"])) + 1, math.nan
+    best = int(np.nanargmax(values) if higher_is_better(monitor) else np.nanargmin(values))
+    return int(float(rows[best]["epoch"])) + 1, float(values[best])
 
 
 def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> Figure:
@@ -55,12 +122,12 @@ def learning_figure(rows: Sequence[Mapping[str, str | float]], monitor: str) -> 
         if not np.isnan(values).all():
             draw_epochs(panels[2], epoch, values, _SCORES.get(name, style.PURPLE), metric_label(name))
     panels[2].set_ylim(min(0.0, panels[2].get_ylim()[0]), 1.0)
-    best = _best_epoch(epoch, columns[f"val_{monitor}"], higher_is_better(monitor))
+    best, value = best_epoch(rows, monitor)
     titles = ("training loss", "validation log loss (nats)", "validation scores")
     for axes, title in zip(panels, titles, strict=True):
         style.tidy(axes, grid="y", x="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
-        if best is not None:
+        if not math.isnan(value):
             label = f"epoch {best}: best\n{metric_label(monitor)}"
             axes.axvline(best, color=style.GREY, linewidth=1.0, linestyle=style.DOTTED, zorder=0.9, label=label)
     if panels[2].get_legend_handles_labels()[0]:
@@ -107,8 +174,8 @@ def diagnostics_figure(
     epoch, shares = table[:, 0] + 1, table[:, 1:-2]
     figure = style.new_figure(9.6, 3.2)
     left, right = figure.subplots(1, 2)
-    for (label, share, of_samples), colour in zip(_lines(shares, class_names, class_counts), _COLOURS, strict=False):
-        draw_epochs(left, epoch, share, colour, f"{label} ({of_samples:.1%} of samples)")
+    for (label, values, of_samples), colour in zip(_lines(shares, class_names, class_counts), _COLOURS, strict=False):
+        draw_epochs(left, epoch, values, colour, f"{label} ({of_samples:.1%} of samples)")
         left.axhline(of_samples, color=colour, linewidth=0.9, linestyle=style.DOTTED)
     for (label, colour), values in zip(counted.items(), table[:, -2:].T, strict=True):
         draw_epochs(right, epoch, values, colour, label)
@@ -120,12 +187,6 @@ def diagnostics_figure(
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         axes.legend(frameon=False, fontsize=style.SMALL, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-def _best_epoch(epoch: Float[np.ndarray, " m"], values: Float[np.ndarray, " m"], higher: bool) -> int | None:
-    if np.isnan(values).all():
-        return None
-    return int(epoch[np.nanargmax(values) if higher else np.nanargmin(values)])
 
 
 def _lines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from matcard.errors import InputError
@@ -17,18 +18,15 @@ from matcard.report.html import DASH, code, interval, paragraph, records, score,
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
-
-    from matcard.report.folder import FigureFolder
+    from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
+
 
 CROSS_ENTROPY = ("ce", "cross_entropy")
 
 
 def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw which classes are taken for which."""
-    import pandas as pd
-
     counts = confusion_matrix(run.test.targets, run.test.predicted, len(run.class_names))
     rare = run.metrics["minority_classes"]
     wrong = counts.copy()
@@ -85,8 +83,6 @@ def per_class(run: FinishedRun, figures: FigureFolder) -> Markup:
 
 def class_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
     """Give recall, precision and F1 of each class with their bounds as a table."""
-    import pandas as pd
-
     rows = []
     for name, recall in metrics["recall"].items():
         row: dict[str, Any] = {"class": name, "support": recall["n"], "found": successes(recall)}

@@ -1,0 +1,303 @@
+"""Where the network fails: recall by element, by crystal system, by number of sites."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import spglib
+from ase.data import chemical_symbols
+from markupsafe import Markup
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.patches import Rectangle
+
+from matcard.evaluation import style
+from matcard.evaluation.confusion import ratio
+from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
+from matcard.evaluation.statistics import wilson_bounds
+from matcard.report.html import listed, records, share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Bool, Float, Int, Shaped
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from matcard.crystals.crystals import Crystals
+    from matcard.crystals.table import CrystalTable
+    from matcard.report.page import FigureFolder
+    from matcard.training.finished import FinishedRun
+
+SYMPREC = 0.1
+"""Angstrom: wide enough for the residual forces of relaxed structures."""
+MOST_SYMMETRIES = 1500
+"""Of more crystals than this an evenly spaced part is looked at: spglib takes milliseconds a crystal."""
+_SYSTEM_COLUMN = "crystal_system"
+_LAST_NUMBER = {
+    "triclinic": 2,
+    "monoclinic": 15,
+    "orthorhombic": 74,
+    "tetragonal": 142,
+    "trigonal": 167,
+    "hexagonal": 194,
+    "cubic": 230,
+}
+"""The last space group of each crystal system (International Tables A)."""
+SYSTEMS = tuple(_LAST_NUMBER)
+_SITE_EDGES = (1, 3, 5, 9, 13, 21, 41, 81, 161)
+_SINGLE_VALUES = 8
+FEW = 5
+"""Elements in fewer crystals than this are grey: their share says little."""
+_LANTHANIDES, _ACTINIDES = range(57, 72), range(89, 104)
+_ELEMENTS = range(1, 104)
+_STRONGEST = 0.8
+# Clear in the middle, so that the page shows through, by day and by night.
+_DIVERGING = LinearSegmentedColormap.from_list(
+    "share",
+    [
+        (0.0, (0.82, 0.36, 0.0, _STRONGEST)),
+        (0.5, (0.5, 0.5, 0.5, 0.06)),
+        (1.0, (0.0, 0.44, 0.68, _STRONGEST)),
+    ],
+)
+
+
+def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw the share of crystals found for each element, over all classes and over the minority classes."""
+    crystals, test = run.test_table.crystals, run.test
+    rare = run.minority[test.targets]
+    drawn = Markup("")
+    for name, what, among in (
+        ("elements", "", np.ones(len(rare), dtype=bool)),
+        ("elements-minority", "minority ", rare),
+    ):
+        if not among.any() or (what and among.all()):
+            continue
+        shares = element_shares(crystals.take(np.flatnonzero(among)), test.right[among])
+        overall = float(test.right[among].mean())
+        drawn += figures.add(
+            name,
+            periodic_figure(shares, overall),
+            shares,
+            alt=f"Periodic table: share of the {what}test crystals found, by element. {_worst(shares, overall)}",
+            caption=f"Of the {among.sum():,} test crystals{' of minority classes' if what else ''}, the share whose "
+            "class is found, for those that contain each element, and their number. Elements in fewer than "
+            f"{FEW} crystals are grey; bold: the 95 % Wilson interval excludes the {share(overall)} over all. "
+            f"{_worst(shares, overall)}",
+        )
+    return drawn
+
+
+def by_system(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw the share of crystals found in each crystal system."""
+    systems, source = crystal_systems(run.test_table)
+    known = systems != ""
+    order = [name for name in SYSTEMS if name in set(systems.tolist())]
+    skipped = len(systems) - int(known.sum())
+    return _grouped(
+        run, figures, "crystal-systems", systems, order, known,
+        f"by crystal system ({source}{f'; {skipped:,} crystals without one are left out' if skipped else ''})",
+    )  # fmt: skip
+
+
+def by_sites(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw the share of crystals found by the number of sites in the cell."""
+    bins, order = site_bins(run.test_table.crystals.num_sites)
+    return _grouped(run, figures, "sites", bins, order, bins != "", "by the number of sites in the cell")
+
+
+def _grouped(
+    run: FinishedRun,
+    figures: FigureFolder,
+    name: str,
+    groups: Shaped[np.ndarray, " n"],
+    order: list[str],
+    among: Bool[np.ndarray, " n"],
+    by: str,
+) -> Markup:
+    right, rare = run.test.right, run.minority[run.test.targets]
+    tables = {ALL: group_shares(groups[among], right[among], order)}
+    if (rare & among).any():
+        tables[MINORITY] = group_shares(groups[among & rare], right[among & rare], order)
+    series = [Series(*look, _intervals(table)) for look, table in tables.items()]
+    joined = pd.concat([table.assign(classes=look[0]) for look, table in tables.items()], ignore_index=True)
+    overall = next(iter(tables.values()))
+    counts = zip(*(table["n"] for table in tables.values()), strict=True)
+    beside = [" / ".join(f"{n:,}" for n in row) for row in counts]
+    return figures.add(
+        name,
+        interval_figure(order, series, "share found, with 95 % Wilson interval", beside=beside),
+        joined,
+        alt=f"Share of the test crystals found {by}: "
+        + "; ".join(f"{row['group']} {share(row['recall'])} of {row['n']}" for row in records(overall)),
+        caption=f"Share of the test crystals whose class is found, {by}. At the right their number"
+        f"{', of all and of minority classes' if len(tables) > 1 else ''}.",
+    )
+
+
+def _intervals(table: pd.DataFrame) -> list[dict[str, float]]:
+    return [{"value": row["recall"], **{key: row[key] for key in ("low", "high", "n")}} for row in records(table)]
+
+
+def _worst(shares: pd.DataFrame, overall: float) -> str:
+    """Name the elements whose interval lies below the overall share."""
+    below = shares[(shares["high"] < overall) & (shares["n"] >= FEW)].sort_values("recall")
+    if not len(below):
+        return "No element is found significantly less often than the rest."
+    names = [f"{row['element']} ({share(row['recall'])} of {row['n']})" for row in records(below)]
+    return f"Found less often than the rest: {listed(names)}."
+
+
+def group_shares(groups: Shaped[np.ndarray, " n"], right: Bool[np.ndarray, " n"], order: Sequence[str]) -> pd.DataFrame:
+    """Give `group`, `n`, `found`, `recall`, `low`, `high` (95 % Wilson) of each group, in the given order."""
+    n = np.array([(groups == name).sum() for name in order], dtype=np.int64)
+    found = np.array([right[groups == name].sum() for name in order], dtype=np.int64)
+    return _shares("group", order, n, found)
+
+
+def element_shares(crystals: Crystals, right: Bool[np.ndarray, " n"]) -> pd.DataFrame:
+    """Give the same for each element: a crystal counts once for every element that it contains."""
+    owners = np.repeat(np.arange(len(crystals)), crystals.num_sites)
+    pairs = np.unique(owners * 256 + crystals.numbers.astype(np.int64))
+    numbers = pairs % 256
+    n = np.bincount(numbers, minlength=256)
+    found = np.bincount(numbers, weights=right[pairs // 256], minlength=256).astype(np.int64)
+    present = np.flatnonzero(n)
+    return _shares("element", [chemical_symbols[z] for z in present.tolist()], n[present], found[present])
+
+
+def crystal_systems(table: CrystalTable) -> tuple[Shaped[np.ndarray, " n"], str]:
+    """Give the crystal system of each crystal (empty where unknown), and where it comes from, in words.
+
+    The source's column `crystal_system` is taken where it has one; else spglib finds the space groups.
+    """
+    if _SYSTEM_COLUMN in table.columns:
+        values = table.columns[_SYSTEM_COLUMN].astype(str).str.strip().str.lower().to_numpy(dtype=object)
+        return np.where(np.isin(values.astype(str), list(_LAST_NUMBER)), values, ""), f"column {_SYSTEM_COLUMN}"
+    n = len(table)
+    looked_at = np.unique(np.linspace(0, n - 1, min(n, MOST_SYMMETRIES)).astype(np.int64))
+    systems = np.full(n, "", dtype=object)
+    numbers = space_groups(table.crystals.take(looked_at))
+    systems[looked_at] = [system_of(number) for number, _ in numbers]
+    part = f", {MOST_SYMMETRIES:,} evenly chosen crystals" if n > MOST_SYMMETRIES else ""
+    return systems, f"found by spglib within {SYMPREC} Å{part}"
+
+
+def space_groups(crystals: Crystals) -> list[tuple[int, str]]:
+    """Give number and symbol of each crystal's space group, by spglib; 0 and nothing where it finds none."""
+    found = []
+    with warnings.catch_warnings():
+        # Until its version 3, spglib warns at each call that failures will be exceptions and no longer None.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for i in range(len(crystals)):
+            sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
+            frac_coords, numbers = crystals.frac_coords[sites].tolist(), crystals.numbers[sites].tolist()
+            try:
+                dataset = spglib.get_symmetry_dataset((crystals.lattice[i].tolist(), frac_coords, numbers), SYMPREC)
+            except spglib.SpglibError:
+                dataset = None
+            found.append((int(dataset.number), str(dataset.international)) if dataset else (0, ""))
+    return found
+
+
+def system_of(number: int) -> str:
+    """Give the crystal system of a space group; none of number 0."""
+    return next(name for name, last in _LAST_NUMBER.items() if number <= last) if number else ""
+
+
+def site_bins(num_sites: Int[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], list[str]]:
+    """Put crystals into bins by their number of sites; gives each one's bin and the bins that are not empty.
+
+    Few different numbers are bins of their own.
+    """
+    values = np.unique(num_sites)
+    edges = np.append(values, values[-1] + 1) if len(values) <= _SINGLE_VALUES else np.append(_SITE_EDGES, np.inf)
+    names = [_bin_name(low, high) for low, high in pairwise(edges)]
+    if len(values) <= _SINGLE_VALUES:
+        names = [str(value) for value in values.tolist()]
+    which = np.digitize(num_sites, edges) - 1
+    bins = np.array([names[k] for k in which.tolist()], dtype=object)
+    return bins, [name for k, name in enumerate(names) if (which == k).any()]
+
+
+def _bin_name(low: float, high: float) -> str:
+    if np.isinf(high):
+        return f"{low:.0f} or more"
+    return f"{low:.0f}–{high - 1:.0f}" if high - low > 1 else f"{low:.0f}"
+
+
+def _shares(kind: str, names: Sequence[str], n: Int[np.ndarray, " k"], found: Int[np.ndarray, " k"]) -> pd.DataFrame:
+    low, high = wilson_bounds(found, n)
+    recall: Float[np.ndarray, " k"] = ratio(found, n)
+    return pd.DataFrame({kind: list(names), "n": n, "found": found, "recall": recall, "low": low, "high": high})
+
+
+def periodic_figure(shares: pd.DataFrame, overall: float) -> Figure:
+    """Draw for each element the share of its crystals whose class is found, and how many there are.
+
+    Args:
+        shares: a row an element: `element` (symbol), `n` crystals, `recall` of them found, `low` and `high` of
+            its interval. Bold where the interval excludes `overall`.
+        overall: the share over all crystals, the neutral colour.
+    """
+    known = {row["element"]: row for row in records(shares)}
+    norm = TwoSlopeNorm(vcenter=min(max(overall, 0.02), 0.98), vmin=0.0, vmax=1.0)
+    figure = style.new_figure(9.4, 5.0)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    for number in _ELEMENTS:
+        _draw_element(
+            axes, position(number), chemical_symbols[number], known.get(chemical_symbols[number]), overall, norm
+        )
+    axes.set(xlim=(-0.05, 18.0), ylim=(9.5, -0.05), aspect="equal")
+    axes.set_axis_off()
+    _explain(figure, axes, norm, overall)
+    return figure
+
+
+def _draw_element(
+    axes: Axes,
+    place: tuple[float, float],
+    symbol: str,
+    found: dict[str, Any] | None,
+    overall: float,
+    norm: TwoSlopeNorm,
+) -> None:
+    column, row = place
+    grey = 0.0 if found is None else 0.18
+    colour, ink, weight, share = (0.5, 0.5, 0.5, grey), style.GREY, "normal", "few"
+    if found is not None and found["n"] >= FEW:
+        colour, ink, share = _DIVERGING(norm(found["recall"])), style.INK, f"{100 * found['recall']:.0f} %"
+        weight = "bold" if found["low"] > overall or found["high"] < overall else "normal"
+    axes.add_patch(Rectangle((column, row), 0.94, 0.94, facecolor=colour, edgecolor=style.PALE, linewidth=0.6))
+    axes.text(column + 0.07, row + 0.3, symbol, fontsize=8.5, color=ink, weight="bold")
+    if found is not None:
+        axes.text(column + 0.47, row + 0.6, share, fontsize=6.4, color=ink, ha="center", weight=weight)
+        axes.text(column + 0.47, row + 0.86, f"{found['n']:,}", fontsize=5.6, color=ink, ha="center")
+
+
+def position(number: int) -> tuple[float, float]:
+    """Give column (0 to 17) and row (0 to 6; below them the lanthanides and actinides) of an element."""
+    for row, series in ((7.4, _LANTHANIDES), (8.4, _ACTINIDES)):
+        if number in series:
+            return 3.0 + number - series[0] - 0.5, row
+    # The elements that close the rows, and what each row lacks between its second and its third element from the left.
+    closing = (0, 2, 10, 18, 36, 54, 86, 118)
+    period = next(k for k, last in enumerate(closing) if number <= last)
+    place, length = number - closing[period - 1] - 1, closing[period] - closing[period - 1]
+    column = place if place < (1 if length == 2 else 2) else place + 18 - length
+    return float(column), float(period - 1)
+
+
+def _explain(figure: Figure, axes: Axes, norm: TwoSlopeNorm, overall: float) -> None:
+    inset = axes.inset_axes((0.19, 0.86, 0.34, 0.028))
+    bar = figure.colorbar(ScalarMappable(norm, _DIVERGING), cax=inset, orientation="horizontal")
+    bar.set_ticks([0.0, overall, 1.0], labels=["0 %", f"{100 * overall:.0f} % over all", "100 %"])
+    bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.GREY, labelcolor=style.INK)
+    bar.outline.set_visible(False)
+    bar.ax.set_title("found, of the crystals that contain the element", fontsize=style.SMALL, color=style.INK)

@@ -1,0 +1,280 @@
+"""The geometry of the graph embeddings: a map, and the magnitude of each class."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from matcard.errors import InputError
+from matcard.evaluation import style
+from matcard.invariants import magnitude_profile, median_scale
+from matcard.report.html import plural
+from matcard.report.page import VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Bool, Float, Int, Shaped
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from matcard.report.page import FigureFolder
+    from matcard.training.finished import FinishedRun
+
+
+_MOST_POINTS = 2000
+
+Projection = Literal["pca", "umap"]
+COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY, style.GREY)
+_OTHERS = "other classes"
+_VECTORS_UP_TO = 800
+"""More points than this are a picture within the drawing, else it would be large."""
+MOST = 500
+"""Crystals of a class at most: the work grows with the third power of their number."""
+FEWEST = 10
+"""Classes with fewer crystals take no part in the comparison of equal numbers."""
+_SCALES = 21
+
+
+def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projection = "pca") -> Markup:
+    """Draw the embeddings of the test part in two dimensions."""
+    test, names = run.test, np.array(run.class_names, dtype=object)
+    kept, values = run.test_embeddings
+    drawn = np.sort(np.random.default_rng(_seed(run)).permutation(len(kept))[:_MOST_POINTS])
+    chosen = kept[drawn]
+    points, axes = project(values[drawn], projection, _seed(run))
+    targets, right = test.targets[chosen], test.right[chosen]
+    by_class, by_mistake = class_layers(targets, run.class_names), mistake_layers(right, run.minority[targets])
+    predicted = names[test.predicted[chosen]]
+    texts = np.array(
+        [
+            f"{name}: {true}" if found else f"{name}: {true}, taken for {called}"
+            for name, true, called, found in zip(test.ids[chosen], names[targets], predicted, right, strict=True)
+        ],
+        dtype=object,
+    )
+    part = plural(len(test.ids), f"test {run.noun}")
+    if len(chosen) < len(test.ids):
+        part = f"{len(chosen):,} of {part}, drawn by lot"
+    return figures.add(
+        "embedding-map",
+        map_figure(points, by_class, by_mistake, axes),
+        pd.DataFrame(points, columns=["x", "y"]).assign(
+            id=test.ids[chosen], true=names[targets], predicted=predicted
+        ),
+        alt=f"Map of the embeddings of {part}, coloured by class and by mistake.",
+        caption=f"Embeddings of {part}, projected by {projection.upper()}: what is near is alike to the network. "
+        "Distances in a plane are a shadow of those in the embedding.",
+        live=live_map(points, by_class, by_mistake, texts, axes),
+    )  # fmt: skip
+
+
+def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw |tX| of each class's embeddings against the scale t."""
+    kept, values = run.test_embeddings
+    table = magnitude_table(values, run.test.targets[kept], run.class_names, _seed(run))
+    counts = table.groupby("class")["crystals"].first()
+    shown = counts.sort_values(ascending=False).index[: len(COLOURS)].tolist()
+    equal = int(table["equal_crystals"].iloc[0])
+    rest = f" The {len(counts) - len(shown)} smallest classes are pale." if len(counts) > len(shown) else ""
+    return figures.add(
+        "magnitude",
+        magnitude_figure(table, shown),
+        table,
+        alt="Magnitude of each class's embeddings against the scale, once for all of them and once for equal numbers.",
+        caption="Magnitude |tX| of the embeddings of each class on the test part: the effective number of distinct "
+        "points when distances are multiplied by t, from 1 (all look alike) to their number (all are apart). Left: at "
+        f"most {MOST} {run.noun}s of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so "
+        f"that curves differ by geometry alone: the higher one is spread wider.{rest}",
+    )
+
+
+def _seed(run: FinishedRun) -> int:
+    return int(run.config.get("seed", 0))
+
+
+class Layer(NamedTuple):
+    """Points of one colour."""
+
+    label: str
+    colour: str
+    members: Int[np.ndarray, " k"]
+
+
+def check_projection(projection: Projection) -> None:
+    """Tell before anything is drawn that a projection cannot be had.
+
+    Raises:
+        InputError: UMAP is asked for where the package umap-learn is not installed.
+    """
+    if projection == "umap" and find_spec("umap") is None:
+        raise InputError("a map by UMAP needs a package that is missing: pip install umap-learn")
+
+
+def project(
+    embeddings: Float[np.ndarray, "n F"], projection: Projection, seed: int
+) -> tuple[Float[np.ndarray, "n 2"], tuple[str, str]]:
+    """Give two coordinates for each embedding, and what the axes are.
+
+    Raises:
+        InputError: `check_projection`, or fewer than three points.
+    """
+    check_projection(projection)
+    if len(embeddings) < 3:
+        raise InputError(f"a map needs three crystals or more, there are {len(embeddings)}")
+    if projection == "umap":
+        umap = importlib.import_module("umap")
+        mapping = umap.UMAP(n_neighbors=min(15, len(embeddings) - 1), random_state=seed, n_jobs=1)
+        return np.asarray(mapping.fit_transform(embeddings)), ("UMAP 1", "UMAP 2")
+    centred = embeddings - embeddings.mean(axis=0)
+    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    held = values**2 / max((values**2).sum(), np.finfo(float).tiny)
+    names = (f"first component ({held[0]:.0%} of the variance)", f"second component ({held[1]:.0%})")
+    return left[:, :2] * values[:2], names
+
+
+def class_layers(targets: Int[np.ndarray, " n"], class_names: Sequence[str]) -> list[Layer]:
+    """Part points by class; beyond seven classes, the six with most points have colours and the rest share grey."""
+    counts = np.bincount(targets, minlength=len(class_names))
+    order = np.argsort(-counts, kind="stable")
+    named = order if len(order) <= len(COLOURS) else order[: len(COLOURS) - 1]
+    layers = [
+        Layer(class_names[c], colour, np.flatnonzero(targets == c))
+        for c, colour in zip(named.tolist(), COLOURS, strict=False)
+    ]
+    if len(named) < len(order):
+        rest = f"{_OTHERS} ({len(order) - len(named)})"
+        layers.append(Layer(rest, style.GREY, np.flatnonzero(~np.isin(targets, named))))
+    return layers
+
+
+def mistake_layers(right: Bool[np.ndarray, " n"], rare: Bool[np.ndarray, " n"]) -> list[Layer]:
+    """Part points into those found, mistakes, and mistakes on minority classes."""
+    return [
+        Layer("class found", style.SKY, np.flatnonzero(right)),
+        Layer("mistake", style.INK, np.flatnonzero(~right & ~rare)),
+        Layer("minority class missed", style.VERMILLION, np.flatnonzero(~right & rare)),
+    ]
+
+
+def map_figure(
+    points: Float[np.ndarray, "n 2"], by_class: Sequence[Layer], by_mistake: Sequence[Layer], axes_names: Sequence[str]
+) -> Figure:
+    """Draw the same points twice: coloured by class, and by whether the class is found."""
+    figure = style.new_figure(8.8, 4.1)
+    titles = ("by class", "by mistake")
+    for axes, layers, title in zip(figure.subplots(1, 2), (by_class, by_mistake), titles, strict=True):
+        _scatter(axes, points, layers)
+        style.tidy(axes, grid="both", x=axes_names[0], y=axes_names[1], title=title)
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=style.SMALL,
+            markerscale=1.6, handletextpad=0.2,
+        )  # fmt: skip
+    return figure
+
+
+def live_map(
+    points: Float[np.ndarray, "n 2"],
+    by_class: Sequence[Layer],
+    by_mistake: Sequence[Layer],
+    texts: Shaped[np.ndarray, " n"],
+    axes_names: Sequence[str],
+) -> dict[str, Any]:
+    """Give what the page's script needs to draw the map with its ids."""
+    return {
+        "kind": "map",
+        "x": points[:, 0].round(4).tolist(),
+        "y": points[:, 1].round(4).tolist(),
+        "texts": texts.tolist(),
+        "axes": list(axes_names),
+        "colourings": {
+            name: [
+                {"label": layer.label, "colour": VARIABLES[layer.colour], "members": layer.members.tolist()}
+                for layer in layers
+            ]
+            for name, layers in (("by class", by_class), ("by mistake", by_mistake))
+        },
+    }
+
+
+def _scatter(axes: Axes, points: Float[np.ndarray, "n 2"], layers: Sequence[Layer]) -> None:
+    size = 14 if len(points) <= _VECTORS_UP_TO else 7
+    for label, colour, members in layers:
+        axes.scatter(
+            points[members, 0],
+            points[members, 1], s=size, color=colour, alpha=0.75, linewidths=0,
+            label=style.short(label, 26), rasterized=len(points) > _VECTORS_UP_TO,
+        )  # fmt: skip
+
+
+def magnitude_table(
+    embeddings: Float[np.ndarray, "n F"], targets: Int[np.ndarray, " n"], class_names: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """Compute |tX| of each class's embeddings over a range of scales t.
+
+    Args:
+        embeddings: of n crystals.
+        targets: their classes.
+        class_names: C names.
+        seed: of the choice of at most `MOST` crystals a class, and of as many of each for the comparison.
+
+    Returns:
+        Rows of `class`, `crystals`, `t`, `magnitude` (of these crystals) and `equal_crystals`, `equal_magnitude` (of as
+        many of each class as the smallest class with `FEWEST` or more has; NaN for smaller classes). The scales
+        t are three decades around one over the median distance of all embeddings, in units of one over distance.
+    """
+    rng = np.random.default_rng(seed)
+    members = {c: np.flatnonzero(targets == c) for c in range(len(class_names))}
+    members = {c: rng.permutation(rows)[:MOST] for c, rows in members.items() if len(rows)}
+    large = [len(rows) for rows in members.values() if len(rows) >= FEWEST]
+    equal = min(large, default=0)
+    points = torch.as_tensor(embeddings, dtype=torch.float64)
+    # An even part of all: they may be in order of their class.
+    scales = float(median_scale(points[rng.permutation(len(points))[:2048]])) * np.logspace(-1.3, 2.0, _SCALES)
+    tables = []
+    for c, rows in members.items():
+        whole = magnitude_profile(points[rows], scales.tolist()).numpy()
+        part = np.full(_SCALES, np.nan)
+        if len(rows) >= FEWEST:
+            part = magnitude_profile(points[rows[:equal]], scales.tolist()).numpy()
+        columns = {"class": class_names[c], "crystals": len(rows), "t": scales, "magnitude": whole}
+        tables.append(pd.DataFrame({**columns, "equal_crystals": equal, "equal_magnitude": part}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def magnitude_figure(table: pd.DataFrame, shown: Sequence[str]) -> Figure:
+    """Draw the magnitude function of the classes that are shown; the others are pale.
+
+    Args:
+        table: as `magnitude_table` gives it.
+        shown: at most seven classes.
+    """
+    figure = style.new_figure(8.8, 3.7)
+    panels = figure.subplots(1, 2)
+    equal = int(table["equal_crystals"].iloc[0])
+    columns = (("magnitude", "all of each class"), ("equal_magnitude", f"{equal} of each class"))
+    for axes, (column, title) in zip(panels, columns, strict=True):
+        _draw(axes, table, column, shown)
+        style.tidy(axes, grid="both", x="scale t (1 / distance)", y="magnitude |tX|", title=title)
+        axes.set(xscale="log", yscale="log")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
+                  frameon=False, fontsize=style.SMALL)  # fmt: skip
+    return figure
+
+
+def _draw(axes: Axes, table: pd.DataFrame, column: str, shown: Sequence[str]) -> None:
+    colours = dict(zip(shown, COLOURS, strict=False))
+    for name, rows in table.groupby("class", sort=False):
+        if rows[column].isna().all():
+            continue
+        if name in colours:
+            label = f"{style.short(str(name), 22)} ({rows['crystals'].iloc[0]:,})"
+            axes.plot(rows["t"], rows[column], color=colours[str(name)], linewidth=1.5, label=label, zorder=2)
+        else:
+            axes.plot(rows["t"], rows[column], color=style.PALE, linewidth=0.8, zorder=1)

@@ -1,1 +1,0 @@
-"""Figures that only reports have, drawn in the style of `matcard.evaluation.style`."""

@@ -1,1 +1,0 @@
-"""The sections of a run's report: each a function from a finished run and a folder of figures to HTML."""
