@@ -1,0 +1,1 @@
+"""Fixed numbers of crystals that come from elsewhere: pretrained networks, compositions, columns, files, packages."""

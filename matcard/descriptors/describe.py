@@ -1,0 +1,145 @@
+"""From the text of `--model.descriptors` to numbers: which there are, what they are made by, and all side by side."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from matcard.descriptors.kept import kept_numbers
+from matcard.descriptors.simple import ColumnNumbers, FileNumbers, InstalledNumbers, MagpieNumbers
+from matcard.errors import InputError, nearest_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxtyping import Float32, Shaped
+
+    from matcard.crystals.crystals import Crystals
+    from matcard.descriptors.base import Descriptor, Progress
+
+GROUP = "matcard.descriptors"
+"""Entry points in which packages bring descriptors of their own."""
+
+BUILT_IN = ("chgnet", "chgnet_random", "magpie", "columns:a,b,c", "file:features.parquet")
+"""What there is without another package."""
+
+
+class Part(NamedTuple):
+    """Where some of a crystal's numbers come from."""
+
+    name: str
+    version: str
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """F numbers for each of N crystals, of several descriptors side by side."""
+
+    values: Float32[np.ndarray, "N F"]
+    """NaN where a reason stands."""
+    reasons: Shaped[np.ndarray, " N"]
+    """Object array: why a crystal has no numbers, or None."""
+    parts: tuple[Part, ...]
+    """The descriptors in the order of their numbers."""
+
+
+def find_descriptors(text: str) -> tuple[Descriptor, ...]:
+    """Give the descriptors that a text names: `none`, or names with commas between them.
+
+    `columns:` takes all that follows it, so that it comes last.
+
+    Raises:
+        InputError: a name that is unknown or comes twice, or a package that is not installed.
+    """
+    names, _, columns = text.partition("columns:")
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if wanted == ["none"] and not columns:
+        return ()
+    found: list[Descriptor] = [_find(name) for name in wanted]
+    if columns:
+        found.append(ColumnNumbers(tuple(name.strip() for name in columns.split(",") if name.strip())))
+    if not found or len({each.name for each in found}) < len(found):
+        raise InputError(
+            f"--model.descriptors {text!r}: expected none, or different names out of {', '.join(BUILT_IN)}, with "
+            "commas between them"
+        )
+    return tuple(found)
+
+
+def describe(
+    descriptors: tuple[Descriptor, ...],
+    crystals: Crystals,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Described:
+    """Compute the numbers of N crystals, or find them in the cache.
+
+    Args:
+        descriptors: at least one, as `find_descriptors` gives them.
+        crystals: N rows of a source; those at fault get no numbers.
+        folder: of the cache.
+        jobs: processes as in joblib: -1 for all cores; None for one, or for what an enclosing
+            `joblib.parallel_config` says.
+        progress: called with the crystals done and their number, for each descriptor that takes time.
+
+    Raises:
+        InputError: as the descriptors do; a cache that cannot be used.
+    """
+    values, reasons, parts = [], crystals.faults.copy(), []
+    for descriptor in descriptors:
+        if descriptor.kept:
+            numbers = kept_numbers(descriptor, crystals, folder, jobs=jobs, progress=progress)
+        else:
+            numbers = descriptor.compute(crystals, progress)
+        values.append(numbers.values)
+        parts.append(Part(descriptor.name, descriptor.version, numbers.values.shape[1]))
+        for row in np.flatnonzero(crystals.sound):
+            if reasons[row] is None and numbers.reasons[row] is not None:
+                reasons[row] = f"no numbers of --model.descriptors {descriptor.name}: {numbers.reasons[row]}"
+    return Described(np.concatenate(values, axis=1), reasons, tuple(parts))
+
+
+def _find(name: str) -> Descriptor:
+    kind, _, value = name.partition(":")
+    if kind == "file" and value:
+        return FileNumbers(Path(value))
+    if name in _MADE:
+        return _MADE[name]()
+    installed = entry_points(group=GROUP)
+    if name in installed.names:
+        return InstalledNumbers(installed[name])
+    raise InputError(
+        f"there is no descriptor {name!r}; {nearest_names(name, [*BUILT_IN, *installed.names])}; other packages bring "
+        f"theirs by the entry point {GROUP}"
+    )
+
+
+def _chgnet(name: str) -> Descriptor:
+    if find_spec("chgnet") is None:
+        how = (
+            "install it by: pip install 'matcard[chgnet]'"
+            if sys.version_info < (3, 13)
+            else "it has no wheel for Python 3.13 and later: use Python 3.11 or 3.12 and pip install 'matcard[chgnet]'"
+        )
+        raise InputError(f"--model.descriptors {name} needs the package chgnet; {how}")
+    # The package takes seconds to import, and is an extra.
+    made: Descriptor = import_module("matcard.descriptors.chgnet").CHGNetNumbers(name)
+    return made
+
+
+_MADE: dict[str, Callable[[], Descriptor]] = {
+    "chgnet": partial(_chgnet, "chgnet"),
+    "chgnet_random": partial(_chgnet, "chgnet_random"),
+    "magpie": MagpieNumbers,
+}

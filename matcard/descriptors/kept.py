@@ -1,0 +1,175 @@
+"""Numbers of crystals kept on disk, each found again by the content of its crystal."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+import warnings
+import zipfile
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from joblib import delayed
+
+from matcard.crystals.parallel import in_order
+from matcard.descriptors.base import Numbers
+from matcard.errors import InputError, MatcardWarning
+from matcard.files import locked, written_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jaxtyping import Float32, Int64
+
+    from matcard.crystals.crystals import Crystals
+    from matcard.descriptors.base import Descriptor, Progress
+
+_FORMAT = 1
+# Atoms of the crystals that are computed and then written together: some seconds of CHGNet on one core.
+_PIECE_ATOMS = 4096
+# With more files than this they are joined into one.
+_MANY_FILES = 16
+
+
+def kept_numbers(
+    descriptor: Descriptor,
+    crystals: Crystals,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Numbers:
+    """Give the numbers of N crystals; compute and keep those that are not in the cache `folder`.
+
+    What is kept is found by the lattice, the elements and the coordinates of a crystal and by the descriptor's version,
+    whatever else it stands among. Of several processes one computes, the others wait; what a killed one had written is
+    gone on with. A damaged file is computed anew, with a warning. Crystals without numbers are tried each time.
+
+    Args:
+        descriptor: what computes the numbers; it is pickled where there are several processes.
+        crystals: N rows.
+        folder: of the cache.
+        jobs: processes as in joblib: -1 for all cores; None for one, or for what an enclosing
+            `joblib.parallel_config` says.
+        progress: called with the crystals done and their number at the start and after each piece, if any is missing.
+
+    Raises:
+        InputError: the cache cannot be used.
+    """
+    own = folder / hashlib.sha256(f"{_FORMAT} {descriptor.name} {descriptor.version}".encode()).hexdigest()[:32]
+    digests = crystal_digests(crystals)
+    known: dict[bytes, Float32[np.ndarray, " F"]] = {}
+    reasons = crystals.faults.copy()
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        known = _read(own)
+        if _missing(digests, known, crystals):
+            with locked(own, f"computes {descriptor.name} of {len(crystals):,} crystals"):
+                known = _read(own)
+                failed = _compute(descriptor, crystals, digests, known, own, jobs, progress)
+            reasons = np.array([failed.get(key, reason) for key, reason in zip(digests, reasons, strict=True)], object)
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {folder} cannot be used ({error}); make room in it, or choose another by setting "
+            "MATCARD_CACHE"
+        ) from error
+    width = len(next(iter(known.values()))) if known else descriptor.compute(crystals.take([])).values.shape[1]
+    none = np.full(width, np.nan, np.float32)
+    values = np.stack([known.get(key, none) for key in digests]) if len(digests) else np.empty((0, width), np.float32)
+    return Numbers(values, reasons)
+
+
+def crystal_digests(crystals: Crystals) -> list[bytes]:
+    """Give the sha256 of each crystal: its lattice, elements and coordinates, in the order of its sites."""
+    lattice = np.ascontiguousarray(crystals.lattice, dtype="<f8")
+    numbers = np.ascontiguousarray(crystals.numbers, dtype="<u1")
+    coords = np.ascontiguousarray(crystals.frac_coords, dtype="<f8")
+    ends = crystals.offsets.tolist()
+    return [
+        hashlib.sha256(lattice[i].tobytes() + numbers[a:b].tobytes() + coords[a:b].tobytes()).digest()
+        for i, (a, b) in enumerate(pairwise(ends))
+    ]
+
+
+def _missing(digests: list[bytes], known: dict[bytes, Float32[np.ndarray, " F"]], crystals: Crystals) -> list[int]:
+    """Give the first row of each sound crystal that is not known."""
+    first: dict[bytes, int] = {}
+    for row in np.flatnonzero(crystals.sound).tolist():
+        if digests[row] not in known:
+            first.setdefault(digests[row], row)
+    return list(first.values())
+
+
+def _compute(
+    descriptor: Descriptor,
+    crystals: Crystals,
+    digests: list[bytes],
+    known: dict[bytes, Float32[np.ndarray, " F"]],
+    folder: Path,
+    jobs: int | None,
+    progress: Progress | None,
+) -> dict[bytes, str]:
+    """Add what is missing to what is known, piece by piece, and give the reasons of crystals without numbers."""
+    rows = np.array(_missing(digests, known, crystals), dtype=np.int64)
+    failed: dict[bytes, str] = {}
+    done = len(crystals) - len(rows)
+    if progress is not None:
+        progress(done, len(crystals))
+    pieces = _pieces(crystals, rows)
+    calls = (delayed(descriptor.compute)(crystals.take(piece)) for piece in pieces)
+    for piece, (values, reasons) in zip(pieces, in_order(calls, jobs if len(pieces) > 1 else 1), strict=True):
+        keys = [digests[row] for row in piece]
+        sound = [reason is None for reason in reasons]
+        _write(folder, [key for key, good in zip(keys, sound, strict=True) if good], values[sound])
+        known.update((key, row) for key, row, good in zip(keys, values, sound, strict=True) if good)
+        failed.update((key, reason) for key, reason in zip(keys, reasons, strict=True) if reason is not None)
+        done += len(piece)
+        if progress is not None:
+            progress(done, len(crystals))
+    _join(folder, known)
+    return failed
+
+
+def _pieces(crystals: Crystals, rows: Int64[np.ndarray, " M"]) -> list[Int64[np.ndarray, " n"]]:
+    """Cut the rows into runs of about so many atoms."""
+    if not len(rows):
+        return []
+    before = np.cumsum(crystals.num_sites[rows]) - crystals.num_sites[rows]
+    return np.split(rows, np.flatnonzero(np.diff(before // _PIECE_ATOMS)) + 1)
+
+
+def _write(folder: Path, keys: list[bytes], values: Float32[np.ndarray, "n F"]) -> Path | None:
+    if not keys:
+        return None
+    path = folder / f"{uuid.uuid4().hex}.npz"
+    with written_whole(path) as beside, beside.open("wb") as file:
+        np.savez(file, digests=np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1), values=values)
+    return path
+
+
+def _read(folder: Path) -> dict[bytes, Float32[np.ndarray, " F"]]:
+    """Read all files; one that is damaged is removed, with a warning."""
+    known: dict[bytes, Float32[np.ndarray, " F"]] = {}
+    for path in sorted(folder.glob("[!.]*.npz")):
+        try:
+            with path.open("rb") as file, np.load(file) as arrays:
+                digests, values = arrays["digests"], arrays["values"]
+            known.update(zip(map(bytes, digests), values, strict=True))
+        except FileNotFoundError:  # joined with others meanwhile
+            return _read(folder)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            warnings.warn(f"{path} is damaged ({error}); what it held is computed anew", MatcardWarning, stacklevel=4)
+            path.unlink(missing_ok=True)
+    return known
+
+
+def _join(folder: Path, known: dict[bytes, Float32[np.ndarray, " F"]]) -> None:
+    """Write one file in place of many, once it holds what they held."""
+    paths = list(folder.glob("[!.]*.npz"))
+    if len(paths) <= _MANY_FILES:
+        return
+    joined = _write(folder, list(known), np.stack(list(known.values())))
+    for path in paths:
+        if path != joined:
+            path.unlink(missing_ok=True)
