@@ -40,7 +40,9 @@ class MagpieNumbers:
 
     def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
         """Compute the numbers of N crystals."""
-        values = magpie_of_crystals(crystals).to_numpy(np.float64)
+        features = magpie_of_crystals(crystals.take(np.flatnonzero(crystals.sound)))
+        values = np.full((len(crystals), features.shape[1]), np.nan)
+        values[crystals.sound] = features.to_numpy(np.float64)
         return only_finite(values, crystals.faults, "an element of it has no Magpie features")
 
 
