@@ -70,6 +70,10 @@ def short(name: str, width: int) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure in the format of the path's suffix; a reader sees the old file or the new one."""
+    """Write a figure as PNG; a reader sees the old file or the new one.
+
+    `Figure.savefig` would draw it twice, once to find the places of its parts, which the drawing finds anyway.
+    """
+    figure.set_dpi(_DPI)
     with written_whole(Path(path)) as beside:
-        figure.savefig(beside, dpi=_DPI)
+        FigureCanvasAgg(figure).print_png(beside, pil_kwargs={"compress_level": 1})

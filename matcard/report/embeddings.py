@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import NullFormatter
 
 from matcard.errors import InputError
 from matcard.evaluation import style
@@ -263,6 +264,9 @@ def magnitude_figure(table: pd.DataFrame, shown: Sequence[str]) -> Figure:
         _draw(axes, table, column, shown)
         style.tidy(axes, grid="both", x="scale t (1 / distance)", y="magnitude |tX|", title=title)
         axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   frameon=False, fontsize=style.SMALL)  # fmt: skip
     return figure

@@ -15,6 +15,8 @@ import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation import style
@@ -219,8 +221,12 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
     """
     text = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    # The page shows through.
+    for patch in (figure.patch, *(axes.patch for axes in figure.findobj(Axes))):
+        patch.set_visible(False)
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}):
-        figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
+    figure.patch.set_visible(True)
     drawing = text.getvalue()
     drawing = drawing[drawing.index("<svg") :]
     for colour, variable in VARIABLES.items():
