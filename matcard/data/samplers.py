@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +13,45 @@ from matcard.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxtyping import Int
+    from jaxtyping import Float, Int
 
 POWERS = {"shuffle": None, "square-root": 0.5, "class-aware": 0.0}
 """Classes are drawn in proportion to their count to this power; None takes each sample once."""
 
 
-class ClassSampler(Sampler[int]):
+class EpochSampler(Sampler[int]):
     """Give as many positions an epoch as there are samples, in an order that seed and epoch decide.
 
     So a resumed run sees what an uninterrupted one would have seen, and all processes of a distributed run
     see the same. Lightning calls `set_epoch` before each epoch; a hand-written loop has to.
+
+    Args:
+        number: of samples.
+        seed: seeds the order, together with the epoch; 0 or more.
+    """
+
+    def __init__(self, number: int, seed: int) -> None:
+        self.number = number
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.draw(np.random.default_rng([self.seed, self.epoch])).tolist())
+
+    @abstractmethod
+    def draw(self, generator: np.random.Generator) -> Int[np.ndarray, " N"]:
+        """Give the positions of an epoch."""
+
+
+class ClassSampler(EpochSampler):
+    """Take each sample once, or draw classes by their counts.
 
     Args:
         targets: the class of each sample.
@@ -42,21 +71,36 @@ class ClassSampler(Sampler[int]):
         if self.targets.ndim != 1 or len(self.targets) == 0:
             raise InputError(f"sampler {kind!r} needs the class of each sample, and one sample at least")
         self.power = POWERS[kind]
-        self.seed = seed
-        self.epoch = 0
+        super().__init__(len(self.targets), seed)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch, counted from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng([self.seed, self.epoch])
+    def draw(self, generator: np.random.Generator) -> Int[np.ndarray, " N"]:
+        """Give the positions of an epoch."""
         if self.power is None:
-            return iter(generator.permutation(len(self)).tolist())
-        return iter(balanced_draws(self.targets, self.power, len(self), generator).tolist())
+            return generator.permutation(len(self))
+        return balanced_draws(self.targets, self.power, len(self), generator)
+
+
+class WeightedSampler(EpochSampler):
+    """Draw with replacement by given probabilities, as many as there are samples.
+
+    Args:
+        probabilities: of each sample, summing to 1: `matcard.data.draws.draw_probabilities`.
+        seed: seeds the order, together with the epoch; 0 or more.
+
+    Raises:
+        InputError: no samples, or probabilities that are negative, not finite or do not sum to 1.
+    """
+
+    def __init__(self, probabilities: Float[np.ndarray, " N"], *, seed: int = 0) -> None:
+        self.probabilities = np.asarray(probabilities, dtype=np.float64)
+        total = self.probabilities.sum()
+        if self.probabilities.ndim != 1 or not (self.probabilities >= 0).all() or not abs(total - 1) < 1e-6:
+            raise InputError("a sampler needs a probability for each sample, 0 or more, all of them summing to 1")
+        super().__init__(len(self.probabilities), seed)
+
+    def draw(self, generator: np.random.Generator) -> Int[np.ndarray, " N"]:
+        """Give the positions of an epoch."""
+        return generator.choice(len(self), len(self), p=self.probabilities / self.probabilities.sum())
 
 
 def balanced_draws(

@@ -15,12 +15,13 @@ from matcard.invariants._matrices import (
 )
 from matcard.invariants._points import magnitude, magnitude_on_line, similarity, spread, weighting
 from matcard.invariants._scales import effective_dimension, magnitude_profile, median_scale
-from matcard.invariants._shares import clipped_weighting, shares, sum_by_class
+from matcard.invariants._shares import clipped_weighting, inverse_density, near_copies, shares, sum_by_class
 
 __all__ = [
     "JitterLog",
     "clipped_weighting",
     "effective_dimension",
+    "inverse_density",
     "jitter_log",
     "magnitude",
     "magnitude_from_similarity",
@@ -28,6 +29,7 @@ __all__ = [
     "magnitude_on_line",
     "magnitude_profile",
     "median_scale",
+    "near_copies",
     "shares",
     "similarity",
     "similarity_from_distances",

@@ -104,15 +104,24 @@ def _pieces(points: Tensor, p: float) -> Iterator[tuple[slice, Tensor, NearPairs
         yield rows, spacing, near, spacing.neg().exp_()
 
 
-def _product(points: Tensor, p: float, vector: Tensor) -> Tensor:
-    """Give zeta v. The matrix is symmetric: of each row only what lies from its block on is computed."""
+def kernel_sums(
+    points: Float[Tensor, "n d"], p: float, kernel: Callable[[Tensor], Tensor], vector: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """Give sum_j k(d_ij) v_j, not differentiable, for a kernel of distances, which it may overwrite.
+
+    The matrix is symmetric: of each row only what lies from its block on is computed.
+    """
     product = torch.zeros_like(vector)
     for rows in row_chunks(points[None]):
         spacing, _ = distances(points[None, rows.start :], slice(0, rows.stop - rows.start), p)
-        similarity = spacing[0].neg_().exp_()
+        similarity = kernel(spacing[0])
         product[rows] += similarity @ vector[rows.start :]
         product[rows.stop :] += similarity[:, rows.stop - rows.start :].mT @ vector[rows]
     return product
+
+
+def _product(points: Tensor, p: float, vector: Tensor) -> Tensor:
+    return kernel_sums(points, p, lambda spacing: spacing.neg_().exp_(), vector)
 
 
 def _form_gradient(points: Tensor, p: float, left: Tensor, right: Tensor) -> Tensor:

@@ -1,13 +1,15 @@
-"""What each of many points counts for: its share of the spread, its weight in the magnitude, and sums by class."""
+"""What each of many points counts for: its share of the spread, its weight in the magnitude, one over the density."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 
 from matcard.errors import InputError
 from matcard.invariants import _matrix_free
+from matcard.invariants._distances import distances, row_chunks
 from matcard.invariants._inputs import check_points, check_scale, restore
 from matcard.invariants._points import DENSE_LIMIT, weighting
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
     from torch import Tensor
+
+Kernel: TypeAlias = Literal["gaussian", "ball"]
 
 SHARES_LIMIT = 100_000
 """Beyond so many points the shares are refused: their time grows as the square of the number."""
@@ -59,8 +63,8 @@ def clipped_weighting(
 ) -> Float[Tensor, " n"]:
     """Weighting of the magnitude (see `weighting`) with 0 in place of negative weights.
 
-    Copies have together the weight that one of them alone would have. A point amid others can have a negative
-    weight: it then counts for nothing.
+    Exact copies have together the weight that one of them alone would have. A point amid others can have a negative
+    weight: it then counts for nothing, and a cloud of near copies for more than one, as its other weights are larger.
 
     Args:
         points: n points of d coordinates, in any floating precision, on any device.
@@ -75,6 +79,82 @@ def clipped_weighting(
     _check_number(x, DENSE_LIMIT, "draw a part of them, or take `shares`, which keeps no matrix")
     x = x * check_scale(scale, x)
     return restore(_by_group(x, groups, lambda each: weighting(each, 1.0, p, method="dense").clamp(min=0)), points)
+
+
+def inverse_density(
+    points: Float[Tensor, "n d"],
+    radius: float | Float[Tensor, ""] = 1.0,
+    kernel: Kernel = "gaussian",
+    p: float = 2.0,
+    *,
+    groups: Int[Tensor, " n"] | None = None,
+) -> Float[Tensor, " n"]:
+    """One over the number of points near each: the rivals of `shares`, which are the same for k(d) = exp(-t d).
+
+    w_i = 1 / sum_j k(d_ij / r), where k is exp(-x^2 / 2) for `gaussian`, and 1 up to x = 1 for `ball`.
+
+    Args:
+        points: n points of d coordinates, in any floating precision, on any device; no gradient is given.
+        radius: r > 0.
+        kernel: `gaussian` or `ball`.
+        p: the exponent of the l_p distance, 1 to 2.
+        groups: a whole number for each point; points of different groups are infinitely far apart.
+
+    Raises:
+        InputError: as `shares` does, and a kernel that there is not.
+    """
+    if kernel not in get_args(Kernel):
+        raise InputError(f"kernel = {kernel!r}: expected one of {', '.join(get_args(Kernel))}")
+    x = check_points(points.detach(), p)
+    _check_number(x, SHARES_LIMIT, "draw a part of them")
+    x = x / check_scale(radius, x)
+
+    def near(spacing: Tensor) -> Tensor:
+        return (spacing <= 1).to(spacing) if kernel == "ball" else spacing.square_().div_(-2).exp_()
+
+    def density(each: Tensor) -> Tensor:
+        return 1 / _matrix_free.kernel_sums(each, p, near, each.new_ones(len(each)))
+
+    return restore(_by_group(x, groups, density), points)
+
+
+def near_copies(
+    points: Float[Tensor, "n d"],
+    radius: float,
+    p: float = 2.0,
+    *,
+    groups: Int[Tensor, " n"] | None = None,
+) -> Int[Tensor, " n"]:
+    """Say of which earlier point each is a near copy, going through them in order: -1 for those that are kept.
+
+    A point is kept if no kept one lies within the radius; otherwise it is a copy of the nearest of those.
+
+    Args:
+        points: n points of d coordinates, in any floating precision, on any device.
+        radius: how far a copy is, at most; 0 for exact copies alone.
+        p: the exponent of the l_p distance, 1 to 2.
+        groups: a whole number for each point; a copy is one of the same group.
+
+    Raises:
+        InputError: as `shares` does, and a radius that is negative or not finite.
+    """
+    if not (math.isfinite(radius) and radius >= 0):
+        raise InputError(f"radius = {radius}: expected a finite number, 0 or more")
+    x = check_points(points.detach(), p)
+    _check_number(x, SHARES_LIMIT, "draw a part of them")
+    if groups is not None:
+        _check_groups(groups, x)
+        groups = groups.to(x.device)
+    original = torch.full((len(x),), -1, dtype=torch.long)
+    for rows in row_chunks(x[None]):
+        spacing, _ = distances(x[None, : rows.stop], rows, p, None if groups is None else groups[: rows.stop])
+        near = (spacing[0] <= radius).tril_(rows.start - 1)
+        for k in near.any(dim=1).nonzero()[:, 0].tolist():
+            earlier = near[k].nonzero()[:, 0].cpu()
+            kept = earlier[original[earlier] < 0]
+            if len(kept):
+                original[rows.start + k] = kept[spacing[0, k, kept.to(x.device)].argmin().cpu()]
+    return original.to(points.device)
 
 
 def sum_by_class(weights: Float[Tensor, " n"], classes: Int[Tensor, " n"], num_classes: int) -> Float[Tensor, " C"]:

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.errors import InputError
-from matcard.invariants import _distances, _shares, clipped_weighting, shares, spread, sum_by_class, weighting
+from matcard.invariants import (
+    _distances,
+    _shares,
+    clipped_weighting,
+    inverse_density,
+    near_copies,
+    shares,
+    spread,
+    sum_by_class,
+    weighting,
+)
 
 SEEDS = st.integers(0, 2**31)
 SCALES = st.floats(0.05, 30.0)
@@ -88,7 +98,7 @@ def test_a_negative_weight_is_cut() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 30), st.integers(1, 4), SCALES, SEEDS)
-@pytest.mark.parametrize("function", [shares, clipped_weighting])
+@pytest.mark.parametrize("function", [shares, clipped_weighting, inverse_density])
 def test_groups_do_not_see_each_other(function, n: int, groups: int, scale: float, seed: int) -> None:
     points = draw(n, 3, seed)
     group = torch.randint(3 * groups, (n,), generator=torch.Generator().manual_seed(seed)) - 2  # gaps, negative ones
@@ -145,13 +155,56 @@ def test_memory_is_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert largest == 300 * 20
 
 
-@pytest.mark.parametrize("function", [shares, clipped_weighting])
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 60), SCALES, EXPONENTS, st.integers(1, 40), SEEDS)
+def test_density_by_the_plain_matrix(n: int, radius: float, p: float, rows: int, seed: int) -> None:
+    points = draw(n, 3, seed)
+    points[n // 2 :] = points[: n - n // 2].clone()
+    spacing = (points[:, None] - points).abs().pow(p).sum(-1).pow(1 / p)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_distances._CHUNK, "cpu", rows * n)
+        patch.setattr(_distances, "_LEAST_ROWS", 1)
+        gaussian, ball = (inverse_density(points, radius, kernel, p) for kernel in ("gaussian", "ball"))
+    torch.testing.assert_close(gaussian, 1 / torch.exp(-((spacing / radius) ** 2) / 2).sum(1), rtol=1e-9, atol=0)
+    if (spacing - radius).abs().min() > 1e-9:
+        torch.testing.assert_close(ball, 1 / (spacing <= radius).sum(1).double())
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 50), st.floats(0, 3), EXPONENTS, st.integers(1, 20), st.integers(1, 3), SEEDS)
+def test_near_copies_by_a_loop(n: int, radius: float, p: float, rows: int, groups: int, seed: int) -> None:
+    points = draw(n, 2, seed)
+    points[n // 2 :] = points[: n - n // 2].clone()
+    group = torch.randint(groups, (n,), generator=torch.Generator().manual_seed(seed))
+    expected: list[int] = []
+    for i in range(n):
+        kept = [j for j in range(i) if expected[j] < 0 and group[i] == group[j]]
+        spacing = [float((points[i] - points[j]).abs().pow(p).sum() ** (1 / p)) for j in kept]
+        near = [(d, j) for d, j in zip(spacing, kept, strict=True) if d <= radius]
+        expected.append(min(near)[1] if near else -1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_distances._CHUNK, "cpu", max(1, rows * n))
+        patch.setattr(_distances, "_LEAST_ROWS", 1)
+        found = near_copies(points, radius, p, groups=group)
+    assert found.tolist() == expected
+
+
+def test_wrong_radii_and_kernels() -> None:
+    points = draw(3, 2, 0)
+    for radius in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=r"radius = .*0 or more"):
+            near_copies(points, radius)
+    with pytest.raises(InputError, match="kernel = 'box': expected one of gaussian, ball"):
+        inverse_density(points, 1.0, "box")
+
+
+@pytest.mark.parametrize("function", [shares, clipped_weighting, inverse_density])
 def test_what_is_refused(function, monkeypatch: pytest.MonkeyPatch) -> None:
     points = draw(4, 2, 0)
     with pytest.raises(InputError, match=r"shape \(2, 3, 2\).*one set"):
         function(torch.zeros(2, 3, 2))
     with pytest.raises(InputError, match="p = 3"):
-        function(points, 1.0, 3.0)
+        function(points, 1.0, p=3)
     with pytest.raises(InputError, match="scale = -1"):
         function(points, -1)
     with pytest.raises(InputError, match=r"shape \(3,\).*4 points"):
