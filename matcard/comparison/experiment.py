@@ -234,10 +234,10 @@ def has_given_test(data: Mapping[str, Any]) -> bool:
     It is not looked for in files: of a file that has one, `split: {kind: given}` says so.
     """
     split = data["split"]
-    if split["kind"] is not None or split["folds"] is not None:
-        return bool(split["kind"] == "given")
-    if data["source"] not in card_names():
-        return data["test_source"] is not None
+    if split["kind"] in ("given", "matbench") or data["test_source"] is not None:
+        return True
+    if split["folds"] is not None or data["source"] not in card_names():
+        return False
     card = load_card(data["source"])
     return card.format in _WITH_TEST or any(file.part in ("test", "validation") for file in card.urls)
 

@@ -64,11 +64,9 @@ def group_keys(table: Table, kind: str) -> Keys:
     raise InputError(f"there are no groups of kind {kind!r}; {nearest_names(kind, kinds)}")
 
 
-def default_split(table: Table, *, folded: bool) -> str:
-    """Give the kind of groups that are never divided unless another is asked for; folds make their own test parts."""
-    if isinstance(table, CrystalTable):
-        return "formula"
-    return "duplicates" if folded or table.test is None else "given"
+def default_groups(table: Table) -> str:
+    """Give the kind of groups that are never divided unless another is asked for."""
+    return "formula" if isinstance(table, CrystalTable) else "duplicates"
 
 
 def crystals_of(table: Table) -> Crystals:
@@ -82,15 +80,9 @@ def crystals_of(table: Table) -> Crystals:
     return table.crystals
 
 
-def given_test(table: Table) -> Bool[np.ndarray, " N"]:
-    """Say which samples are the test part that came with the data.
-
-    Raises:
-        InputError: none did.
-    """
-    if isinstance(table, CrystalTable) or table.test is None:
-        raise InputError("--data.split.kind given: these data come without a test part; leave it out")
-    return table.test
+def given_test(table: Table) -> Bool[np.ndarray, " N"] | None:
+    """Say which samples are the test part that came with the data; None where none did."""
+    return None if isinstance(table, CrystalTable) else table.test
 
 
 def duplicates(table: ArrayTable) -> Int64[np.ndarray, " N"]:

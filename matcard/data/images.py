@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+from sklearn.datasets import load_digits
 
 from matcard.crystals.readers.files import readable, require_file
 from matcard.data.image_files import read_cifar, read_idx
+from matcard.data.sources import fetch
 from matcard.data.tables import ArrayTable
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from jaxtyping import Int, Shaped, UInt8
 
@@ -38,6 +42,8 @@ class Part(NamedTuple):
 def read_images(options: DataOptions, card: Card | None) -> ArrayTable:
     """Read images with their classes; where files have a training and a test part, the latter is marked.
 
+    Of two sources the second is the test part, whatever parts they have.
+
     Raises:
         InputError: files that are missing or of another format, or images and classes that do not fit.
     """
@@ -47,19 +53,26 @@ def read_images(options: DataOptions, card: Card | None) -> ArrayTable:
         parts, found = _from_path(Path(options.source))
         names = names or found
     elif card.format == "digits":
-        from sklearn.datasets import load_digits
-
         digits = load_digits()
         parts = {"train": Part(digits.images.astype(np.uint8), digits.target)}
     else:
-        from matcard.data.sources import fetch
-
         files = fetch(card)
         if card.format == "idx":
             parts = _from_idx(list(files.values()), card.name)
         else:
             parts, names = _from_cifar(next(iter(files.values())), card.labels or "labels")
-    return _table(parts, names, card.target if card else LABEL, options.source)
+    tested = {"test"}
+    if options.test_source is not None:
+        require_file(Path(options.test_source))
+        second, found = _from_path(Path(options.test_source))
+        if found and list(found) != list(names or found):
+            raise InputError(
+                f"--data.test_source {options.test_source} has the classes {', '.join(found)}, the source "
+                f"{', '.join(names)}; both must have the same, in one order"
+            )
+        tested = {f"test_source-{part}" for part in second}
+        parts |= {f"test_source-{part}": images for part, images in second.items()}
+    return _table(parts, names, card.target if card else LABEL, options.source, tested)
 
 
 def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:
@@ -86,8 +99,6 @@ def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:
 
 def _decoded(arrays: Mapping[str, Any], part: str, path: Path) -> Part:
     """Decode images that stand one after another as JPEG (or PNG) bytes."""
-    from PIL import Image, UnidentifiedImageError
-
     content, offsets = arrays[f"{part}_jpeg"].tobytes(), arrays[f"{part}_offset"].tolist()
     images = []
     for i, (start, end) in enumerate(pairwise(offsets)):
@@ -126,9 +137,9 @@ def _cifar_labels(path: Path) -> str:
     return "fine_labels" if of_hundred else "labels"
 
 
-def _table(parts: Mapping[str, Part], class_names: Sequence[str], target: str, source: str) -> ArrayTable:
-    import pandas as pd
-
+def _table(
+    parts: Mapping[str, Part], class_names: Sequence[str], target: str, source: str, tested: Set[str]
+) -> ArrayTable:
     images = [channels_first(part.images, f"{source}, {name} part") for name, part in parts.items()]
     if len({(array.shape[1:], array.dtype) for array in images}) > 1:
         raise InputError(f"{source}: images of the training and test part differ: {[a.shape for a in images]}")
@@ -144,8 +155,12 @@ def _table(parts: Mapping[str, Part], class_names: Sequence[str], target: str, s
     if lowest < 0 or highest >= len(names):
         raise InputError(f"{source}: classes run from {lowest} to {highest}, and there are {len(names)} names")
     single = len(parts) == 1
-    ids = [str(i) if single else f"{name}-{i}" for name, part in parts.items() for i in range(len(part.labels))]
-    held = [np.full(len(part.labels), name == "test") for name, part in parts.items()]
+    ids = [
+        str(i) if single else f"{name}-{i}".replace(" ", "-")
+        for name, part in parts.items()
+        for i in range(len(part.labels))
+    ]
+    held = [np.full(len(part.labels), name in tested) for name, part in parts.items()]
     return ArrayTable(
         ids=np.array(ids, dtype=object),
         inputs=np.concatenate(images),

@@ -33,6 +33,7 @@ class LabelledTable:
         unlabelled: id, where and reason of the samples whose target is missing.
         left_out_codes: class of each malformed row; -1 where its target is missing too, or of no class.
         left_out_texts: target of each malformed row as it was read; empty where missing.
+        of_numbers: whether the classes were made of a number.
     """
 
     table: Table
@@ -41,6 +42,7 @@ class LabelledTable:
     unlabelled: pd.DataFrame
     left_out_codes: Int64[np.ndarray, " M"]
     left_out_texts: Shaped[np.ndarray, " M"]
+    of_numbers: bool
 
     @property
     def left_out_counts(self) -> Int64[np.ndarray, " C"]:
@@ -134,7 +136,8 @@ def label_table(
     column = f"source_{target}" if target in ("id", "where", "reason") else target
     lost = table.left_out.get(column, pd.Series(np.nan, table.left_out.index))
     texts = np.where(lost.isna(), "", lost.astype(str)).astype(object)
-    if labels.edges or labels.window:
+    of_numbers = bool(labels.edges or labels.window)
+    if of_numbers:
         lost = pd.to_numeric(lost, errors="coerce")  # a word there stops nothing: its row is left out already
     return LabelledTable(
         table.take(np.flatnonzero(known)),
@@ -143,4 +146,5 @@ def label_table(
         unlabelled,
         labels.encode(lost),
         texts,
+        of_numbers,
     )

@@ -11,9 +11,15 @@ from matcard.crystals.options import GraphOptions
 from matcard.errors import InputError, nearest_names
 
 DataKind = Literal["crystals", "compositions", "images", "table"]
-SplitKind = Literal["formula", "chemical_system", "prototype", "element", "column", "random", "duplicates", "given"]
+SplitKind = Literal[
+    "formula", "chemical_system", "prototype", "element", "column", "random", "duplicates", "given", "matbench"
+]
 ImbalanceKind = Literal["none", "exp", "step", "ratio"]
 ClassOrder = Literal["listed", "frequency", "random"]
+Seen = Literal["train", "test", "keep"]
+
+MATBENCH_FOLDS = 5
+"""Folds of every task of Matbench."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,12 @@ class SplitOptions:
     """What the samples of one group share; a group is never divided. Of crystals: `formula` (the default): the
     reduced formula; `chemical_system`: the set of elements; `prototype`: space group and occupied Wyckoff positions,
     found by spglib; `element`: every crystal that contains `element` is in the test part, the others are divided
-    by formula. Of images and rows: `duplicates` (the default): all numbers are the same; `given` (the default
-    where the data come with a test part and no `folds` are asked for): the test part is that one, the rest is
-    divided by duplicates. Of compositions, where they are described by fractions, also `chemical_system`: the set of
-    elements or components. Of all: `column`: the value in `column`; `random`: nothing, each sample is a group of its
-    own."""
+    by formula. Of images and rows: `duplicates` (the default): all numbers are the same. Of compositions, where they
+    are described by fractions, also `chemical_system`: the set of elements or components. Of all: `column`: the value
+    in `column`; `random`: nothing, each sample is a group of its own; `given`: the default, and the data must come
+    with a test part; `matbench`: the test part is one of the five official folds of Matbench, `fold` says which, and
+    the rest is divided by the default. Where the data come with a test part (--data.test_source, a card, x_test of an
+    npz) and no `folds` are asked for, that is the test part, and groups are what it is kept apart from the rest by."""
 
     column: str | None = None
     """Column of the source whose value makes the groups, where `kind` is `column`."""
@@ -51,9 +58,10 @@ class SplitOptions:
     fold: int | None = None
     """Which fold is the test part, from 0."""
 
-    seen: Literal["keep", "drop"] = "keep"
-    """What becomes of samples of a given test part that stand among the others, too: they are kept and counted, or
-    dropped from the test part."""
+    seen: Seen = "train"
+    """Which side gives up what is in one group with samples of the other, where the data come with a test part:
+    `train`: it is left out of the training and validation part; `test`: it is left out of the test part; `keep`:
+    neither, it is counted."""
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in get_args(SplitKind):
@@ -61,17 +69,22 @@ class SplitOptions:
         for name in ("column", "element"):
             if (self.kind == name) != (getattr(self, name) is not None):
                 raise InputError(f"--data.split.{name} goes with --data.split.kind {name}: give both or neither")
+        if self.kind == "matbench":
+            if self.folds not in (None, MATBENCH_FOLDS) or self.fold not in range(MATBENCH_FOLDS):
+                raise InputError(
+                    f"--data.split.kind matbench has {MATBENCH_FOLDS} folds: choose one with --data.split.fold, from 0 "
+                    f"to {MATBENCH_FOLDS - 1}, and leave out --data.split.folds"
+                )
+            object.__setattr__(self, "folds", MATBENCH_FOLDS)
         check_shares(self.fractions, self.folds, self.fold)
-        if self.kind == "element" and self.folds is not None:
-            raise InputError("--data.split.kind element holds out one test part: leave out --data.split.folds")
-        if self.kind == "given" and self.folds is not None:
-            raise InputError("--data.split.kind given has its test part: leave out --data.split.folds")
-        if self.seen not in ("keep", "drop"):
-            raise InputError(f"--data.split.seen is {self.seen!r}: expected keep or drop")
-        if self.seen == "drop" and (self.folds is not None or self.kind not in (None, "given")):
+        if self.kind in ("element", "given") and self.folds is not None:
+            raise InputError(f"--data.split.kind {self.kind} has one test part: leave out --data.split.folds")
+        if self.seen not in get_args(Seen):
+            raise InputError(f"--data.split.seen {self.seen!r}: {nearest_names(self.seen, get_args(Seen))}")
+        if self.seen == "test" and self.folds is not None:
             raise InputError(
-                "--data.split.seen drop is for a test part that came with the data: leave it out, or "
-                "--data.split.folds and --data.split.kind"
+                "--data.split.seen test is for a test part that comes with the data: leave it out, or leave out "
+                "--data.split.folds"
             )
 
 
@@ -171,7 +184,8 @@ class DataOptions:
     and no composition make it a table."""
 
     test_source: str | None = None
-    """Rows or compositions: a second path, of the same columns, that is the test part."""
+    """A second path, of the same kind and columns, that is the test part. No member of its groups is left among the
+    others unless --data.split.seen says so."""
 
     target: str | None = None
     """Column to predict; a card knows its own."""
@@ -232,6 +246,11 @@ class DataOptions:
         for name in ("source", "test_source"):  # a shell leaves ~ as it is after an equals sign
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))  # noqa: PTH111
+        if self.test_source is not None and (self.split.folds is not None or self.split.kind == "element"):
+            raise InputError(
+                "--data.test_source is the test part: leave out --data.split.folds, and --data.split.kind element or "
+                "matbench"
+            )
         ways = [f"--data.{name}" for name in ("threshold", "bins", "window") if getattr(self, name) is not None]
         if len(ways) > 1:
             raise InputError(f"{' and '.join(ways)} are both given: a target has one of them")

@@ -11,7 +11,7 @@ from matcard.data.card import card_names, load_card
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of
 from matcard.data.labelled import CrystalData
-from matcard.data.splits import Split, split_table
+from matcard.data.splits import Split, seen_note, split_table
 from matcard.data.tables import ArrayTable
 from matcard.errors import InputError, listed, nearest_names
 
@@ -87,7 +87,14 @@ def prepare(
     if saved_split is not None:
         split = Split.from_json(saved_split, table.ids)
     else:
-        split = split_table(table, labelled.codes, options.split, seed=seed, class_names=labelled.class_names)
+        split = split_table(
+            table,
+            labelled.codes,
+            options.split,
+            seed=seed,
+            class_names=labelled.class_names,
+            of_numbers=labelled.of_numbers,
+        )
         split = make_imbalanced(split, labelled.codes, options.imbalance, seed=seed)
     common: dict[str, Any] = {
         "ids": table.ids,
@@ -102,7 +109,7 @@ def prepare(
         return ArrayData(
             **common,
             kind=table.kind,
-            notes=tuple(_array_notes(table, split)),
+            notes=(*_array_notes(table), *seen_note(split, options.split.seen)),
             inputs=table.inputs,
             mean=mean,
             std=std,
@@ -114,7 +121,10 @@ def prepare(
 
     graphs = open_store(table.crystals, options.graph, cache_dir() / "graphs", jobs=options.jobs, progress=progress)
     return CrystalData(
-        **common, notes=tuple(_graph_notes(graphs, options.graph)), graphs=graphs, graph_options=options.graph
+        **common,
+        notes=(*_graph_notes(graphs, options.graph), *seen_note(split, options.split.seen)),
+        graphs=graphs,
+        graph_options=options.graph,
     )
 
 
@@ -162,24 +172,12 @@ def _graph_notes(graphs: Graphs, options: GraphOptions) -> list[str]:
     return [f"{np.sum(atoms)} atoms {what}" for what, atoms in counts.items() if np.any(atoms)]
 
 
-def _array_notes(table: ArrayTable, split: Split) -> list[str]:
-    """Say what the columns are, and how much of a given test part stands among the other samples."""
-    from matcard.data.groups import duplicates
-
-    notes = []
-    if table.features:
-        shown = ", ".join(table.features[:_SHOWN]) + (", ..." if len(table.features) > _SHOWN else "")
-        notes.append(f"{len(table.features)} columns of numbers: {shown}")
-    if split.kind == "given":
-        groups = duplicates(table)
-        others = np.setdiff1d(np.arange(len(groups)), split.test)
-        seen = int(np.isin(groups[split.test], groups[others]).sum())
-        if seen:
-            notes.append(
-                f"{seen} of {len(split.test)} test samples stand in another part, too; --data.split.seen drop takes "
-                "them out"
-            )
-    return notes
+def _array_notes(table: ArrayTable) -> list[str]:
+    """Say what the columns are."""
+    if not table.features:
+        return []
+    shown = ", ".join(table.features[:_SHOWN]) + (", ..." if len(table.features) > _SHOWN else "")
+    return [f"{len(table.features)} columns of numbers: {shown}"]
 
 
 _SHOWN = 24

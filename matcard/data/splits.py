@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from matcard.data.dealing import deal
-from matcard.data.groups import contains_element, crystals_of, default_split, given_test, group_keys
-from matcard.data.options import check_shares
+from matcard.data.groups import contains_element, crystals_of, default_groups, given_test, group_keys
+from matcard.data.options import MATBENCH_FOLDS, check_shares
 from matcard.errors import InputError, MatcardWarning, listed
 
 if TYPE_CHECKING:
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Int, Int64, Shaped
 
-    from matcard.data.options import SplitOptions
+    from matcard.data.options import Seen, SplitOptions
     from matcard.data.tables import Table
 
 PARTS = ("train", "val", "test")
 _FRACTIONS = (0.7, 0.15, 0.15)
+_ABOUT: dict[str, Any] = {
+    "kind": str, "seed": int, "fold": int | None, "folds": int | None, "groups": str, "seen": int
+}  # fmt: skip
+_MATBENCH_SEED = 18012019
+"""Of the folds of every task of Matbench (A. Dunn et al., npj Comput. Mater. 6, 138, 2020)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +41,16 @@ class Split:
         train: positions of the training part.
         val: positions of the validation part.
         test: positions of the test part.
-        kind: what the samples of a group share, as in `SplitOptions`; a column or element follows a colon.
+        kind: how the test part was chosen, as in `SplitOptions`; a column or element follows a colon.
         seed: what it was drawn with.
         fold: which fold the test part is, or None.
         folds: how many folds there are, or None.
-        cut: positions of samples that are in no part: taken from the training part to make a class rare, or from a
-            given test part since they stand among the others, too.
+        cut: positions of samples that are in no part: taken from the training part to make a class rare, or since
+            the test part that came with the data holds some of their group, or the rest does.
+        groups: kind of the groups that were not divided, as `group_keys` takes it; empty where groups were given as
+            such.
+        seen: samples that are in one group with samples of the other side of a test part that came with the data:
+            those that were cut, or those of the test part where both sides were kept.
     """
 
     train: Int64[np.ndarray, " a"]
@@ -51,6 +61,8 @@ class Split:
     fold: int | None = None
     folds: int | None = None
     cut: Int64[np.ndarray, " d"] = field(default_factory=lambda: np.empty(0, np.int64))
+    groups: str = ""
+    seen: int = 0
 
     def without(self, part: str, cut: Int64[np.ndarray, " k"]) -> Split:
         """Give the split whose `part` lacks the positions `cut`."""
@@ -61,7 +73,7 @@ class Split:
         """Write the split with the ids of its samples in place of their positions."""
         names = np.array([str(name) for name in ids], dtype=object)
         parts = {part: names[getattr(self, part)].tolist() for part in (*PARTS, "cut")}
-        about = {"kind": self.kind, "seed": self.seed, "fold": self.fold, "folds": self.folds}
+        about = {name: getattr(self, name) for name in _ABOUT}
         return json.dumps({**about, **parts}, indent=1)
 
     @staticmethod
@@ -89,7 +101,7 @@ class Split:
         train, val, test, cut = (
             np.sort(np.array([position[str(name)] for name in saved[part]], dtype=np.int64)) for part in (*PARTS, "cut")
         )
-        return Split(train, val, test, saved["kind"], saved["seed"], saved["fold"], saved["folds"], cut)
+        return Split(train, val, test, cut=cut, **{name: saved[name] for name in _ABOUT})
 
 
 def split_table(
@@ -99,6 +111,7 @@ def split_table(
     *,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
+    of_numbers: bool = False,
 ) -> Split:
     """Split labelled samples as the options say.
 
@@ -108,56 +121,88 @@ def split_table(
         options: kind of groups, shares, folds.
         seed: another seed gives another split.
         class_names: how the classes are called in warnings; their codes where not given.
+        of_numbers: whether the classes were made of a number, which decides the folds of Matbench.
 
     Raises:
         InputError: too few groups, an unknown column, a kind of groups that such samples do not have, an element that
-            is in no crystal or in all of them.
+            is in no crystal or in all of them, folds of Matbench where samples are left out, no test part where one
+            was to come with the data.
     """
-    kind = options.kind or default_split(table, folded=options.folds is not None)
-    if kind == "given":
-        return _given(table, codes, options, seed, class_names)
-    if options.seen == "drop":
+    kind, held = options.kind, None if options.folds is not None else given_test(table)
+    if held is None and (kind == "given" or options.seen == "test"):
+        named = "kind given" if kind == "given" else "seen test"
         raise InputError(
-            "--data.split.seen drop is for a test part that comes with the data, and none does: leave it out, or name "
+            f"--data.split.{named} is for a test part that comes with the data, and none does: leave it out, or name "
             "one with --data.test_source"
         )
+    by = default_groups(table) if kind in (None, "given", "matbench", "element") else str(kind)
+    by = f"column:{options.column}" if kind == "column" else by
+    how: dict[str, Any] = {"fractions": options.fractions, "seed": seed, "class_names": class_names}
     if kind == "element":
-        held = contains_element(crystals_of(table), str(options.element))
-        if held.all() or not held.any():
+        if held is not None:
+            raise InputError("--data.split.kind element: these data come with a test part already; leave it out")
+        holding = _with_element(table, str(options.element))
+        split = hold_out(codes, group_keys(table, by), holding, kind=f"element:{options.element}", **how)
+    elif kind == "matbench":
+        if len(table.left_out):
             raise InputError(
-                f"--data.split.element {options.element}: it is in {'every' if held.all() else 'no'} crystal "
-                "of the source; choose one that some crystals contain and others do not"
+                f"--data.split.kind matbench: the official folds are those of all rows of the source, and "
+                f"{len(table.left_out)} of them cannot be used"
             )
-        groups = group_keys(table, "formula")
-        kind = f"element:{options.element}"
-        return hold_out(codes, groups, held, kind=kind, fractions=options.fractions, seed=seed, class_names=class_names)
-    kind = f"column:{options.column}" if kind == "column" else kind
-    return make_split(
-        codes,
-        group_keys(table, kind),
-        kind=kind,
-        fractions=options.fractions,
-        seed=seed,
-        fold=options.fold,
-        folds=options.folds,
-        class_names=class_names,
-    )
+        holding = matbench_test(codes, options.fold or 0, classified=not of_numbers)
+        split = hold_out(codes, group_keys(table, by), holding, kind="matbench", **how)
+        split = replace(split, fold=options.fold, folds=options.folds)
+    elif held is not None:
+        split = _kept_apart(codes, group_keys(table, by), held, options.seen, how)
+    else:
+        groups = group_keys(table, by)
+        split = make_split(codes, groups, kind=by, fold=options.fold, folds=options.folds, **how)
+    return replace(split, groups=by)
 
 
-def _given(
-    table: Table,
+def matbench_test(codes: Int[np.ndarray, " N"], fold: int, *, classified: bool) -> Bool[np.ndarray, " N"]:
+    """Say which samples are the test part of a fold of Matbench, as its makers define the folds.
+
+    Args:
+        codes: (N,) class of each row of the file, in its order.
+        fold: which of the five folds.
+        classified: whether the task is to classify (the folds are stratified then) or to predict a number.
+    """
+    folds = (StratifiedKFold if classified else KFold)(MATBENCH_FOLDS, shuffle=True, random_state=_MATBENCH_SEED)
+    positions = list(folds.split(codes, codes))[fold][1]
+    return np.isin(np.arange(len(codes)), positions)
+
+
+def _with_element(table: Table, element: str) -> Bool[np.ndarray, " N"]:
+    held = contains_element(crystals_of(table), element)
+    if held.all() or not held.any():
+        raise InputError(
+            f"--data.split.element {element}: it is in {'every' if held.all() else 'no'} crystal of the source; choose "
+            "one that some crystals contain and others do not"
+        )
+    return held
+
+
+def _kept_apart(
     codes: Int[np.ndarray, " N"],
-    options: SplitOptions,
-    seed: int,
-    class_names: Sequence[str] | None,
+    groups: Shaped[np.ndarray, " N"],
+    held: Bool[np.ndarray, " N"],
+    seen: Seen,
+    how: dict[str, Any],
 ) -> Split:
-    """Take the test part that came with the data, and divide the rest so that equal samples are not parted."""
-    held = given_test(table)
-    groups = group_keys(table, "duplicates")
-    split = hold_out(codes, groups, held, kind="given", fractions=options.fractions, seed=seed, class_names=class_names)
-    if options.seen == "drop":
-        split = split.without("test", np.flatnonzero(held & np.isin(groups, groups[~held])))
-    return split
+    """Take the test part that came with the data and divide the rest; of groups on both sides one side is cut."""
+    if not held.any():
+        raise InputError("none of the samples of the test part can be used; look at what was left out, and why")
+    both = np.isin(groups, groups[held]) & np.isin(groups, groups[~held])
+    if seen == "train" and (held | both).all():
+        raise InputError(
+            "nothing is left to train on: every sample is in one group with a sample of the test part. Choose a finer "
+            "--data.split.kind, or --data.split.seen test or keep"
+        )
+    split = hold_out(codes, groups, held, kind="given", cut=both & ~held if seen == "train" else None, **how)
+    if seen == "test":
+        split = split.without("test", np.flatnonzero(both & held))
+    return replace(split, seen=int(both[~held if seen == "train" else held].sum()))
 
 
 def make_split(
@@ -213,14 +258,18 @@ def hold_out(
     fractions: tuple[float, float, float] = _FRACTIONS,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
+    cut: Bool[np.ndarray, " N"] | None = None,
 ) -> Split:
-    """Take the samples `held` as the test part and divide the others as `make_split` does.
+    """Take the samples `held` as the test part and divide the others, but for those in `cut`, as `make_split` does.
 
     Raises:
         InputError: as `make_split`.
     """
     check_shares(fractions, None, None)
-    split = _rest_divided(codes, groups, held, kind, fractions, seed, np.random.default_rng(seed))
+    away = held if cut is None else held | cut
+    split = _rest_divided(codes, groups, away, kind, fractions, seed, np.random.default_rng(seed))
+    if cut is not None:
+        split = split.without("test", np.flatnonzero(cut))
     _tell_missing(codes, split, class_names)
     return split
 
@@ -237,6 +286,18 @@ def _rest_divided(
     rest = np.flatnonzero(~held)
     part = deal(codes[rest], groups[rest], np.array(fractions[:2]) / sum(fractions[:2]), rng)
     return Split(rest[part == 0], rest[part == 1], np.flatnonzero(held), kind, seed)
+
+
+def seen_note(split: Split, seen: Seen) -> list[str]:
+    """Say how much of a test part that came with the data stands among the other samples, and what became of it."""
+    shared = f"their group ({split.groups})"
+    notes = {
+        "train": f"{split.seen} samples are left out of training and validation: the test part holds {shared}",
+        "test": f"{split.seen} samples are left out of the test part: training and validation hold {shared}",
+        "keep": f"{split.seen} of {len(split.test)} test samples have {shared} in another part, too; --data.split.seen "
+        "train or test leaves them out of one",
+    }
+    return [notes[seen]] if split.seen else []
 
 
 def _tell_missing(codes: Int[np.ndarray, " N"], split: Split, class_names: Sequence[str] | None) -> None:
@@ -259,12 +320,9 @@ def _parsed(text: str) -> dict[str, Any]:
         saved = json.loads(text)
     except ValueError as error:
         raise InputError(f"split.json: not valid JSON ({error}); it may be damaged") from error
-    kinds: dict[str, Any] = {"kind": str, "seed": int, "fold": int | None, "folds": int | None}
-    whole = isinstance(saved, dict) and all(
-        name in saved and isinstance(saved[name], kind) for name, kind in (kinds | dict.fromkeys(PARTS, list)).items()
-    )
-    if not (whole and isinstance(saved.setdefault("cut", []), list)):
-        raise InputError(
-            f"split.json: expected the keys {', '.join([*kinds, *PARTS])} as a run writes them; it may be damaged"
-        )
+    kinds = _ABOUT | dict.fromkeys((*PARTS, "cut"), list)
+    if not (
+        isinstance(saved, dict) and all(name in saved and isinstance(saved[name], kind) for name, kind in kinds.items())
+    ):
+        raise InputError(f"split.json: expected the keys {', '.join(kinds)} as a run writes them; it may be damaged")
     return dict(saved)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ROWS: tuple[DataKind, ...] = ("compositions", "table")
 _USED_BY: dict[str, tuple[DataKind, ...]] = {
-    "test_source": _ROWS,
+    "test_source": ("images", *_ROWS),
     "features": _ROWS,
     "id_column": ("crystals", *_ROWS),
     "structure_column": ("crystals",),
@@ -55,8 +55,8 @@ def _tell(options: DataOptions, unused: Iterable[str], source_is: str) -> None:
     named = [name for name in unused if getattr(options, name) != getattr(default, name)]
     if "test_source" in named:
         raise InputError(
-            f"--data.test_source {options.test_source}: only rows and compositions that are read from files take a "
-            f"second file for testing, and {options.source} {source_is}; join both in one source, with a column for "
+            f"--data.test_source {options.test_source}: only rows, compositions and images of files take a second "
+            f"source for testing, and {options.source} {source_is}; join both in one source, with a column for "
             "--data.split.kind column, or measure the other by matcard.evaluate"
         )
     for name in named:

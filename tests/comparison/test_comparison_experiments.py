@@ -73,7 +73,7 @@ def test_the_full_experiments_are_read():
     assert full["crystals"].seeds == 10, "headline tables have ten"
     assert len(full["crystals"].tasks) == 5
     glass = [task.config["data"] for task in full["glass"].tasks]
-    assert [data["split"]["seen"] for data in glass] == ["keep", "drop"]
+    assert [data["split"]["seen"] for data in glass] == ["keep", "test"]
     for experiment in full.values():
         assert {"ce", "spread_reweight", "logit_adjustment"} <= {method.label for method in experiment.methods}
 
@@ -106,7 +106,9 @@ def test_the_command_line_overrides(tmp_path):
         ({"source": "cifar10"}, True),
         ({"source": "mnist"}, True),
         ({"source": "deepglassnet"}, True),
-        ({"source": "deepglassnet", "split": {"kind": "duplicates"}}, False),
+        ({"source": "deepglassnet", "split": {"kind": "random"}}, True),
+        ({"source": "deepglassnet", "split": {"folds": 3, "fold": 0}}, False),
+        ({"source": "a.csv", "split": {"kind": "matbench", "fold": 1}}, True),
         ({"source": "cifar10", "split": {"folds": 5, "fold": 0}}, False),
         ({"source": "a.csv"}, False),
         ({"source": "a.csv", "test_source": "b.csv"}, True),

@@ -64,6 +64,31 @@ def test_folds_go_before_a_given_test_part(tmp_path):
     np.testing.assert_array_equal(np.sort(np.concatenate([split.test for split in splits])), np.arange(30))
 
 
+def test_a_second_source_of_images_is_the_test_part(tmp_path):
+    first = npz(tmp_path / "a.npz", x_train=images(20), y_train=np.arange(20) % 2, x_test=images(4), y_test=[0, 1] * 2)
+    seen = np.load(first.source)["x_train"][:3]
+    npz(tmp_path / "b.npz", x_train=np.concatenate([seen, images(5)]), y_train=np.arange(8) % 2)
+    options = replace(first, test_source=str(tmp_path / "b.npz"))
+    labelled = read_labelled(options)
+    assert labelled.table.test.tolist() == [False] * 24 + [True] * 8
+    assert labelled.table.ids[[0, 20, 24]].tolist() == ["train-0", "test-0", "test_source-train-0"]
+    split = prepare(labelled, options, seed=0).split
+    assert split.test.tolist() == list(range(24, 32))
+    assert split.cut.tolist() == [0, 1, 2], "equal images are not trained on"
+    npz(tmp_path / "c.npz", x_train=images(4, side=7), y_train=[0, 1] * 2)
+    with pytest.raises(InputError, match="images of the training and test part differ"):
+        read_labelled(replace(options, test_source=str(tmp_path / "c.npz")))
+    with pytest.raises(InputError, match=r"absent\.npz does not exist"):
+        read_labelled(replace(options, test_source=str(tmp_path / "absent.npz")))
+
+
+def test_two_sources_of_images_have_the_same_classes(tmp_path):
+    first = npz(tmp_path / "a.npz", x_train=images(8), y_train=np.arange(8) % 2, class_names=["cat", "dog"])
+    npz(tmp_path / "b.npz", x_train=images(8), y_train=np.arange(8) % 2, class_names=["dog", "cat"])
+    with pytest.raises(InputError, match=r"b\.npz has the classes dog, cat, the source cat, dog"):
+        read_labelled(replace(first, test_source=str(tmp_path / "b.npz")))
+
+
 def test_npz_without_a_test_part_is_divided(tmp_path):
     options = npz(tmp_path / "some.npz", x_train=images(30), y_train=np.arange(30) % 2, class_names=["cat", "dog"])
     labelled = read_labelled(options)

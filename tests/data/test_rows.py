@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,18 +158,20 @@ def test_a_second_file_is_the_test_part(saved):
     options = DataOptions(source=saved(first), test_source=saved(second, "test.csv"), target="kind")
     labelled = read_labelled(options)
     data = prepare(labelled, options, seed=0)
-    assert data.split.kind == "given"
+    assert (data.split.kind, data.split.groups) == ("given", "duplicates")
     assert data.ids[data.split.test].tolist() == second["id"].tolist()
-    assert len(data.split.train) + len(data.split.val) == 40
-    assert any("3 of 12 test samples stand in another part" in note for note in data.notes)
-    dropped = DataOptions(
-        source=options.source, test_source=options.test_source, target="kind", split=SplitOptions(seen="drop")
-    )
-    alone = prepare(labelled, dropped, seed=0)
+    assert data.ids[data.split.cut].tolist() == first["id"].tolist()[:3]
+    assert len(data.split.train) + len(data.split.val) == 37
+    assert any("3 samples are left out of training and validation" in note for note in data.notes)
+    kept = prepare(labelled, replace(options, split=SplitOptions(seen="keep")), seed=0)
+    assert kept.ids[kept.split.test].tolist() == second["id"].tolist()
+    assert (len(kept.split.train) + len(kept.split.val), len(kept.split.cut)) == (40, 0)
+    assert any("3 of 12 test samples have their group (duplicates) in another part" in note for note in kept.notes)
+    alone = prepare(labelled, replace(options, split=SplitOptions(seen="test")), seed=0)
     assert alone.ids[alone.split.test].tolist() == second["id"].tolist()[3:]
     assert alone.ids[alone.split.cut].tolist() == second["id"].tolist()[:3]
-    np.testing.assert_array_equal(alone.split.train, data.split.train)
-    assert not any("stand in another part" in note for note in alone.notes)
+    np.testing.assert_array_equal(alone.split.train, kept.split.train)
+    assert any("3 samples are left out of the test part" in note for note in alone.notes)
 
 
 def test_a_test_part_of_other_columns_is_refused(saved):
@@ -191,12 +195,32 @@ def test_equal_rows_are_on_one_side(saved):
         assert {(k + 40) % 80 for k in places} == places
 
 
-def test_another_split_is_made_on_request(saved):
-    first, second = saved(table()), saved(table(12, seed=1), "test.csv")
-    options = DataOptions(source=first, test_source=second, target="kind", split=SplitOptions(kind="random"))
+def test_a_second_file_is_the_test_part_whatever_the_groups(saved):
+    first, second = table().assign(lab=[k // 8 for k in range(40)]), table(12, seed=1).assign(lab=[4] * 6 + [9] * 6)
+    options = DataOptions(
+        source=saved(first),
+        test_source=saved(second, "test.csv"),
+        target="kind",
+        split=SplitOptions(kind="column", column="lab"),
+    )
     data = prepare(read_labelled(options), options, seed=0)
-    assert data.split.kind == "random"
-    assert (data.split.test < 40).any()
+    assert (data.split.kind, data.split.groups, data.split.seen) == ("given", "column:lab", 8)
+    assert data.split.test.tolist() == list(range(40, 52))
+    assert data.split.cut.tolist() == list(range(32, 40))
+    labs = first["lab"].to_numpy()
+    assert set(labs[data.split.train]).isdisjoint(labs[data.split.val])
+    seen = replace(options, split=SplitOptions(kind="random"))
+    assert prepare(read_labelled(seen), seen, seed=0).split.seen == 0, "each sample is a group of its own"
+
+
+def test_a_second_file_of_groups_that_are_all_known_leaves_nothing(saved):
+    again = table().assign(id=[f"t{k}" for k in range(40)])
+    options = DataOptions(source=saved(table()), test_source=saved(again, "test.csv"), target="kind")
+    with pytest.raises(InputError, match="nothing is left to train on"):
+        prepare(read_labelled(options), options, seed=0)
+    options = replace(options, test_source=saved(table(), "same.csv"))
+    with pytest.raises(InputError, match="none of the samples of the test part can be used"):
+        prepare(read_labelled(options), options, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +228,8 @@ def test_another_split_is_made_on_request(saved):
     [
         ({"kind": "formula"}, "no groups of kind 'formula'; .*duplicates"),
         ({"kind": "element", "element": "Fe"}, "element is for crystals"),
-        ({"kind": "given"}, "come without a test part"),
-        ({"seen": "drop"}, "a test part that comes with the data, and none does"),
+        ({"seen": "test"}, "a test part that comes with the data, and none does"),
+        ({"kind": "given"}, "--data.split.kind given is for a test part that comes with the data, and none does"),
     ],
 )
 def test_groups_that_rows_do_not_have(saved, split, says):

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.crystals.table import CrystalTable
-from matcard.data.options import SplitOptions
-from matcard.data.splits import PARTS, Split, hold_out, make_split, split_table
+from matcard.data.options import DataOptions, SplitOptions
+from matcard.data.splits import PARTS, Split, hold_out, make_split, matbench_test, seen_note, split_table
+from matcard.data.tables import ArrayTable
 from matcard.errors import InputError, MatcardWarning
 
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -299,8 +301,11 @@ def test_split_by_column_and_by_fold():
         ({"kind": "element"}, "--data.split.element goes with"),
         ({"kind": "element", "element": "Fe", "folds": 3, "fold": 0}, "leave out --data.split.folds"),
         ({"kind": "given", "folds": 3, "fold": 0}, "leave out --data.split.folds"),
-        ({"seen": "drop", "folds": 3, "fold": 0}, "seen drop is for a test part that came with"),
-        ({"seen": "drop", "kind": "random"}, "seen drop is for a test part that came with"),
+        ({"seen": "test", "folds": 3, "fold": 0}, "seen test is for a test part that comes with"),
+        ({"seen": "drop"}, "--data.split.seen 'drop'"),
+        ({"kind": "matbench"}, "matbench has 5 folds: choose one with --data.split.fold, from 0 to 4"),
+        ({"kind": "matbench", "fold": 5}, "matbench has 5 folds"),
+        ({"kind": "matbench", "fold": 0, "folds": 3}, "matbench has 5 folds.* leave out --data.split.folds"),
         ({"fractions": (0.9, 0.2, -0.1)}, "above 0"),
         ({"fold": 1}, "go together"),
     ],
@@ -342,3 +347,86 @@ def test_a_saved_split_of_other_or_damaged_data_is_refused():
             Split.from_json(damaged, ids)
     with pytest.raises(InputError, match="'a' is in it twice"):
         Split.from_json(json.dumps({**saved, "val": ["c", "a"]}), ids)
+
+
+def official(codes, *, classified):
+    """The folds as Matbench's makers define them."""
+    kind = StratifiedKFold if classified else KFold
+    return [test for _, test in kind(n_splits=5, shuffle=True, random_state=18012019).split(codes, codes)]
+
+
+MANY = [f"{a}{x}{n}" for n in range(1, 6) for a in ("Na", "K", "Li", "Rb", "Cs") for x in ("Cl", "Br", "I", "F")]
+
+
+@pytest.mark.parametrize("of_numbers", [False, True])
+def test_the_folds_of_matbench_are_the_official_ones(of_numbers):
+    table = table_of(MANY * 2)
+    codes = (np.random.default_rng(0).random(len(table)) < 0.3).astype(int)
+    for fold, expected in enumerate(official(codes, classified=not of_numbers)):
+        options = SplitOptions(kind="matbench", fold=fold)
+        splits = [split_table(table, codes, options, seed=seed, of_numbers=of_numbers) for seed in (0, 1)]
+        for split in splits:
+            np.testing.assert_array_equal(split.test, np.sort(expected))
+            assert (part_of(split, len(table)) >= 0).all()
+            assert (split.kind, split.groups, split.fold, split.folds) == ("matbench", "formula", fold, 5)
+            formulas = np.array(MANY * 2)
+            assert set(formulas[split.train]).isdisjoint(formulas[split.val])
+            assert len(split.val) / (len(split.train) + len(split.val)) == pytest.approx(0.15 / 0.85, abs=0.03)
+        assert not np.array_equal(splits[0].val, splits[1].val)
+
+
+def test_the_folds_of_matbench_do_not_depend_on_how_classes_are_numbered():
+    values = np.array([True, False, False])[np.random.default_rng(0).integers(0, 3, 400)]
+    for codes in (values.astype(int), 1 - values):
+        for fold, expected in enumerate(official(values, classified=True)):
+            found = np.flatnonzero(matbench_test(codes, fold, classified=True))
+            np.testing.assert_array_equal(found, np.sort(expected))
+
+
+def test_the_folds_of_matbench_need_all_rows():
+    table = replace(table_of(MANY), left_out=pd.DataFrame({"id": ["x"], "where": ["row 3"], "reason": ["bad"]}))
+    with pytest.raises(InputError, match=r"official folds are those of all rows.* 1 of them cannot be used"):
+        split_table(table, np.arange(len(MANY)) % 2, SplitOptions(kind="matbench", fold=0))
+
+
+def test_a_test_part_of_its_own_goes_with_no_other():
+    for split in ({"folds": 5, "fold": 1}, {"kind": "matbench", "fold": 1}, {"kind": "element", "element": "Fe"}):
+        with pytest.raises(InputError, match=r"--data\.test_source is the test part: leave out"):
+            DataOptions(test_source="other.csv", split=SplitOptions(**split))
+
+
+@few
+@given(samples(fewest_groups=9), st.sampled_from(["train", "test", "keep"]), st.integers(0, 5))
+def test_of_groups_on_both_sides_of_a_given_test_part_one_side_is_cut(data, seen, seed):
+    codes, groups = data
+    held = np.arange(len(codes)) % 4 == 1
+    both = np.isin(groups, groups[held]) & np.isin(groups, groups[~held])
+    left = ~held & ~both if seen == "train" else ~held
+    assume(len(np.unique(groups[left])) >= 2)
+    table = rows_of(groups, held)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MatcardWarning)
+        split = split_table(table, codes, SplitOptions(kind="column", column="group", seen=seen), seed=seed)
+    cut = {"train": both & ~held, "test": both & held, "keep": np.zeros_like(held)}[seen]
+    np.testing.assert_array_equal(split.cut, np.flatnonzero(cut))
+    np.testing.assert_array_equal(split.test, np.flatnonzero(held & ~cut))
+    np.testing.assert_array_equal(np.union1d(split.train, split.val), np.flatnonzero(left))
+    assert np.isin(groups[split.test], groups[left]).any() == bool(seen == "keep" and both.any())
+    assert not np.isin(groups[split.val], groups[split.train]).any()
+    assert split.seen == (both & (held if seen != "train" else ~held)).sum()
+    note = seen_note(split, seen)
+    assert len(note) == bool(both.any())
+    back = Split.from_json(split.to_json(table.ids), table.ids)
+    assert (back.seen, back.groups, back.cut.tolist()) == (split.seen, "column:group", split.cut.tolist())
+
+
+def rows_of(groups, held):
+    n = len(groups)
+    return ArrayTable(
+        ids=np.array([f"r{i}" for i in range(n)], dtype=object),
+        inputs=np.zeros((n, 1)),
+        columns=pd.DataFrame({"group": groups}),
+        left_out=pd.DataFrame(),
+        kind="table",
+        test=held,
+    )

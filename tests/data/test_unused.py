@@ -46,7 +46,7 @@ def test_a_card_names_its_own_columns():
     assert told("ten_clusters", source="ten_clusters", features=["x0"], id_column="i") == ["features", "id_column"]
 
 
-@pytest.mark.parametrize("kind", ["crystals", "images"])
+@pytest.mark.parametrize("kind", ["crystals"])
 def test_a_test_part_that_would_not_be_read_stops(kind):
     with pytest.raises(InputError, match=f"t.csv.*some holds {kind}"):
         tell_unused(DataOptions(source="some", kind=kind, test_source="t.csv"), None)

@@ -65,8 +65,15 @@ class TrialData:
             return prepare(labelled, options, seed=self._seed)
         table = labelled.table
         names = labelled.class_names
-        split = split_table(table, labelled.codes, options.split, seed=self._seed, class_names=names)
-        groups = self._once("groups", config, lambda: group_keys(table, _kind_of_rest(split)))
+        split = split_table(
+            table,
+            labelled.codes,
+            options.split,
+            seed=self._seed,
+            class_names=names,
+            of_numbers=labelled.of_numbers,
+        )
+        groups = self._once("groups", config, lambda: group_keys(table, split.groups))
         if self._folds is None:
             split = another_division(split, labelled.codes, groups, options.split.fractions, self._seed + repeat)
         else:
@@ -106,9 +113,3 @@ def fold_of_rest(
     rest = np.union1d(split.train, split.val)
     parts = make_split(codes[rest], groups[rest], seed=seed, fold=fold, folds=folds)
     return replace(split, train=rest[np.union1d(parts.train, parts.val)], val=rest[parts.test])
-
-
-def _kind_of_rest(split: Split) -> str:
-    """Give the kind of groups by which a split divides what is not held out by another rule."""
-    kind = split.kind.split(":", 1)[0]
-    return {"element": "formula", "given": "duplicates"}.get(kind, split.kind)
