@@ -152,16 +152,18 @@ def decision_options(options: argparse.Namespace) -> DecisionOptions | None:
 def decide(console: Console, path: Path, options: DecisionOptions, *, save: bool) -> Decision:
     """Choose a rule on the validation part of a run and show what it does there; with `save`, on the test part too."""
     from matcard.evaluation.tables import averages_table, recall_table
-    from matcard.training.redecide import choose_again, save_choice
+    from matcard.training.finished import FinishedRun
 
-    decision, metrics = choose_again(path, options)
+    run = FinishedRun(path)
+    decision = run.choose(options)
+    metrics = run.scored("val", decision)
     console.print(f"the validation part of {path}, on which the rule was chosen: {decision.rule}", markup=False)
     console.print(recall_table(metrics["at_decision"]))
     console.print(averages_table(metrics))
     if not save:
         console.print("not saved: --save makes it the rule of the run, and shows the test part at it")
         return decision
-    metrics = save_choice(path, decision)
+    metrics = run.decide(decision)
     console.print(f"the test part of {path} at this rule", markup=False)
     console.print(recall_table(metrics["at_decision"]))
     console.print(averages_table(metrics))

@@ -1,30 +1,38 @@
-"""A finished run, read back from its directory: what reports and later decision rules are made of."""
+"""A finished run, read back from its directory, and another decision rule for it without training."""
 
 from __future__ import annotations
 
 import csv
 import warnings
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from matcard.crystals.table import CrystalTable
+from matcard.data.kinds import kind_of
+from matcard.data.prepare import read_labelled
 from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.calibration import Temperature
+from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.decision import Decision
-from matcard.files import read_json
+from matcard.evaluation.scoring import scored
+from matcard.files import read_json, to_json, written_whole
+from matcard.prediction.modelfile import DESCRIPTION, ModelDescription, model_folder
 from matcard.training.config import read_config
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
     from jaxtyping import Bool, Float, Int, Shaped
 
     from matcard.data.options import DataKind
     from matcard.data.tables import Table
+    from matcard.evaluation.decision import DecisionOptions
 
 _PROBABILITY = "prob_"
 _EMBEDDINGS = "embeddings.npz"
@@ -117,14 +125,15 @@ class FinishedRun:
     @cached_property
     def left_out(self) -> pd.DataFrame:
         """The rows that were not used: id, where, reason, class; all of them texts."""
-        import pandas as pd
-
         return pd.read_csv(self.files.left_out, dtype=str, keep_default_na=False)
 
     @cached_property
     def _predictions(self) -> pd.DataFrame:
-        import pandas as pd
-
+        if not self.files.predictions.is_file():
+            raise InputError(
+                f"{self.path} has no {self.files.predictions.name}: reports are written, and rules chosen, from the "
+                "scores in the run's own directory"
+            )
         return pd.read_parquet(self.files.predictions)
 
     @cached_property
@@ -191,8 +200,6 @@ class FinishedRun:
         )
 
     def _read_table(self) -> Table:
-        from matcard.data.prepare import read_labelled
-
         with warnings.catch_warnings():
             # They were given when the run read the same source.
             warnings.simplefilter("ignore", MatcardWarning)
@@ -200,8 +207,6 @@ class FinishedRun:
 
     @cached_property
     def _kind(self) -> DataKind:
-        from matcard.data.kinds import kind_of
-
         return kind_of(self.files.load_config().data)
 
     @property
@@ -236,3 +241,52 @@ class FinishedRun:
         if not len(kept):
             raise InputError(f"{_EMBEDDINGS} holds none of the test part")
         return kept, values[[rows[self.test.ids[k]] for k in kept.tolist()]].astype(np.float64)
+
+    def choose(self, options: DecisionOptions) -> Decision:
+        """Choose a decision rule on the validation part; the test part is not looked at.
+
+        Raises:
+            InputError: a run without its predictions, or an aim that is out of reach.
+        """
+        part = self.parts["val"]
+        return choose_decision(options, part.targets, part.probabilities, self.class_names, self.counts("train"))
+
+    def scored(self, part: str, decision: Decision) -> dict[str, Any]:
+        """Give the metrics of a part with a decision rule, as `matcard.evaluation.scoring.scored` gives them."""
+        samples = self.parts[part]
+        return scored(
+            samples.targets,
+            samples.probabilities,
+            train_counts=self.counts("train"),
+            decision=decision,
+            temperature=Temperature.load(self.path / "temperature.json"),
+            seed=int(self.config.get("seed", 0)),
+        )
+
+    def decide(self, decision: Decision) -> dict[str, Any]:
+        """Make a rule that of the run, as if it had been trained with it: of prediction, and of the test figures.
+
+        Writes `decision.json`, `model/model.json`, the classes of `predictions.parquet`, and `test_metrics.json`, in
+        which all but what stands under `at_decision` stays as it was. `config.yaml` still holds the rule of the
+        training.
+
+        Returns:
+            the metrics of the test part.
+
+        Raises:
+            InputError: a run without its predictions.
+        """
+        metrics = self.scored("test", decision)
+        table = self._predictions.copy()
+        chosen = decision.apply(table[[f"{_PROBABILITY}{name}" for name in self.class_names]].to_numpy())
+        table["predicted_at_decision"] = np.array(self.class_names, dtype=object)[chosen]
+        decision.save(self.files.decision)
+        folder = model_folder(self.path)
+        if folder is not None:
+            file = folder / DESCRIPTION
+            description = ModelDescription.from_dict(read_json(file), str(file))
+            to_json(replace(description, decision=decision).to_dict(), file)
+        with written_whole(self.files.predictions) as beside:
+            table.to_parquet(beside, index=False)
+        to_json({**read_json(self.files.test_metrics), "at_decision": metrics["at_decision"]}, self.files.test_metrics)
+        return metrics
