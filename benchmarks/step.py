@@ -98,11 +98,15 @@ def main() -> None:
         atoms, edges = (sum(len(batch[name]) for batch in ready) for name in ("z", "distance"))
         print(f"{len(dataset)} crystals, {atoms / len(dataset):.1f} atoms and {edges / len(dataset):.0f} edges each\n")
         ours = CGCNN(OPTIONS, 2)
+        blocks = deepcopy(ours)
+        if not ours.fuse():
+            sys.exit("numba is not installed: pip install numba")
         rivals = [Plain(deepcopy(ours), clean=clean) for clean in (True, False)]
         compare(ours, rivals[0], ready[0])
         items = [data(dataset, index) for index in range(len(dataset))]
         steps = [
             Way("matcard", ours, lambda ready=ready: ready),
+            Way("matcard without numba", blocks, lambda ready=ready: ready),
             Way("plain, matcard's Gaussians", rivals[0], lambda ready=ready: ready),
             Way("plain", rivals[1], lambda ready=ready: ready),
         ]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from matcard.models.cpu.edge_moments import EdgeMoments, ExpandedEdges
 from matcard.models.crystal import CrystalModel
-from matcard.models.edge_moments import EdgeMoments, ExpandedEdges
-from matcard.models.gated_sum import GatedSum
 from matcard.models.norm import batch_norm, running_statistics, update_running, uses_batch
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from matcard.models.cpu.fused import FusedEdges
     from matcard.models.edges import Edges
     from matcard.models.options import CrystalModelOptions
 
@@ -26,14 +27,32 @@ class CGCNN(CrystalModel):
     Weights have the names of the original project. See `CrystalModel` for batch and embedding.
     """
 
+    fused: type[FusedEdges] | None = None
+
+    def fuse(self) -> bool:
+        """Work on edges in compiled loops wherever the network computes in float32 on a CPU, if numba is installed.
+
+        The first call on a machine compiles for some seconds; numba keeps what it compiled.
+        """
+        if find_spec("numba") is None:
+            return False
+        from matcard.models.cpu.fused import FusedEdges
+
+        self.fused = FusedEdges
+        return True
+
     def make_convolutions(self, options: CrystalModelOptions) -> nn.ModuleList:
         """Make the convolutions."""
         return nn.ModuleList(CGCNNConv(options.width, len(self.basis.centres)) for _ in range(options.convolutions))
 
     def convolve(self, atoms: Float[Tensor, "A F"], edges: Edges) -> Float[Tensor, "A F"]:
         """Apply the convolutions."""
-        reached = self.basis.reached(edges.distance)
-        expanded = ExpandedEdges(edges, self.basis(edges.distance, reached), reached)
+        expanded: ExpandedEdges | FusedEdges
+        if self.fused is not None and atoms.device.type == "cpu" and atoms.dtype == torch.float32 and len(edges.source):
+            expanded = self.fused.of(self.basis, edges)
+        else:
+            reached = self.basis.reached(edges.distance)
+            expanded = ExpandedEdges(edges, self.basis(edges.distance, reached), reached)
         for convolution in self.convs:
             atoms = convolution(atoms, expanded)
         return atoms
@@ -47,7 +66,8 @@ class CGCNNConv(nn.Module):
     than two rows for it.
 
     On CPUs BN1 is folded into W and b, its statistics computed from sums over atoms (`EdgeMoments`), so that edges
-    are passed over once, with a narrow product in place of the wide one (`GatedSum`). Elsewhere, where many small
+    are passed over once, with a narrow product in place of the wide one (`GatedSum`, or compiled `FusedGatedSum`).
+    Elsewhere, where many small
     operations cost more than wide ones, the formula is computed as it stands.
 
     Args:
@@ -62,12 +82,13 @@ class CGCNNConv(nn.Module):
         self.bn1 = nn.BatchNorm1d(2 * width)
         self.bn2 = nn.BatchNorm1d(width)
 
-    def forward(self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges) -> Float[Tensor, "A F"]:
+    def forward(self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges | FusedEdges) -> Float[Tensor, "A F"]:
         """Convolve the vectors of atoms."""
         if atoms.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 total = self.sum_folded(atoms.to(self.fc_full.weight.dtype), expanded)
         else:
+            assert isinstance(expanded, ExpandedEdges)
             total = self.sum_plain(atoms, expanded)
         return nn.functional.softplus(atoms + batch_norm(self.bn2, total))
 
@@ -82,7 +103,7 @@ class CGCNNConv(nn.Module):
         message = torch.sigmoid(gate) * nn.functional.softplus(core)
         return message.new_zeros(len(atoms), self.width).index_add(0, edges.target, message)
 
-    def sum_folded(self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges) -> Float[Tensor, "A F"]:
+    def sum_folded(self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges | FusedEdges) -> Float[Tensor, "A F"]:
         """Sum the messages with BN1 folded into W and b."""
         weight, bias = self._fold(atoms, expanded)
         # GatedSum takes minus the core.
@@ -90,15 +111,14 @@ class CGCNNConv(nn.Module):
         bias = torch.cat([bias[: self.width], -bias[self.width :], torch.zeros_like(bias)])
         of_target, of_source, of_edge = self._split(weight)
         terms = nn.functional.linear(atoms, torch.cat([of_target, of_source]), bias).view(-1, 2 * self.width)
-        total: Tensor = GatedSum.apply(terms, of_edge, expanded.basis, expanded.edges)  # type: ignore[no-untyped-call]
-        return total
+        return expanded.gated_sum(terms, of_edge)
 
     def _fold(
-        self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges
+        self, atoms: Float[Tensor, "A F"], expanded: ExpandedEdges | FusedEdges
     ) -> tuple[Float[Tensor, "2F K"], Float[Tensor, " 2F"]]:
         """Give W and b that include BN1, updating its running statistics in training."""
         norm, bias, weight = self.bn1, self.fc_full.bias, self._weight(expanded.reached)
-        count = len(expanded.basis)
+        count = len(expanded.edges.source)
         if uses_batch(norm, count):
             of_x, covariance = EdgeMoments.apply(atoms, expanded.edges, expanded.moments)  # type: ignore[no-untyped-call]
             wide = weight.double()

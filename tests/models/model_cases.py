@@ -181,3 +181,21 @@ def original_file(net: OriginalNet, **extra: Any) -> dict[str, Any]:
         "normalizer": {"mean": torch.tensor(-1.5), "std": torch.tensor(0.75)},
         "args": vars(args),
     } | extra
+
+
+def gradients(model: nn.Module, batch: Data) -> dict[str, torch.Tensor]:
+    """Gradients of a function of logits and embedding that treats no output alike."""
+    model.zero_grad()
+    logits, embedding = model(batch)
+    weights = torch.linspace(-1, 1, logits.numel() + embedding.numel(), dtype=logits.dtype)
+    (torch.cat([logits.flatten(), embedding.flatten()]).square() * weights).sum().backward()
+    return {name.removeprefix("model."): weight.grad for name, weight in model.named_parameters()}
+
+
+def slow_sum(terms: torch.Tensor, weight: torch.Tensor, basis: torch.Tensor, edges: Any) -> torch.Tensor:
+    width = terms.shape[1] // 2
+    out = torch.zeros(edges.num_atoms, width, dtype=terms.dtype)
+    for e, (i, j) in enumerate(zip(edges.target.tolist(), edges.source.tolist(), strict=True)):
+        inner = terms[2 * i] + terms[2 * j + 1] + weight @ basis[e]
+        out[i] += torch.sigmoid(inner[:width]) * torch.nn.functional.softplus(-inner[width:])
+    return out

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_cases import crystal, join, random_batch, randomize, small
+from model_cases import crystal, gradients, join, random_batch, randomize, small
 from torch import nn
 from torch.nn.functional import softplus
 from torch_geometric.data import Data
@@ -49,15 +49,6 @@ def shuffled_edges(batch: Data, seed: int = 0) -> Data:
     changed = batch.clone()
     changed.edge_index, changed.distance = batch.edge_index[:, order], batch.distance[order]
     return changed
-
-
-def gradients(model: nn.Module, batch: Data) -> dict[str, torch.Tensor]:
-    """Gradients of a function of logits and embedding that treats no output alike."""
-    model.zero_grad()
-    logits, embedding = model(batch)
-    weights = torch.linspace(-1, 1, logits.numel() + embedding.numel(), dtype=logits.dtype)
-    (torch.cat([logits.flatten(), embedding.flatten()]).square() * weights).sum().backward()
-    return {name.removeprefix("model."): weight.grad for name, weight in model.named_parameters()}
 
 
 def test_the_formula_in_loops():

@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_cases import crystal, join, random_batch, small
+from model_cases import crystal, join, random_batch, slow_sum, small
 from torch.autograd import gradcheck
 
 from matcard.models import edges as edges_module
 from matcard.models.basis import NEGLIGIBLE, GaussianBasis
-from matcard.models.edge_moments import BasisMoments, EdgeMoments
+from matcard.models.cpu.edge_moments import BasisMoments, EdgeMoments
+from matcard.models.cpu.gated_sum import GatedSum
 from matcard.models.edges import Edges, segment_sum
-from matcard.models.gated_sum import GatedSum
 
 EXTREME = 40.0
 """Terms of this size drive sigmoids of float32 below the smallest number."""
@@ -32,15 +32,6 @@ def numbers(edges: Edges, width: int, gaussians: int, seed: int, size: float = 1
     weight = torch.randn(2 * width, gaussians, generator=generator, dtype=torch.float64)
     basis = torch.rand(len(edges.source), gaussians, generator=generator, dtype=torch.float64)
     return terms, weight, basis
-
-
-def slow_sum(terms: torch.Tensor, weight: torch.Tensor, basis: torch.Tensor, edges: Edges) -> torch.Tensor:
-    width = terms.shape[1] // 2
-    out = torch.zeros(edges.num_atoms, width, dtype=terms.dtype)
-    for e, (i, j) in enumerate(zip(edges.target.tolist(), edges.source.tolist(), strict=True)):
-        inner = terms[2 * i] + terms[2 * j + 1] + weight @ basis[e]
-        out[i] += torch.sigmoid(inner[:width]) * torch.nn.functional.softplus(-inner[width:])
-    return out
 
 
 @pytest.mark.usefixtures("block_edges")

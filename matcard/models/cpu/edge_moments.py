@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
 
+from matcard.models.cpu.gated_sum import GatedSum
 from matcard.models.edges import segment_sum
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class ExpandedEdges:
     def moments(self) -> BasisMoments:
         """Sums of the basis."""
         return BasisMoments.of(self.basis, self.edges)
+
+    def gated_sum(self, terms: Float[Tensor, "2A 2F"], weight: Float[Tensor, "2F G"]) -> Float[Tensor, "A F"]:
+        """Give what `GatedSum` says."""
+        return GatedSum.apply(terms, weight, self.basis, self.edges)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class EdgeMoments(torch.autograd.Function):
