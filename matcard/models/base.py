@@ -47,6 +47,10 @@ class Classifier(nn.Module, ABC):
         embedding = self.encode(batch)
         return Output(self.classify(embedding), embedding)
 
+    def fuse(self) -> bool:
+        """Take a compiled route on CPUs; False where the model has none or what compiles it is not installed."""
+        return False
+
     def freeze(self) -> None:
         """Leave only the head to be trained: weights and batch statistics of the encoder stay, without dropout."""
         self.frozen = True

@@ -30,9 +30,14 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
 
+    from matcard.models.base import Classifier
     from matcard.training.data import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
+
+
+COMPILED_FROM = 20_000
+"""Crystals times epochs from which numba's start of one to two seconds is made up for."""
 
 
 def check_config(config: Config) -> None:
@@ -121,9 +126,14 @@ def _told_where(run: RunDir) -> Iterator[None]:
 
 
 def build_module(config: Config, data: DataModule) -> TrainingModule:
-    """Make the network and the loss of a configuration for the classes of a data set."""
+    """Make the network and the loss of a configuration for the classes of a data set.
+
+    Raises:
+        InputError: a compiled route is asked for that is not there.
+    """
     loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
     model = build_model(config.model, num_classes=data.num_classes, **data.labelled.model_arguments)
+    _choose_kernel(model, config.trainer, len(data.parts["train"]))
     return TrainingModule(
         model,
         loss,
@@ -133,6 +143,17 @@ def build_module(config: Config, data: DataModule) -> TrainingModule:
         monitor=config.trainer.monitor,
         seed=config.seed,
     )
+
+
+def _choose_kernel(model: Classifier, options: TrainerOptions, samples: int) -> None:
+    """Take the compiled route of a model where that is asked for or pays, the same in a resumed run."""
+    if options.cpu_kernel == "numba" and not model.fuse():
+        raise InputError(
+            "--trainer.cpu_kernel numba: this network has no compiled route, or numba is not installed; "
+            'pip install "matcard[fast]", or leave the option out'
+        )
+    if options.cpu_kernel == "auto" and options.max_epochs * samples >= COMPILED_FROM:
+        model.fuse()
 
 
 def build_trainer(

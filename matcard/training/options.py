@@ -60,6 +60,9 @@ class TrainerOptions:
     """Number of devices; more than one trains by DDP and computes the loss on the batch of all of them."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """`auto` is bf16-mixed on GPUs that have it and float32 elsewhere. Losses are float64 inside either way."""
+    cpu_kernel: Literal["auto", "numba", "torch"] = "auto"
+    """How CGCNN works on edges on a CPU: in loops that numba compiles, or by torch's operations; the same but for
+    rounding. `auto` takes numba where it is installed and the training is long enough to make up for its start."""
     deterministic: bool = False
     """Only deterministic kernels; slower on GPUs."""
     workers: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from copy import deepcopy
 
 import pytest
@@ -18,7 +17,7 @@ from matcard.models.edges import Edges
 
 pytest.importorskip("numba", reason="numba is not installed: pip install numba")
 
-from matcard.models.cpu.fused import Band, FusedEdges, FusedGatedSum
+from matcard.models.cpu.fused import Band, FusedEdges
 
 
 def expanded(batch, threads=1, **options):
@@ -138,9 +137,7 @@ def test_float64_and_batches_without_edges_take_the_blocks():
 
 
 def test_without_numba_nothing_changes(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("matcard.models.cgcnn.find_spec", lambda name: None)
     model = CGCNN(small(), 2)
     assert not model.fuse()
     assert model.fused is None
-    assert FusedGatedSum is not None
