@@ -14,7 +14,7 @@ from matcard.comparison.summary import mean_scores
 from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables
 from matcard.evaluation.statistics import compare_ranks
 from matcard.report.html import DASH, code, paragraph, table
-from matcard.report.page import FigureFolder, Page, Section, write_page
+from matcard.report.page import FigureFolder, Section, write_page
 from matcard.training.config import flatten
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def write_report(
     if (results["status"] == "failed").any():
         sections.append(Section("failed", "Failed cells", lambda: _failed(results)))
     names = ", ".join(task.name for task in experiment.tasks)
-    return write_page(Page(experiment.title, f"{experiment.name}: {names}", sections), folder / "report.html")
+    return write_page(folder / "report.html", experiment.title, f"{experiment.name}: {names}", sections)
 
 
 def _summary(experiment: Experiment, results: pd.DataFrame, command: str) -> Markup:

@@ -76,4 +76,4 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """
     figure.set_dpi(_DPI)
     with written_whole(Path(path)) as beside:
-        FigureCanvasAgg(figure).print_png(beside, pil_kwargs={"compress_level": 1})
+        FigureCanvasAgg(figure).print_png(beside, pil_kwargs={"compress_level": 1})  # type: ignore[no-untyped-call]

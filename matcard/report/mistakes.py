@@ -217,54 +217,40 @@ def structure_figure(drawing: Drawing) -> Figure:
     pieces = _pieces(drawing.edges)
     behind = pieces.mean(axis=1) @ towards
     flat = np.stack([pieces @ right, pieces @ up], axis=-1)
-    places, depths = drawing.positions, drawing.positions @ towards
-    for depth, group in _by_depth(depths, behind):
-        lines = flat[group["pieces"]]
-        axes.add_collection(LineCollection(lines, colors=style.GREY, linewidths=0.9, zorder=depth), autolim=True)
-        _draw_atoms(axes, drawing, group["atoms"], (right, up), depth)
+    depths = drawing.positions @ towards
+    order = np.argsort(depths, kind="stable")
+    layer = np.searchsorted(depths[order], behind)
+    for k in range(len(order) + 1):
+        if (layer == k).any():
+            axes.add_collection(LineCollection(flat[layer == k], colors=style.GREY, linewidths=0.9, zorder=k))
+        if k < len(order):
+            _draw_atom(axes, drawing, int(order[k]), (right, up), k)
     reach = drawing.radii.max()
-    everything = np.concatenate([places, drawing.edges.reshape(-1, 3)])
+    everything = np.concatenate([drawing.positions, drawing.edges.reshape(-1, 3)])
     for set_limits, axis in ((axes.set_xlim, right), (axes.set_ylim, up)):
         along = everything @ axis
         set_limits(along.min() - reach, along.max() + reach)
     return figure
 
 
-def _draw_atoms(
+def _draw_atom(
     axes: Axes,
     drawing: Drawing,
-    atoms: Int[np.ndarray, " k"],
+    atom: int,
     directions: tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]],
     depth: int,
 ) -> None:
-    """Draw balls as discs, each with two lighter and smaller ones where the light falls."""
-    right, up = directions
-    radii, places = drawing.radii[atoms], drawing.positions[atoms]
-    sizes, centres, colours, lines = [], [], [], []
-    for size, shift, light, line in ((1.0, 0.0, 0.0, 0.4), (0.62, 0.16, 0.28, 0.0), (0.26, 0.3, 0.65, 0.0)):
-        sizes.append(2 * size * radii)
-        centres.append(np.stack([places @ right - shift * radii, places @ up + shift * radii], axis=-1))
-        colours.append(drawing.colours[atoms] * (1 - light) + light)
-        lines += [line] * len(atoms)
-    width = np.concatenate(sizes)
+    """Draw a ball as a disc with two lighter and smaller ones where the light falls."""
+    radius, colour = drawing.radii[atom], drawing.colours[atom]
+    middle = np.array([drawing.positions[atom] @ direction for direction in directions])
+    sizes, shifts, lights = np.array([[1.0, 0.62, 0.26], [0.0, 0.16, 0.3], [0.0, 0.28, 0.65]])
+    width = 2 * sizes * radius
     discs = EllipseCollection(
-        width, width, np.zeros(len(width)), units="xy", offsets=np.concatenate(centres),
-        offset_transform=axes.transData, facecolors=np.concatenate(colours), edgecolors=style.INK, linewidths=lines,
-        zorder=depth,
+        width, width, np.zeros(3), units="xy", offsets=middle + np.outer(shifts * radius, [-1, 1]),
+        offset_transform=axes.transData, facecolors=colour + np.outer(lights, 1 - colour), edgecolors=style.INK,
+        linewidths=[0.4, 0.0, 0.0], zorder=depth,
     )  # fmt: skip
     axes.add_collection(discs)
-
-
-def _by_depth(
-    atoms: Float[np.ndarray, " M"], pieces: Float[np.ndarray, " P"]
-) -> list[tuple[int, dict[str, Int[np.ndarray, " k"]]]]:
-    """Part atoms and pieces of edges by how near they are, the farthest first; an atom a layer."""
-    order = np.argsort(atoms, kind="stable")
-    layer = np.searchsorted(atoms[order], pieces)
-    layers = []
-    for k in range(len(order) + 1):
-        layers.append((k, {"pieces": np.flatnonzero(layer == k), "atoms": order[k : k + 1]}))
-    return layers
 
 
 def _with_images(frac: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, " M"]]:

@@ -6,10 +6,8 @@ import base64
 import io
 import re
 import warnings
-from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -26,6 +24,7 @@ from matcard.report.html import paragraph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     import pandas as pd
@@ -48,8 +47,7 @@ VARIABLES = {
 _PIXELS_AN_INCH = 96
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part of the page under a heading; `write` gives its HTML, or raises what keeps it from doing so."""
 
     anchor: str
@@ -57,35 +55,32 @@ class Section:
     write: Callable[[], Markup]
 
 
-@dataclass(frozen=True)
-class Page:
-    """What a report is made of.
+def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
+    """Write a page whole; a section that cannot be written says why, and a `MatcardWarning` is given.
 
-    Attributes:
+    Args:
+        path: of the page, which is given back.
         title: heading of the page.
         subtitle: a line below it.
         sections: in the order of the page.
     """
-
-    title: str
-    subtitle: str
-    sections: Sequence[Section]
-
-
-def write_page(page: Page, path: Path) -> Path:
-    """Write a page whole; a section that cannot be written says why, and a `MatcardWarning` is given."""
-    written = [(section, _body(section, path)) for section in page.sections]
+    written = [(section, _body(section, path)) for section in sections]
     lively = any('class="view"' in body for _, body in written)
-    text = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            page=page,
-            sections=written,
-            style=Markup(_template("style.css")),
-            script=Markup(_template("report.js")) if lively else None,
-            plotly=Markup(_plotly()) if lively else None,
-        )
+    template = Environment(
+        loader=PackageLoader("matcard.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("page.html")
+    own, plotly = files("matcard.report").joinpath("templates"), files("plotly").joinpath("package_data")
+    text = template.render(
+        title=title,
+        subtitle=subtitle,
+        sections=written,
+        style=_raw(own, "style.css"),
+        script=_raw(own, "report.js") if lively else None,
+        plotly=_raw(plotly, "plotly.min.js") if lively else None,
     )
     with written_whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
@@ -122,24 +117,9 @@ def _body(section: Section, path: Path) -> Markup:
         return paragraph(f"This section is missing: {reason}", "missing")
 
 
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("matcard.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _template(name: str) -> str:
-    return files("matcard.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    """Give plotly's script, as the installed package has it."""
-    return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+def _raw(folder: Traversable, name: str) -> Markup:
+    """Give a file as it is, not to be escaped."""
+    return Markup(folder.joinpath(name).read_text(encoding="utf-8"))
 
 
 class FigureFolder:
@@ -225,7 +205,7 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
     for patch in (figure.patch, *(axes.patch for axes in figure.findobj(Axes))):
         patch.set_visible(False)
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
+        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)  # type: ignore[no-untyped-call]
     figure.patch.set_visible(True)
     drawing = text.getvalue()
     drawing = drawing[drawing.index("<svg") :]
@@ -233,13 +213,8 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
         drawing = re.sub(rf"{colour}\b", f"var(--{variable})", drawing, flags=re.IGNORECASE)
     # Ids are unique in a page, not in a figure alone.
     drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", drawing)
-    width = figure.get_size_inches()[0] * _PIXELS_AN_INCH
+    inches_wide, box = figure.get_size_inches()[0], re.search(r'viewBox="([^"]*)"', drawing)
     opening = Markup('<svg role="img" aria-label="{}" style="--natural: {:.0f}px" viewBox="{}">').format(
-        alt, width, _view_box(drawing)
+        alt, inches_wide * _PIXELS_AN_INCH, box[1] if box else ""
     )
     return opening + Markup(drawing[drawing.index(">") + 1 :])
-
-
-def _view_box(drawing: str) -> str:
-    found = re.search(r'viewBox="([^"]*)"', drawing)
-    return found[1] if found else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary, training
 from matcard.report.embeddings import check_projection
-from matcard.report.page import FigureFolder, Page, Section, write_page
+from matcard.report.page import FigureFolder, Section, write_page
 from matcard.training.finished import FinishedRun
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def write_report(
         ("sites", "By number of sites", chemistry.by_sites),
     )
     of_diagnostics = (("diagnostics", "What the loss did", training.diagnostics),)
-    sections = (
+    chapters = (
         ("summary", "Summary", summary.summary),
         ("classes", "Classes", summary.class_counts),
         ("training", "Training", training.learning_curves),
@@ -70,9 +70,6 @@ def write_report(
         ("options", "Options", summary.options),
         ("environment", "Environment", summary.environment),
     )
-    page = Page(
-        title=run.path.resolve().name,
-        subtitle=f"{run.config['model']['name']}, {summary.loss_text(run.config['loss'])}, on {run.source}",
-        sections=[Section(anchor, title, partial(write, run, figures)) for anchor, title, write in sections],
-    )
-    return write_page(page, run.path / REPORT)
+    subtitle = f"{run.config['model']['name']}, {summary.loss_text(run.config['loss'])}, on {run.source}"
+    parts = [Section(anchor, heading, partial(write, run, figures)) for anchor, heading, write in chapters]
+    return write_page(run.path / REPORT, run.path.resolve().name, subtitle, parts)

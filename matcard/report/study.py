@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better, metric_label, metric_names
 from matcard.files import read_json, read_yaml
 from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table, undefined
-from matcard.report.page import FigureFolder, Page, Section, write_page
+from matcard.report.page import FigureFolder, Section, write_page
 from matcard.study.folder import StudyDir
 from matcard.training.config import config_from_dict, flatten
 
@@ -59,12 +60,8 @@ def write_study_report(study_dir: Path) -> Path:
         ("trials", "Trials", partial(_trials, trials, metrics, parameters)),
         ("failures", "Failures", partial(_failures, trials)),
     )
-    page = Page(
-        title=folder.name,
-        subtitle=f"Study of {plural(len(trials), 'trial')}, improving {', '.join(map(metric_label, metrics))}",
-        sections=[Section(anchor, title, write) for anchor, title, write in sections],
-    )
-    return write_page(page, folder.path / REPORT)
+    subtitle = f"Study of {plural(len(trials), 'trial')}, improving {', '.join(map(metric_label, metrics))}"
+    return write_page(folder.path / REPORT, folder.name, subtitle, list(starmap(Section, sections)))
 
 
 def _columns(trials: pd.DataFrame) -> tuple[list[str], list[str]]:
