@@ -58,10 +58,10 @@ def run_network(config: Mapping[str, Any], data: LabelledData, *, tested: bool, 
         TrainingError: the loss stopped being finite.
     """
     from matcard.comparison.outcome import measured
+    from matcard.prediction.network import read_out
     from matcard.training.config import config_from_dict
     from matcard.training.data import DataModule
     from matcard.training.fit import fit
-    from matcard.training.inference import read_out
     from matcard.training.rundir import RunDir
 
     began = time.perf_counter()
@@ -74,7 +74,7 @@ def run_network(config: Mapping[str, Any], data: LabelledData, *, tested: bool, 
     assert module is not None, "a cell trains on one device"
 
     def score(part: str) -> Any:
-        return read_out(module, batches.eval_dataloader(part)).scores[1:]
+        return read_out(module.network, batches.eval_dataloader(part))[1:3]
 
     found = measured(
         score,

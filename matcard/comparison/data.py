@@ -77,7 +77,7 @@ class TaskData:
                 labelled = self._labelled(options)
                 listed = self._folder / f"{_file_name(task)}-{digest(_decisive(task))[:12]}-left_out.csv"
                 labelled.write_left_out(listed)
-                labelled.check_left_out(options.max_left_out, listed)
+                labelled.check_left_out(options.max_left_out)
                 self._divided = (key, prepare(labelled, options, seed=seed))
         return self._divided[1]
 

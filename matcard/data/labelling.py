@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from matcard.data.tables import Table
 
 
+_SHOWN = 5
+"""Rows that a message names."""
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledTable:
     """The N samples of a source that can be read and have a label, and all that was left out.
@@ -68,21 +72,21 @@ class LabelledTable:
         with written_whole(path) as beside:
             listed.to_csv(beside, index=False)
 
-    def check_left_out(self, largest_share: float, listed: Path) -> None:
+    def check_left_out(self, largest_share: float) -> None:
         """Stop where too many of the rows with a target are malformed.
 
         Raises:
-            InputError: more than `largest_share` of them; the first reason is named.
+            InputError: more than `largest_share` of them; the first reasons are named.
         """
         malformed = self.table.left_out[self.left_out_texts != ""]
         bad, total = len(malformed), len(self.table) + len(malformed)
         if bad <= largest_share * total:
             return
-        first = malformed.iloc[0]
+        first = "; ".join(f"{row.where}: {row.reason}" for row in malformed.head(_SHOWN).itertuples())
         raise InputError(
             f"{bad} of {total} rows with a target cannot be used ({bad / total:.1%}; --data.max_left_out allows "
-            f"{largest_share:.1%}). The first is {first['where']}: {first['reason']}. All are listed in {listed}; mend "
-            "them, or allow more with --data.max_left_out"
+            f"{largest_share:.1%}). The first: {first}. Mend them, or allow more with --data.max_left_out, which lists "
+            "all of them in left_out.csv"
         )
 
 

@@ -1,15 +1,17 @@
-"""The trained network as prediction needs it: from a batch to logits and embedding, whatever trained its head."""
+"""The forward pass: from a trained network and batches to probabilities and embeddings, the same for all that asks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float64
-    from torch import Tensor
+    from collections.abc import Iterable
+
+    from jaxtyping import Float32, Float64, Int64
 
     from matcard.losses import CentroidClassifier
     from matcard.models.base import Classifier
@@ -37,6 +39,46 @@ class Network(nn.Module):
         return output._replace(logits=self.centroids(output.embedding))
 
 
-def probabilities_of(logits: Float[Tensor, "N C"]) -> Float64[Tensor, "N C"]:
-    """Give class probabilities in float64, on the CPU: Apple's GPUs have no float64."""
-    return torch.softmax(logits.cpu().double(), dim=1)
+class Scores(NamedTuple):
+    """What a network says of n samples, on the CPU; probabilities in double precision."""
+
+    positions: Int64[np.ndarray, " n"]
+    targets: Int64[np.ndarray, " n"]
+    probabilities: Float64[np.ndarray, "n C"]
+    embeddings: Float32[np.ndarray, "n F"]
+
+    @classmethod
+    def of(cls, network: nn.Module, batch: Any) -> Scores:
+        """Take a batch through the network, in the mode that it is in."""
+        output = network(batch)
+        # First to the CPU: Apple's GPUs have no float64.
+        probabilities = torch.softmax(output.logits.detach().cpu().double(), dim=1)
+        embedding = output.embedding.detach().float()
+        return cls(*(tensor.cpu().numpy() for tensor in (batch.index, batch.y, probabilities, embedding)))
+
+    @classmethod
+    def join(cls, parts: Iterable[Scores]) -> Scores:
+        """Put one or more together, in the order of the data set."""
+        arrays = [np.concatenate(values) for values in zip(*parts, strict=True)]
+        order = np.argsort(arrays[0], kind="stable")
+        return cls(*(values[order] for values in arrays))
+
+
+def read_out(network: Network, batches: Iterable[Any]) -> Scores:
+    """Score and embed every batch in evaluation mode without gradient, on the network's device; none is no sample."""
+    training, device = network.model.training, next(network.model.parameters()).device
+    network.eval()
+    try:
+        with torch.no_grad():
+            return Scores.join([Scores.of(network, batch.to(device)) for batch in batches])
+    finally:
+        network.train(training)
+
+
+def gathered(parts: list[Scores]) -> Scores:
+    """Join the scores of every rank: each holds the samples that it was given, none twice."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return Scores.join(parts)
+    ranks: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(ranks, parts)
+    return Scores.join(scores for rank in ranks for scores in rank)

@@ -15,7 +15,7 @@ from matcard.models import build_model, model_options
 from matcard.prediction.applicability import Reference
 from matcard.prediction.inputs import stored_inputs
 from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder, read_model
-from matcard.prediction.network import Network, probabilities_of
+from matcard.prediction.network import Network, read_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -153,14 +153,8 @@ class Run:
             InputError: an element that the network has no features for.
         """
         total = len(dataset)  # type: ignore[arg-type]
-        probabilities, embeddings = [], []
-        with torch.no_grad():
-            for start in range(0, total, batch_size):
-                batch = dataset.__getitems__(range(start, min(start + batch_size, total)))  # type: ignore[attr-defined]
-                output = self.network(batch.to(self.device))
-                probabilities.append(probabilities_of(output.logits))
-                embeddings.append(output.embedding.float().cpu())
-        return Read(torch.cat(probabilities).numpy(), torch.cat(embeddings).numpy())
+        parts = (range(start, min(start + batch_size, total)) for start in range(0, total, batch_size))
+        return Read(*read_out(self.network, map(dataset.__getitems__, parts))[2:])  # type: ignore[attr-defined]
 
 
 def load_run(path: str | Path, *, device: str = "auto") -> Run:

@@ -215,4 +215,4 @@ def read_retrained(job: Retraining, console: Console) -> Retrained:
 
 def _created(config: Config, folder: Path) -> RunDir:
     shutil.rmtree(folder, ignore_errors=True)  # of a worker that died before it had begun
-    return RunDir.create(dataclasses.replace(config, run_dir=str(folder)))
+    return RunDir(folder).create(config)

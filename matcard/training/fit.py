@@ -15,17 +15,27 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
 from matcard.data.kinds import kind_of
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
 from matcard.models import build_model, check_model, initialize
-from matcard.training.callbacks import CollapseGuard, EpochLines, MetricsFile, Patience, ProgressBar, Speed
-from matcard.training.checkpoints import WholeCheckpoints, checkpoint_to_resume, epoch_checkpoints, read_checkpoint
+from matcard.training.callbacks import (
+    CollapseGuard,
+    EpochLines,
+    MetricsFile,
+    Patience,
+    ProgressBar,
+    Speed,
+    WholeCheckpoints,
+    checkpoint_to_resume,
+    epoch_checkpoints,
+    read_checkpoint,
+)
 from matcard.training.diagnostics import Diagnostics
 from matcard.training.module import TrainingModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
@@ -52,7 +62,12 @@ def check_config(config: Config) -> None:
 
 
 def fit(
-    run: RunDir, config: Config, data: DataModule, console: Console, callbacks: Sequence[Callback] = ()
+    run: RunDir,
+    config: Config,
+    data: DataModule,
+    console: Console,
+    callbacks: Sequence[Callback] = (),
+    begin: Callable[[], None] = lambda: None,
 ) -> TrainingModule | None:
     """Train, or go on where the run's directory has a checkpoint, and load the best epoch's weights.
 
@@ -62,6 +77,7 @@ def fit(
         data: batches of the three parts; the test part is not looked at.
         console: what the progress is shown on.
         callbacks: more of Lightning's callbacks than a run has by itself.
+        begin: called once all is accepted, before anything is written.
 
     Returns:
         The trained module, on the device that it was trained on, in the first process of several; None in the others.
@@ -80,6 +96,7 @@ def fit(
         console.print(how, soft_wrap=True, markup=False)
     if checkpoint is None and (report := initialize(module.model, config.model)):
         console.print(f"start from {report}")
+    begin()
     with _told_where(run):
         with warnings.catch_warnings():
             # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
@@ -106,7 +123,7 @@ def check_monitor(monitor: str, data: DataModule) -> None:
     if np.isnan(metrics[monitor]):
         raise InputError(
             f"--trainer.monitor {monitor} is undefined on the validation part, which holds "
-            f"{', '.join(repr(data.class_names[c]) for c in np.unique(targets))} only; choose another metric, such as "
+            f"{listed(repr(data.class_names[c]) for c in np.unique(targets))} only; choose another metric, such as "
             "macro_f1, or another --data.split"
         )
 

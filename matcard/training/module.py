@@ -11,10 +11,9 @@ import torch
 from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import CentroidClassifier
-from matcard.training.inference import Scores, embed, gather_scores
+from matcard.prediction.network import Network, Scores, gathered, read_out
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
 
     from matcard.losses.base import Loss
@@ -63,12 +62,10 @@ class TrainingModule(lightning.LightningModule):
         self._epoch_terms: dict[str, list[Tensor | float]] = {}
         self._scores: list[Scores] = []
 
-    def forward(self, batch: Any) -> Float[Tensor, "N C"]:
-        """Give the logits of a batch: the head's, or the centroid classifier's where no loss trains the head."""
-        output = self.model(batch)
-        if self.centroids is None:
-            return output.logits  # type: ignore[no-any-return]
-        return self.centroids(output.embedding)  # type: ignore[no-any-return]
+    @property
+    def network(self) -> Network:
+        """The model, with the centroid classifier in place of its head where no loss trains the head."""
+        return Network(self.model, self.centroids)
 
     def on_train_epoch_start(self) -> None:
         self.loss.on_epoch(self.current_epoch, self.epochs)
@@ -90,14 +87,16 @@ class TrainingModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._scores = []
         if self.centroids is not None:
-            embeddings, targets = embed(self, self.data.eval_dataloader("train"))
+            train = read_out(Network(self.model, None), self.data.eval_dataloader("train"))
+            embeddings, targets = (torch.from_numpy(a).to(self.device) for a in (train.embeddings, train.targets))
             self.centroids.fit(embeddings, targets, self.data.num_classes)
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
-        self._scores.append(Scores.of(batch, self(batch)))
+        scores = Scores.of(self.network, batch)
+        self._scores.append(scores._replace(embeddings=scores.embeddings[:, :0]))  # not gathered over ranks
 
     def on_validation_epoch_end(self) -> None:
-        scores = gather_scores(self._scores)
+        scores = gathered(self._scores)
         train_loss = torch.stack(self._epoch_losses).mean().item()
         if not (np.isfinite(train_loss) and np.isfinite(scores.probabilities).all()):
             raise TrainingError(

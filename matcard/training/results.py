@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import torch
 
+from matcard.data.card import card_names, load_card
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_bias_corrected, fit_temperature
 from matcard.evaluation.choice import choose_decision
@@ -14,19 +18,25 @@ from matcard.evaluation.decision import argmax
 from matcard.evaluation.scoring import scored
 from matcard.evaluation.tables import averages_table, calibration_line, recall_table
 from matcard.files import to_json, written_whole
-from matcard.training.export import export_model
-from matcard.training.inference import read_out
+from matcard.prediction.applicability import Reference
+from matcard.prediction.inputs import inputs_of
+from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
+from matcard.prediction.network import read_out
+from matcard.training.config import config_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float, Shaped
+    from jaxtyping import Shaped
     from rich.console import Console
 
+    from matcard.data.options import DataOptions
+    from matcard.evaluation.calibration import BiasCorrected, Temperature
     from matcard.evaluation.decision import Decision, DecisionOptions
+    from matcard.prediction.network import Scores
     from matcard.training.data import DataModule
-    from matcard.training.inference import Scores
     from matcard.training.module import TrainingModule
+    from matcard.training.options import Config
     from matcard.training.rundir import RunDir
 
 MAX_EMBEDDINGS = 20_000
@@ -40,17 +50,15 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     chosen on the validation part.
     """
     config = run.load_config()
-    outcomes = {part: read_out(module, data.eval_dataloader(part)) for part in data.parts}
-    scores = {part: outcome.scores for part, outcome in outcomes.items()}
+    scores = {part: read_out(module.network, data.eval_dataloader(part)) for part in data.parts}
     decision = _decision(config.decision, scores["val"], data)
     decision.save(run.decision)
     temperature = fit_temperature(scores["val"].targets, scores["val"].probabilities)
     temperature.save(run.path / "temperature.json")
     bias_corrected = fit_bias_corrected(scores["val"].targets, scores["val"].probabilities)
     write_predictions(run, scores, data.labelled.ids, data.class_names, decision)
-    embeddings = {part: outcome.embeddings for part, outcome in outcomes.items()}
-    write_embeddings(run, scores, embeddings, data.labelled.ids, config.seed)
-    export_model(run, config, module, data, embeddings, decision, temperature, bias_corrected)
+    write_embeddings(run, scores, data.labelled.ids, config.seed)
+    write_model(run, config, module, data, scores, decision, temperature, bias_corrected)
 
     test = scores["test"]
     metrics = scored(
@@ -80,11 +88,9 @@ def write_predictions(
 
     `predicted` is the most likely class, `predicted_at_decision` that by the decision rule.
     """
-    import pandas as pd
-
     names = np.array(class_names, dtype=object)
     tables = []
-    for part, (index, targets, probabilities) in scores.items():
+    for part, (index, targets, probabilities, _) in scores.items():
         columns = {
             "id": ids[index],
             "split": part,
@@ -101,7 +107,6 @@ def write_predictions(
 def write_embeddings(
     run: RunDir,
     scores: dict[str, Scores],
-    embeddings: dict[str, Float[np.ndarray, "n F"]],
     ids: Shaped[np.ndarray, " N"],
     seed: int,
 ) -> None:
@@ -113,12 +118,60 @@ def write_embeddings(
         "id": np.concatenate([ids[part.positions] for part in scores.values()]).astype(str),
         "split": np.concatenate([np.full(len(part.positions), name) for name, part in scores.items()]),
         "target": np.concatenate([part.targets for part in scores.values()]),
-        "embedding": np.concatenate([embeddings[name] for name in scores]).astype(np.float32),
+        "embedding": np.concatenate([part.embeddings for part in scores.values()]),
     }
     total = len(columns["id"])
     kept = np.sort(np.random.default_rng(seed).permutation(total)[:MAX_EMBEDDINGS])
     with written_whole(run.path / "embeddings.npz") as beside:
         np.savez(beside, total=total, **{name: values[kept] for name, values in columns.items()})
+
+
+def write_model(
+    run: RunDir,
+    config: Config,
+    module: TrainingModule,
+    data: DataModule,
+    scores: dict[str, Scores],
+    decision: Decision,
+    temperature: Temperature,
+    bias_corrected: BiasCorrected,
+) -> None:
+    """Write the `model/` folder: the network, its classes, decision, calibration and where the training part lies."""
+    reference = Reference.fit(scores["train"].embeddings, scores["val"].embeddings, seed=config.seed)
+    inputs = inputs_of(data.labelled)
+    trained = inputs.trained_on(data.labelled, data.parts["train"])
+    values = config_to_dict(config)
+    description = ModelDescription(
+        class_names=tuple(data.class_names),
+        class_counts=tuple(data.class_counts.tolist()),
+        target=target_of(config.data),
+        model=values["model"],
+        kind=inputs.kind,
+        inputs=inputs.to_dict(),
+        decision=decision,
+        temperature=temperature,
+        bias_corrected=bias_corrected,
+        components=tuple(dict.fromkeys(chain.from_iterable(inputs.contents(trained)))),
+        novelty_limit=reference.limit,
+        train_size=len(data.parts["train"]),
+        config=values,
+    )
+    tensors = module.network.state_dict()
+    tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
+    save_training(run.path / FOLDER, inputs.marks(trained))
+    save_model(run.path / FOLDER, description, tensors)
+
+
+def target_of(options: DataOptions) -> dict[str, Any]:
+    """Give the column that is predicted and what makes its classes, those of the card where it says them."""
+    ways = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
+    column = options.target
+    if column is None and options.source in card_names():
+        card = load_card(options.source)
+        column = card.target
+        if all(way is None for way in ways.values()):
+            ways |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
+    return {"column": column, **ways}
 
 
 def _decision(options: DecisionOptions, validation: Scores, data: DataModule) -> Decision:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from matcard.cli import make_console
+from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.choice import check_decision
+from matcard.evaluation.tables import class_count_table
+from matcard.progress import crystal_progress
 from matcard.training.data import DataModule
 from matcard.training.fit import check_config, fit
-from matcard.training.prepare import prepare_data, read_data, show_data
 from matcard.training.results import write_results
-from matcard.training.rundir import RunDir
+from matcard.training.rundir import RunDir, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def train(config: Config, console: Console | None = None, report: Report | None = None) -> RunDir:
-    """Train a new run and give its directory.
+    """Train a new run and give its directory, which is made once options, data, split and decision are accepted.
 
     Args:
         config: options of the run.
@@ -40,9 +44,7 @@ def train(config: Config, console: Console | None = None, report: Report | None 
         TrainingError: the loss stopped being finite.
     """
     check_config(config)
-    console = console or make_console()
-    labelled = read_data(config, console)
-    return _carry_out(RunDir.create(config), config, labelled, console, report)
+    return _carry_out(RunDir.planned(config), config, console or make_console(), report)
 
 
 def resume(path: Path, console: Console | None = None, report: Report | None = None) -> RunDir:
@@ -54,18 +56,54 @@ def resume(path: Path, console: Console | None = None, report: Report | None = N
     run = RunDir.open(path)
     if run.test_metrics.is_file():
         raise InputError(f"{path} is finished: its test metrics are in {run.test_metrics}")
-    config = run.load_config()
-    console = console or make_console()
-    return _carry_out(run, config, read_data(config, console), console, report)
+    return _carry_out(run, run.load_config(), console or make_console(), report)
 
 
-def _carry_out(run: RunDir, config: Config, labelled: LabelledTable, console: Console, report: Report | None) -> RunDir:
-    data = DataModule(prepare_data(run, config, labelled, console), config.trainer, config.seed)
-    show_data(run, config, data, labelled, console)
+def _carry_out(run: RunDir, config: Config, console: Console, report: Report | None) -> RunDir:
+    with crystal_progress(console, "parsing") as progress:
+        labelled = read_labelled(config.data, progress)
+    labelled.check_left_out(config.data.max_left_out)
+    begun = run.split.is_file()
+    saved = run.split.read_text(encoding="utf-8") if begun else None
+    with crystal_progress(console, "crystals to graphs") as graphs:
+        samples = prepare(labelled, config.data, seed=config.seed, saved_split=saved, progress=graphs)
+    if begun and run.fingerprint.read_text(encoding="utf-8").strip() != samples.fingerprint:
+        raise InputError(
+            f"--resume {run.path}: the labels of {config.data.source} have changed since the run began; start a new run"
+        )
+    data = DataModule(samples, config.trainer, config.seed)
+    _show_data(run, data, labelled, console)
     check_decision(config.decision, data.class_names, data.class_counts)
-    module = fit(run, config, data, console)
+
+    def begin() -> None:
+        if begun:
+            return
+        run.create(config)
+        labelled.write_left_out(run.left_out)
+        # The split last: where it is found, by a resumed run or by another process, all else is there too.
+        write_text(run.fingerprint, samples.fingerprint + "\n")
+        write_text(run.split, samples.split.to_json(samples.ids))
+
+    module = fit(run, config, data, console, begin=begin)
     if module is not None:
         write_results(run, module, data, console)
         if report and config.report:
             report(run.path, labelled.table)
     return run
+
+
+def _show_data(run: RunDir, data: DataModule, labelled: LabelledTable, console: Console) -> None:
+    """Print the classes of each part, what was left out or cut, and what is odd about the data."""
+    counts = {part: data.count(part) for part in data.parts}
+    cut = data.labelled.split.cut
+    if len(cut):
+        counts["cut"] = np.bincount(data.codes[cut], minlength=data.num_classes)
+    console.print(class_count_table(data.class_names, counts, labelled.left_out_counts))
+    if len(cut):
+        console.print(f"{len(cut)} {data.labelled.unit} are cut out of the parts on purpose, see {run.split}")
+    if len(labelled.unlabelled):
+        console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
+    for name, count in labelled.lost_classes.items():
+        console.print(f"{count} rows left out are of class {name!r}, which has no row that can be used")
+    for note in data.labelled.notes:
+        console.print(note)

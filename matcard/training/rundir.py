@@ -100,11 +100,11 @@ class RunDir:
         return self.path / "environment.json"
 
     @classmethod
-    def create(cls, config: Config) -> RunDir:
-        """Make the directory of a new run and write its configuration.
+    def planned(cls, config: Config) -> RunDir:
+        """Name the directory of a new run; nothing is made.
 
         Raises:
-            InputError: the directory holds something already.
+            InputError: the directory holds something already, or cannot be made.
         """
         # Lightning starts the other ranks of a DDP run with the same command line: they share the first's directory.
         shared = os.environ.get(_RUN_DIR_VARIABLE)
@@ -120,16 +120,28 @@ class RunDir:
             raise InputError(
                 f"--run_dir {path} exists and is not empty: name another, or go on with it by --resume {path}"
             )
+        parent = next((parent for parent in path.absolute().parents if parent.exists()), path)
+        if not path.exists() and not (parent.is_dir() and os.access(parent, os.W_OK)):
+            raise InputError(f"--run_dir {path} cannot be made ({parent} cannot be written to): name another")
+        return cls(path)
+
+    def create(self, config: Config) -> RunDir:
+        """Make the directory and write the configuration, where this is the first process of the run.
+
+        Raises:
+            InputError: it cannot be made.
+        """
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            return self
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"--run_dir {path} cannot be made ({error.strerror}): name another") from error
-        os.environ[_RUN_DIR_VARIABLE] = str(path.resolve())
-        run = cls(path)
+            raise InputError(f"--run_dir {self.path} cannot be made ({error.strerror}): name another") from error
+        os.environ[_RUN_DIR_VARIABLE] = str(self.path.resolve())
         values = {**with_resolved_paths(config_to_dict(config)), "run_dir": None}
-        write_text(run.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-        write_text(run.environment, json.dumps(environment(), indent=2) + "\n")
-        return run
+        write_text(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        write_text(self.environment, json.dumps(environment(), indent=2) + "\n")
+        return self
 
     @classmethod
     def open(cls, path: Path) -> RunDir:

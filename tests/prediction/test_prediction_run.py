@@ -18,8 +18,8 @@ import matcard
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision
 from matcard.models.output import Output
+from matcard.prediction.network import Scores
 from matcard.prediction.table import columns
-from matcard.training.inference import Scores
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +49,14 @@ class OnApple(torch.Tensor):
         return self.as_subclass(torch.Tensor)
 
 
-def test_probabilities_need_no_float64_of_the_device(run, monkeypatch):
+def test_probabilities_need_no_float64_of_the_device():
     logits = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, -1.0]])
     expected = torch.softmax(logits.double(), dim=1).numpy()
     here = logits.as_subclass(OnApple)
-    batch = SimpleNamespace(index=torch.arange(2), y=torch.zeros(2), to=lambda device: None)
-    monkeypatch.setattr(run, "network", lambda batch: Output(here, torch.zeros(2, 4)))
-    dataset = type("Two", (list,), {"__getitems__": lambda self, positions: batch})([0, 0])
-    for probabilities in (Scores.of(batch, here).probabilities, run.read(dataset).probabilities):
-        assert probabilities.dtype == np.float64
-        np.testing.assert_array_equal(probabilities, expected)
+    batch = SimpleNamespace(index=torch.arange(2), y=torch.zeros(2))
+    probabilities = Scores.of(lambda batch: Output(here, torch.zeros(2, 4)), batch).probabilities
+    assert probabilities.dtype == np.float64
+    np.testing.assert_array_equal(probabilities, expected)
 
 
 def test_columns_are_as_documented(run):
@@ -194,7 +192,7 @@ def test_directories_that_are_no_finished_run(tmp_path):
     with pytest.raises(InputError, match=r"not finished: go on with it by .*--resume"):
         matcard.load_run(tmp_path)
     (tmp_path / "test_metrics.json").write_text("{}")
-    with pytest.raises(InputError, match=r"has no model folder: .* train it again by"):
+    with pytest.raises(InputError, match=r"has no model folder: .* train the run again by"):
         matcard.load_run(tmp_path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from matcard.training.checkpoints import WholeCheckpoints
+from matcard.training.callbacks import WholeCheckpoints
 
 
 def test_what_is_saved_can_be_read(tmp_path):

@@ -18,7 +18,7 @@ from matcard.cli import make_console, run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.train import main
 from matcard.training import fit as fit_module
-from matcard.training.checkpoints import WholeCheckpoints
+from matcard.training.callbacks import WholeCheckpoints
 from matcard.training.config import parse_config
 from matcard.training.fit import build_trainer
 from matcard.training.run import resume
@@ -120,8 +120,41 @@ def test_too_many_bad_rows_stop_the_run(small_table, tmp_path):
     assert "6 of 60 rows with a target" in done.stderr
     assert "max_left_out" in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(pd.read_csv(tmp_path / "run" / "left_out.csv")) == 6
-    assert run_here(*options(table, tmp_path / "allowed", "--data.max_left_out=0.2")).test_metrics.is_file()
+    assert done.stderr.count("bad.jsonl line") == 5, "the first are named"
+    run = run_here(*options(table, tmp_path / "run", "--data.max_left_out=0.2"))
+    assert run.test_metrics.is_file()
+    assert len(pd.read_csv(run.left_out)) == 6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("--data.target=kin", "no column 'kin'"),
+        ("--data.split.kind=duplicates", "no groups of kind"),
+        ("--decision.rule=cost", "costs"),
+        ("--decision.positive=rocksal", "rocksal"),
+        ("--trainer.monitor=f1", "f1"),
+        ("--model.init_from=nowhere.ckpt", "nowhere.ckpt"),
+    ],
+)
+def test_nothing_is_made_before_all_is_accepted(small_table, tmp_path, monkeypatch, wrong, words):
+    monkeypatch.chdir(tmp_path)
+    given = [word for word in options(small_table, tmp_path / "run") if word.split("=")[0] != wrong.split("=")[0]]
+    extra = ["--decision.rule=best_f1"] if "positive" in wrong else []
+    with pytest.raises(InputError, match=words):
+        run_here(*given, wrong, *extra)
+    assert not (tmp_path / "run").exists(), "the corrected command would find it taken"
+
+
+def test_a_place_that_cannot_be_made_is_told_before_data_are_read(small_table, tmp_path, monkeypatch):
+    monkeypatch.setattr("matcard.training.run.read_labelled", lambda *_: pytest.fail("data were read"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"--run_dir .* cannot be made"):
+        run_here(*options(small_table, tmp_path / "file" / "run"))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").touch()
+    with pytest.raises(InputError, match=r"exists and is not empty"):
+        run_here(*options(small_table, tmp_path / "taken"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import yaml
 from train_cases import command, options, run_here
 
 from matcard.errors import InputError
-from matcard.training import prepare as prepare_module
+from matcard.training import run as run_module
 from matcard.training.run import resume
 
 
@@ -161,8 +161,8 @@ def test_a_run_killed_before_its_split_makes_one(finished, tmp_path, written):
 
 def test_the_split_is_written_after_its_fingerprint(small_table, tmp_path, monkeypatch):
     order = []
-    write = prepare_module.write_text
-    monkeypatch.setattr(prepare_module, "write_text", lambda path, text: (order.append(path.name), write(path, text)))
+    write = run_module.write_text
+    monkeypatch.setattr(run_module, "write_text", lambda path, text: (order.append(path.name), write(path, text)))
     run_here(*options(small_table, tmp_path / "run", "--trainer.max_epochs=1"))
     assert order == ["data.sha256", "split.json"], "a kill in between must not leave a split alone"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from matcard.crystals.crystals import Crystals
 from matcard.crystals.options import GraphOptions
 from matcard.crystals.readers.batch import Wanted
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO, Self
 
-    import numpy as np
     from jaxtyping import Int
 
     from matcard.crystals.batches import GraphDataset
@@ -102,7 +103,7 @@ class CrystalInputs(Inputs[Crystals]):
         from matcard.crystals import build_graphs
         from matcard.crystals.batches import GraphDataset
 
-        return GraphDataset(build_graphs(samples, self.graph, jobs=jobs))
+        return GraphDataset(build_graphs(samples, self.graph, jobs=jobs), np.zeros(len(samples), np.int64))
 
     def contents(self, samples: Crystals) -> list[tuple[str, ...]]:
         """Give the symbols of the elements in each crystal, by atomic number."""

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from matcard.evaluation.metrics import classification_metrics, metric_names
 from matcard.files import written_whole
+from matcard.prediction.network import read_out
 from matcard.study.trial.failures import TrialError, told
 from matcard.training.config import config_to_dict
 from matcard.training.fit import fit
-from matcard.training.inference import read_out
 from matcard.training.rundir import RunDir, write_text
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class PartScores:
     @classmethod
     def of(cls, module: TrainingModule, data: DataModule, part: str) -> PartScores:
         """Score a part."""
-        scores = read_out(module, data.eval_dataloader(part)).scores
+        scores = read_out(module.network, data.eval_dataloader(part))
         ids = data.labelled.ids[scores.positions].astype(str)
         return cls(ids, scores.targets, scores.probabilities, data.class_counts, np.array(data.class_names))
 
