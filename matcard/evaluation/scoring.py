@@ -47,7 +47,7 @@ def scored(
         seed: of the bootstrap.
 
     Returns:
-        `matcard.evaluation.classification_metrics` at argmax, and:
+        `matcard.evaluation.metrics.classification_metrics` at argmax, and:
 
         * `intervals` {metric: (low, high)}: 95 % bootstrap intervals of the averages;
         * `ranking` {class: average_precision, prevalence, roc_auc, at_k}, where `at_k` is a list of k, precision and

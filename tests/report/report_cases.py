@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from matcard.crystals.crystals import Crystals
 from matcard.data.options import DataOptions
 from matcard.evaluation.calibration import Temperature
 from matcard.evaluation.decision import by_offsets
@@ -121,3 +122,12 @@ def finished_run(
         folder / "environment.json",
     )
     return folder
+
+
+def crystals(*lattices, numbers=(11, 17), frac=((0, 0, 0), (0.5, 0.5, 0.5))):
+    """Give crystals of equal sites in different cells."""
+    n, s = len(lattices), len(numbers)
+    return Crystals(
+        np.array([f"c{i}" for i in range(n)], dtype=object), np.array(lattices, dtype=float), np.arange(n + 1) * s,
+        np.tile(np.array(numbers, dtype=np.uint8), n), np.tile(np.array(frac, dtype=float), (n, 1)),
+    )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 from matcard.errors import InputError
 from matcard.evaluation.style import BLUE, save_figure
-from matcard.report.training import diagnostics_figure, learning_figure
+from matcard.report.training import best_epoch, diagnostics_figure, learning_figure
 
 
 def inside(figure):
@@ -124,3 +124,15 @@ def test_undefined_shares_leave_a_gap():
 def test_a_run_without_diagnostics_says_how_to_get_them(table):
     with pytest.raises(InputError, match=r"effective_errors_spread: train with --trainer\.diagnostics true"):
         diagnostics_figure(table, ["a"], np.array([1]))
+
+
+def test_the_kept_epoch_is_the_first_best():
+    scores, losses = (
+        [{"epoch": str(k), f"val_{name}": str(value)} for k, value in enumerate(values)]
+        for name, values in (("macro_f1", [0.1, "nan", 0.3, 0.3]), ("log_loss", [0.5, 0.2, 0.4]))
+    )
+    assert best_epoch(scores, "macro_f1") == (3, 0.3)
+    assert best_epoch(losses, "log_loss") == (2, 0.2)
+    epoch, value = best_epoch(scores[1:2], "macro_f1")
+    assert epoch == 2
+    assert np.isnan(value)
