@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from matcard.errors import InputError
-from matcard.invariants import clipped_weighting, inverse_density, shares
+from matcard.invariants import clipped_weighting, inverse_density, shares, sum_by_class
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int, Shaped
@@ -29,6 +29,8 @@ CLIP = 5.0
 """Standardised numbers further from 0 are cut to this."""
 
 _MEDIAN_POINTS = 2048
+# A class of at least so many samples repeats itself where at most this share of them is distinct.
+_MANY, _FEW_DISTINCT = 10, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,34 @@ def draw_probabilities(
         weights = inverse_density(points, length / scale, kernel, groups=groups).cpu().numpy()
     probabilities: Float64[np.ndarray, " n"] = weights.astype(np.float64) / weights.sum(dtype=np.float64)
     return probabilities
+
+
+def distinct_by_class(
+    points: Float[Tensor, "n F"],
+    classes: Int[np.ndarray, " n"],
+    num_classes: int,
+    *,
+    scale: float = 30.0,
+    length: float = 1.0,
+) -> Float64[np.ndarray, " C"]:
+    """Give how many distinct samples each class has at a scale: the sum of its samples' shares within the class.
+
+    Args:
+        points: n samples of the training part, as `directions` gives them.
+        classes: the class of each.
+        num_classes: C.
+        scale: t; larger ones tell closer samples apart.
+        length: u, as `unit` gives it.
+    """
+    labels = torch.from_numpy(np.asarray(classes, dtype=np.int64))
+    found = sum_by_class(shares(points.double(), scale / length, groups=labels), labels, num_classes)
+    distinct: Float64[np.ndarray, " C"] = found.cpu().numpy()
+    return distinct
+
+
+def repeated_classes(counts: Int[np.ndarray, " C"], distinct: Float64[np.ndarray, " C"]) -> list[int]:
+    """Name the classes that are a few families many times over: at most one in five of their samples is distinct."""
+    return [int(label) for label in np.flatnonzero((counts >= _MANY) & (distinct <= counts * _FEW_DISTINCT))]
 
 
 def _by_size(names: Shaped[np.ndarray, " n"], classes: Int[np.ndarray, " n"] | None) -> Float64[np.ndarray, " n"]:

@@ -12,24 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from matcard.descriptors.kept import kept_numbers
-from matcard.descriptors.simple import ColumnNumbers, FileNumbers, InstalledNumbers, MagpieNumbers
+from matcard.descriptors.simple import ColumnNumbers, FileNumbers, InstalledNumbers, MagpieNumbers, VolumeNumbers
 from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxtyping import Float32, Shaped
+    from jaxtyping import Float32, Int, Shaped
 
     from matcard.crystals.crystals import Crystals
     from matcard.descriptors.base import Descriptor, Progress
 
+COLUMNS = "columns:"
+"""How the name of columns of the source begins."""
+
 GROUP = "matcard.descriptors"
 """Entry points in which packages bring descriptors of their own."""
 
-BUILT_IN = ("chgnet", "chgnet_random", "magpie", "columns:a,b,c", "file:features.parquet")
+BUILT_IN = ("chgnet", "chgnet_random", "magpie", "volume", "columns:a,b,c", "file:features.parquet")
 """What there is without another package."""
+
+
+_SEPARATES = 0.99
 
 
 class Part(NamedTuple):
@@ -60,7 +67,7 @@ def find_descriptors(text: str) -> tuple[Descriptor, ...]:
     Raises:
         InputError: a name that is unknown or comes twice, or a package that is not installed.
     """
-    names, _, columns = text.partition("columns:")
+    names, _, columns = text.partition(COLUMNS)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if wanted == ["none"] and not columns:
         return ()
@@ -110,6 +117,48 @@ def describe(
     return Described(np.concatenate(values, axis=1), reasons, tuple(parts))
 
 
+def check_columns(descriptors: tuple[Descriptor, ...], target: str) -> None:
+    """Refuse the column of the target as a source of what predicts it.
+
+    Raises:
+        InputError: it is among `columns:`.
+    """
+    for each in descriptors:
+        if isinstance(each, ColumnNumbers) and target in each.columns:
+            raise InputError(
+                f"--model.descriptors {each.name}: {target!r} is the column that is to be predicted; leave it out"
+            )
+
+
+def separating_columns(
+    parts: tuple[Part, ...], values: Float32[np.ndarray, "n F"], codes: Int[np.ndarray, " n"]
+) -> list[str]:
+    """Name the columns of the source that alone tell a class from all others, with a ROC-AUC above .99.
+
+    Args:
+        parts: where the F numbers come from.
+        values: of the training part, without NaN.
+        codes: the class of each sample.
+    """
+    names: list[str] = []
+    for part in parts:
+        own = part.name.removeprefix(COLUMNS).split(",") if part.name.startswith(COLUMNS) else [""] * part.width
+        names += own
+    return [name for name, column in zip(names, values.T, strict=True) if name and _separates(column, codes)]
+
+
+def _separates(column: Float32[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> bool:
+    ranks = rankdata(column)
+    for label in np.unique(codes):
+        own = codes == label
+        n, others = int(own.sum()), int((~own).sum())
+        if others:
+            area = (ranks[own].sum() - n * (n + 1) / 2) / (n * others)
+            if max(area, 1 - area) > _SEPARATES:
+                return True
+    return False
+
+
 def _find(name: str) -> Descriptor:
     kind, _, value = name.partition(":")
     if kind == "file" and value:
@@ -142,4 +191,5 @@ _MADE: dict[str, Callable[[], Descriptor]] = {
     "chgnet": partial(_chgnet, "chgnet"),
     "chgnet_random": partial(_chgnet, "chgnet_random"),
     "magpie": MagpieNumbers,
+    "volume": VolumeNumbers,
 }

@@ -47,6 +47,20 @@ class MagpieNumbers:
 
 
 @dataclass(frozen=True)
+class VolumeNumbers:
+    """The volume per atom, in cubic angstrom."""
+
+    name: ClassVar[str] = "volume"
+    version: ClassVar[str] = "cubic angstrom per atom"
+    kept: ClassVar[bool] = False
+
+    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
+        """Compute the number of N crystals."""
+        volumes = np.abs(np.linalg.det(crystals.lattice)) / np.maximum(crystals.num_sites, 1)
+        return only_finite(volumes[:, None], crystals.faults, "it has no volume")
+
+
+@dataclass(frozen=True)
 class ColumnNumbers:
     """Columns of the source.
 

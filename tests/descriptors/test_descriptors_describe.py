@@ -13,7 +13,7 @@ from descriptor_cases import IRON, SALT, crystals_of, random_crystal
 
 from matcard.data.composition_features import magpie_of_crystals
 from matcard.descriptors import describe as module
-from matcard.descriptors.describe import describe, find_descriptors
+from matcard.descriptors.describe import Part, check_columns, describe, find_descriptors, separating_columns
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,6 +84,31 @@ def test_columns(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match=r"columns:c,d: the source has no column 'd'; .*there are: a, b, c"):
         describe(find_descriptors("columns:c,d"), CRYSTALS, tmp_path)
+
+
+def test_volume(tmp_path: Path) -> None:
+    found = describe(find_descriptors("volume"), CRYSTALS, tmp_path)
+    expected = [CRYSTALS.structure(i).volume / len(CRYSTALS.structure(i)) for i in range(3)]
+    np.testing.assert_allclose(found.values[:, 0], expected, rtol=1e-6)
+
+
+def test_the_target_is_no_descriptor() -> None:
+    check_columns(find_descriptors("magpie,columns:a,b"), "gap")
+    with pytest.raises(InputError, match=r"columns:a,gap: 'gap' is the column that is to be predicted"):
+        check_columns(find_descriptors("magpie,columns:a,gap"), "gap")
+
+
+def test_columns_that_separate_the_classes() -> None:
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 3, 300)
+    values = generator.normal(size=(300, 5)).astype(np.float32)
+    values[:, 2] += 100 * (codes == 1)
+    values[:, 3] -= 100 * (codes == 2)
+    values[:, 4] += 2 * codes
+    values[:, 0] = codes
+    parts = (Part("other", "1", 1), Part("columns:a,b,c,d", "", 4))
+    assert separating_columns(parts, values, codes) == ["b", "c"]
+    assert separating_columns(parts, values, np.zeros(300, int)) == []
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
