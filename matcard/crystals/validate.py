@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pymatgen.optimization.neighbors import find_points_in_spheres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jaxtyping import Bool, Float64, Int64, Shaped
 
@@ -77,6 +80,35 @@ def cell_heights(lattice: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "
 Overlap = tuple[int, int, float]
 
 
+def closest_sites(
+    lattice: Float64[np.ndarray, "3 3"],
+    frac_coords: Float64[np.ndarray, "n 3"],
+    thinnest: float,
+    heads: Sequence[int],
+) -> Overlap | None:
+    """Give the closest two sites of one crystal where they overlap, and their distance; a site and its image count.
+
+    Args:
+        lattice: rows a, b, c, in angstrom.
+        frac_coords: sites.
+        thinnest: the least distance between opposite faces of the cell.
+        heads: sites of which all others are copies by symmetry: a close pair has a copy that holds one of them.
+    """
+    n = len(frac_coords)
+    if thinnest < 2 * MIN_DISTANCE or len(heads) * n > _MANY_SITES**2:
+        return _search(lattice, frac_coords)
+    if n == 1:
+        return None
+    apart = frac_coords[heads, None] - frac_coords
+    apart -= np.rint(apart)
+    vectors = apart @ lattice
+    squared = np.einsum("kni,kni->kn", vectors, vectors)
+    squared[range(len(heads)), heads] = np.inf
+    nearest = int(squared.argmin())
+    distance = math.sqrt(squared.item(nearest))
+    return (int(heads[nearest // n]), nearest % n, distance) if distance < MIN_DISTANCE else None
+
+
 def _overlaps(
     crystals: Crystals, sound: Bool[np.ndarray, " N"], thinnest: Float64[np.ndarray, " N"]
 ) -> Iterator[tuple[int, Overlap]]:
@@ -90,34 +122,39 @@ def _overlaps(
         indices = np.flatnonzero(plain & (counts == n))
         step = max(1, _PAIRS // int(n * (n - 1) // 2))
         for k in range(0, len(indices), step):
-            yield from _close_pairs(crystals, indices[k : k + step], int(n))
+            part = indices[k : k + step]
+            coords = crystals.frac_coords[crystals.offsets[part, None] + np.arange(n)]
+            for b, overlap in _close_pairs(crystals.lattice[part], coords):
+                yield int(part[b]), overlap
     for i in np.flatnonzero(sound & ~plain):
-        if (overlap := _search(crystals, int(i))) is not None:
-            yield int(i), overlap
+        sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
+        if (found := _search(crystals.lattice[i], crystals.frac_coords[sites])) is not None:
+            yield int(i), found
 
 
-def _close_pairs(crystals: Crystals, indices: Int64[np.ndarray, " B"], n: int) -> Iterator[tuple[int, Overlap]]:
-    """Compare all pairs in crystals that have n sites each."""
-    sites = crystals.offsets[indices, None] + np.arange(n)
-    coords = crystals.frac_coords[sites]
-    one, other = np.triu_indices(n, 1)
+def _close_pairs(
+    lattice: Float64[np.ndarray, "B 3 3"], coords: Float64[np.ndarray, "B n 3"]
+) -> Iterator[tuple[int, Overlap]]:
+    """Compare all pairs of sites in crystals of n sites each."""
+    one, other = _pairs(coords.shape[1])
     apart = coords[:, one] - coords[:, other]
     apart -= np.round(apart)
-    squared = np.square(apart @ crystals.lattice[indices]).sum(axis=2)
-    closest = squared.argmin(axis=1)
-    nearest = squared[np.arange(len(indices)), closest]
-    for b in np.flatnonzero(nearest < MIN_DISTANCE**2):
-        pair = closest[b]
-        yield int(indices[b]), (int(one[pair]), int(other[pair]), float(np.sqrt(nearest[b])))
+    squared = np.square(apart @ lattice).sum(axis=2)
+    for b in np.flatnonzero(squared.min(axis=1) < MIN_DISTANCE**2):
+        pair = squared[b].argmin()
+        yield int(b), (int(one[pair]), int(other[pair]), float(np.sqrt(squared[b, pair])))
 
 
-def _search(crystals: Crystals, i: int) -> Overlap | None:
+@lru_cache(maxsize=64)
+def _pairs(n: int) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
+    one, other = np.triu_indices(n, 1)
+    return one, other
+
+
+def _search(lattice: Float64[np.ndarray, "3 3"], frac_coords: Float64[np.ndarray, "n 3"]) -> Overlap | None:
     """Look through all images within reach for the closest two sites, a site and its own image included."""
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
-    lattice = np.ascontiguousarray(crystals.lattice[i])
-    sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
-    points = np.ascontiguousarray((crystals.frac_coords[sites] % 1.0) @ lattice)
+    lattice = np.ascontiguousarray(lattice)
+    points = np.ascontiguousarray((frac_coords % 1.0) @ lattice)
     one, other, images, distances = find_points_in_spheres(
         points, points, r=MIN_DISTANCE, pbc=np.ones(3, dtype=np.int64), lattice=lattice, tol=1e-8
     )

@@ -1,0 +1,383 @@
+"""Space groups: from operations as they are written, or from a symbol, to all sites of a cell."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gemmi
+import numpy as np
+import spglib
+
+from matcard.crystals.validate import MIN_DISTANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jaxtyping import Float64, Int64
+
+DEN = gemmi.Op.DEN
+"""Translations are whole multiples of 1 / DEN of a cell vector."""
+# How far a cell may be from what its operations ask for, as a part of lengths squared: .5 % of a length, .6 degrees.
+_METRIC = 0.01
+# Coordinates are known to this at the best: copies this close are one site (as pymatgen takes them).
+_CLOSE = 1e-4
+_EXACT = 1e-9
+_WRITTEN = re.compile(r"[-+*/\d.,xyzXYZ\s]+")
+_SETTING = re.compile(r"(.+?)(?:\s*:\s*(-?\w[-\w]*)|\s*([Hh][Rr]|[HRhrSZ]))")
+_SAME = 0.1
+"""Sites closer than this, in angstrom, are the same where two ways to fill a cell are compared."""
+_MOST = 1024
+"""Operations that a list may have at most."""
+
+
+class SymmetryError(ValueError):
+    """Operations or a symbol are not what they should be; the message says which and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The operations of a space group on a cell, in units of its vectors, one for each lattice translation."""
+
+    rotations: Int64[np.ndarray, "M 3 3"]
+    translations: Int64[np.ndarray, "M 3"]
+    """In units of 1 / `DEN`, from 0 to `DEN` - 1."""
+    texts: tuple[str, ...]
+    """How they are written."""
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    @cached_property
+    def codes(self) -> frozenset[int]:
+        """A number for each operation."""
+        return frozenset(_codes(self.rotations, self.translations).tolist())
+
+    @cached_property
+    def setting(self) -> gemmi.SpaceGroup | None:
+        """Its entry in the table of settings; None for a choice of axes or origin that is not tabulated."""
+        return gemmi.find_spacegroup_by_ops(gemmi.GroupOps([gemmi.Op(text) for text in self.texts]))
+
+    @cached_property
+    def number(self) -> int | None:
+        """Its number in the International Tables; None where it cannot be told."""
+        if self.setting is not None:
+            return int(self.setting.number)
+        with warnings.catch_warnings():  # until version 3, spglib warns that failures will be exceptions, not None
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                kind = spglib.get_spacegroup_type_from_symmetry(self.rotations.astype(np.intc), self.translations / DEN)
+            except spglib.SpglibError:
+                return None
+        return None if kind is None else int(kind.number)
+
+    @property
+    def name(self) -> str:
+        """Its symbol with the setting, or its number."""
+        return str(self.setting.xhm()) if self.setting is not None else f"space group {self.number}"
+
+    @cached_property
+    def mean_metric(self) -> Float64[np.ndarray, "9 9"]:
+        """The map from a metric tensor to its mean over the operations, which is itself where all of them keep it."""
+        mean: Float64[np.ndarray, "9 9"] = np.einsum("mki,mlj->ijkl", self.rotations, self.rotations) / len(self)
+        return mean.reshape(9, 9)
+
+    @cached_property
+    def turned(self) -> Float64[np.ndarray, "3 3M"]:
+        """What coordinates are multiplied by to have their copies beside one another."""
+        return self.rotations.transpose(2, 0, 1).reshape(3, -1).astype(np.float64)
+
+    @cached_property
+    def moved(self) -> Float64[np.ndarray, "3 3M"]:
+        """|R - 1| in the same order: how far a copy moves from its site when the site moves."""
+        return np.abs(self.rotations - np.eye(3)).transpose(2, 0, 1).reshape(3, -1)
+
+    @cached_property
+    def shifts(self) -> Float64[np.ndarray, " 3M"]:
+        """Its translations in the same order."""
+        return self.translations.reshape(-1) / DEN
+
+    def first_that_breaks(self, lattice: Float64[np.ndarray, "3 3"]) -> str | None:
+        """Give the first operation that does not keep the lengths and angles of a cell; None where all do."""
+        if len(self) == 1:
+            return None
+        metric = lattice @ lattice.T
+        lengths = np.sqrt(metric.diagonal())
+        allowed = _METRIC * lengths[:, None] * lengths
+        if (np.abs(metric - (self.mean_metric @ metric.ravel()).reshape(3, 3)) <= allowed).all():
+            return None
+        changes = np.abs(self.rotations.transpose(0, 2, 1) @ metric @ self.rotations - metric) > allowed
+        return self.texts[int(changes.any(axis=(1, 2)).argmax())]
+
+    def distinct(self, keeping: bytes) -> Int64[np.ndarray, " n"]:
+        """Give operations that copy a site to all its places, one for each; none if `keeping` is no group.
+
+        Args:
+            keeping: for each operation, whether it keeps the site (an array of bool, as bytes).
+        """
+        if keeping not in self._distinct:
+            self._distinct[keeping] = self._cosets(np.flatnonzero(np.frombuffer(keeping, dtype=bool)))
+        return self._distinct[keeping]
+
+    @cached_property
+    def _distinct(self) -> dict[bytes, Int64[np.ndarray, " n"]]:
+        return {}
+
+    def _cosets(self, keeping: Int64[np.ndarray, " s"]) -> Int64[np.ndarray, " n"]:
+        """Give the first operation of each left coset of a subgroup; none if it is no group."""
+        own = _codes(self.rotations, self.translations)
+        order = own.argsort()
+        products = order[np.searchsorted(own, _products(self, keeping), sorter=order)]
+        first = np.flatnonzero(products.min(axis=1) == np.arange(len(self)))
+        is_group = np.isin(products[keeping], keeping).all() and len(first) * len(keeping) == len(self)
+        return first if is_group else first[:0]
+
+    def copies(self, frac_coords: Float64[np.ndarray, "k 3"]) -> Float64[np.ndarray, "k M 3"]:
+        """Give the images of sites by each operation."""
+        images: Float64[np.ndarray, "k 3M"] = frac_coords @ self.turned + self.shifts
+        return images.reshape(len(frac_coords), len(self), 3)
+
+
+class Sites(NamedTuple):
+    """All sites of a cell: how many copies each site that is listed has, and where they are, site after site."""
+
+    counts: list[int]
+    frac_coords: Float64[np.ndarray, "n 3"]
+
+
+@lru_cache(maxsize=512)
+def group_of(texts: tuple[str, ...]) -> Group:
+    """Give the group of operations as they are written, such as 'x, y, z' and '-y, x-y, z+1/3'.
+
+    Raises:
+        SymmetryError: when one of them is no operation, or they are no group.
+    """
+    if len(texts) > _MOST:
+        raise SymmetryError(f"{len(texts)} operations are listed; a space group has at most 192")
+    operations = {op.triplet(): op for op in map(operation, texts)}
+    group = _group(operations.values())
+    missing = _missing(group)
+    if missing is not None:
+        raise SymmetryError(
+            f"the {len(group)} operations listed are no group: {missing} follows from them and is not listed; "
+            "write all of them, or the symbol alone"
+        )
+    return group
+
+
+@lru_cache(maxsize=1024)
+def groups_of_hall(symbol: str) -> tuple[Group, ...]:
+    """Give the group of a Hall symbol; none where it is not understood."""
+    try:
+        return (_group(gemmi.symops_from_hall(symbol)),)
+    except (ValueError, RuntimeError):
+        return ()
+
+
+@lru_cache(maxsize=1024)
+def settings_of(symbol: str) -> tuple[Group, ...]:
+    """Give the groups that a Hermann-Mauguin symbol may mean: two where it leaves out the origin or the axes.
+
+    Short and full symbols and those of ICSD are understood, with the setting as in `F d -3 m :2`, `F d -3 m Z` (the
+    origin at -1, S the other), `R 3 m H` or `R 3 m R`. None where the symbol is not known.
+    """
+    base, choice = _split(symbol)
+    found: gemmi.SpaceGroup | None = gemmi.find_spacegroup_by_name(base)
+    found = _full_symbols().get(_squeezed(base)) if found is None else found
+    if found is None:
+        return ()
+    if choice not in ("", "1", "2", "H", "R"):
+        return settings_of_number(found.number, choice)
+    settings = [setting for setting in _table().get(found.hm, [found]) if choice in ("", setting.ext)]
+    return tuple(_group(setting.operations()) for setting in settings)
+
+
+@lru_cache(maxsize=1024)
+def settings_of_number(number: int, code: str = "") -> tuple[Group, ...]:
+    """Give the groups that a number of the International Tables may mean, with a code such as b1, cab, 2 or R."""
+    if code:
+        halls = [k.hall_symbol for k in _hall_table() if k.number == number and k.choice.lower() == code.lower()]
+        return tuple(_group(gemmi.symops_from_hall(hall)) for hall in halls)
+    found = gemmi.find_spacegroup_by_number(number) if 1 <= number <= 230 else None
+    return () if found is None else settings_of(found.hm)
+
+
+def expand(
+    group: Group,
+    frac_coords: Float64[np.ndarray, "k 3"],
+    digits: Float64[np.ndarray, "k 3"],
+    lattice: Float64[np.ndarray, "3 3"],
+    call: Callable[[int], str],
+) -> Sites:
+    """Give all sites of the cell from those listed.
+
+    Copies closer than the digits of the coordinates allow are one site, which then stands where its own symmetry
+    puts it: 0.333 is 1/3 on a threefold axis.
+
+    Args:
+        group: operations.
+        frac_coords: the sites listed.
+        digits: what one in the last digit of each coordinate is worth; 0 for exact ones.
+        lattice: rows a, b, c, in angstrom.
+        call: what messages call a site, by its number from 0.
+
+    Raises:
+        SymmetryError: when copies of a site are too close to be two atoms, and not close enough to be one.
+    """
+    k, m = len(frac_coords), len(group)
+    if m == 1:
+        return Sites([1] * k, frac_coords % 1.0)
+    images = group.copies(frac_coords)
+    apart = images - frac_coords[:, None]
+    apart -= np.rint(apart)
+    vectors = apart @ lattice
+    near = np.einsum("kmi,kmi->km", vectors, vectors) < MIN_DISTANCE**2
+    if np.count_nonzero(near) == k:
+        return Sites([m] * k, images.reshape(-1, 3) % 1.0)
+    if np.abs(apart[near]).max() > _EXACT:
+        allowed = (np.maximum(digits, _CLOSE) @ group.moved).reshape(k, m, 3) + _EXACT
+        if (far := near & (np.abs(apart) > allowed).any(axis=2)).any():
+            i, j = (int(index) for index in np.argwhere(far)[0])
+            raise SymmetryError(
+                f"{call(i)} is {np.linalg.norm(vectors[i, j]):.3f} angstrom from its own copy by {group.texts[j]}: if "
+                "this is one atom on a special position, write its coordinates with more digits (1/3 as 0.33333); else "
+                "correct them"
+            )
+        rounded = (apart * near[..., None]).sum(axis=1) / near.sum(axis=1)[:, None]
+        images = group.copies(frac_coords + rounded)
+    distinct = [group.distinct(row.tobytes()) for row in near]
+    counts = list(map(len, distinct))
+    if 0 in counts:
+        raise SymmetryError(
+            f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
+            "digits (1/3 as 0.33333)"
+        )
+    return Sites(counts, np.concatenate([images[i, chosen] for i, chosen in enumerate(distinct)]) % 1.0)
+
+
+def maps_onto_itself(
+    group: Group,
+    kinds: Int64[np.ndarray, " n"],
+    frac_coords: Float64[np.ndarray, "n 3"],
+    lattice: Float64[np.ndarray, "3 3"],
+) -> bool:
+    """Say whether a group only exchanges sites of one kind."""
+    return all(
+        coincide(kinds, frac_coords @ rotation.T + translation / DEN, kinds, frac_coords, lattice)
+        for rotation, translation in zip(group.rotations, group.translations, strict=True)
+    )
+
+
+def coincide(
+    kinds: Int64[np.ndarray, " n"],
+    frac_coords: Float64[np.ndarray, "n 3"],
+    others: Int64[np.ndarray, " o"],
+    other_coords: Float64[np.ndarray, "o 3"],
+    lattice: Float64[np.ndarray, "3 3"],
+) -> bool:
+    """Say whether each site is one of the others: of the same kind and within `_SAME`, over all images."""
+    if len(kinds) != len(others):
+        return False
+    apart = frac_coords[:, None] - other_coords
+    apart -= np.round(apart)
+    close = np.square(apart @ lattice).sum(axis=2) < _SAME**2
+    return bool((close & (kinds[:, None] == others)).any(axis=1).all())
+
+
+@lru_cache(maxsize=8192)
+def operation(text: str) -> gemmi.Op:
+    """Read one operation; what a magnetic one says of time is left aside."""
+    if text.count(",") == 3:
+        text = re.sub(r",\s*[+-]?\s*1\s*$", "", text)
+    if (strange := next((c for c in text if not c.isascii()), None)) is not None:
+        raise SymmetryError(f"the operation {text!r} has the character {strange!r}; write it in ASCII, as in 1/2+x")
+    hint = "" if text.count(",") == 2 and text[-1:] != "," else "; put quotes around x, y, z"
+    try:
+        parsed = gemmi.Op(text if _WRITTEN.fullmatch(text) else "")
+    except (ValueError, RuntimeError):
+        raise SymmetryError(f"the operation {text!r} is none: it has no three parts of x, y, z{hint}") from None
+    if abs(parsed.det_rot()) != DEN**3 or any(part % DEN for row in parsed.rot for part in row):
+        raise SymmetryError(f"the operation {text!r} is none: it does not keep the volume; correct it")
+    return parsed.wrap()
+
+
+def _group(operations: Iterable[gemmi.Op]) -> Group:
+    listed = list(operations)
+    rotations = np.array([op.rot for op in listed], dtype=np.int64).reshape(-1, 3, 3) // DEN
+    translations = np.array([op.tran for op in listed], dtype=np.int64).reshape(-1, 3) % DEN
+    return Group(rotations, translations, tuple(op.wrap().triplet() for op in listed))
+
+
+def _missing(group: Group) -> str | None:
+    """Give an operation that is a product of two of the group's and is not among them."""
+    if "x,y,z" not in group.texts:
+        return "x,y,z"
+    if group.setting is not None and set(group.texts) == {op.wrap().triplet() for op in group.setting.operations()}:
+        return None
+    known = np.fromiter(group.codes, dtype=np.int64)
+    new = ~np.isin(_products(group, np.arange(len(group))), known)
+    if not new.any():
+        return None
+    a, b = np.argwhere(new)[0]
+    return str((gemmi.Op(group.texts[a]) * gemmi.Op(group.texts[b])).wrap().triplet())
+
+
+def _products(group: Group, others: Int64[np.ndarray, " s"]) -> Int64[np.ndarray, "M s"]:
+    """Give the number of each product of an operation of a group with one of some of them."""
+    rotations, translations = group.rotations[others], group.translations[others]
+    turned = np.einsum("aij,bjk->abik", group.rotations, rotations)
+    moved = np.einsum("aij,bj->abi", group.rotations, translations) + group.translations[:, None]
+    return _codes(turned, moved)
+
+
+def _codes(rotations: Int64[np.ndarray, "... 3 3"], translations: Int64[np.ndarray, "... 3"]) -> Int64[np.ndarray, ...]:
+    """Number operations: equal ones, but for lattice translations, have one number."""
+    digits = np.concatenate([rotations.reshape(*rotations.shape[:-2], 9) + 10, translations % DEN], axis=-1)
+    return digits @ DEN ** np.arange(12, dtype=np.int64)
+
+
+def _split(symbol: str) -> tuple[str, str]:
+    """Give a symbol without underscores and parentheses, and its setting: 1, 2, H, R or nothing."""
+    symbol = re.sub(r"\(?\s*origin (at -1|choice 2|2)\s*\)?", ":2", symbol, flags=re.IGNORECASE)
+    symbol = re.sub(r"\(?\s*origin (choice 1|1)\s*\)?", ":1", symbol, flags=re.IGNORECASE)
+    symbol = " ".join(re.sub(r"[_()]", "", symbol).split())
+    match = _SETTING.fullmatch(symbol)
+    if match is None:
+        return symbol.rstrip(": "), "H" if symbol[:1] in "Hh" else ""
+    choice = match[2] or match[3]
+    return match[1], {"S": "1", "Z": "2", "HR": "H", "H": "H", "R": "R"}.get(choice.upper(), choice)
+
+
+def _squeezed(symbol: str) -> str:
+    return symbol.replace(" ", "").replace("_", "").lower()
+
+
+@cache
+def _hall_table() -> list[Any]:
+    """Give spglib's entries of all settings: symbols, numbers and codes of each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return [spglib.get_spacegroup_type(hall) for hall in range(1, 531)]
+
+
+@cache
+def _table() -> dict[str, list[gemmi.SpaceGroup]]:
+    """Symbols -> their settings by origin and axes."""
+    table: dict[str, list[gemmi.SpaceGroup]] = {}
+    for setting in gemmi.spacegroup_table():
+        table.setdefault(setting.hm, []).append(setting)
+    return table
+
+
+@cache
+def _full_symbols() -> dict[str, gemmi.SpaceGroup]:
+    """Full symbols, such as F 4/m -3 2/m, without blanks -> a setting."""
+    table: dict[str, gemmi.SpaceGroup] = {}
+    for kind in _hall_table():
+        setting = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(kind.hall_symbol))
+        for symbol in (kind.international_full, *kind.international.split("=")):
+            table.setdefault(_squeezed(symbol), setting)
+    return table
