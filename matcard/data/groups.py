@@ -6,20 +6,20 @@ import math
 import warnings
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import spglib
 from pymatgen.core.periodic_table import Element
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from matcard.crystals.spacegroups import symmetries
 from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int64, Shaped
+    from jaxtyping import Bool, Float, Int, Int64, Shaped
 
     from matcard.crystals.crystals import Crystals
     from matcard.data.tables import ArrayTable, Table
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Content = tuple[tuple[int, int], ...]
 
 _ROUNDING = 1e-6  # of a whole: above what single precision loses (6e-8), below a digit that tables write (1e-5, .001 %)
-_SYMPREC = 0.1  # angstrom: wide enough for the residual forces of relaxed structures
 
 
 def group_keys(table: Table, kind: str) -> Keys:
@@ -157,10 +156,8 @@ def prototypes(crystals: Crystals) -> Keys:
     with the choice of origin and axes, and isostructural crystals must get one key. Crystals in which spglib
     finds no symmetry are told by a `MatcardWarning` and are groups of their own.
     """
-    with warnings.catch_warnings():
-        # Until its version 3, spglib warns at each call that failures will be exceptions and no longer None.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        keys = [_prototype(crystals, i) for i in range(len(crystals))]
+    of_sites = np.split(crystals.numbers, crystals.offsets[1:-1])
+    keys = [found and _prototype(found, numbers) for found, numbers in zip(symmetries(crystals), of_sites, strict=True)]
     failed = [str(name) for name, key in zip(crystals.ids, keys, strict=True) if key is None]
     if failed:
         warnings.warn(
@@ -172,21 +169,13 @@ def prototypes(crystals: Crystals) -> Keys:
     return np.array([key or f"unknown {name}" for name, key in zip(crystals.ids, keys, strict=True)], dtype=object)
 
 
-def _prototype(crystals: Crystals, i: int) -> str | None:
-    sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
-    numbers = crystals.numbers[sites].tolist()
-    cell = (crystals.lattice[i].tolist(), crystals.frac_coords[sites].tolist(), numbers)
-    try:
-        found = spglib.get_symmetry_dataset(cell, symprec=_SYMPREC)
-    except spglib.SpglibError:
-        return None
-    if found is None:
-        return None
+def _prototype(found: Any, numbers: Int[np.ndarray, " n"]) -> str:
+    """Give the key of a crystal from its symmetry and the elements of its sites."""
     positions: dict[int, list[str]] = {}
     for site in np.unique(found.crystallographic_orbits).tolist():
         # Dots and order only say along which axes the symmetry elements lie.
         symbol = "".join(sorted(found.site_symmetry_symbols[site].replace(".", "")))
-        positions.setdefault(numbers[site], []).append(symbol)
+        positions.setdefault(int(numbers[site]), []).append(symbol)
     elements = sorted(",".join(sorted(symbols)) for symbols in positions.values())
     return f"{found.number} {' '.join(f'({symbols})' for symbols in elements)}"
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import spglib
 from ase.data import chemical_symbols
 from markupsafe import Markup
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.patches import Rectangle
 
+from matcard.crystals.spacegroups import SYMPREC, symmetries
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
 
-SYMPREC = 0.1
-"""Angstrom: wide enough for the residual forces of relaxed structures."""
 MOST_SYMMETRIES = 1500
 """Of more crystals than this an evenly spaced part is looked at: spglib takes milliseconds a crystal."""
 _SYSTEM_COLUMN = "crystal_system"
@@ -189,20 +186,9 @@ def crystal_systems(table: CrystalTable) -> tuple[Shaped[np.ndarray, " n"], str]
 
 
 def space_groups(crystals: Crystals) -> list[tuple[int, str]]:
-    """Give number and symbol of each crystal's space group, by spglib; 0 and nothing where it finds none."""
-    found = []
-    with warnings.catch_warnings():
-        # Until its version 3, spglib warns at each call that failures will be exceptions and no longer None.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for i in range(len(crystals)):
-            sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
-            frac_coords, numbers = crystals.frac_coords[sites].tolist(), crystals.numbers[sites].tolist()
-            try:
-                dataset = spglib.get_symmetry_dataset((crystals.lattice[i].tolist(), frac_coords, numbers), SYMPREC)
-            except spglib.SpglibError:
-                dataset = None
-            found.append((int(dataset.number), str(dataset.international)) if dataset else (0, ""))
-    return found
+    """Give number and symbol of each crystal's space group; 0 and nothing where spglib finds none."""
+    found = symmetries(crystals)
+    return [(int(one.number), str(one.international)) if one else (0, "") for one in found]
 
 
 def system_of(number: int) -> str:
