@@ -550,8 +550,8 @@ class TestFormula:
         said = self.P_1, "_chemical_formula_sum 'Li F'", "_cell_formula_units_Z 4"
         made = "the sites and the symmetry make Li2 F2, but Z = 4 of Li1 F1 are more"
         assert doubt(cif(SKEW, PAIR, *said, operations(["x,y,z", "-x,-y,-z"]))) == made
-        alone = f"{made}, and of the symmetry, _space_group_IT_number = 2 alone is given; write the operations, or correct Z"
-        assert fault(cif(SKEW, PAIR, *said)) == alone
+        alone = f"{made}, and of the symmetry, _space_group_IT_number = 2 alone is given; write the operations, or "
+        assert fault(cif(SKEW, PAIR, *said)) == f"{alone}correct Z"
         assert "nothing is said of the symmetry" in fault(cif(SKEW, PAIR, *said[1:]))
 
     def test_a_hall_symbol_of_another_setting_than_the_operations(self):

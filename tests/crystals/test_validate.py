@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice
 
 from matcard.crystals.crystals import Crystals, offsets_from_counts
-from matcard.crystals.validate import MIN_DISTANCE, cell_heights, find_faults, first_bad_sites, no_fault
+from matcard.crystals.validate import (
+    MIN_DISTANCE,
+    MIN_HEIGHT,
+    cell_heights,
+    closest_sites,
+    find_faults,
+    first_bad_sites,
+    no_fault,
+)
 
 
 def _crystals(*cells):
@@ -46,9 +54,12 @@ def _heights(lattice):
 def _cells(smallest):
     length = st.floats(smallest, 6.0)
     angle = st.floats(50.0, 120.0)
-    return st.tuples(length, length, length, angle, angle, angle).filter(
-        lambda p: abs(np.linalg.det(Lattice.from_parameters(*p).matrix)) > 0.05 * p[0] * p[1] * p[2]
-    )
+
+    def is_thick(parameters):
+        matrix = Lattice.from_parameters(*parameters).matrix
+        return abs(np.linalg.det(matrix)) > 0.05 * np.prod(parameters[:3]) and _heights(matrix).min() > MIN_HEIGHT
+
+    return st.tuples(length, length, length, angle, angle, angle).filter(is_thick)
 
 
 @settings(deadline=None, max_examples=40)
@@ -68,6 +79,22 @@ def test_overlaps_are_those_of_a_search_over_images(parameters, sites, seed, dis
     assert (fault is not None) == (closest < MIN_DISTANCE)
     if fault is not None:
         assert f"{closest:.3f} angstrom" in fault
+
+
+@settings(deadline=None, max_examples=40)
+@given(_cells(0.3), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_sites_that_all_others_are_copies_of_are_enough(parameters, sites, seed):
+    """The closest two sites of a crystal with a centre of inversion: sites 1, 3, 5, ... are looked at."""
+    rng = np.random.default_rng(seed)
+    lattice = Lattice.from_parameters(*parameters).matrix
+    half = rng.uniform(-1, 2, (sites, 3))
+    coords = np.stack([half, -half], axis=1).reshape(-1, 3)
+    expected = _closest(lattice, coords)
+    found = closest_sites(lattice, coords, float(_heights(lattice).min()), range(0, 2 * sites, 2))
+    if abs(expected - MIN_DISTANCE) > 1e-6:
+        assert (found is not None) == (expected < MIN_DISTANCE)
+    if found is not None:
+        assert found[2] == pytest.approx(expected, abs=1e-6)
 
 
 def test_many_sites_are_searched_like_few():
