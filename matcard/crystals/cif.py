@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import gemmi
 import numpy as np
 from ase.data import chemical_symbols
 
@@ -214,7 +215,7 @@ def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
         if not block.has(names.CELL):
             raise CifError("the CIF has no cell (_cell_length_a and so on); complete it")
         raise CifError(f"{', '.join(lacking)} is missing or empty; complete it")
-    parameters = names.numbers([values[0] for values in given])
+    parameters = [gemmi.cif.as_number(plain(values[0])) for values in given]
     for name, values, number in zip(names.CELL, given, parameters, strict=True):
         if len(values) > 1:
             raise CifError(f"{block.spell(name)} has {len(values)} values; give one")

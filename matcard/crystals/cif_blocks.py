@@ -65,7 +65,7 @@ _STAND_FOR = (
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LIST = re.compile(r"(?<=[\s\[{:])[\[{][^\[\]{}_;]*[\]}](?=[\s\]}])")
 _AT = re.compile(r".*?:(\d+):\d+\(\d+\): (.*)", re.DOTALL)
-_FRACTION = re.compile(r"([+-]?\d{1,4})/(\d{1,4})")
+_FRACTION = re.compile(r"([+-]?[1-9]\d{0,3})/([1-9]\d{0,3})")
 _DECIMALS = re.compile(r"[+-]?\d*(\.\d*)?(?:[eE]([+-]?\d+))?(?:\(\d*\))?")
 _NULL = ("?", ".", "")
 _SHOWN = 60
@@ -178,7 +178,7 @@ def no_number(what: str, value: str) -> CifError:
 def _fraction(value: str) -> float:
     text = plain(value)
     match = _FRACTION.fullmatch(text)
-    if match is not None and int(match[2]):
+    if match is not None:
         return float(Fraction(int(match[1]), int(match[2])))
     return float(gemmi.cif.as_number(text))
 
