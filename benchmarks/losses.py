@@ -163,13 +163,11 @@ def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> C
 
 def step_share(table: str, device: str, seconds: float) -> tuple[list[str], list[list[str]]]:
     """Time a training step with cross-entropy, and beside it what each invariant adds."""
-    from matcard.crystals import GraphOptions, build_graphs
-    from matcard.crystals.batches import GraphDataset
-    from matcard.crystals.readers.read import read_crystals
+    from matcard.crystals import GraphDataset, GraphOptions, build_graphs, read_crystals
     from matcard.models.cgcnn import CGCNN
     from matcard.models.options import CGCNNOptions
 
-    crystals = read_crystals(table).crystals
+    crystals = read_crystals(table)
     chosen = torch.randperm(len(crystals), generator=torch.Generator().manual_seed(0))[:BATCH]
     batch = GraphDataset(build_graphs(crystals.take(chosen.numpy()), GraphOptions())).__getitems__(list(range(BATCH)))
     batch = batch.to(device)

@@ -22,7 +22,8 @@ import torch
 from timing import best, machine, peak, prepare, print_table
 from torch_geometric.data import Data
 
-from matcard.crystals.stored import read_store
+from matcard.crystals.cache import map_arrays
+from matcard.crystals.graphs import StoredGraphs
 from matcard.losses import build_loss
 from matcard.models import CGCNN, CGCNNOptions, Output
 
@@ -147,7 +148,7 @@ def drawn(crystals: int) -> Data:
 
 def stored(folder: Path, crystals: int) -> Data:
     """Draw a batch from a store."""
-    graphs = read_store(folder)
+    graphs = StoredGraphs(**map_arrays(folder), folder=folder)
     order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
     return graphs.batch(order[:crystals].tolist())
 

@@ -39,8 +39,8 @@ from torch_geometric.nn import CGConv, global_mean_pool
 
 from matcard.crystals import GraphOptions, build_graphs, read_crystals
 from matcard.crystals.atom_features import atom_features
-from matcard.crystals.batches import GraphDataset
 from matcard.crystals.crystals import Crystals
+from matcard.crystals.graphs import GraphDataset
 from matcard.models import CGCNN, CGCNNOptions
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import multiprocessing
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -18,8 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
-from matcard.crystals import Crystals, GraphOptions, open_crystals, open_store
-from matcard.crystals.readers.read import read_crystals
+from matcard.crystals import Crystals, GraphDataset, GraphOptions, open_graphs, read_crystals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,12 +48,18 @@ def main() -> None:
                 raise SystemExit(f"{step.__name__} failed")
 
 
+def cached(folder: Path) -> None:
+    """Name the cache of this process."""
+    os.environ["MATCARD_CACHE"] = str(folder)
+
+
 def write(folder: Path, args: argparse.Namespace) -> None:
     """Write the source."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = read_crystals(args.data).crystals
+    cached(folder / "first")
+    table = read_crystals(args.data)
     rng = np.random.default_rng(0)
     writer = None
     for start in range(0, args.crystals, ROWS):
@@ -83,30 +89,33 @@ def strained(table: Crystals, numbers: np.ndarray, rng: np.random.Generator) -> 
 
 def parse(folder: Path, args: argparse.Namespace) -> None:
     """Parse the source into the cache, and open it again."""
+    cached(folder / "first")
     read_crystals(args.data)  # what libraries take is not counted
+    cached(folder)
 
     def step(progress: Callable[[int, int | None], None]) -> None:
-        open_crystals(folder / "source.parquet", folder / "crystals", jobs=args.jobs, progress=progress)
+        read_crystals(folder / "source.parquet", jobs=args.jobs, progress=progress)
 
     measured("parsing", step)
     start, before = time.perf_counter(), memory("RssAnon")
-    table = open_crystals(folder / "source.parquet", folder / "crystals")
+    crystals = read_crystals(folder / "source.parquet")
     print(
         f"opened again in {time.perf_counter() - start:.1f} s, {memory('RssAnon') - before:,.0f} MB of ids and columns"
     )
-    print(f"{megabytes(folder / 'crystals'):,.0f} MB on disk, {len(table.left_out)} rows left out")
+    print(f"{megabytes(folder / 'crystals'):,.0f} MB on disk, {(~crystals.sound).sum()} rows left out")
 
 
 def build(folder: Path, args: argparse.Namespace) -> None:
     """Build the graphs of the parsed crystals, and find them again."""
-    crystals = open_crystals(folder / "source.parquet", folder / "crystals").crystals
+    cached(folder)
+    crystals = read_crystals(folder / "source.parquet")
 
     def step(progress: Callable[[int, int | None], None]) -> None:
-        open_store(crystals, OPTIONS, folder / "graphs", jobs=args.jobs, progress=progress)
+        open_graphs(crystals, OPTIONS, folder / "graphs", jobs=args.jobs, progress=progress)
 
     measured("graphs", step)
     start = time.perf_counter()
-    open_store(crystals, OPTIONS, folder / "graphs")
+    open_graphs(crystals, OPTIONS, folder / "graphs")
     print(f"found again in {time.perf_counter() - start:.1f} s, with the key computed")
     print(f"{megabytes(folder / 'graphs'):,.0f} MB on disk")
 
@@ -134,11 +143,10 @@ def load(folder: Path, args: argparse.Namespace) -> None:
     import torch
     from torch.utils.data import DataLoader
 
-    from matcard.crystals.batches import GraphDataset
-
     torch.set_num_threads(1)
-    crystals = open_crystals(folder / "source.parquet", folder / "crystals").crystals
-    dataset = GraphDataset(open_store(crystals, OPTIONS, folder / "graphs"), torch.zeros(len(crystals)))
+    cached(folder)
+    crystals = read_crystals(folder / "source.parquet")
+    dataset = GraphDataset(open_graphs(crystals, OPTIONS, folder / "graphs"), torch.zeros(len(crystals)))
     loader = DataLoader(
         dataset, BATCH, shuffle=True, collate_fn=dataset.collate, num_workers=1, multiprocessing_context="spawn"
     )

@@ -25,10 +25,10 @@ from torch.utils.data import DataLoader
 from torch_geometric.loader import DataLoader as ListLoader
 
 from matcard.crystals import GraphOptions, build_graphs
-from matcard.crystals.batches import GraphDataset
-from matcard.crystals.readers.read import read_crystals
+from matcard.crystals.graphs import GraphDataset
+from matcard.crystals.read import read_crystals
 from matcard.data.card import load_card
-from matcard.data.sources import load_table
+from matcard.data.sources import load_crystals
 from matcard.models import CGCNN, CGCNNOptions, Output
 
 if TYPE_CHECKING:
@@ -129,10 +129,10 @@ def main() -> None:
 
 def sample(source: str | None, number: int) -> GraphDataset:
     """Draw crystals and make their graphs, with labels that mean nothing."""
-    table = load_table(load_card("perovskite_phases")) if source is None else read_crystals(source)
+    crystals = load_crystals(load_card("perovskite_phases")) if source is None else read_crystals(source)
     rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(table))[:number])
-    graphs = build_graphs(table.crystals.take(chosen), GraphOptions())
+    chosen = np.sort(rng.permutation(np.flatnonzero(crystals.sound))[:number])
+    graphs = build_graphs(crystals.take(chosen), GraphOptions())
     return GraphDataset(graphs, rng.integers(2, size=len(graphs)))
 
 

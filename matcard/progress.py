@@ -22,7 +22,7 @@ _LOG_SECONDS = 60.0
 def crystal_progress(
     console: Console, what: str, unit: str = "crystals"
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """Give a callback for `progress` of `open_crystals`, `open_store` and the like.
+    """Give a callback for `progress` of `read_crystals`, `open_graphs` and the like.
 
     On a screen it draws a bar, which goes away at the end; into a file or pipe it prints a line a minute. Nothing
     shows as long as it is not called.

@@ -43,13 +43,13 @@ class TaskData:
         Raises:
             InputError: they are not, or one is missing.
         """
-        from matcard.crystals.source import SourceState
+        from matcard.crystals.read import source_digest
 
         data = with_sources(task.config["data"], task)
         own = {name: data[name] for name in ("source", "test_source") if data[name] not in (None, *card_names())}
         if not own:
             return
-        found = {name: SourceState(path, self._folder / "states").digest() for name, path in own.items()}
+        found = {name: source_digest(path, self._folder / "states") for name, path in own.items()}
         note = self._folder / f"{_file_name(task)}-{digest(_decisive(task))[:12]}-sources.json"
         if not note.exists():
             to_json(found, note)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float64, Int, Int64, Shaped, UInt8
 
+UNNAMED = "column 2"
+"""The column of labels of an `id_prop.csv` without header; those behind it are called likewise."""
+
 _BLOCK_ROWS = 1 << 20
 _NOT_GIVEN: Any = None
 
@@ -25,8 +28,8 @@ class StructureError(ValueError):
 class Raw(NamedTuple):
     """A cell and its n sites as a decoder gives them, in angstrom and in units of the lattice vectors.
 
-    `lattice` is (3, 3), rows a, b, c, or (6,): a, b, c and alpha, beta, gamma in degrees. `notes` say what the
-    decoder found questionable.
+    `lattice` is (3, 3), rows a, b, c, or (6,): a, b, c and alpha, beta, gamma in degrees; `symbols` may be atomic
+    numbers. `notes` say what the decoder found questionable.
     """
 
     lattice: Float64[np.ndarray, ...]
@@ -144,6 +147,12 @@ class Crystals:
                 faults[i] = f"duplicated id {name!r}, first in {self.where[k]}; give each crystal an id of its own"
         return self.with_faults(faults)
 
+    def with_label(self, name: str | None) -> Crystals:
+        """Give the rows with the first column called `name` where an `id_prop.csv` without header names none."""
+        if name is None or UNNAMED not in self.columns or name in self.columns:
+            return self
+        return replace(self, columns=self.columns.rename(columns={UNNAMED: name}))
+
     def content_digest(self) -> str:
         """Give the sha256 of the structures; ids and columns play no part."""
         sha = hashlib.sha256()
@@ -193,8 +202,6 @@ class Crystals:
     def concatenate(parts: Iterable[Crystals]) -> Crystals:
         """Join crystals, in order; types of columns are settled over all rows; none gives no row."""
         pieces = list(parts) or [EMPTY]
-        if len(pieces) == 1:
-            return pieces[0]
 
         def joined(name: str) -> Shaped[np.ndarray, " M ..."]:
             return np.concatenate([getattr(piece, name) for piece in pieces])
@@ -215,6 +222,29 @@ class Crystals:
 def offsets_from_counts(counts: Int[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
     """Give where each of N runs of `counts` items begins in the flat array, and where the last ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def lattice_from_parameters(parameters: Float64[np.ndarray, "N 6"]) -> Float64[np.ndarray, "N 3 3"]:
+    """Give cells from a b c (angstrom) and alpha beta gamma (degrees), oriented as pymatgen does.
+
+    c lies along z and a in the xz plane. Angles that close no cell give a flat one.
+    """
+    a, b, c = parameters[:, :3].T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alpha, beta, gamma = np.radians(parameters[:, 3:]).T
+        cosine = (np.cos(alpha) * np.cos(beta) - np.cos(gamma)) / (np.sin(alpha) * np.sin(beta))
+        gamma_star = np.arccos(np.clip(cosine, -1, 1))
+        zero = np.zeros_like(a)
+        rows = [
+            [a * np.sin(beta), zero, a * np.cos(beta)],
+            [
+                -b * np.sin(alpha) * np.cos(gamma_star),
+                b * np.sin(alpha) * np.sin(gamma_star),
+                b * np.cos(alpha),
+            ],
+            [zero, zero, c],
+        ]
+    return np.moveaxis(np.array(rows), 2, 0)
 
 
 def is_none(values: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:

@@ -1,24 +1,34 @@
-"""Crystal graphs as flat arrays, and batches cut from them."""
+"""Crystal graphs as flat arrays, built once and kept in the cache, and batches cut from them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from joblib import delayed
+from torch.utils.data import Dataset
+from torch_geometric.data import Batch, Data
 
+from matcard.crystals.cache import PYMATGEN, built_in_pieces, code_digest, kept, map_arrays
 from matcard.crystals.crystals import Crystals, offsets_from_counts
-from matcard.crystals.parallel import in_order
+from matcard.crystals.neighbors import nearest, within_reach
 from matcard.errors import InputError
+from matcard.parallel import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
-    from jaxtyping import Bool, Float32, Int, Int8, Int32, Int64, UInt8
-    from torch_geometric.data import Batch, Data
+    from jaxtyping import Bool, Float32, Int, Int8, Int32, Int64, Shaped, UInt8
+    from torch import Tensor
 
-    from matcard.crystals.options import GraphOptions
+    from matcard.crystals.neighbors import GraphOptions
+
+    Progress = Callable[[int, int], None]
 
 CHUNK_ATOMS = 8192
 """Atoms whose neighbours are searched together: many crystals a numpy call, tens of megabytes."""
@@ -59,9 +69,6 @@ class Graphs:
 
     def __getitem__(self, index: int) -> Data:
         """Give crystal `index` as a graph with `z`, `edge_index`, `distance`, `image` and `num_nodes`."""
-        import torch
-        from torch_geometric.data import Data
-
         index = int(self._checked([index])[0])
         atoms = slice(*self.node_offsets[index : index + 2])
         edges = slice(*self.edge_offsets[index : index + 2])
@@ -86,9 +93,6 @@ class Graphs:
             by centre, `distance` (M,) float32 in angstrom, `batch` (A,) the crystal of each atom, `ptr`
             (B+1,) the first atom of each crystal, `image` (M,3) if asked for. Nothing else is read.
         """
-        import torch
-        from torch_geometric.data import Batch
-
         chosen = self._checked(indices)
         atoms, atom_counts = _ranges(self.node_offsets, chosen)
         edges, edge_counts = _ranges(self.edge_offsets, chosen)
@@ -118,12 +122,12 @@ def build_graphs(
     options: GraphOptions,
     *,
     jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Graphs:
     """Build the graphs of all crystals in memory.
 
     Args:
-        crystals: validated table of structures.
+        crystals: N of them; a row at fault has a graph without atoms.
         options: radius, number of neighbours, ties.
         jobs: processes to use, as in joblib: -1 for all cores; None for one, or for what an enclosing
             `joblib.parallel_config` says.
@@ -132,37 +136,145 @@ def build_graphs(
     Raises:
         InputError: when a fractional coordinate is so large that the neighbour's cell cannot be counted.
     """
+    bounds = _bounds(crystals)
     parts = []
-    for part, done in iter_chunks(crystals, options, jobs=jobs):
+    for k, part in enumerate(_built(crystals, options, list(pairwise(bounds)), jobs)):
         parts.append(part)
         if progress is not None:
-            progress(done, len(crystals))
+            progress(bounds[k + 1], len(crystals))
     return join(parts)
 
 
-def iter_chunks(
-    crystals: Crystals, options: GraphOptions, *, start: int = 0, jobs: int | None = None
-) -> Iterator[tuple[Graphs, int]]:
-    """Build the graphs from crystal `start` on, about `CHUNK_ATOMS` atoms at a time, in order.
+def open_graphs(
+    crystals: Crystals,
+    options: GraphOptions,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> StoredGraphs:
+    """Open the graphs of `crystals` in the cache `folder`; build them there first if they are not in it.
 
-    Yields:
-        the graphs of the next crystals, and the number of crystals from the first that are done with them.
+    Several processes may call this at once: one builds, the others wait. Building takes memory for a few
+    chunks of crystals, and goes on where it was killed. What is damaged is built again, with a warning.
+
+    Args:
+        crystals: as in `build_graphs`; their ids play no part.
+        options: radius, number of neighbours, ties.
+        folder: cache.
+        jobs: as in `build_graphs`.
+        progress: called with the crystals done and their number at the start and after each chunk.
+
+    Raises:
+        InputError: when the cache cannot be written.
     """
-    from joblib import delayed
+    bounds = _bounds(crystals)
+    done = 0
 
-    bounds = [start]
-    while bounds[-1] < len(crystals):
+    def advance(piece: int) -> None:
+        nonlocal done
+        done += bounds[piece + 1] - bounds[piece]
+        if progress is not None:
+            progress(done, len(crystals))
+
+    def compute(pieces: Sequence[int]) -> Iterator[dict[str, Any]]:
+        if progress is not None:
+            progress(done, len(crystals))
+        for part in _built(crystals, options, [(bounds[k], bounds[k + 1]) for k in pieces], jobs):
+            yield {name: getattr(part, name) for name in _ARRAYS}
+
+    def build(place: Path) -> dict[str, Any]:
+        built_in_pieces(place, len(bounds) - 1, compute, _OFFSETS, advance)
+        return {"options": asdict(options)}
+
+    code = code_digest(map(files("matcard.crystals").joinpath, ("neighbors.py", "graphs.py")), PYMATGEN)
+    decisive = [asdict(options), code, crystals.content_digest()]
+    place, _ = kept(folder, decisive, f"the graphs of {len(crystals)} crystals", build)
+    return _mapped(place)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredGraphs(Graphs):
+    """Graphs whose arrays are memory-mapped files, read where they are used.
+
+    Pickled (for the worker of a `DataLoader`, say) as the name of the folder, whatever their size.
+    """
+
+    folder: Path
+    """Where the files are."""
+
+    def __reduce__(self) -> tuple[Callable[..., StoredGraphs], tuple[Any, ...]]:
+        return _mapped, (self.folder,)
+
+
+def _mapped(folder: Path) -> StoredGraphs:
+    return StoredGraphs(**map_arrays(folder), folder=folder)
+
+
+class GraphDataset(Dataset[Batch]):
+    """Graphs with their targets, from which a `DataLoader` takes a batch in one piece.
+
+        DataLoader(dataset, batch_size=256, shuffle=True, collate_fn=dataset.collate)
+
+    A batch is that of `Graphs.batch` with `index` (B,), the positions of its crystals, and `y` (B,), their
+    targets, if there are any. Split the positions among training, validation and test, not the graphs.
+
+    Args:
+        graphs: N graphs, memory-mapped or not.
+        targets: (N,) their labels.
+
+    Raises:
+        InputError: when targets and graphs differ in number.
+    """
+
+    def __init__(self, graphs: Graphs, targets: Shaped[Tensor, " N"] | Shaped[np.ndarray, " N"] | None = None) -> None:
+        if targets is not None and len(targets) != len(graphs):
+            raise InputError(f"{len(targets)} targets for {len(graphs)} graphs; give one for each graph")
+        self.graphs = graphs
+        self.targets = None if targets is None else torch.as_tensor(targets)
+
+    def __len__(self) -> int:
+        return len(self.graphs)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Give one crystal, as a batch."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Give the crystals at `indices` as a batch."""
+        batch = self.graphs.batch(indices)
+        batch.index = torch.as_tensor(indices)
+        if self.targets is not None:
+            batch.y = self.targets[batch.index]
+        return batch
+
+    @staticmethod
+    def collate(batch: Batch) -> Batch:
+        """Give the batch as it is: it was made in one piece."""
+        return batch
+
+
+def _bounds(crystals: Crystals) -> list[int]:
+    """Cut crystals into chunks of about `CHUNK_ATOMS` atoms."""
+    bounds = [0]
+    while bounds[-1] < len(crystals) or len(bounds) == 1:
         full = np.searchsorted(crystals.offsets, crystals.offsets[bounds[-1]] + CHUNK_ATOMS, side="right") - 1
-        bounds.append(max(int(full), bounds[-1] + 1))
-    tasks = (delayed(_build_chunk)(_slice(crystals, *ends), options) for ends in pairwise(bounds))
-    yield from zip(in_order(tasks, jobs), bounds[1:], strict=True)
+        bounds.append(min(max(int(full), bounds[-1] + 1), len(crystals)))
+    return bounds
+
+
+def _built(
+    crystals: Crystals, options: GraphOptions, chunks: list[tuple[int, int]], jobs: int | None
+) -> Iterator[Graphs]:
+    """Build the graphs of chunks, in order."""
+    return in_order((delayed(_build_chunk)(_slice(crystals, *ends), options) for ends in chunks), jobs)
 
 
 def join(parts: Iterable[Graphs]) -> Graphs:
     """Put graphs one after another; none gives none."""
     pieces = [EMPTY, *parts]
     joined = {f.name: np.concatenate([getattr(piece, f.name) for piece in pieces]) for f in fields(Graphs)}
-    for name in ("node_offsets", "edge_offsets"):
+    for name in _OFFSETS:
         joined[name] = offsets_from_counts(np.concatenate([np.diff(getattr(piece, name)) for piece in pieces]))
     return Graphs(**joined)
 
@@ -181,8 +293,6 @@ def _slice(crystals: Crystals, first: int, last: int) -> Crystals:
 
 def _build_chunk(crystals: Crystals, options: GraphOptions) -> Graphs:
     """Build the graphs of a few crystals."""
-    from matcard.crystals.neighbors import nearest, within_reach
-
     num_atoms = len(crystals.numbers)
     found = within_reach(crystals, options)
     edges, truncated, short = nearest(found, num_atoms, options)
@@ -236,3 +346,6 @@ EMPTY = Graphs(
     short=np.zeros(0, np.int32),
     isolated=np.zeros(0, np.int32),
 )
+
+_ARRAYS = tuple(field.name for field in fields(Graphs))
+_OFFSETS = ("node_offsets", "edge_offsets")

@@ -1,16 +1,22 @@
-"""The nearest neighbours of every atom under periodic boundary conditions."""
+"""Which neighbours of an atom become edges, and the search for them under periodic boundary conditions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
+from pymatgen.optimization.neighbors import find_points_in_spheres
+
+from matcard.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
     from matcard.crystals.crystals import Crystals
-    from matcard.crystals.options import GraphOptions
+
+Ties = Literal["keep", "cut", "strict"]
 
 TIE_TOLERANCE = 1e-2
 """Neighbours as far as the k-th, to within this many angstroms, are in one shell with it."""
@@ -18,6 +24,35 @@ TIE_TOLERANCE = 1e-2
 _SELF_DISTANCE = 1e-8
 _FIRST_GUESS = 1.2
 _GROWTH = 1.5
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """Which neighbours of an atom become edges.
+
+    Raises:
+        InputError: when a value is out of range.
+    """
+
+    radius: float = 8.0
+    """Cutoff radius in angstrom: no edge is longer."""
+
+    neighbors: int = 12
+    """Number of nearest neighbours an atom takes edges from."""
+
+    ties: Ties = "keep"
+    """What happens when the last neighbour belongs to a shell, of distances equal to within 0.01 angstrom, that
+    has too many members: `keep` keeps the whole shell, `cut` drops it as a whole (an atom whose first shell is
+    too large then has no edge), `strict` splits it and takes exactly `neighbors`, as the original CGCNN does
+    (the graph then depends on the order of sites)."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.radius) and self.radius > 0):
+            raise InputError(f"radius must be a positive number of angstroms (8 is usual), not {self.radius!r}")
+        if self.neighbors < 1:
+            raise InputError(f"neighbors must be at least 1 (12 is usual), not {self.neighbors!r}")
+        if self.ties not in get_args(Ties):
+            raise InputError(f"ties must be one of {', '.join(get_args(Ties))}, not {self.ties!r}")
 
 
 class Edges(NamedTuple):
@@ -108,8 +143,6 @@ def _around(
     radius: Float[np.ndarray, " N"],
 ) -> Edges:
     """Search around `atoms` (sorted), in each crystal with its own radius; each atom finds itself, too."""
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
     periodic = np.ones(3, dtype=np.int64)
     found = []
     first = np.searchsorted(atoms, offsets)

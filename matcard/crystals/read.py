@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+import glob
 import warnings
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import astuple
+from importlib.resources import files
+from itertools import chain, groupby
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from joblib import delayed
 
-from matcard.crystals.crystals import Crystals, is_none, objects
-from matcard.crystals.readers.assemble import assemble
-from matcard.crystals.readers.batch import Wanted
-from matcard.crystals.readers.decoding import decode_batches
-from matcard.crystals.readers.read import open_source
-from matcard.crystals.validate import find_faults
+from matcard.crystals.cache import FilesState, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
+from matcard.crystals.crystals import Crystals, Raw, is_none, lattice_from_parameters, objects, offsets_from_counts
+from matcard.crystals.decode import atomic_numbers, decode_some, object_decoder
+from matcard.crystals.files import LABELS, file_kind, is_structure_file, matching_files, require_file
+from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
+from matcard.crystals.frames import frame_batch, labels_of
+from matcard.crystals.tables import Batch, Wanted, as_ids, open_table, scalars, table_batches
+from matcard.crystals.validate import find_faults, first_bad_sites
+from matcard.data.cache import cache_dir
 from matcard.errors import InputError, MatcardWarning
+from matcard.parallel import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from matcard.crystals.readers.batch import Batch
-    from matcard.crystals.readers.decoding import Decoded
+    from jaxtyping import Float64, UInt8
 
     Progress = Callable[[int, int | None], None]
+    Source = str | Path | IO[bytes] | Sequence[Path]
 
+PARALLEL_ROWS = 20_000
+"""Texts and files fewer than this are parsed sooner in one process than others are started."""
+
+_TASK = 100
+"""Structures that a process takes at once."""
 _TOLD = 3
+_PARSERS = ("ase", "gemmi", "spglib", "pandas", "pyarrow", "pymatgen", "pymatgen-core")
+_ROWS = ("ids", "where", "faults", "doubts")
+_ARRAYS = ("lattice", "offsets", "numbers", "frac_coords")
 
 
 def read_crystals(
-    source: str | Path,
+    source: Source,
     *,
     id_column: str | None = None,
     structure_column: str | None = None,
@@ -38,68 +57,300 @@ def read_crystals(
 ) -> Crystals:
     """Read and check every row of a source, in order; a row that cannot be used has a fault and stays.
 
+    What is read is kept in the cache and found again by the content of the source's files and the code that reads:
+    its arrays are then mapped files.
+
     Args:
-        source: a table (.parquet, .csv, .jsonl, matminer's .json; all but the first also with .gz), a folder
-            of structure files with or without `id_prop.csv`, a file of frames that ASE reads (.extxyz, .db, ...), a
-            structure file, or a pattern of structure files such as `new/*.cif`. Lengths are in angstrom.
+        source: a table (.parquet, .csv, .jsonl, .json as pandas, matminer or JARVIS write it), a folder of structure
+            files with or without `id_prop.csv`, that file itself, a file of frames that ASE reads (.extxyz, .db, ...),
+            a structure file, a pattern of files such as `new/*.cif`, a list of files, or a stream of bytes with JSON
+            lines, CIF text, or paths of files. All may be compressed (.gz, .bz2, .xz). Lengths are in angstrom.
         id_column: the column with ids; by default the first known one (`material_id`, `id`, ...), else the
-            number of the row.
-        structure_column: a column of structures; by default structures are found by name.
-        jobs: processes for parsing, as in joblib: -1 for all cores; None for one, or for what an enclosing
-            `joblib.parallel_config` says.
-        progress: called with the rows done and the number of rows, which may be an estimate, or None.
+            number of the row, or the name of the file.
+        structure_column: a column of structures; by default structures are found by name, or by their look.
+        jobs: processes for parsing `PARALLEL_ROWS` texts or files and more, as in joblib: -1 for all cores; None for
+            one, or for what an enclosing `joblib.parallel_config` says.
+        progress: called with the rows done and the number of rows, which may be an estimate, or None; not where nothing
+            is parsed.
         repeats: whether ids may be missing and repeat, as they may in prediction; else such rows are at fault.
 
     Raises:
-        InputError: when the source as a whole cannot be used.
+        InputError: when the source as a whole cannot be used, or is changed while it is read.
     """
+    wanted = Wanted(id_column, structure_column)
+    origin = _files_of(source, wanted)
+    if origin:
+        crystals, told = _kept(source, origin, wanted, jobs, progress)
+    else:
+        crystals, told = _read(source, wanted, jobs, progress)
+    for message in told:
+        warnings.warn(message, MatcardWarning, stacklevel=2)
+    return crystals if repeats else crystals.with_unique_ids()
+
+
+def iter_crystals(
+    source: Source, *, id_column: str | None = None, structure_column: str | None = None, jobs: int | None = None
+) -> Iterator[Crystals]:
+    """Read like `read_crystals` with `repeats`, some thousand rows at a time and past the cache."""
+    return _checked(_batches(source, Wanted(id_column, structure_column)), jobs, None)
+
+
+def from_objects(
+    structures: Iterable[Any],
+    ids: Sequence[str] | None = None,
+    columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
+) -> Crystals:
+    """Take objects of pymatgen (`Structure`) and ASE (`Atoms`), mixed.
+
+    Args:
+        structures: the N objects.
+        ids: of each; by default the positions 0, 1, ...
+        columns: of N rows; by default what stands in `info` of the objects of ASE.
+
+    Raises:
+        InputError: an object of another kind, or ids or columns that are not as many as the structures; no structures.
+    """
+    listed = list(structures)
+    for k, item in enumerate(listed):
+        if object_decoder(item) is None:
+            raise InputError(
+                f"structures[{k}] is a {type(item).__name__}: a pymatgen Structure or an ase.Atoms was expected"
+            )
+    if columns is None:
+        said = [labels_of(item) if hasattr(item, "info") else {} for item in listed]
+        columns = scalars(pd.DataFrame(said, index=range(len(said)), dtype=object)).infer_objects()
+    frame = pd.DataFrame(columns).reset_index(drop=True)
+    names = as_ids(pd.Series(range(len(listed)) if ids is None else list(ids), dtype=object))
+    if not listed or not len(listed) == len(names) == len(frame):
+        raise InputError(
+            f"{len(listed)} structures, {len(names)} ids, {len(frame)} rows of columns; give one or more, and as many "
+            "of each"
+        )
+    where = [f"structures[{k}]" for k in range(len(listed))]
+    return Crystals.concatenate(_checked(iter([Batch(names, where, frame, listed, len(listed))]), 1, None))
+
+
+def source_files(source: str | Path, wanted: Wanted = Wanted()) -> list[Path]:  # noqa: B008
+    """Give the files that a source's crystals come from; others that lie beside them play no part.
+
+    Raises:
+        InputError: when there is nothing there.
+    """
+    path = Path(source).expanduser()
+    if path.name == LABELS and path.is_file():
+        path = path.parent
+    if path.is_dir():
+        return Folder(path).files(wanted)
+    if not path.exists() and glob.has_magic(str(source)):
+        return [file for file in matching_files(source) if file.is_file()]
+    require_file(path)
+    return [path]
+
+
+def source_digest(source: str | Path, memory: Path) -> str:
+    """Give the sha256 of the names and contents of a source's files; see `FilesState` for `memory`."""
+    path = Path(source).expanduser()
+    every = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+    return FilesState(source_files(source) or every, memory).digest()
+
+
+def _files_of(source: Source, wanted: Wanted) -> list[Path]:
+    """Give the files that crystals are read from; none of a stream."""
+    if isinstance(source, (str, Path)):
+        return source_files(source, wanted)
+    return list(source) if isinstance(source, (list, tuple)) else []
+
+
+def _kept(
+    source: Source, origin: list[Path], wanted: Wanted, jobs: int | None, progress: Progress | None
+) -> tuple[Crystals, list[str]]:
+    cache = cache_dir() / "crystals"
+    state = FilesState(origin, cache / "digests")
+    code = code_digest((module for module in files("matcard.crystals").iterdir() if module.is_file()), _PARSERS)
+    # Names stand in what is said of rows, and their endings choose the reader: of a table or labels without the folder.
+    within = origin[0].name == LABELS or (len(origin) == 1 and not is_structure_file(origin[0]))
+    decisive = [code, state.digest(), [path.name if within else str(path) for path in origin], *astuple(wanted)]
+
+    def build(folder: Path) -> dict[str, Any]:
+        crystals, told = _read(source, wanted, jobs, progress)
+        state.require_unchanged()
+        write_arrays(folder, {name: getattr(crystals, name) for name in _ARRAYS})
+        write_frame(pd.DataFrame({name: getattr(crystals, name) for name in _ROWS}), folder / "rows.parquet")
+        write_frame(crystals.columns, folder / "columns.parquet")
+        return {"source": _name(source), "told": told}
+
+    folder, noted = kept(cache, decisive, f"the parsed crystals of {_name(source)}", build)
+    rows = read_frame(folder / "rows.parquet")
+    said = {name: rows[name].to_numpy(dtype=object) for name in _ROWS}
+    return Crystals(**map_arrays(folder), **said, columns=read_frame(folder / "columns.parquet")), noted["told"]
+
+
+def _read(source: Source, wanted: Wanted, jobs: int | None, progress: Progress | None) -> tuple[Crystals, list[str]]:
+    """Read all rows, and give what is to be said whenever the result is taken from the cache."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MatcardWarning)
+        crystals = Crystals.concatenate(_checked(_batches(source, wanted), jobs, progress))
+    told = []
+    for warning in caught:
+        if issubclass(warning.category, MatcardWarning):
+            told.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    name = _name(source)
+    if not len(crystals):
+        raise InputError(f"{name} has no rows; is it the right file?")
+    if len(doubtful := np.flatnonzero(~is_none(crystals.doubts))):
+        first = "; ".join(f"{crystals.where[i]}: {crystals.doubts[i]}" for i in doubtful[:_TOLD])
+        told.append(
+            f"{len(doubtful)} doubts about structures of {name}, which were read nevertheless; check them. "
+            f"The first: {first}"
+        )
+    return crystals, told
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return f"{len(source)} files" if isinstance(source, (list, tuple)) else STDIN
+
+
+def _batches(source: Source, wanted: Wanted) -> Iterator[Batch]:
+    """Choose the reader by what `source` is.
+
+    Raises:
+        InputError: when there is nothing there.
+    """
+    if not isinstance(source, (str, Path)):
+        return (
+            _files_batches(source, "the list", wanted)
+            if isinstance(source, (list, tuple))
+            else stream_batches(source, wanted)
+        )
+    path = Path(source).expanduser()
+    if path.is_dir() or (path.name == LABELS and path.is_file()):
+        return Folder(path if path.is_dir() else path.parent).batches(wanted)
+    return _files_batches(source_files(source), str(source), wanted)
+
+
+def _files_batches(paths: Sequence[Path], name: str, wanted: Wanted) -> Iterator[Batch]:
+    """Read files in order: those of structures together, tables and frames each by its own reader."""
+
+    def is_one(path: Path) -> bool:
+        return is_structure_file(path) or (len(paths) > 1 and file_kind(path) == "other")
+
+    if not paths:
+        yield from file_batches(paths, name)
+    for single, group in groupby(paths, is_one):
+        some = list(group)
+        if single:
+            yield from file_batches(some, name)
+            continue
+        for path in some:
+            table = open_table(path)
+            yield from [frame_batch(path, wanted)] if table is None else table_batches(table, wanted)
+
+
+def _checked(batches: Iterator[Batch], jobs: int | None, progress: Progress | None) -> Iterator[Crystals]:
+    """Decode and check batches one after the other, in other processes where that is worth it."""
     done = 0
+    taken: deque[Batch] = deque()
+    first = next(batches, None)
+    if first is None:
+        return
+    alone = (first.total or 0) < PARALLEL_ROWS or not any(isinstance(s, (str, Path)) for s in first.structures[:_TASK])
+
+    def tasks() -> Iterator[Sequence[Any]]:
+        for batch in chain([first], batches):
+            taken.append(batch)
+            for k in range(0, len(batch.structures), _TASK):
+                yield batch.structures[k : k + _TASK]
 
     def advance(rows: int) -> None:
         nonlocal done
         done += rows
         if progress is not None:
-            progress(done, None)
+            total = taken[-1].total
+            progress(done, None if total is None else max(done, total))
 
-    wanted = Wanted(id_column, structure_column, labels_needed=False)
-    batches = open_source(source, wanted)
-    crystals = Crystals.concatenate([_checked(*part) for part in decode_batches(batches, jobs, advance)])
-    if not len(crystals):
-        raise InputError(f"{source} has no rows; is it the right file?")
-    doubtful = np.flatnonzero(~is_none(crystals.doubts))
-    if len(doubtful):
-        first = "; ".join(f"{crystals.where[i]}: {crystals.doubts[i]}" for i in doubtful[:_TOLD])
-        warnings.warn(
-            f"{len(doubtful)} doubts about structures of {source}, which were read nevertheless; check them. "
-            f"The first: {first}",
-            MatcardWarning,
-            stacklevel=2,
-        )
-    return crystals if repeats else crystals.with_unique_ids()
+    decoded: list[Any] = []
+    if progress is not None:
+        progress(0, first.total)
+    for part in (
+        map(decode_some, tasks()) if alone else in_order((delayed(decode_some)(task) for task in tasks()), jobs)
+    ):
+        decoded += part
+        advance(len(part))
+        while taken and len(decoded) >= len(taken[0].structures):
+            batch = taken.popleft()
+            yield _laid_out(batch, decoded[: len(batch.structures)])
+            del decoded[: len(batch.structures)]
+    yield from (_laid_out(batch, []) for batch in taken)  # without rows
 
 
-def _checked(batch: Batch, decoded: list[Decoded]) -> Crystals:
+def _laid_out(batch: Batch, decoded: list[Any]) -> Crystals:
     """Lay the structures of a batch out flat and give each row that cannot be used its fault."""
-    faults = np.full(len(decoded), None, dtype=object)
-    ids = objects(name or "" for name in batch.ids)
-    for i, name in enumerate(ids):
+    ids, where, place = list(batch.ids), list(batch.where), list(range(len(decoded)))
+    if batch.blocks and any(isinstance(result, list) for result in decoded):
+        blocks = [
+            (k, name, result)
+            for k, results in enumerate(decoded)
+            for name, result in (results if isinstance(results, list) else [("", results)])
+        ]
+        place = [k for k, _, _ in blocks]
+        ids = [f"{ids[k]}:{name}" if name else ids[k] for k, name, _ in blocks]
+        where = [f"{where[k]} block {name}" if name else where[k] for k, name, _ in blocks]
+        decoded = [result for _, _, result in blocks]
+    raws = [result if isinstance(result, Raw) else _NOTHING for result in decoded]
+    faults = objects(None if isinstance(result, Raw) else _said(result) for result in decoded)
+    names = objects(name or "" for name in ids)
+    for i, name in enumerate(names):
         if not _is_unicode(name):
-            ids[i] = name.encode("utf-8", "backslashreplace").decode()
-            faults[i] = f"the id {ids[i]} is no valid Unicode text; write it anew"
-    crystals, reasons, notes = assemble(ids, decoded)
-    faults = np.where(is_none(faults), reasons, faults)
-    faults = np.where(is_none(faults), find_faults(crystals), faults)
-    laid_out = Crystals(
-        ids,
-        crystals.lattice,
-        crystals.offsets,
-        crystals.numbers,
-        crystals.frac_coords,
-        where=objects(map(batch.where, batch.rows)),
-        doubts=objects("; ".join(note) or None for note in notes),
-        columns=batch.columns.reset_index(drop=True),
+            names[i] = name.encode("utf-8", "backslashreplace").decode()
+            faults[i] = f"the id {names[i]} is no valid Unicode text; write it anew"
+    offsets = offsets_from_counts(np.array([len(raw.symbols) for raw in raws], dtype=np.int64))
+    numbers = _numbers(raws)
+    for i, k in first_bad_sites(offsets, numbers == 0):
+        symbol = raws[i].symbols[k]
+        faults[i] = faults[i] or f"site {k + 1} has the unknown element {symbol!r}; write its symbol (deuterium: H)"
+    crystals = Crystals(
+        names,
+        _lattices(raws),
+        offsets,
+        numbers,
+        np.concatenate([_NOTHING.frac_coords, *(raw.frac_coords for raw in raws)]),
+        objects(where),
+        doubts=objects("; ".join(raw.notes) or None for raw in raws),
+        columns=batch.columns.iloc[place].reset_index(drop=True),
     )
-    return laid_out.with_faults(faults)
+    return crystals.with_faults(np.where(is_none(faults), find_faults(crystals), faults))
+
+
+_NOTHING = Raw(np.zeros((3, 3)), (), np.zeros((0, 3)))
+
+
+def _said(result: Any) -> str:
+    if isinstance(result, list):
+        listed = ", ".join(name for name, _ in result)
+        return f"the CIF holds {len(result)} structures ({listed}); give each a file or row of its own"
+    return str(result)
+
+
+def _numbers(raws: Sequence[Raw]) -> UInt8[np.ndarray, " S"]:
+    """Give atomic numbers, 0 for what is no element."""
+    known = atomic_numbers()
+    return np.array(
+        [s if isinstance(s, (int, np.integer)) else known.get(s, 0) for raw in raws for s in raw.symbols],
+        dtype=np.uint8,
+    )
+
+
+def _lattices(raws: Sequence[Raw]) -> Float64[np.ndarray, "N 3 3"]:
+    lattice = np.zeros((len(raws), 3, 3))
+    for shape in ((6,), (3, 3)):
+        if some := [k for k, raw in enumerate(raws) if raw.lattice.shape == shape]:
+            given = np.stack([raws[k].lattice for k in some])
+            lattice[some] = lattice_from_parameters(given) if shape == (6,) else given
+    return lattice
 
 
 def _is_unicode(name: str) -> bool:

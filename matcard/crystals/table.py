@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from jaxtyping import Int, Int64, Shaped
+    from jaxtyping import Int, Shaped
 
     from matcard.crystals.crystals import Crystals
 
@@ -23,14 +23,11 @@ class CrystalTable:
         columns: N rows (RangeIndex), the source's other columns; those of nested values are not kept.
         left_out: one row for each row of the source that is not in `crystals`: `id`, `where` (file and row),
             `reason`, then the columns of `columns`.
-        rows: (N,) number in the source, from 1, of the row, line, frame or file that each crystal stands in; None
-            where the crystals were not read.
     """
 
     crystals: Crystals
     columns: pd.DataFrame
     left_out: pd.DataFrame
-    rows: Int64[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:
         return len(self.crystals)
@@ -47,7 +44,7 @@ class CrystalTable:
             crystals.columns.iloc[bad].reset_index(drop=True).rename(columns={name: f"source_{name}" for name in said})
         )
         usable = crystals.take(np.flatnonzero(sound))
-        return CrystalTable(usable, usable.columns, pd.concat([said, rest], axis=1), np.flatnonzero(sound) + 1)
+        return CrystalTable(usable, usable.columns, pd.concat([said, rest], axis=1))
 
     @property
     def ids(self) -> Shaped[np.ndarray, " N"]:
@@ -60,5 +57,4 @@ class CrystalTable:
             self.crystals.take(indices),
             self.columns.iloc[indices].reset_index(drop=True),
             self.left_out,
-            None if self.rows is None else self.rows[indices],
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from matcard.crystals.readers.files import open_bytes, readable
+from matcard.crystals.files import open_bytes, readable
 from matcard.data.archives import contents, load_pickle
 from matcard.errors import InputError
 

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from sklearn.datasets import load_digits
 
-from matcard.crystals.readers.files import readable, require_file
+from matcard.crystals.files import readable, require_file
 from matcard.data.image_files import read_cifar, read_idx
 from matcard.data.sources import fetch
 from matcard.data.tables import ArrayTable

@@ -8,7 +8,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matcard.crystals.readers.columns import structure_columns
+from matcard.crystals.files import holds_crystals
+from matcard.crystals.tables import structure_columns
 from matcard.data.card import card_names, load_card
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def kind_of(options: DataOptions) -> DataKind:
         return "compositions"
     if path.is_dir():
         return "images" if _image_files(path) else "crystals"
+    if holds_crystals(path):
+        return "crystals"
     name = path.name.lower()
     if name.endswith(".npz"):
         return "images"

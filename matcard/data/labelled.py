@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from matcard.crystals import Crystals
     from matcard.crystals.graphs import Graphs
-    from matcard.crystals.options import GraphOptions
+    from matcard.crystals.neighbors import GraphOptions
     from matcard.data.options import DataKind
     from matcard.data.splits import Split
 
@@ -101,6 +101,6 @@ class CrystalData(LabelledData):
     @property
     def dataset(self) -> Dataset[Any]:
         """The graphs with their targets."""
-        from matcard.crystals.batches import GraphDataset
+        from matcard.crystals.graphs import GraphDataset
 
         return GraphDataset(self.graphs, self.codes)

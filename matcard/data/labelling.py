@@ -133,8 +133,7 @@ def label_table(
             f"{first['where']}: {first['reason']}"
         ) from error
     known = labels.codes >= 0
-    rows = None if isinstance(table, ArrayTable) else table.rows
-    where = source if rows is None else [f"{source} row {row}" for row in rows[~known]]
+    where = source if isinstance(table, ArrayTable) else table.crystals.where[~known]
     unlabelled = table.columns.loc[~known, []].assign(id=table.ids[~known], where=where, reason=f"{target} is missing")
     # Where the source has columns of these names itself, reading sets them apart.
     column = f"source_{target}" if target in ("id", "where", "reason") else target

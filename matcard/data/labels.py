@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.crystals.readers.columns import require_column
+from matcard.crystals.tables import require_column
 from matcard.errors import InputError, listed
 
 if TYPE_CHECKING:

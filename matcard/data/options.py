@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from matcard.crystals.options import GraphOptions
+from matcard.crystals.neighbors import GraphOptions
 from matcard.errors import InputError, nearest_names
 
 DataKind = Literal["crystals", "compositions", "images", "table"]

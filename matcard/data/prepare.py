@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matcard.crystals.read import read_crystals
+from matcard.crystals.table import CrystalTable
 from matcard.data.cache import cache_dir
 from matcard.data.card import card_names, load_card
 from matcard.data.imbalance import make_imbalanced
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matcard.crystals.graphs import Graphs
-    from matcard.crystals.options import GraphOptions
-    from matcard.crystals.table import CrystalTable
+    from matcard.crystals.neighbors import GraphOptions
     from matcard.data.card import Card
     from matcard.data.labelled import LabelledData
     from matcard.data.labelling import LabelledTable
@@ -40,7 +41,7 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Lab
     Raises:
         InputError: no such source or column, a target that gives fewer than two classes, an unreadable file.
     """
-    from matcard.crystals.source import source_exists
+    from matcard.crystals.files import source_exists
     from matcard.data.labelling import label_table
     from matcard.data.unused import tell_unused
 
@@ -117,9 +118,9 @@ def prepare(
             made_of=table.made_of,
             augment=options.augment,
         )
-    from matcard.crystals import open_store
+    from matcard.crystals.graphs import open_graphs
 
-    graphs = open_store(table.crystals, options.graph, cache_dir() / "graphs", jobs=options.jobs, progress=progress)
+    graphs = open_graphs(table.crystals, options.graph, cache_dir() / "graphs", jobs=options.jobs, progress=progress)
     return CrystalData(
         **common,
         notes=(*_graph_notes(graphs, options.graph), *seen_note(split, options.split.seen)),
@@ -145,20 +146,17 @@ def _read(options: DataOptions, card: Card | None, progress: Progress | None) ->
 
 def _read_crystals(options: DataOptions, card: Card | None, progress: Progress | None) -> CrystalTable:
     if card is not None:
-        from matcard.data.sources import load_table
+        from matcard.data.sources import load_crystals
 
-        return load_table(card, jobs=options.jobs, progress=progress)
-    from matcard.crystals import open_crystals
-
-    return open_crystals(
+        return CrystalTable.of(load_crystals(card, jobs=options.jobs, progress=progress))
+    crystals = read_crystals(
         options.source,
-        cache_dir() / "crystals",
         id_column=options.id_column,
         structure_column=options.structure_column,
-        target=options.target,
         jobs=options.jobs,
         progress=progress,
     )
+    return CrystalTable.of(crystals.with_label(options.target))
 
 
 def _graph_notes(graphs: Graphs, options: GraphOptions) -> list[str]:

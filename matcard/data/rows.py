@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.crystals.readers.batch import ID_COLUMNS, Wanted
-from matcard.crystals.readers.columns import as_ids, require_column
-from matcard.crystals.readers.fields import read_fields
-from matcard.crystals.readers.files import readable, require_file
-from matcard.crystals.readers.tables import json_lines
+from matcard.crystals.files import require_file
+from matcard.crystals.tables import ID_COLUMNS, INDEX, as_ids, open_table, require_column
 from matcard.data.kinds import COMPOSITION_COLUMNS
 from matcard.data.row_columns import RowColumns
 from matcard.data.tables import ArrayTable
@@ -127,21 +124,17 @@ def _read_file(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     require_file(path)
-    name = path.name.lower()
-    with readable(path):
-        if name.endswith(".parquet"):
-            frame = pd.read_parquet(path)
-            frame = frame.reset_index(drop=any(name is None or name in frame for name in frame.index.names))
-        elif name.endswith((".csv", ".csv.gz")):
-            frame = read_fields(path)
-        elif name.endswith((".jsonl", ".jsonl.gz")):
-            frame = pd.concat(json_lines(path, Wanted()).frames, ignore_index=True).infer_objects()
-        else:
-            raise InputError(f"{path}: rows and compositions are read from {', '.join(ENDINGS)}")
+    table = open_table(path) if path.name.lower().endswith(ENDINGS) else None
+    if table is None:
+        raise InputError(f"{path}: rows and compositions are read from {', '.join(ENDINGS)}")
+    pieces = [piece.frame for piece in table.pieces]
+    frame = pd.concat(pieces).infer_objects() if pieces else pd.DataFrame()
     if len(frame) == 0:
         raise InputError(f"{path} has no rows; is it the right file?")
+    where = [f"{table.name} {table.unit} {k}" for k in frame.index]
+    frame = frame.drop(columns=INDEX, errors="ignore").reset_index(drop=True)
     frame = frame.set_axis([str(name) for name in frame], axis=1)
-    return frame.assign(**{_WHERE: [f"{path.name} row {i}" for i in range(1, len(frame) + 1)]})
+    return frame.assign(**{_WHERE: where})
 
 
 def _ids(frame: pd.DataFrame, column: str | None, source: str) -> tuple[Shaped[np.ndarray, " N"], str | None]:

@@ -12,17 +12,12 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits, make_classification
 
-from matcard.crystals import open_crystals
-from matcard.crystals.code_digest import code_digest
-from matcard.crystals.readers.batch import Wanted
-from matcard.crystals.readers.columns import INDEX, require_column
-from matcard.crystals.readers.fields import read_fields
-from matcard.crystals.readers.files import readable
-from matcard.crystals.readers.folder import LABELS
-from matcard.crystals.readers.matminer import matminer_json
-from matcard.crystals.readers.read import open_source
+from matcard.crystals.cache import code_digest
+from matcard.crystals.files import LABELS, readable
+from matcard.crystals.read import read_crystals
+from matcard.crystals.tables import INDEX, open_table, read_csv, require_column
 from matcard.data.archives import extract
-from matcard.data.cache import cache_dir, keep_counts
+from matcard.data.cache import keep_counts
 from matcard.data.download import RETRIES, TIMEOUT, download_files
 from matcard.data.image_files import read_cifar, read_idx
 from matcard.data.labels import make_labels
@@ -37,7 +32,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int
     from rich.console import Console
 
-    from matcard.crystals.table import CrystalTable
+    from matcard.crystals.crystals import Crystals
     from matcard.data.card import Card
 
 _TABLE = "3DSC_MP.csv"
@@ -60,8 +55,10 @@ def fetch(
     return download_files(card, console=console, timeout=timeout, retries=retries)
 
 
-def load_table(card: Card, *, jobs: int = 1, progress: Callable[[int, int | None], None] | None = None) -> CrystalTable:
-    """Give the crystals of a card, downloaded if need be and parsed once.
+def load_crystals(
+    card: Card, *, jobs: int | None = None, progress: Callable[[int, int | None], None] | None = None
+) -> Crystals:
+    """Give every row of a card of crystals, downloaded if need be and parsed once.
 
     Args:
         card: a card of crystals.
@@ -74,15 +71,15 @@ def load_table(card: Card, *, jobs: int = 1, progress: Callable[[int, int | None
     _require(card, "crystals")
     if card.format == "generated":
         return perovskite_phases()
-    return open_crystals(
+    crystals = read_crystals(
         _crystal_source(card),
-        cache_dir() / "crystals",
         id_column=card.id_column,
         structure_column=card.structure_column,
-        target=card.target,
         jobs=jobs,
         progress=progress,
     )
+    require_column(card.target, crystals.columns, card.name, "target")
+    return crystals
 
 
 def load_frame(card: Card) -> pd.DataFrame:
@@ -145,14 +142,15 @@ def _crystal_source(card: Card) -> Path:
 
 
 def _matminer_frame(path: Path) -> pd.DataFrame:
-    frame = pd.concat(matminer_json(path, Wanted()).frames, ignore_index=True)
+    table = open_table(path)
+    assert table is not None  # the card's file ends in .json or .json.gz
+    frame = pd.concat([piece.frame for piece in table.pieces], ignore_index=True)
     return frame.drop(columns=INDEX, errors="ignore").infer_objects()
 
 
 def _csv_frame(path: Path) -> pd.DataFrame:
     with readable(path):
-        frame: pd.DataFrame = read_fields(path)
-    return frame
+        return read_csv(path)
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {"matminer": _matminer_frame, "csv": _csv_frame}
@@ -164,12 +162,7 @@ def _classes(card: Card, values: pd.Series[Any]) -> tuple[Sequence[str], Int[np.
 
 
 def _of_crystals(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
-    """Read the target alone; no structure is decoded."""
-    if card.format == "generated":
-        return _classes(card, load_table(card).columns[card.target])
-    wanted = Wanted(card.id_column, card.structure_column, card.target)
-    parts = [batch.columns[card.target] for batch in open_source(_crystal_source(card), wanted)]
-    return _classes(card, pd.concat(parts, ignore_index=True).infer_objects())
+    return _classes(card, load_crystals(card).columns[card.target])
 
 
 def _of_compositions(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
@@ -239,7 +232,7 @@ def _write_labels(table: Path, path: Path) -> list[str]:
     with readable(table):
         with table.open(encoding="utf-8") as file:
             comments = next((k for k, line in enumerate(file) if not line.startswith("#")), 0)
-        rows = read_fields(table, skiprows=comments)
+        rows = read_csv(table, skiprows=comments)
     missing = [column for column in _COLUMNS if column not in rows]
     if missing:
         raise InputError(f"{table.name} of 3DSC has no column {missing[0]!r}; another version than the card names?")

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+from joblib import delayed
 
-from matcard.crystals.array_writer import ArrayWriter
-from matcard.crystals.arrays import FORMAT, Layout, read_arrays
-from matcard.crystals.built_once import built_once
-from matcard.crystals.code_digest import PYMATGEN, code_digest
-from matcard.crystals.parallel import in_order
+from matcard.crystals.cache import PYMATGEN, built_in_pieces, code_digest, kept, map_arrays
 from matcard.data.composition_features import magpie_of_crystals
 from matcard.errors import InputError, nearest_names
+from matcard.parallel import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -105,44 +100,31 @@ def _open_kind(
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Float64[np.ndarray, "N F"], dict[str, Any]]:
-    key = _key(crystals, kind)
-    target = folder / key
+    bounds = [*range(0, max(len(crystals), 1), _CHUNK), len(crystals)]
+    done = 0
 
-    def read() -> tuple[Float64[np.ndarray, "N F"], dict[str, Any]]:
-        arrays, header = read_arrays(target, _layout(0), key)
-        return arrays["values"], header
+    def advance(piece: int) -> None:
+        nonlocal done
+        done += bounds[piece + 1] - bounds[piece]
+        if progress is not None:
+            progress(done, len(crystals))
 
-    def build() -> None:
-        from joblib import delayed
+    def compute(pieces: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:
+        calls = (delayed(_compute)(crystals.take(np.arange(bounds[k], bounds[k + 1])), kind) for k in pieces)
+        for k, (values, failed) in zip(pieces, in_order(calls, jobs), strict=True):
+            rows = np.array([bounds[k] + row for row, _ in failed], dtype=np.int64)
+            yield {"values": values, "failed": rows, "reasons": np.array([reason for _, reason in failed], dtype=str)}
 
-        labels = [label for part in _featurizers(kind) for label in part.feature_labels()]
-        writer = ArrayWriter(target.with_name(f"{key}.partial"), _layout(len(labels)))
-        failed = writer.note.get("failed", [])
-        start = writer.rows["values"]
-        bounds = [*range(start, len(crystals), _CHUNK), len(crystals)]
-        calls = (delayed(_compute)(crystals.take(np.arange(*ends)), kind) for ends in pairwise(bounds))
-        for values, reasons in in_order(calls, jobs):
-            failed += [(writer.rows["values"] + row, reason) for row, reason in reasons]
-            writer.append({"values": values}, {"failed": failed})
-            if progress is not None:
-                progress(writer.rows["values"], len(crystals))
-        writer.finish(target, {"key": key, "kind": kind, "labels": labels, "failed": failed})
+    def build(place: Path) -> dict[str, Any]:
+        built_in_pieces(place, len(bounds) - 1, compute, advance=advance)
+        return {"kind": kind, "labels": [label for part in _featurizers(kind) for label in part.feature_labels()]}
 
-    return built_once(target, f"the {kind} features of {len(crystals)} crystals", read, build)
-
-
-def _layout(width: int) -> Layout:
-    return Layout({"values": np.empty((0, width))}, offsets={})
-
-
-def _key(crystals: Crystals, kind: FeatureKind) -> str:
-    decisive = [
-        FORMAT,
-        kind,
-        crystals.content_digest(),
-        code_digest([files("matcard.data").joinpath("structure_features.py")], ("matminer", "spglib", *PYMATGEN)),
-    ]
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+    code = code_digest([files("matcard.data").joinpath("structure_features.py")], ("matminer", "spglib", *PYMATGEN))
+    decisive = [kind, crystals.content_digest(), code]
+    place, noted = kept(folder, decisive, f"the {kind} features of {len(crystals)} crystals", build)
+    arrays = map_arrays(place)
+    failed = list(zip(arrays["failed"].tolist(), arrays["reasons"].tolist(), strict=True))
+    return arrays["values"], {**noted, "failed": failed}
 
 
 def _compute(crystals: Crystals, kind: FeatureKind) -> tuple[Float64[np.ndarray, "N F"], list[tuple[int, str]]]:

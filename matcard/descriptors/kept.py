@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from joblib import delayed
 
-from matcard.crystals.parallel import in_order
 from matcard.descriptors.base import Numbers
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
+from matcard.parallel import in_order
 
 if TYPE_CHECKING:
     from pathlib import Path

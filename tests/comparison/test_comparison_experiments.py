@@ -18,7 +18,7 @@ from matcard.comparison.experiment_file import catalogue, read_experiment
 from matcard.comparison.options import CompareOptions
 from matcard.comparison.rivals import BoostingOptions, features_of, rival_options, run_rival
 from matcard.comparison.search import Search
-from matcard.crystals.options import GraphOptions
+from matcard.crystals.neighbors import GraphOptions
 from matcard.data.composition_features import magpie_features
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.prepare import prepare, read_labelled

@@ -85,7 +85,7 @@ SPELT = {
     "count": (["1", "2", "NA", "4", "5"], [1, 2, None, 4, 5]),
     "metal": (["True", "NA", "False", "", "True"], [True, None, False, None, True]),
     "all": (["NA"] * 5, ["NA"] * 5),
-    "code": (["1", "None", "2", "NA", "3"], ["1", "None", "2", "NA", "3"]),
+    "code": (["1", "None", "2", "NA", "3"], [1, None, 2, None, 3]),
 }
 
 

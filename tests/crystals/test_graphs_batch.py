@@ -11,8 +11,8 @@ from graph_cases import FCC, LONELY, ROCK_SALT, crystals_of, edges_of, random_cr
 from torch_geometric.data import Batch
 
 from matcard.crystals import graphs as graphs_module
-from matcard.crystals.graphs import Graphs, build_graphs, join
-from matcard.crystals.options import GraphOptions
+from matcard.crystals.graphs import Graphs, build_graphs
+from matcard.crystals.neighbors import GraphOptions
 
 NAMES = [field.name for field in dataclasses.fields(Graphs)]
 
@@ -124,16 +124,6 @@ def test_chunks_are_joined_without_a_trace(monkeypatch, chunk_atoms):
     same_graphs(found, expected)
     assert seen == sorted(seen)
     assert seen[-1] == (15, 15)
-
-
-def test_a_build_can_start_anywhere(monkeypatch):
-    monkeypatch.setattr(graphs_module, "CHUNK_ATOMS", 10)
-    crystals = random_crystals(12)
-    whole = build_graphs(crystals, GraphOptions())
-    head = build_graphs(crystals.take(range(5)), GraphOptions())
-    tail = [part for part, _ in graphs_module.iter_chunks(crystals, GraphOptions(), start=5)]
-    assert len(tail) > 1
-    same_graphs(join([head, *tail]), whole)
 
 
 def test_two_processes_build_what_one_builds(monkeypatch):

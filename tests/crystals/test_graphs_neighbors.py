@@ -23,7 +23,7 @@ from hypothesis import assume, given, settings
 
 from matcard.crystals import neighbors
 from matcard.crystals.graphs import build_graphs
-from matcard.crystals.options import GraphOptions
+from matcard.crystals.neighbors import GraphOptions
 from matcard.errors import InputError
 
 TIES = ("keep", "cut", "strict")

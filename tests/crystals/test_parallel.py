@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from graph_cases import random_crystals
 
-from matcard.crystals import GraphOptions, build_graphs, open_crystals, open_store, parallel
+from matcard import parallel
+from matcard.crystals import GraphOptions, build_graphs, open_graphs, read, read_crystals
 from matcard.crystals import graphs as graphs_module
-from matcard.crystals.parallel import in_order
-from matcard.crystals.readers import decoding
-from matcard.crystals.readers.read import read_crystals
+from matcard.parallel import in_order
 
 OPTIONS = GraphOptions()
 
@@ -66,8 +65,9 @@ def test_errors_of_calls_and_of_what_draws_them_come_through(jobs):
 
 
 @pytest.fixture
-def cifs(tmp_path):
+def cifs(tmp_path, monkeypatch):
     """A folder of structures, some of them malformed, and what is read of them here."""
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path / "first"))
     place = tmp_path / "cifs"
     place.mkdir()
     crystals = random_crystals(8, seed=3)
@@ -80,15 +80,17 @@ def cifs(tmp_path):
 def check(cifs, cache, monkeypatch):
     """Parse and build with what `joblib.parallel_config` says, and compare with what is made here."""
     with joblib.parallel_config(backend="sequential"):
-        expected = read_crystals(cifs, labels_needed=False)
-        graphs = build_graphs(expected.crystals, OPTIONS)
-    monkeypatch.setattr(decoding, "_TASK", 2)
+        expected = read_crystals(cifs)
+        graphs = build_graphs(expected, OPTIONS)
+    monkeypatch.setattr(read, "_TASK", 2)
+    monkeypatch.setattr(read, "PARALLEL_ROWS", 0)
     monkeypatch.setattr(graphs_module, "CHUNK_ATOMS", 6)
-    got = open_crystals(cifs, cache, labels_needed=False)
-    assert got.crystals.ids.tolist() == expected.crystals.ids.tolist()
-    assert got.left_out["reason"].tolist() == expected.left_out["reason"].tolist()
-    np.testing.assert_array_equal(got.crystals.frac_coords, expected.crystals.frac_coords)
-    stored = open_store(got.crystals, OPTIONS, cache)
+    monkeypatch.setenv("MATCARD_CACHE", str(cache))
+    got = read_crystals(cifs)
+    assert got.ids.tolist() == expected.ids.tolist()
+    assert got.faults.tolist() == expected.faults.tolist()
+    np.testing.assert_array_equal(got.frac_coords, expected.frac_coords)
+    stored = open_graphs(got, OPTIONS, cache)
     for name in ("source", "target", "distance", "edge_offsets"):
         np.testing.assert_array_equal(getattr(stored, name), getattr(graphs, name))
 

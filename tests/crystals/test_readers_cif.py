@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed_cases import CIF
+from reading import from_atoms, read_crystals
 
-from matcard.crystals.readers.read import from_atoms, read_crystals
 from matcard.errors import MatcardWarning
 
 
@@ -49,8 +49,8 @@ from matcard.errors import MatcardWarning
         ("_atom_site_fract_x", "_atom_site_cartn_x", "no atom sites in fractional coordinates"),
         (CIF, CIF + CIF.replace("data_x", "data_y"), "the CIF holds several structures"),
         (CIF, CIF + CIF, "the CIF holds several structures"),
-        (CIF, "this is no CIF", "no atom sites"),
-        (CIF, " ", "no atom sites"),
+        (CIF, "this is no CIF", "'this is no CIF' is no structure; CIF, POSCAR"),
+        (CIF, " ", "the structure is missing here"),
     ],
 )
 def test_a_bad_cif_is_left_out(tmp_path, old, new, reason):
@@ -59,7 +59,7 @@ def test_a_bad_cif_is_left_out(tmp_path, old, new, reason):
     pd.DataFrame({"id": ["good", "bad"], "cif": [CIF, CIF.replace(old, new)], "gap": [1, 2]}).to_csv(path)
     table = read_crystals(path)
     assert table.crystals.ids.tolist() == ["good"]
-    assert table.left_out[["id", "where", "gap"]].to_numpy().tolist() == [["bad", "t.csv row 2", 2]]
+    assert table.left_out[["id", "where", "gap"]].to_numpy().tolist() == [["bad", "t.csv line 20", 2]]
     assert reason in table.left_out["reason"][0]
 
 
@@ -104,13 +104,19 @@ def test_mixed_sites_of_ases_cif_reader_are_disordered(tmp_path):
     assert "is disordered" in table.left_out["reason"][0]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32", "utf-32-le"])
 def test_a_cif_that_is_not_utf8_is_told(tmp_path, encoding):
     (tmp_path / "a.cif").write_text(CIF)
     (tmp_path / "b.cif").write_text(CIF, encoding=encoding)
-    table = read_crystals(tmp_path, labels_needed=False)
+    table = read_crystals(tmp_path)
     assert table.crystals.ids.tolist() == ["a"]
-    assert table.left_out["reason"].tolist() == ["the file is not UTF-8 text; save it as UTF-8"]
+    assert "the file is not UTF-8 text" in table.left_out["reason"][0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1", "cp1252"])
+def test_other_text_is_read(tmp_path, encoding):
+    (tmp_path / "a.cif").write_text(f"# \u00e9\n{CIF}", encoding=encoding)
+    assert read_crystals(tmp_path / "a.cif").crystals.num_sites.tolist() == [2]
 
 
 def test_a_byte_that_does_not_concern_the_structure_does_no_harm(tmp_path):

@@ -14,8 +14,7 @@ from format_cases import (
     frame_of,
     three_structures,
 )
-
-from matcard.crystals.readers.read import read_crystals
+from reading import read_crystals
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +33,13 @@ def _folder(tmp_path, structures):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_folder_without_header(tmp_path, structures, jobs, monkeypatch):
-    monkeypatch.setattr("matcard.crystals.readers.decoding._TASK", 2)
+    monkeypatch.setattr("matcard.crystals.read._TASK", 2)
     _folder(tmp_path, structures)
     rows = zip(IDS, GAPS, strict=True)
     (tmp_path / "id_prop.csv").write_text("".join(f"{name}, {gap}\n" for name, gap in rows))
     table = read_crystals(tmp_path, target="gap", jobs=jobs)
     check(table, structures, columns=("gap",), sorted_sites=True)
-    assert list(read_crystals(tmp_path).columns) == ["target"]
+    assert list(read_crystals(tmp_path).columns) == ["column 2"]
 
 
 @pytest.mark.parametrize("first", ["material_id", "whatever"])
@@ -56,7 +55,7 @@ def test_folder_whose_labels_are_words(tmp_path, structures):
     rows = zip(IDS, KINDS, strict=True)
     (tmp_path / "id_prop.csv").write_text("".join(f"{name},{kind}\n" for name, kind in rows))
     table = read_crystals(tmp_path)
-    assert table.columns["target"].tolist() == KINDS
+    assert table.columns["column 2"].tolist() == KINDS
     assert read_crystals(tmp_path, target="kind").columns["kind"].tolist() == KINDS
 
 
@@ -76,9 +75,9 @@ def test_labels_of_a_folder_are_missing_only_where_empty(tmp_path, structures, h
 def test_files_without_labels(tmp_path, structures):
     folder = _folder(tmp_path, structures)
     expected = [structures[k] for k in (2, 1, 0)]  # sorted by file name: 007.vasp, POSCAR_a-2, a-1.cif
-    table = read_crystals(folder, labels_needed=False)
+    table = read_crystals(folder)
     check(table, expected, columns=(), ids=["007", "a-2", "a-1"], sorted_sites=True)
-    table = read_crystals(f"{folder}/*.cif", labels_needed=False)
+    table = read_crystals(f"{folder}/*.cif")
     check(table, structures[:1], columns=(), ids=["a-1"], sorted_sites=True)
     table = read_crystals(folder / "POSCAR_a-2")
     check(table, structures[1:2], columns=(), ids=["a-2"])

@@ -28,9 +28,10 @@ from format_cases import (
     three_structures,
 )
 from pymatgen.core import Lattice, Structure
+from reading import from_atoms, from_structures, iter_crystals, read_crystals
 
-from matcard.crystals.readers import matminer
-from matcard.crystals.readers.read import from_atoms, from_structures, iter_crystals, read_crystals
+from matcard.crystals import tables
+from matcard.crystals.tables import LISTS
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def _matminer(structures, index, order):
 
 @pytest.mark.parametrize("order", [("index", "columns", "data"), ("data", "columns", "index")])
 def test_matminer_json(tmp_path, structures, order, monkeypatch):
-    monkeypatch.setattr("matcard.crystals.readers.matminer.CHUNK", 2)
+    monkeypatch.setattr("matcard.crystals.tables.CHUNK", 2)
     path = tmp_path / "matbench_gap.json.gz"
     path.write_bytes(_matminer(structures, IDS, order))
     check(read_crystals(path, target="gap"), structures)
@@ -144,11 +145,12 @@ def test_matminer_json_is_streamed(tmp_path, structures, monkeypatch):
             return handed[-1]
 
     rows = [[s.as_dict(), g, k] for s, g, k in zip(structures, GAPS, KINDS, strict=True)] * 100
+    monkeypatch.setattr("matcard.crystals.json_stream.JsonStream._BLOCK", 4096)
     content = {"columns": ["structure", "gap", "kind"], "index": [f"m{k}" for k in range(300)], "data": rows}
     path = tmp_path / "t.json"
     path.write_text(json.dumps(content))
-    monkeypatch.setattr(matminer, "CHUNK", 5)
-    monkeypatch.setattr(matminer, "open_bytes", lambda path: Counting(path.read_bytes()))
+    monkeypatch.setattr(tables, "CHUNK", 5)
+    monkeypatch.setattr(tables, "open_bytes", lambda path: Counting(path.read_bytes()))
     pieces = iter_crystals(path)
     assert next(pieces).crystals.ids.tolist() == ["m0", "m1", "m2", "m3", "m4"]
     assert sum(map(len, handed)) < path.stat().st_size / 2
@@ -193,7 +195,7 @@ def test_ase_database(tmp_path, structures):
                 data={"kind": frame.info["kind"], "dos": [1, 2]},
             )
     table = read_crystals(path, target="gap")
-    assert set(table.columns) == {"id", "gap", "kind"}
+    assert set(table.columns) == {"id", "gap", "kind", "dos"}
     check(
         type(table)(table.crystals, table.columns[["gap", "kind"]], table.left_out),
         structures,
@@ -228,8 +230,8 @@ def test_pieces_join_to_the_whole(tmp_path, structures, monkeypatch):
         rows.append({"id": k % 6, "structure": structures[k % 3].as_dict(), "n": None if k < 2 else k})
     path.write_text("\n".join(map(json.dumps, rows)))
     whole = read_crystals(path)
-    monkeypatch.setattr("matcard.crystals.readers.tables.CHUNK", 2)
-    assert [len(piece) for piece in iter_crystals(path)] == [2, 2, 2, 0]
+    monkeypatch.setattr("matcard.crystals.tables.CHUNK", 2)
+    assert [len(piece) for piece in iter_crystals(path)] == [2, 2, 2, 1]
     joined = read_crystals(path)
     np.testing.assert_array_equal(joined.crystals.frac_coords, whole.crystals.frac_coords)
     np.testing.assert_array_equal(joined.crystals.offsets, whole.crystals.offsets)
@@ -240,7 +242,7 @@ def test_pieces_join_to_the_whole(tmp_path, structures, monkeypatch):
 
 
 def test_pymatgen_dicts_decode_as_pymatgen_reads_them(structures):
-    from matcard.crystals.readers.decode import from_dict, from_structure
+    from matcard.crystals.decode import from_dict, from_structure
 
     decorated = structures[0].copy()
     decorated.add_oxidation_state_by_element({"Na": 1, "Cl": -1})
@@ -254,10 +256,10 @@ def test_pymatgen_dicts_decode_as_pymatgen_reads_them(structures):
             np.testing.assert_array_equal(got.lattice, expected.lattice)
 
 
-def test_nested_columns_are_not_kept(tmp_path, structures):
+def test_of_nested_columns_it_is_kept_that_they_are_lists(tmp_path, structures):
     path = tmp_path / "t.parquet"
     frame_of(cif=cifs_of(structures), magmoms=[[1.0], None, [2.0, 3.0]]).to_parquet(path)
-    assert list(read_crystals(path).columns) == ["gap", "kind"]
+    assert read_crystals(path).columns["magmoms"].tolist() == [LISTS, None, LISTS]
 
 
 def test_no_warning_of_a_parser_gets_out(tmp_path, structures):
@@ -268,7 +270,7 @@ def test_no_warning_of_a_parser_gets_out(tmp_path, structures):
     path.write_text(text)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        table = read_crystals(path, labels_needed=False)
+        table = read_crystals(path)
     assert not caught
     np.testing.assert_allclose(sorted(table.crystals.frac_coords[:, 0]), [1 / 3, 2 / 3], atol=1e-12)
 

@@ -13,9 +13,9 @@ from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed_cases import CIF, CUBE, GOOD, POSCAR
-from pymatgen.core import Lattice, Molecule, Structure
+from pymatgen.core import Lattice, Structure
+from reading import from_atoms, from_structures, read_crystals
 
-from matcard.crystals.readers.read import from_atoms, from_structures, read_crystals
 from matcard.errors import MatcardWarning
 
 
@@ -126,21 +126,21 @@ def test_bad_files_of_a_folder_are_left_out(tmp_path):
     table = read_crystals(tmp_path)
     assert table.crystals.ids.tolist() == ["good"]
     assert table.left_out["id"].tolist() == ids[1:]
-    assert table.left_out["target"].tolist() == list(range(1, 10))
+    assert table.left_out["column 2"].tolist() == list(range(1, 10))
     expected = [
         "the POSCAR names no elements",
-        "malformed structure (IndexError",
+        "the POSCAR has 1 of 2 positions",
         "unknown element 'D'",
         "zero-volume cell",
         "the file is not UTF-8 text",
         "the CIF has no atom sites",
         "holds 2 frames",
         "no structure file (looked for absent.cif, absent.vasp",
-        "duplicated id 'good', first in id_prop.csv row 1 (good.vasp)",
+        "duplicated id 'good', first in id_prop.csv line 1 (good.vasp)",
     ]
     for reason, start in zip(table.left_out["reason"], expected, strict=True):
         assert reason.startswith(start)
-    assert table.left_out["where"].tolist()[-2:] == ["id_prop.csv row 9", "id_prop.csv row 10 (good.vasp)"]
+    assert table.left_out["where"].tolist()[-2:] == ["id_prop.csv line 9", "id_prop.csv line 10 (good.vasp)"]
 
 
 def test_files_that_no_line_names_are_told(tmp_path):
@@ -229,11 +229,10 @@ def test_bad_objects_are_left_out():
     good = Structure(lattice, ["Na"], [[0, 0, 0]])
     disordered = Structure(lattice, [{"Fe": 0.5, "Ni": 0.5}], [[0, 0, 0]])
     dummy = Structure(lattice, ["X"], [[0, 0, 0]])
-    molecule = Molecule(["Na"], [[0, 0, 0]])
-    table = from_structures([good, disordered, dummy, molecule, good], list("abcda"))
+    table = from_structures([good, disordered, dummy, good], list("abca"))
     assert table.crystals.ids.tolist() == ["a"]
-    assert table.left_out["where"].tolist() == [f"structures[{k}]" for k in range(1, 5)]
-    expected = ["site 1 is disordered (0.5 Fe", "site 1 has the unknown element 'X'", "a Molecule has no"]
+    assert table.left_out["where"].tolist() == [f"structures[{k}]" for k in range(1, 4)]
+    expected = ["site 1 is disordered (0.5 Fe", "site 1 has the unknown element 'X'"]
     for reason, start in zip(table.left_out["reason"], [*expected, "duplicated id 'a'"], strict=True):
         assert reason.startswith(start)
     assert from_atoms([Atoms("X", cell=[4, 4, 4], pbc=True)]).left_out["reason"][0].startswith("site 1 has the unk")

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matcard.crystals.readers import tables
-from matcard.crystals.readers.batch import Wanted
-from matcard.crystals.readers.fields import read_fields
+from matcard.crystals import tables
+from matcard.crystals.tables import open_table, read_csv
 from matcard.errors import InputError
 
 
@@ -24,7 +23,7 @@ def rows():
 
 
 def pieces(path):
-    return list(tables.csv(path, Wanted()).pieces)
+    return list(open_table(path).pieces)
 
 
 @pytest.mark.parametrize("structures", [False, True])
@@ -36,7 +35,7 @@ def test_pieces_are_the_rows_in_order(rows, structures, tmp_path):
     assert [len(piece.frame) for piece in found] == [3, 3, 1]
     assert [piece.total for piece in found] == [7, 7, 7]
     joined = pd.concat([piece.frame for piece in found])
-    assert joined.index.tolist() == list(range(1, 8))
+    assert joined.index.tolist() == list(range(2, 9))  # lines, below that of the header
     pd.testing.assert_frame_equal(joined.reset_index(drop=True), rows)
 
 
@@ -44,9 +43,9 @@ def test_structures_need_no_other_column(tmp_path):
     cells = pd.DataFrame({"cif": [f"data_{k}\n_cell" for k in range(7)]})
     cells.to_csv(tmp_path / "rows.csv", index=False)
     found = pieces(tmp_path / "rows.csv")
-    assert [piece.total for piece in found] == [None] * 3
+    assert [piece.total for piece in found] == [7] * 3
     joined = pd.concat([piece.frame for piece in found])
-    assert joined.index.tolist() == list(range(1, 8))
+    assert joined.index.tolist() == list(range(2, 16, 2))  # of two lines each
     pd.testing.assert_frame_equal(joined.reset_index(drop=True), cells)
 
 
@@ -77,4 +76,4 @@ def test_rows_longer_than_the_header_are_refused(header, lines, tmp_path):
 def test_a_comma_at_the_end_of_rows_shifts_no_column(tmp_path):
     (tmp_path / "rows.csv").write_text("a,b,kind\n1,2,x,\n3,4,y,\n")
     with pytest.raises(InputError, match="name the columns that have none"):
-        read_fields(tmp_path / "rows.csv")
+        read_csv(tmp_path / "rows.csv")

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import yaml
 
+from matcard.crystals.table import CrystalTable
 from matcard.data.card import FORMATS, Card, Download, Query, Window, card_names, load_card, read_card
-from matcard.data.sources import load_table
+from matcard.data.sources import load_crystals
 from matcard.errors import InputError
 from matcard.resources import resource_dir
 
@@ -23,6 +24,10 @@ VALID = {
     "known_problems": [],
     "threshold": 3,
 }
+
+
+def load_table(card, **options):
+    return CrystalTable.of(load_crystals(card, **options))
 
 
 @pytest.fixture

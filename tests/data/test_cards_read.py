@@ -17,12 +17,17 @@ from bad_server import Answer
 from card_cases import download_of, make_card
 from pymatgen.core import Lattice, Structure
 
+from matcard.crystals.table import CrystalTable
 from matcard.data import sources
 from matcard.data.archives import extract
 from matcard.data.cache import folder_of
 from matcard.data.card import Window, load_card
-from matcard.data.sources import load_frame, load_table
+from matcard.data.sources import load_crystals, load_frame
 from matcard.errors import InputError, MatcardWarning
+
+
+def load_table(card, **options):
+    return CrystalTable.of(load_crystals(card, **options))
 
 
 def salt(k):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pymatgen.core import Composition, Lattice, Structure
 
+from matcard.crystals import read_crystals
 from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.crystals.table import CrystalTable
 from matcard.data.groups import (
@@ -90,9 +91,7 @@ def test_reduced_formulas_are_written_as_pymatgen_does():
 
 
 def test_reduced_formulas_of_real_crystals_group_as_the_formulas_they_come_with(test_data):
-    from matcard.crystals.readers.read import read_crystals
-
-    table = read_crystals(test_data / "mp_small_4000.parquet")
+    table = CrystalTable.of(read_crystals(test_data / "mp_small_4000.parquet"))
     mine, given_ = group_keys(table, "formula"), table.columns["formula"].to_numpy()
     pairs = set(zip(mine, given_, strict=True))
     assert len(pairs) == len(set(mine)) == len(set(given_))

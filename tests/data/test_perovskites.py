@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 from sklearn.tree import DecisionTreeClassifier
 
 from matcard.crystals import find_faults
+from matcard.crystals.table import CrystalTable
 from matcard.data.groups import group_keys
 from matcard.data.options import SplitOptions
 from matcard.data.perovskites import perovskite_phases, table
@@ -53,20 +54,19 @@ def test_size_and_imbalance(phases):
     assert set(shares.index) == {"cubic", "tetragonal", "rhombohedral", "orthorhombic", "hexagonal"}
     assert 0.02 <= shares.min() <= 0.04
     assert shares.idxmin() == "tetragonal"
-    assert len(phases.left_out) == 0
-    assert list(phases.left_out.columns) == ["id", "where", "reason", *phases.columns.columns]
+    assert phases.sound.all()
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_split_has_25_of_the_rarest_phase_in_its_test_part(phases, seed):
     names, codes = np.unique(phases.columns["phase"], return_inverse=True)
-    split = split_table(phases, codes, SplitOptions(), seed=seed)
+    split = split_table(CrystalTable.of(phases), codes, SplitOptions(), seed=seed)
     assert (names[codes[split.test]] == "tetragonal").sum() >= 25
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 def test_crystals_are_sound(own_cache, seed):
-    crystals = perovskite_phases(seed).crystals
+    crystals = perovskite_phases(seed)
     assert [fault for fault in find_faults(crystals) if fault is not None] == []
     assert ((crystals.frac_coords >= 0) & (crystals.frac_coords < 1)).all()
     assert (np.linalg.det(crystals.lattice) > 0).all()
@@ -76,7 +76,7 @@ def test_crystals_are_sound(own_cache, seed):
 def test_bonds_are_about_as_long_as_the_radii_say(phases):
     compositions = enumerate_compositions()
     for i in range(0, 400, 10):
-        crystal = phases.crystals.structure(i)
+        crystal = phases.structure(i)
         radii = compositions.radii[compositions.formulas.index(phases.columns["formula"][i])]
         b = len(crystal) // 5  # A sites come first, then B
         distances = np.sort(crystal.lattice.get_all_distances(*(2 * [crystal.frac_coords]))[b][2 * b :])
@@ -93,10 +93,12 @@ def test_columns_say_what_the_crystals_are(phases):
     which = [where[formula] for formula in columns["formula"]]
     for name in ("tolerance_factor", "octahedral_factor"):
         np.testing.assert_allclose(columns[name], getattr(compositions, name)[which], atol=1e-6)
-    for key, formula in list(zip(group_keys(phases, "formula"), columns["formula"], strict=True))[:500]:
+    for key, formula in list(zip(group_keys(CrystalTable.of(phases), "formula"), columns["formula"], strict=True))[
+        :500
+    ]:
         assert Composition(key) == Composition(formula)
     sites = columns["phase"].map({"cubic": 5, "tetragonal": 5, "rhombohedral": 10, "orthorhombic": 20, "hexagonal": 10})
-    assert phases.crystals.num_sites.tolist() == sites.tolist()
+    assert phases.num_sites.tolist() == sites.tolist()
 
 
 def test_compositions_have_several_phases_and_snapshots(phases):
@@ -110,7 +112,7 @@ def test_compositions_have_several_phases_and_snapshots(phases):
 def test_radii_alone_decide_little_but_something(phases):
     codes = pd.factorize(phases.columns["phase"])[0]
     factors = phases.columns[["tolerance_factor", "octahedral_factor"]].to_numpy()
-    split = split_table(phases, codes, SplitOptions())
+    split = split_table(CrystalTable.of(phases), codes, SplitOptions())
     tree = DecisionTreeClassifier(max_depth=6, random_state=0).fit(factors[split.train], codes[split.train])
     score = f1_score(codes[split.test], tree.predict(factors[split.test]), average="macro")
     assert 0.4 < score < 0.7
@@ -120,7 +122,7 @@ def test_snapshots_of_a_phase_differ_by_heat_and_strain(phases):
     cubic = np.flatnonzero(phases.columns["phase"] == "cubic")[:200]
     moved, strained = [], []
     for i in cubic:
-        crystal = phases.crystals.structure(int(i))
+        crystal = phases.structure(int(i))
         apart = crystal.frac_coords - [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
         # The three X sites come in an order of their own; B alone tells how far sites move.
         moved.append(np.abs((apart - apart.round())[1] * crystal.lattice.abc))
@@ -135,14 +137,14 @@ def test_the_content_is_the_same_everywhere():
 
 def test_another_seed_gives_other_crystals_and_the_same_numbers_of_phases(own_cache):
     first, second = perovskite_phases(1), perovskite_phases(2)
-    assert not np.array_equal(first.crystals.lattice, second.crystals.lattice)
+    assert not np.array_equal(first.lattice, second.lattice)
     pd.testing.assert_series_equal(first.columns["phase"].value_counts(), second.columns["phase"].value_counts())
     assert len(list(own_cache.iterdir())) == 2
 
 
 def assert_same(one, other):
     for name in ("ids", "lattice", "offsets", "numbers", "frac_coords"):
-        mine, theirs = getattr(one.crystals, name), getattr(other.crystals, name)
+        mine, theirs = getattr(one, name), getattr(other, name)
         np.testing.assert_array_equal(mine, theirs)
         assert mine.dtype == theirs.dtype
     pd.testing.assert_frame_equal(one.columns, other.columns)

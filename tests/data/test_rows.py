@@ -113,11 +113,11 @@ def test_malformed_rows_are_left_out_with_their_reason(saved, tmp_path):
     frame.loc[8, "kind"] = None
     labelled = read_labelled(DataOptions(source=saved(frame), target="kind"))
     said = dict(zip(labelled.table.left_out["where"], labelled.table.left_out["reason"], strict=True))
-    assert said["rows.csv row 4"] == "a is missing"
-    assert said["rows.csv row 5"] == "b is 'broken': a finite number was expected"
-    assert said["rows.csv row 6"].startswith("b is ")
-    assert said["rows.csv row 7"].startswith("duplicated id 'r0-2', first in rows.csv row 3")
-    assert said["rows.csv row 8"] == "no id; give the row one"
+    assert said["rows.csv line 5"] == "a is missing"
+    assert said["rows.csv line 6"] == "b is 'broken': a finite number was expected"
+    assert said["rows.csv line 7"].startswith("b is ")
+    assert said["rows.csv line 8"].startswith("duplicated id 'r0-2', first in rows.csv line 4")
+    assert said["rows.csv line 9"] == "no id; give the row one"
     assert labelled.unlabelled["id"].tolist() == ["r0-8"]
     assert len(labelled.table) == 40 - 6
     assert labelled.left_out_counts.sum() == 5

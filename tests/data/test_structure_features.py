@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals.readers.read import from_structures
+from matcard.crystals import from_objects
 from matcard.data import structure_features
 from matcard.data.structure_features import open_features
 from matcard.errors import InputError
@@ -23,7 +23,7 @@ SKEWED = Structure(
 
 @pytest.fixture
 def crystals():
-    return from_structures([SALT, IRON, SKEWED], ["salt", "iron", "skewed"]).crystals
+    return from_objects([SALT, IRON, SKEWED], ["salt", "iron", "skewed"])
 
 
 class Calls(list):
@@ -108,9 +108,14 @@ def test_an_interrupted_computation_goes_on(crystals, tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         open_features(crystals, tmp_path, ["density"], progress=stop)
-    calls = Calls()
+    calls, computed = Calls(), []
+    compute = structure_features._compute
+    monkeypatch.setattr(
+        structure_features, "_compute", lambda some, kind: computed.extend(some.ids) or compute(some, kind)
+    )
     table = open_features(crystals, tmp_path, ["density"], progress=calls)
-    assert calls == [(3, 3)]
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    assert computed == ["skewed"]
     np.testing.assert_allclose(table.features["density"], [s.density for s in (SALT, IRON, SKEWED)])
 
 

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from matcard.crystals.options import GraphOptions
+from matcard.crystals.neighbors import GraphOptions
 from matcard.data.card import load_card
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.unused import tell_unused

@@ -17,11 +17,10 @@ import pytest
 from prediction_cases import as_row, crystals, structure
 
 from matcard.cli import run_command
-from matcard.crystals.readers import files
 from matcard.errors import InputError
 from matcard.predict import count_classes, main, split_paths
 from matcard.prediction.ensemble import divided
-from matcard.prediction.inputs import stdin as stdin_module
+from matcard.prediction.inputs import crystals as crystal_inputs
 from matcard.prediction.table import columns
 
 
@@ -185,8 +184,7 @@ def test_a_table_that_breaks_off_is_told_and_the_rest_is_read(trained, source, f
 
 
 def test_pieces_are_predicted_as_they_are_read(trained, source, expected, monkeypatch, tmp_path):
-    for module in (files, stdin_module, sys.modules["matcard.crystals.readers.frames"]):
-        monkeypatch.setattr(module, "CHUNK", 7)
+    monkeypatch.setattr(crystal_inputs, "CHUNK", 7)
     out = tmp_path / "out.parquet"
     table = predict(trained, source, out=out)
     groups = pq.ParquetFile(out)

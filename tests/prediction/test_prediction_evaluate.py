@@ -13,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 import matcard
 from matcard.cli import run_command
-from matcard.crystals import CrystalTable, read_crystals
+from matcard.crystals import read_crystals
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import folder_of, main, parse_prior
 from matcard.evaluation.calibration import with_priors
@@ -297,16 +297,15 @@ def test_a_model_folder_alone_has_no_scores_to_choose_a_rule_on(trained):
 def test_a_card_is_read_with_the_options_that_are_given(trained, tmp_path, monkeypatch, drawn):
     asked = {}
 
-    def load_table(card, **given):
+    def load_crystals(card, **given):
         asked.update(given)
-        return CrystalTable.of(read_crystals(write(tmp_path / "new.jsonl", new_rows(9))))
+        return read_crystals(write(tmp_path / "new.jsonl", new_rows(9)))
 
-    monkeypatch.setattr(inputs_crystals, "load_table", load_table)
+    monkeypatch.setattr(inputs_crystals, "load_crystals", load_crystals)
     with pytest.warns(
         MatcardWarning, match=r"--data.id_column plays no part: perovskite_phases holds crystals of a card"
     ):
         evaluate(trained, "perovskite_phases", tmp_path / "out", "--data.target=kind", "--data.id_column=name")
-    assert asked["jobs"] == 1
     assert callable(asked["progress"])
 
 

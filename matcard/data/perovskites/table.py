@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from matcard.crystals.code_digest import PYMATGEN, code_digest
+from matcard.crystals.cache import PYMATGEN, code_digest
 from matcard.crystals.crystals import Crystals
-from matcard.crystals.table import CrystalTable
 from matcard.data.cache import cache_dir
 from matcard.errors import MatcardWarning
 from matcard.files import written_whole
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("formula", "phase", "tolerance_factor", "octahedral_factor", "spacegroup")
 
 
-def perovskite_phases(seed: int = 0) -> CrystalTable:
+def perovskite_phases(seed: int = 0) -> Crystals:
     """Give synthetic ABX3 crystals in five phases, one of them rare: the data set that matcard brings along.
 
     Charge-neutral compositions over common ions, Shannon radii, phases by Goldschmidt's tolerance factor and
@@ -48,14 +47,14 @@ def perovskite_phases(seed: int = 0) -> CrystalTable:
             np.savez(beside, allow_pickle=False, **arrays)
     columns = pd.DataFrame({name: arrays[name] for name in _COLUMNS})
     columns[["formula", "phase"]] = columns[["formula", "phase"]].astype(object)
-    crystals = Crystals(
+    return Crystals(
         arrays["ids"].astype(object),
         arrays["lattice"],
         arrays["offsets"],
         arrays["numbers"],
         arrays["frac_coords"],
+        columns=columns,
     )
-    return CrystalTable(crystals, columns, pd.DataFrame(columns=["id", "where", "reason", *_COLUMNS]))
 
 
 def generate(seed: int) -> Arrays:

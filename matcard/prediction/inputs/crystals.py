@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from matcard.crystals.crystals import Crystals
-from matcard.crystals.options import GraphOptions
-from matcard.crystals.readers.batch import Wanted
-from matcard.crystals.readers.structure_file import is_structure_file
+from matcard.crystals.crystals import EMPTY, Crystals, objects
+from matcard.crystals.decode import object_decoder
+from matcard.crystals.files import CHUNK, is_structure_file
+from matcard.crystals.folder import STDIN, Folder
+from matcard.crystals.graphs import GraphDataset, build_graphs
+from matcard.crystals.neighbors import GraphOptions
+from matcard.crystals.read import from_objects, read_crystals
 from matcard.crystals.table import CrystalTable
 from matcard.data.card import card_names, load_card
 from matcard.data.groups import reduced_formulas
 from matcard.data.labelled import CrystalData
 from matcard.data.options import DataOptions
-from matcard.data.sources import load_table
+from matcard.data.sources import load_crystals
 from matcard.data.unused import tell_unused
-from matcard.prediction.inputs.base import Inputs
-from matcard.prediction.inputs.crystal_rows import object_rows, read_rows
-from matcard.prediction.inputs.crystal_sources import input_batches, structures_of
+from matcard.errors import InputError
+from matcard.prediction.inputs.base import Inputs, Rows
 from matcard.prediction.inputs.paths import find_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import IO, Self
 
     from jaxtyping import Int
 
-    from matcard.crystals.batches import GraphDataset
-    from matcard.crystals.readers.batch import Batch
     from matcard.data.labelled import LabelledData
     from matcard.data.tables import Table
-    from matcard.prediction.inputs.base import Named, Progress, Rows
+    from matcard.prediction.inputs.base import Named, Progress
 
 TAKES = "structure files, patterns such as 'new/*.cif', folders, tables, ASE databases, or - for standard input"
 
@@ -75,7 +77,7 @@ class CrystalInputs(Inputs[Crystals]):
 
     def find(self, inputs: Sequence[str]) -> list[Path | None]:
         """Find structure files, folders, tables, databases, standard input."""
-        return find_paths(inputs, structures_of, TAKES)
+        return find_paths(inputs, _in_folder, TAKES)
 
     def read(
         self,
@@ -87,22 +89,33 @@ class CrystalInputs(Inputs[Crystals]):
         progress: Progress,
     ) -> Iterator[Rows[Crystals]]:
         """Read structures; one that cannot be parsed has a reason."""
-        batches = input_batches(
-            paths, Wanted(named.id_column, named.structure_column, labels_needed=False), stream, failures
-        )
-        told = len(paths) == 1 or all(path and is_structure_file(path) for path in paths)
-        reading = Reading(progress, told)
-        return read_rows(reading.noted(batches), jobs, reading.advance)
+        for single, group in groupby(paths, key=lambda path: path is not None and is_structure_file(path)):
+            some = list(group)
+            sources: list[Any] = [some] if single else some  # structure files together
+            for source in sources:
+                try:
+                    crystals = read_crystals(
+                        stream if source is None else source,
+                        id_column=None if single else named.id_column,
+                        structure_column=None if single else named.structure_column,
+                        jobs=jobs,
+                        progress=progress if len(sources) == 1 else None,
+                        repeats=True,
+                    )
+                except InputError as error:
+                    failures.append(str(error))
+                    crystals = _failed(source, str(error))
+                yield from _rows(crystals)
 
     def wrap(self, objects: Iterable[Any], ids: Sequence[str] | None) -> Rows[Crystals]:
         """Take pymatgen and ASE objects, mixed."""
-        return object_rows(objects, ids)
+        if not isinstance(objects, Iterable):
+            raise InputError(f"structures is a {type(objects).__name__}: a list of structures was expected")
+        crystals = from_objects([objects] if object_decoder(objects) else objects, ids)
+        return Rows(crystals.ids.tolist(), crystals.where.tolist(), crystals, crystals.faults)
 
     def dataset(self, samples: Crystals, jobs: int | None = None) -> GraphDataset:
         """Give crystal graphs."""
-        from matcard.crystals import build_graphs
-        from matcard.crystals.batches import GraphDataset
-
         return GraphDataset(build_graphs(samples, self.graph, jobs=jobs), np.zeros(len(samples), np.int64))
 
     def contents(self, samples: Crystals) -> list[tuple[str, ...]]:
@@ -125,21 +138,19 @@ class CrystalInputs(Inputs[Crystals]):
         self, source: str, target: str | None, named: Named, jobs: int | None, progress: Progress | None
     ) -> CrystalTable:
         """Read crystals with their other columns."""
-        from matcard.crystals.readers.read import read_crystals
-
         if source in card_names():
             card = load_card(source)
             options = DataOptions(source, id_column=named.id_column, structure_column=named.structure_column)
             tell_unused(options, card)
-            return load_table(card, jobs=jobs or 1, progress=progress)
-        return read_crystals(
+            return CrystalTable.of(load_crystals(card, jobs=jobs, progress=progress))
+        crystals = read_crystals(
             source,
             id_column=named.id_column,
             structure_column=named.structure_column,
-            target=target,
             jobs=jobs,
             progress=progress,
         )
+        return CrystalTable.of(crystals.with_label(target))
 
     def samples(self, table: Table) -> Crystals:
         """Give the crystals."""
@@ -147,22 +158,27 @@ class CrystalInputs(Inputs[Crystals]):
         return table.crystals
 
 
-@dataclass
-class Reading:
-    """Counts the rows that are read, of how many where `told` says that the batches know."""
+def _in_folder(folder: Path) -> list[Path]:
+    """Give what a folder stands for: its structure files if it has any, else what its `id_prop.csv` names."""
+    return Folder(folder).structures or [folder]
 
-    progress: Progress
-    told: bool
-    done: int = 0
-    total: int | None = None
 
-    def noted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Hand batches on and look at how many rows there are in all."""
-        for batch in batches:
-            self.total = batch.total if self.told else None
-            yield batch
+def _failed(path: Path | None, message: str) -> Crystals:
+    """Give a row for an input that cannot be read."""
+    where = objects([str(path or STDIN)])
+    return Crystals(
+        objects([""]),
+        np.zeros((1, 3, 3)),
+        np.zeros(2, np.int64),
+        EMPTY.numbers,
+        EMPTY.frac_coords,
+        where,
+        objects([message]),
+    )
 
-    def advance(self, rows: int) -> None:
-        """Count rows that are done."""
-        self.done += rows
-        self.progress(self.done, self.total)
+
+def _rows(crystals: Crystals) -> Iterator[Rows[Crystals]]:
+    """Give crystals some thousand at a time."""
+    for start in range(0, len(crystals), CHUNK):
+        some = crystals.take(np.arange(start, min(start + CHUNK, len(crystals))))
+        yield Rows(some.ids.tolist(), some.where.tolist(), some, some.faults)

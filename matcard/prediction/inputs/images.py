@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from matcard.crystals.readers.files import CHUNK, readable, require_file
+from matcard.crystals.files import CHUNK, readable, require_file
 from matcard.data.images import LABEL, channels_first, read_images
 from matcard.data.options import DataOptions
 from matcard.errors import InputError

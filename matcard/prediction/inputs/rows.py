@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from matcard.crystals.readers import tables
-from matcard.crystals.readers.batch import ID_COLUMNS, Wanted
-from matcard.crystals.readers.columns import as_ids, require_column
+from matcard.crystals.decode import atomic_numbers
+from matcard.crystals.tables import ID_COLUMNS, as_ids, open_table, require_column
 from matcard.data.arrays import ArrayData
 from matcard.data.kinds import COMPOSITION_COLUMNS
 from matcard.data.row_columns import RowColumns
@@ -23,23 +21,18 @@ from matcard.prediction.inputs.base import Named, Rows
 from matcard.prediction.inputs.paths import files_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import Self
 
     import pandas as pd
 
-    from matcard.crystals.readers.tables import Table as FileTable
     from matcard.data.labelled import LabelledData
     from matcard.data.row_columns import RowKind
     from matcard.data.tables import Table
     from matcard.prediction.inputs.base import Progress
 
 TAKES = "tables, patterns such as 'new/*.csv', or folders of tables"
-_READERS: dict[str, Callable[[Path, Wanted], FileTable]] = {
-    ".parquet": tables.parquet,
-    ".csv": tables.csv,
-    ".jsonl": tables.json_lines,
-}
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+")
 
@@ -87,7 +80,8 @@ class RowInputs(ArrayInputs):
 
     def pieces(self, path: Path, named: Named) -> Iterator[tuple[Rows[Arrays], int | None]]:
         """Read a table."""
-        table = _READERS[Path(path.name.lower().removesuffix(".gz")).suffix](path, Wanted(named.id_column))
+        table = open_table(path)
+        assert table is not None  # of one of the endings
         inputs: RowInputs | None = None
         id_column: str | None = None
         for frame, total in table.pieces:
@@ -212,8 +206,6 @@ class RowInputs(ArrayInputs):
 
 
 def _is_compound(name: str) -> bool:
-    from matcard.crystals.readers.assemble import atomic_numbers
-
     symbols = set(_ELEMENT.findall(name))
     return _FORMULA.fullmatch(name) is not None and len(symbols) > 1 and symbols <= atomic_numbers().keys()
 

@@ -8,9 +8,8 @@ import torch
 from graph_cases import random_crystals
 from torch.utils.data import DataLoader
 
-from matcard.crystals.batches import GraphDataset
-from matcard.crystals.graphs import build_graphs
-from matcard.crystals.options import GraphOptions
+from matcard.crystals.graphs import GraphDataset, build_graphs
+from matcard.crystals.neighbors import GraphOptions
 from matcard.errors import InputError
 
 

@@ -7,10 +7,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import chemical_symbols
 
-from matcard.crystals.readers.assemble import atomic_numbers, lattice_from_parameters
-from matcard.crystals.readers.decode import from_structure
-from matcard.crystals.readers.raw import Raw, StructureError
+from matcard.crystals.crystals import Raw, StructureError, lattice_from_parameters
 from matcard.crystals.validate import MIN_HEIGHT, cell_heights
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ _SYMMETRY = re.compile(
 def from_cif(text: str) -> Raw:
     """Decode CIF text that holds one structure."""
     from pymatgen.io.cif import CifParser
+
+    from matcard.crystals.decode import from_structure
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -102,7 +103,7 @@ def _elements(block: Mapping[str, Any]) -> set[str]:
     for k, label in enumerate(_loop(block, "_atom_site_type_symbol") or _loop(block, "_atom_site_label")):
         letters = re.match("[A-Za-z]*", label)
         element = letters[0].title() if letters else ""
-        if element not in atomic_numbers():
+        if element not in chemical_symbols[1:]:
             raise StructureError(
                 f"atom site {k + 1} has the unknown element {label!r}; write an element in _atom_site_type_symbol"
             )

@@ -1,0 +1,325 @@
+"""What is built once and kept in the cache: arrays and rows in a folder, found by all that decides its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+import warnings
+import zipfile
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from matcard.crystals.files import readable
+from matcard.errors import InputError, MatcardWarning
+from matcard.files import locked, written_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from jaxtyping import Shaped
+
+    Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
+
+FORMAT = 3
+"""Version of the layout of a folder; raised when what is in a cache would be misread."""
+PYMATGEN = ("pymatgen", "pymatgen-core")
+"""Distributions that pymatgen's code is in: all of it in the first, or since 2026 most of it in the second."""
+
+_HEADER = "header.json"
+_WHOLE_BYTES = 1 << 26
+_SAMPLES = 64
+_SAMPLE_BYTES = 1 << 16
+_SETTLED_NS = 3_000_000_000
+"""Files that changed so little time ago may change again within the resolution of their time stamps."""
+_NAMES = b"matcard"
+
+
+class DamagedError(InputError):
+    """A folder of the cache is incomplete or was altered since it was written."""
+
+
+def kept(
+    cache: Path, decisive: Any, what: str, build: Callable[[Path], Mapping[str, Any]]
+) -> tuple[Path, dict[str, Any]]:
+    """Give a folder of the cache and what was noted of it; it is built first where it is not there, or damaged.
+
+    Of several processes that call this at once one builds; the others wait, and say so. A folder is there as a whole
+    or not at all. Each time, the size of every file is checked, and its sha256: of files above 64 MiB that of 64 evenly
+    spaced blocks of 64 KiB, so that a change between them is not seen.
+
+    Args:
+        cache: folder of the cache.
+        decisive: all that decides the content, as JSON can hold it.
+        what: what is built, for messages.
+        build: fills the folder that it is given, in which it finds what a killed build left, and gives what is noted.
+
+    Raises:
+        InputError: when the cache cannot be written.
+    """
+    key = hashlib.sha256(json.dumps([FORMAT, decisive], sort_keys=True).encode()).hexdigest()
+    target = cache / key
+    with suppress(FileNotFoundError, DamagedError):  # another process may be mending it: look again in our turn
+        return target, _checked_header(target)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with locked(target, f"builds {what}"):
+            try:
+                return target, _checked_header(target)
+            except FileNotFoundError:
+                pass
+            except DamagedError as error:
+                warnings.warn(f"{error}; {what} are built again", MatcardWarning, stacklevel=3)
+                shutil.rmtree(target)
+            partial = target.with_name(f"{key}.partial")
+            partial.mkdir(exist_ok=True)
+            _write_header(partial, key, build(partial))
+            partial.rename(target)
+            return target, _checked_header(target)
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {cache} cannot be used ({error}); make room in it, or choose another by setting "
+            "MATCARD_CACHE"
+        ) from error
+
+
+def write_arrays(folder: Path, arrays: Arrays) -> None:
+    """Write arrays that `map_arrays` maps."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def map_arrays(folder: Path) -> dict[str, Any]:
+    """Map all arrays of a folder."""
+    # As plain arrays: indexing one is faster than indexing np.memmap, and no less lazy.
+    return {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in sorted(folder.glob("*.npy"))}
+
+
+def built_in_pieces(
+    folder: Path,
+    count: int,
+    compute: Callable[[Sequence[int]], Iterable[Arrays]],
+    offsets: Collection[str] = (),
+    advance: Callable[[int], None] = lambda piece: None,
+) -> None:
+    """Compute arrays piece by piece, each of which is kept at once, and join them to whole arrays in `folder`.
+
+    Args:
+        folder: of `kept`; pieces that a killed build left there are not computed again.
+        count: number of pieces.
+        compute: gives the arrays of the pieces that it is given the numbers of, in this order.
+        offsets: arrays that count on from piece to piece, each beginning with 0.
+        advance: called with the number of each piece that is there.
+    """
+    paths = [folder / f"piece-{k:06}.npz" for k in range(count)]
+    missing = [k for k, path in enumerate(paths) if not _is_whole(path)]
+    for k in sorted(set(range(count)) - set(missing)):
+        advance(k)
+    for k, arrays in zip(missing, compute(missing), strict=True):
+        with written_whole(paths[k]) as beside:
+            np.savez(beside, **arrays)
+        advance(k)
+    _join(folder, paths, offsets)
+    for path in folder.iterdir():
+        if path.suffix != ".npy":
+            path.unlink()
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame with a RangeIndex; of a column of objects that parquet cannot hold, each as JSON.
+
+    Columns may have any names, repeated ones, too.
+    """
+    as_json = [k for k in range(frame.shape[1]) if not _fits(frame.iloc[:, k])]
+    numbered = frame.set_axis([str(k) for k in range(frame.shape[1])], axis=1)
+    for k in as_json:
+        numbered[str(k)] = [json.dumps(value, default=_plain) for value in frame.iloc[:, k]]
+    table = pa.Table.from_pandas(numbered)
+    said = json.dumps({"rows": len(frame), "names": list(frame.columns), "as_json": as_json}, default=str)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, _NAMES: said}), path)
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read what `write_frame` wrote; missing objects are None, or NaN among floats."""
+    table = pq.read_table(path)
+    said = json.loads(table.schema.metadata[_NAMES])
+    frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+    for k in said["as_json"]:
+        frame[str(k)] = pd.Series([json.loads(text) for text in frame[str(k)]], frame.index, dtype=object)
+    return frame.set_axis(said["names"], axis=1).set_axis(pd.RangeIndex(said["rows"]), axis=0)
+
+
+def code_digest(modules: Iterable[Traversable], distributions: Iterable[str]) -> str:
+    """Give the sha256 of what builds something besides its input: modules, and the versions of libraries.
+
+    Args:
+        modules: files of code, in any order, of different names.
+        distributions: libraries as pip calls them; those that are not installed play no part.
+    """
+    sha = hashlib.sha256()
+    for name in sorted(distributions):
+        with suppress(PackageNotFoundError):
+            sha.update(f"{name}=={version(name)}\n".encode())
+    for module in sorted(modules, key=lambda module: module.name):
+        sha.update(module.read_bytes())
+    return sha.hexdigest()
+
+
+class FilesState:
+    """Files as they are now, by name, size and times.
+
+    Args:
+        files: all that a source consists of.
+        memory: folder in which digests are remembered by this state. A state tells the content as reliably as
+            in build tools: the time of a file's last change of any kind (ctime), which programs cannot set, is
+            part of it, and what changed in the last seconds is not remembered.
+    """
+
+    def __init__(self, files: Sequence[Path], memory: Path) -> None:
+        self.files = files
+        self._memory = memory
+        self._settled = True
+        self._state = self._look()
+
+    def digest(self) -> str:
+        """Give the sha256 of the names and contents of all files, remembered from an earlier call if there was one."""
+        note = self._memory / self._state
+        if self._settled and note.is_file():
+            return note.read_text(encoding="ascii")
+        sha = hashlib.sha256()
+        for path in self.files:
+            with readable(path), path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            sha.update(json.dumps([path.name, content]).encode())
+        if self._settled:
+            self.require_unchanged()
+            with suppress(OSError), written_whole(note) as beside:  # without it the next call takes longer
+                beside.write_text(sha.hexdigest(), encoding="ascii")
+        return sha.hexdigest()
+
+    def require_unchanged(self) -> None:
+        """Check that the files are as they were.
+
+        Raises:
+            InputError: when one was written or removed since.
+        """
+        if self._look() != self._state:
+            where = self.files[0] if len(self.files) == 1 else self.files[0].parent
+            raise InputError(f"{where} was changed while it was read; try again when it is complete")
+
+    def _look(self) -> str:
+        with readable(self.files[0]):
+            stats = [(path, path.stat()) for path in self.files]
+        now = time.time_ns()
+        self._settled &= all(now - max(s.st_mtime_ns, s.st_ctime_ns) > _SETTLED_NS for _, s in stats)
+        seen = [[str(path.absolute()), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for path, s in stats]
+        return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def _checked_header(folder: Path) -> dict[str, Any]:
+    """Give what was noted of a folder whose files are those that were written."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    try:
+        content = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
+        whole = content.pop("sha256") == _digest(content)
+        noted: dict[str, Any] = content["noted"]
+        files, key = content["files"], content["key"]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DamagedError(f"{folder}: {_HEADER} is missing or damaged ({error})") from None
+    if not whole:
+        raise DamagedError(f"{folder}: {_HEADER} was altered")
+    if key != folder.name:
+        raise DamagedError(f"{folder}: holds the content of {key}")
+    for name, expected in files.items():
+        try:
+            found = _fingerprint(folder / name)
+        except OSError as error:
+            raise DamagedError(f"{folder}: {name} cannot be read ({error})") from None
+        if found["bytes"] != expected["bytes"]:
+            raise DamagedError(f"{folder}: {name} has {found['bytes']} bytes in place of {expected['bytes']}")
+        if found["sha256"] != expected["sha256"]:
+            raise DamagedError(f"{folder}: the content of {name} was altered")
+    return noted
+
+
+def _write_header(folder: Path, key: str, noted: Mapping[str, Any]) -> None:
+    files = {path.name: _fingerprint(path) for path in sorted(folder.iterdir()) if path.name != _HEADER}
+    content = {"key": key, "noted": dict(noted), "files": files}
+    (folder / _HEADER).write_text(json.dumps({**content, "sha256": _digest(content)}, indent=1), encoding="utf-8")
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    """Give a file's size and its sha256, of blocks spread over the file where it is large."""
+    size = path.stat().st_size
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= _WHOLE_BYTES:
+            return {"bytes": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        for start in np.linspace(0, size - _SAMPLE_BYTES, _SAMPLES).astype(int).tolist():
+            file.seek(start)
+            sha.update(file.read(_SAMPLE_BYTES))
+    return {"bytes": size, "sha256": sha.hexdigest()}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _join(folder: Path, paths: Sequence[Path], offsets: Collection[str]) -> None:
+    """Write each array as those of the pieces one after the other, with one piece in memory at a time."""
+    for name in _each(paths[:1], None):
+        parts = [(part.dtype, len(part) - (name in offsets)) for part in _each(paths, name)]
+        length = sum(rows for _, rows in parts) + (name in offsets)
+        first = next(iter(_each(paths[:1], name)))
+        dtype = np.result_type(*(kind for kind, _ in parts))
+        whole = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (length, *first.shape[1:]))
+        start = int(name in offsets)
+        for part in _each(paths, name):
+            rows = part[1:] + whole[start - 1] if name in offsets else part
+            whole[start : start + len(rows)] = rows
+            start += len(rows)
+        whole.flush()
+
+
+def _each(paths: Iterable[Path], name: str | None) -> Iterator[Any]:
+    """Give the array `name` of each piece, or the names of all arrays."""
+    for path in paths:
+        with np.load(path, allow_pickle=False) as arrays:
+            if name is None:
+                yield from arrays.files
+            else:
+                yield arrays[name]
+
+
+def _fits(column: pd.Series[Any]) -> bool:
+    """Say whether parquet can hold a column: not if it has objects of several kinds, or very large numbers."""
+    if column.dtype == object and column.dropna().map(type).nunique() > 1:
+        return False
+    try:
+        pa.array(column, from_pandas=True)
+    except (ValueError, TypeError, NotImplementedError, OverflowError):  # all of pyarrow's are one of these
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """Give a scalar of numpy as one of Python, other objects as text."""
+    return value.item() if hasattr(value, "item") else str(value)

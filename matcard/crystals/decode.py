@@ -1,0 +1,372 @@
+"""Whatever stands for one structure, in a cell of a table, a file or memory -> `Raw`, or a `StructureError`."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from matcard.crystals.crystals import Raw, StructureError
+from matcard.crystals.files import file_kind, plain_name, read_text
+from matcard.crystals.pymatgen_cif import from_cif
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from jaxtyping import Float64
+
+_STUMBLES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError)
+"""Where a parser raises one of these it did not foresee the input: the text says what it did, not what is wrong."""
+_SHOWN = 40
+"""Characters of a text that a message shows."""
+_LIKE_CIF = re.compile(r"^\s*data_|_cell_length_a\b", re.IGNORECASE | re.MULTILINE)
+_LIKE_XYZ = re.compile(r"\s*\d+[ \t]*\r?\n.*\bLattice\s*=", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
+_LIKE_POSCAR = re.compile(rf"[^\n]*\n\s*{_NUMBER.pattern}[^\n]*\n(?:\s*{_NUMBER.pattern}){{9}}\s")
+_DICTS = (("lattice", "sites"), ("lattice_mat", "elements"), ("numbers", "cell"), ("__ase_objtype__",), ("atoms",))
+"""Keys of the dicts that are structures: pymatgen's, JARVIS's, ASE's two, an entry of JARVIS."""
+
+
+def decode_some(values: Sequence[Any]) -> list[Raw | str]:
+    """Decode what stands for some structures; whatever a decoder raises becomes the reason why there is none."""
+    return [_decoded(value) for value in values]
+
+
+def decode(value: Any) -> Raw:
+    """Decode what stands for one structure.
+
+    Args:
+        value: the path of a file; text of CIF, POSCAR, extended XYZ or JSON; a dict of pymatgen, JARVIS or ASE; an
+            object of pymatgen or ASE; or a tuple of a lattice, elements and fractional coordinates.
+
+    Raises:
+        StructureError: it is none, or one that cannot be used.
+        Exception: whatever parsers of other projects raise on malformed input.
+    """
+    if isinstance(value, Raw):
+        return value
+    if isinstance(value, StructureError):
+        raise value
+    if isinstance(value, Path):
+        return from_file(value)
+    if isinstance(value, tuple):
+        return from_columns(*value)
+    if (decoder := object_decoder(value)) is not None:
+        return decoder(value)
+    if isinstance(value, str):
+        return from_text(value)
+    if value is None or isinstance(value, float):
+        raise StructureError("the structure is missing here; fill it in or delete the row")
+    if not isinstance(value, dict):
+        raise StructureError(f"the structure is a {type(value).__name__}; CIF text or a pymatgen dict was expected")
+    return from_dict(value)
+
+
+def object_decoder(value: Any) -> Callable[[Any], Raw] | None:
+    """Tell the two kinds of objects by what they can do; None for anything else."""
+    if hasattr(value, "get_scaled_positions"):
+        return from_ase
+    return from_structure if hasattr(value, "lattice") and hasattr(value, "frac_coords") else None
+
+
+def looks_like_structure(value: Any) -> bool:
+    """Say whether a cell of a table holds a structure by its look."""
+    if isinstance(value, dict):
+        return any(all(key in value for key in keys) for keys in _DICTS)
+    if not isinstance(value, str):
+        return object_decoder(value) is not None
+    if value.lstrip().startswith("{"):
+        return any(all(f'"{key}"' in value for key in keys) for keys in _DICTS)
+    return any(look.search(value) for look in (_LIKE_CIF, _LIKE_XYZ)) or _LIKE_POSCAR.match(value) is not None
+
+
+def from_file(path: Path) -> Raw:
+    """Decode the structure in a file, by its name; one without an ending is a CIF or a POSCAR by content.
+
+    Raises:
+        StructureError: no such file, or one that is no text; see `decode`.
+    """
+    kind = file_kind(path)
+    try:
+        text = read_text(path)
+    except FileNotFoundError:
+        raise StructureError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise StructureError(f"the file is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
+    if kind == "poscar":
+        return from_poscar(text)
+    if kind == "json":
+        return from_text(text)
+    if kind == "cif" or _LIKE_CIF.search(text):
+        return from_cif(text)
+    return _by_ase(path) if Path(plain_name(path)).suffix else from_poscar(text)
+
+
+def from_text(text: str) -> Raw:
+    """Decode text of any kind, told by its look."""
+    start = text.lstrip("\ufeff \t\r\n")
+    if start.startswith(("{", "[")):
+        value = _unquoted(start)
+        if not isinstance(value, dict):
+            raise StructureError(
+                f"the structure is a {type(value).__name__}; a dict of pymatgen or JARVIS was expected"
+            )
+        return from_dict(value)
+    if not start:
+        raise StructureError("the structure is missing here; fill it in or delete the row")
+    if not _LIKE_CIF.search(text):
+        if _LIKE_XYZ.match(text):
+            return from_ase(xyz_frame(text))
+        if _LIKE_POSCAR.match(text):
+            return from_poscar(text)
+        if "_atom_site" not in text and "\n" not in start.strip():
+            raise StructureError(f"{start[:_SHOWN]!r} is no structure; CIF, POSCAR, JSON or extended XYZ was expected")
+    return from_cif(text)
+
+
+def from_columns(lattice: Any, species: Any, coords: Any) -> Raw:
+    """Decode lattice (3 x 3, or a b c alpha beta gamma), element symbols and fractional coordinates.
+
+    Each may be nested or flat, a list, an array, or a list written as JSON.
+    """
+    lattice, species, coords = (_unquoted(value) for value in (lattice, species, coords))
+    numbers = _floats(lattice, "the lattice")
+    if numbers.size not in (6, 9):
+        raise StructureError(f"the lattice has {numbers.size} numbers; give 6 (a b c alpha beta gamma) or 9 (3 x 3)")
+    if not isinstance(species, (list, tuple, np.ndarray)) or not all(isinstance(symbol, str) for symbol in species):
+        raise StructureError("species must be a list of element symbols")
+    sites = _floats(coords, "frac_coords")
+    if sites.size != 3 * len(species):
+        raise StructureError(f"{len(species)} species but {sites.size} coordinates; give three a site")
+    shape = (6,) if numbers.size == 6 else (3, 3)
+    return Raw(numbers.reshape(shape), species, sites.reshape(-1, 3))
+
+
+def from_dict(value: Mapping[str, Any]) -> Raw:
+    """Decode `Structure.as_dict()` of pymatgen, JARVIS's atoms or ASE's; lists may be arrays, as parquet gives them."""
+    if "lattice_mat" in value:
+        return _from_jarvis(value)
+    if "__ase_objtype__" in value:
+        from ase.io import jsonio
+
+        return from_ase(jsonio.decode(json.dumps(value)))
+    if "numbers" in value and "cell" in value:
+        return from_ase(Atoms.fromdict({key: np.asarray(item) for key, item in value.items() if key in _ASE}))
+    inner = next((value[key] for key in ("structure", "atoms") if isinstance(value.get(key), dict)), None)
+    if inner is not None and "sites" not in value:
+        return from_dict(inner)
+    lattice, sites = value.get("lattice"), value.get("sites")
+    if not lattice or sites is None:
+        kind = value.get("@class")
+        said = f"the dict is a {kind}" if kind else "the dict"
+        raise StructureError(f"{said} has no lattice or sites; pymatgen's Structure.as_dict() was expected")
+    pbc = lattice.get("pbc")
+    _refuse_partly_periodic((True, True, True) if pbc is None else pbc)
+    cell = lattice.get("matrix")
+    if cell is None:
+        cell = [lattice[key] for key in ("a", "b", "c", "alpha", "beta", "gamma")]
+    symbols = []
+    for k, site in enumerate(sites):
+        species = site["species"]
+        if len(species) != 1 or species[0]["occu"] != 1:
+            raise _disordered(k, {item["element"]: item["occu"] for item in species})
+        symbols.append(str(species[0]["element"]))
+    coords = _floats([site["abc"] for site in sites], "abc of the sites").reshape(-1, 3)
+    return Raw(_floats(cell, "the lattice"), symbols, coords)
+
+
+_ASE = ("numbers", "positions", "cell", "pbc")
+
+
+def _from_jarvis(value: Mapping[str, Any]) -> Raw:
+    lattice = _floats(value["lattice_mat"], "lattice_mat").reshape(3, 3)
+    coords = _floats(value["coords"], "coords").reshape(-1, 3)
+    if value.get("cartesian"):
+        coords = _fractional(lattice, coords)
+    return Raw(lattice, [str(symbol).strip() for symbol in value["elements"]], coords)
+
+
+def from_structure(structure: Any) -> Raw:
+    """Decode a `pymatgen.core.Structure`."""
+    lattice = getattr(structure, "lattice", None)
+    if lattice is None:
+        raise StructureError(f"a {type(structure).__name__} has no lattice; a pymatgen Structure was expected")
+    _refuse_partly_periodic(lattice.pbc)
+    for k, site in enumerate(structure):
+        if not site.is_ordered:
+            raise _disordered(k, {str(s): float(x) for s, x in site.species.items()})
+    symbols = [site.specie.symbol for site in structure]
+    return Raw(np.array(lattice.matrix), symbols, np.array(structure.frac_coords).reshape(-1, 3))
+
+
+def from_ase(atoms: Any) -> Raw:
+    """Decode an `ase.Atoms`."""
+    if atoms.cell.rank < 3:
+        raise StructureError("no unit cell (an isolated molecule or a layer?); give the frame a full lattice")
+    _refuse_partly_periodic(atoms.pbc)
+    occupancy = atoms.info.get("occupancy")  # ASE's CIF reader keeps the shares of a mixed site here
+    if isinstance(occupancy, dict):
+        for k, shares in enumerate(occupancy.values()):
+            if list(shares.values()) != [1]:
+                raise _disordered(k, shares)
+    lattice = np.array(atoms.cell)
+    return Raw(lattice, atoms.get_chemical_symbols(), _fractional(lattice, atoms.positions))
+
+
+def xyz_frame(text: str) -> Atoms:
+    """Parse the text of one frame of extended XYZ."""
+    from ase.io import extxyz
+
+    (atoms,) = extxyz.read_xyz(io.StringIO(text), index=slice(None))
+    return atoms
+
+
+def from_poscar(text: str) -> Raw:
+    """Decode POSCAR text, with one scale factor or three; one without element symbols is refused."""
+    lines = text.splitlines()
+    if len(lines) < 7:
+        raise StructureError(f"the POSCAR has {len(lines)} lines and is cut short; copy it again")
+    scale = np.array(_leading_numbers(lines[1]))
+    lattice = np.array([_three(lines[k], f"line {k + 1} (a lattice vector)") for k in (2, 3, 4)])
+    words = lines[5].split()
+    named = bool(words) and not words[0].isdigit()
+    start = 7 if named else 6
+    counts = [int(word) for word in _words_until_comment(lines[start - 1]) if word.isdigit()]
+    if start < len(lines) and lines[start].strip()[:1] in ("S", "s"):  # selective dynamics
+        start += 1
+    cartesian = start < len(lines) and lines[start].strip()[:1] in ("C", "c", "K", "k")
+    rows = lines[start + 1 : start + 1 + sum(counts)]
+    if len(rows) < sum(counts):
+        raise StructureError(f"the POSCAR has {len(rows)} of {sum(counts)} positions and is cut short; copy it again")
+    symbols = _poscar_symbols(words, counts, rows) if named else _trailing_symbols(rows)
+    coords = np.array([_three(row, f"position {k + 1}") for k, row in enumerate(rows)]).reshape(-1, 3)
+    if len(scale) not in (1, 3) or (len(scale) == 3 and (scale <= 0).any()):
+        raise StructureError(
+            f"line 2 of the POSCAR is {lines[1].strip()!r}; one scale factor or three above 0 belong there"
+        )
+    if len(scale) == 1 and scale[0] < 0:  # it is the volume
+        scale = np.cbrt(-scale / abs(np.linalg.det(lattice)))
+    lattice = lattice * scale
+    return Raw(lattice, symbols, _fractional(lattice, coords * scale) if cartesian else coords)
+
+
+def _poscar_symbols(words: list[str], counts: list[int], rows: list[str]) -> list[str]:
+    symbols = [re.split("[/_]", word)[0] for word in words]  # as in Si_sv/0123abcd
+    for word, symbol in zip(words, symbols, strict=True):
+        if symbol not in atomic_numbers():
+            raise StructureError(f"unknown element {word!r}; write plain element symbols on line 6")
+    if len(symbols) != len(counts):
+        raise StructureError(f"the POSCAR has {len(symbols)} symbols and {len(counts)} counts; give one of each")
+    return [symbol for symbol, count in zip(symbols, counts, strict=True) for _ in range(count)]
+
+
+def _trailing_symbols(rows: list[str]) -> list[str]:
+    """Give the symbols behind the positions, which some programs write in files of the older form."""
+    symbols = [word for row in rows for word in row.split()[3:] if word in atomic_numbers()]
+    if len(symbols) != len(rows) or not rows:
+        raise StructureError("the POSCAR names no elements; add a line of symbols above the counts")
+    return symbols
+
+
+def _words_until_comment(line: str) -> list[str]:
+    return re.split("[!#]", line)[0].split()
+
+
+def _leading_numbers(line: str) -> list[float]:
+    numbers = []
+    for word in line.split():
+        if not _NUMBER.fullmatch(word):
+            break
+        numbers.append(float(word.lower().replace("d", "e")))
+    return numbers
+
+
+def _three(line: str, what: str) -> list[float]:
+    numbers = _leading_numbers(line)[:3]
+    if len(numbers) < 3:
+        raise StructureError(f"{what} of the POSCAR is {line.strip()[:_SHOWN]!r}; three numbers were expected")
+    return numbers
+
+
+def _by_ase(path: Path) -> Raw:
+    import ase.io
+
+    frames = ase.io.read(path, index=":")
+    if len(frames) != 1:
+        raise StructureError(f"holds {len(frames)} frames; give the file as the source, or one structure a file")
+    return from_ase(frames[0])
+
+
+@cache
+def atomic_numbers() -> dict[str, int]:
+    """Element symbol -> atomic number; no isotopes (D, T) and no dummy (X)."""
+    return {symbol: z for z, symbol in enumerate(chemical_symbols) if z > 0}
+
+
+def _fractional(lattice: Float64[np.ndarray, "3 3"], positions: Any) -> Float64[np.ndarray, "n 3"]:
+    if abs(np.linalg.det(lattice)) < np.finfo(float).tiny:
+        raise StructureError("zero-volume cell; correct the lattice")
+    coords: Float64[np.ndarray, "n 3"] = np.linalg.solve(lattice.T, np.asarray(positions, np.float64).T).T
+    return coords
+
+
+def _decoded(value: Any) -> Raw | str:
+    try:
+        raw = decode(value)
+    except StructureError as fault:
+        return str(fault)
+    except Exception as error:  # parsers of other projects raise anything on malformed input
+        return _reason(error)
+    if raw.lattice.shape not in ((6,), (3, 3)) or raw.frac_coords.shape != (len(raw.symbols), 3):
+        return f"the lattice is {raw.lattice.shape}, {len(raw.symbols)} sites are {raw.frac_coords.shape}; mend the row"
+    return raw
+
+
+def _reason(error: Exception) -> str:
+    said = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:300])))
+    lost = ""
+    if not str(error).strip() or isinstance(error, _STUMBLES):
+        lost = ": something that belongs to it is missing or out of place, as where a file is cut short"
+    return f"malformed structure ({said}){lost}; mend it or delete the row"
+
+
+def _refuse_partly_periodic(pbc: Any) -> None:
+    if not all(pbc):
+        directions = "".join("T" if p else "F" for p in pbc)
+        raise StructureError(
+            f"periodic in {directions} only; if this is a whole crystal, set pbc to T in all three directions"
+        )
+
+
+def _disordered(site: int, shares: Mapping[str, float]) -> StructureError:
+    content = " + ".join(f"{share:g} {symbol}" for symbol, share in shares.items()) or "nothing"
+    return StructureError(f"site {site + 1} is disordered ({content}); use an ordered structure, one whole atom a site")
+
+
+def _unquoted(value: Any) -> Any:
+    """Undo JSON quoting; refuse what is missing."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise StructureError(f"a list or dict in JSON was expected: {error}") from None
+    if value is None or isinstance(value, float):
+        raise StructureError("the structure is missing here; fill it in or delete the row")
+    return value
+
+
+def _floats(value: Any, what: str) -> Float64[np.ndarray, ...]:
+    """Give a flat or nested list of numbers as an array; None becomes NaN."""
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise StructureError(f"{what} must be numbers, as many in each row") from None

@@ -1,0 +1,221 @@
+"""Structure files: those that a folder's `id_prop.csv` names, those of a pattern, those on standard input."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pandas as pd
+
+from matcard.crystals.crystals import UNNAMED, StructureError
+from matcard.crystals.files import CHUNK, LABELS, decode_text, is_structure_file, readable, structure_name
+from matcard.crystals.tables import ID_COLUMNS, Batch, Piece, Table, Wanted, as_ids, json_rows, read_csv, require_column
+from matcard.crystals.tables import table_batches as batches_of
+from matcard.errors import InputError, MatcardWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+STDIN = "standard input"
+_SHOWN = 5
+_LOOKED_FOR = "{0}.cif, {0}.vasp, {0}.poscar, POSCAR_{0}, CONTCAR_{0}, {0}, also with .gz"
+
+
+class Folder:
+    """The files of a folder and the ids that they stand for.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        structures: its structure files, sorted by name.
+        has_labels: whether it has an `id_prop.csv`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with readable(path):
+            self._by_name = {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
+        self.structures = [file for file in self._by_name.values() if is_structure_file(file)]
+        self.has_labels = LABELS in self._by_name
+        self._by_id: dict[str, list[Path]] = defaultdict(list)
+        for file in self.structures:
+            self._by_id[structure_name(file)].append(file)
+            self._by_id[structure_name(file).casefold()].append(file)
+
+    def find(self, name: str) -> Path | StructureError:
+        """Give the file that an id stands for; names in another case are taken where one alone fits."""
+        exact = [file for file in self._by_id.get(name, ()) if name == structure_name(file)]
+        if exact:
+            return min(exact, key=_preference)
+        if name in self._by_name:
+            return self._by_name[name]
+        similar = dict.fromkeys(self._by_id.get(name.casefold(), ()))
+        if len(similar) > 1:
+            listed = ", ".join(file.name for file in similar)
+            return StructureError(
+                f"{listed} differ from {name!r} by upper and lower case; rename the one that is meant"
+            )
+        if similar:
+            return next(iter(similar))
+        return StructureError(
+            f"no structure file (looked for {_LOOKED_FOR.format(name)}); add the file or delete the row"
+        )
+
+    def labels(self, wanted: Wanted) -> tuple[list[str | None], pd.DataFrame]:
+        """Read ids and the other columns of `id_prop.csv`, indexed by line.
+
+        Raises:
+            InputError: it cannot be read, or lacks the column of ids that is asked for.
+        """
+        path = self._by_name[LABELS]
+        with readable(path):
+            cells = read_csv(path, header=None, dtype=str, skipinitialspace=True)
+            header = self._has_header(cells, wanted)
+            names = (
+                list(cells.iloc[0])
+                if header
+                else ["id", UNNAMED, *(f"column {k}" for k in range(3, cells.shape[1] + 1))][: cells.shape[1]]
+            )
+            ids = wanted.id_column or next((c for c in ID_COLUMNS if c in names), names[0])
+            require_column(ids, names, str(path), "id_column")
+            table = read_csv(
+                path,
+                lines=True,
+                header=None,
+                names=names,
+                skiprows=int(header),
+                dtype={ids: str},
+                skipinitialspace=True,
+            )
+        return as_ids(table[ids].str.strip()), table.drop(columns=ids)
+
+    def files(self, wanted: Wanted) -> list[Path]:
+        """Give the files that the folder's crystals come from; others, such as a log that grows, play no part."""
+        if not self.has_labels:
+            return self.structures
+        named = [self.find(name) for name in self.labels(wanted)[0] if name is not None]
+        found = {file for file in named if isinstance(file, Path)}
+        return [self._by_name[LABELS], *sorted(found)]
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """Give the files that `id_prop.csv` names; without it all structure files."""
+        if not self.has_labels:
+            yield from file_batches(self.structures, str(self.path))
+            return
+        ids, columns = self.labels(wanted)
+        found = [None if name is None else self.find(name) for name in ids]
+        self._tell_unnamed({file for file in found if isinstance(file, Path)})
+        for k in range(0, len(ids), CHUNK):
+            part = slice(k, k + CHUNK)
+            where = [
+                f"{LABELS} line {line}" + (f" ({file.name})" if isinstance(file, Path) else "")
+                for line, file in zip(columns.index[part], found[part], strict=True)
+            ]
+            yield Batch(ids[part], where, columns.iloc[part].reset_index(drop=True), found[part], len(ids))
+
+    def _has_header(self, cells: pd.DataFrame, wanted: Wanted) -> bool:
+        """Say whether the first line names columns: a known name, or no file beside cells that stand nowhere below."""
+        first = [str(cell).strip() for cell in cells.iloc[0]]
+        if first[0] in (*ID_COLUMNS, wanted.id_column):
+            return True
+        if isinstance(self.find(first[0]), Path) or len(cells) < 2:
+            return False
+        words = pd.to_numeric(cells.iloc[0, 1:], errors="coerce").isna()
+        again = [cells.iloc[1:, k].str.strip().eq(first[k]).any() for k in range(1, len(first))]
+        return bool(words.all()) and not any(again)
+
+    def _tell_unnamed(self, named: set[Path]) -> None:
+        if unnamed := [file.name for file in self.structures if file not in named]:
+            warnings.warn(
+                f"{len(unnamed)} structure files of {self.path} are not named in {LABELS} and not read: "
+                f"{', '.join(unnamed[:_SHOWN])}{', ...' if len(unnamed) > _SHOWN else ''}; add them or move them away",
+                MatcardWarning,
+                stacklevel=2,
+            )
+
+
+def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
+    """Give files of one structure or of several blocks each.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not paths:
+        raise InputError(f"{name} holds no structure files (.cif, .vasp, POSCAR_*)")
+    for k in range(0, len(paths), CHUNK):
+        some = [path.absolute() for path in paths[k : k + CHUNK]]  # workers may live on in an earlier working directory
+        ids = [structure_name(path) for path in some]
+        yield Batch(ids, [str(path) for path in paths[k : k + CHUNK]], _no_columns(some), some, len(paths), blocks=True)
+
+
+def stream_batches(stream: IO[bytes], wanted: Wanted) -> Iterator[Batch]:
+    """Read crystals from a stream, told apart by its first line.
+
+    * `{...`: JSON lines, each a structure's dict or a row as in a `.jsonl` table;
+    * `data_...`, perhaps below comments: CIF text; each `data_` block is a crystal, named by it;
+    * else: the path of a structure file on each line, as `find` prints them.
+
+    Raises:
+        InputError: there is nothing on it, or JSON rows without structures.
+    """
+    head: list[bytes] = []
+    for line in stream:
+        head.append(line)
+        if decode_text(line).strip() and not decode_text(line).startswith("#"):
+            break
+    first = decode_text(head[-1]).strip() if head else ""
+    whole = chain(head, stream)
+    if first.startswith("{"):
+        yield from batches_of(Table(STDIN, _json_pieces(whole), "line", ragged=True), wanted)
+    elif first.lower().startswith("data_"):
+        yield from _text_batches(_cif_blocks(map(decode_text, whole)))
+    elif not first or first.startswith("#"):
+        raise InputError(f"{STDIN} is empty: expected CIF text, JSON lines, or the path of a file on each line")
+    else:
+        paths = (Path(decode_text(line).rstrip("\r\n")) for line in whole if line.strip())
+        while some := list(islice(paths, CHUNK)):
+            named = [structure_name(path) for path in some]
+            yield Batch(named, [str(path) for path in some], _no_columns(some), some, None, blocks=True)
+
+
+def _json_pieces(lines: Iterable[bytes]) -> Iterator[Piece]:
+    for rows in json_rows(lines):
+        listed = [row if isinstance(row, dict) else {"structure": row} for row in rows.values()]
+        yield Piece(pd.DataFrame(listed, index=pd.Index(list(rows)), dtype=object), None)
+
+
+def _cif_blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Cut CIF text before each `data_` line; what stands above the first goes with it."""
+    block: list[str] = []
+    name: str | None = None
+    for line in lines:
+        if line.lower().startswith("data_"):
+            if name is not None:
+                yield name, "".join(block)
+                block = []
+            name = line.split()[0][len("data_") :]
+        block.append(line)
+    yield name or "", "".join(block)
+
+
+def _text_batches(blocks: Iterator[tuple[str, str]]) -> Iterator[Batch]:
+    done = 0
+    while chunk := list(islice(blocks, CHUNK)):
+        rows = range(done + 1, done + 1 + len(chunk))
+        ids = [name or str(row) for (name, _), row in zip(chunk, rows, strict=True)]
+        texts = [text for _, text in chunk]
+        yield Batch(ids, [f"{STDIN} block {row}" for row in rows], _no_columns(texts), texts, None)
+        done += len(chunk)
+
+
+def _no_columns(rows: Sequence[Any]) -> pd.DataFrame:
+    return pd.DataFrame(index=range(len(rows)))
+
+
+def _preference(file: Path) -> tuple[bool, int, str]:
+    """A CIF comes before others, and a plain file before a compressed one."""
+    return ".cif" not in file.name.lower(), len(file.suffixes), file.name
