@@ -13,9 +13,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from matcard.crystals.cif import CifCrystal, read_cif
 from matcard.crystals.crystals import Raw, StructureError
 from matcard.crystals.files import file_kind, plain_name, read_text
-from matcard.crystals.pymatgen_cif import from_cif
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,13 +34,21 @@ _DICTS = (("lattice", "sites"), ("lattice_mat", "elements"), ("numbers", "cell")
 """Keys of the dicts that are structures: pymatgen's, JARVIS's, ASE's two, an entry of JARVIS."""
 
 
-def decode_some(values: Sequence[Any]) -> list[Raw | str]:
+Decoded = Raw | str
+"""A structure, or the reason why there is none."""
+
+
+class Blocks(list[tuple[str, Decoded]]):
+    """The structures of a CIF that holds several, each by the name of its block."""
+
+
+def decode_some(values: Sequence[Any]) -> list[Decoded | Blocks]:
     """Decode what stands for some structures; whatever a decoder raises becomes the reason why there is none."""
     return [_decoded(value) for value in values]
 
 
-def decode(value: Any) -> Raw:
-    """Decode what stands for one structure.
+def decode(value: Any) -> Raw | Blocks:
+    """Decode what stands for one structure, or a CIF of several.
 
     Args:
         value: the path of a file; text of CIF, POSCAR, extended XYZ or JSON; a dict of pymatgen, JARVIS or ASE; an
@@ -87,7 +95,7 @@ def looks_like_structure(value: Any) -> bool:
     return any(look.search(value) for look in (_LIKE_CIF, _LIKE_XYZ)) or _LIKE_POSCAR.match(value) is not None
 
 
-def from_file(path: Path) -> Raw:
+def from_file(path: Path) -> Raw | Blocks:
     """Decode the structure in a file, by its name; one without an ending is a CIF or a POSCAR by content.
 
     Raises:
@@ -109,7 +117,7 @@ def from_file(path: Path) -> Raw:
     return _by_ase(path) if Path(plain_name(path)).suffix else from_poscar(text)
 
 
-def from_text(text: str) -> Raw:
+def from_text(text: str) -> Raw | Blocks:
     """Decode text of any kind, told by its look."""
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith(("{", "[")):
@@ -129,6 +137,20 @@ def from_text(text: str) -> Raw:
         if "_atom_site" not in text and "\n" not in start.strip():
             raise StructureError(f"{start[:_SHOWN]!r} is no structure; CIF, POSCAR, JSON or extended XYZ was expected")
     return from_cif(text)
+
+
+def from_cif(text: str) -> Raw | Blocks:
+    """Decode the crystals of CIF text."""
+    crystals = read_cif(text)
+    if len(crystals) > 1:
+        return Blocks((crystal.name, crystal.fault or _of_block(crystal)) for crystal in crystals)
+    if crystals[0].fault is not None:
+        raise StructureError(crystals[0].fault)
+    return _of_block(crystals[0])
+
+
+def _of_block(crystal: CifCrystal) -> Raw:
+    return Raw(crystal.lattice, crystal.numbers, crystal.frac_coords, crystal.doubts)
 
 
 def from_columns(lattice: Any, species: Any, coords: Any) -> Raw:
@@ -158,7 +180,7 @@ def from_dict(value: Mapping[str, Any]) -> Raw:
 
         return from_ase(jsonio.decode(json.dumps(value)))
     if "numbers" in value and "cell" in value:
-        return from_ase(Atoms.fromdict({key: np.asarray(item) for key, item in value.items() if key in _ASE}))
+        return _from_ase_dict(value)
     inner = next((value[key] for key in ("structure", "atoms") if isinstance(value.get(key), dict)), None)
     if inner is not None and "sites" not in value:
         return from_dict(inner)
@@ -182,15 +204,19 @@ def from_dict(value: Mapping[str, Any]) -> Raw:
     return Raw(_floats(cell, "the lattice"), symbols, coords)
 
 
-_ASE = ("numbers", "positions", "cell", "pbc")
-
-
 def _from_jarvis(value: Mapping[str, Any]) -> Raw:
     lattice = _floats(value["lattice_mat"], "lattice_mat").reshape(3, 3)
     coords = _floats(value["coords"], "coords").reshape(-1, 3)
     if value.get("cartesian"):
         coords = _fractional(lattice, coords)
     return Raw(lattice, [str(symbol).strip() for symbol in value["elements"]], coords)
+
+
+def _from_ase_dict(value: Mapping[str, Any]) -> Raw:
+    numbers = _floats(value["numbers"], "numbers").astype(int)
+    positions, cell = _floats(value["positions"], "positions"), _floats(value["cell"], "cell")
+    pbc = np.array(list(value.get("pbc", (True, True, True))), dtype=bool)
+    return from_ase(Atoms(numbers, positions.reshape(-1, 3), cell=cell.reshape(3, 3), pbc=pbc))
 
 
 def from_structure(structure: Any) -> Raw:
@@ -317,13 +343,15 @@ def _fractional(lattice: Float64[np.ndarray, "3 3"], positions: Any) -> Float64[
     return coords
 
 
-def _decoded(value: Any) -> Raw | str:
+def _decoded(value: Any) -> Decoded | Blocks:
     try:
         raw = decode(value)
     except StructureError as fault:
         return str(fault)
     except Exception as error:  # parsers of other projects raise anything on malformed input
         return _reason(error)
+    if isinstance(raw, Blocks):
+        return raw
     if raw.lattice.shape not in ((6,), (3, 3)) or raw.frac_coords.shape != (len(raw.symbols), 3):
         return f"the lattice is {raw.lattice.shape}, {len(raw.symbols)} sites are {raw.frac_coords.shape}; mend the row"
     return raw

@@ -17,7 +17,7 @@ from joblib import delayed
 
 from matcard.crystals.cache import FilesState, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
 from matcard.crystals.crystals import Crystals, Raw, is_none, lattice_from_parameters, objects, offsets_from_counts
-from matcard.crystals.decode import atomic_numbers, decode_some, object_decoder
+from matcard.crystals.decode import Blocks, atomic_numbers, decode_some, object_decoder
 from matcard.crystals.files import LABELS, file_kind, is_structure_file, matching_files, require_file
 from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
 from matcard.crystals.frames import frame_batch, labels_of
@@ -290,11 +290,11 @@ def _checked(batches: Iterator[Batch], jobs: int | None, progress: Progress | No
 def _laid_out(batch: Batch, decoded: list[Any]) -> Crystals:
     """Lay the structures of a batch out flat and give each row that cannot be used its fault."""
     ids, where, place = list(batch.ids), list(batch.where), list(range(len(decoded)))
-    if batch.blocks and any(isinstance(result, list) for result in decoded):
+    if batch.blocks and any(isinstance(result, Blocks) for result in decoded):
         blocks = [
             (k, name, result)
             for k, results in enumerate(decoded)
-            for name, result in (results if isinstance(results, list) else [("", results)])
+            for name, result in (results if isinstance(results, Blocks) else [("", results)])
         ]
         place = [k for k, _, _ in blocks]
         ids = [f"{ids[k]}:{name}" if name else ids[k] for k, name, _ in blocks]
@@ -329,7 +329,7 @@ _NOTHING = Raw(np.zeros((3, 3)), (), np.zeros((0, 3)))
 
 
 def _said(result: Any) -> str:
-    if isinstance(result, list):
+    if isinstance(result, Blocks):
         listed = ", ".join(name for name, _ in result)
         return f"the CIF holds {len(result)} structures ({listed}); give each a file or row of its own"
     return str(result)
@@ -338,10 +338,11 @@ def _said(result: Any) -> str:
 def _numbers(raws: Sequence[Raw]) -> UInt8[np.ndarray, " S"]:
     """Give atomic numbers, 0 for what is no element."""
     known = atomic_numbers()
-    return np.array(
-        [s if isinstance(s, (int, np.integer)) else known.get(s, 0) for raw in raws for s in raw.symbols],
-        dtype=np.uint8,
-    )
+    listed = [
+        symbols if getattr(symbols, "dtype", None) == np.uint8 else [known.get(symbol, 0) for symbol in symbols]
+        for symbols in (raw.symbols for raw in raws)
+    ]
+    return np.concatenate([np.empty(0, np.uint8), *(np.asarray(some, dtype=np.uint8) for some in listed)])
 
 
 def _lattices(raws: Sequence[Raw]) -> Float64[np.ndarray, "N 3 3"]:

@@ -17,16 +17,19 @@ from matcard.crystals.decode import decode_some
 SALT = Structure(Lattice.cubic(4.1), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 HEAD, SITES = re.split(r"(?=loop_\n _atom_site_type_symbol)", str(CifWriter(SALT)))
 CELL = HEAD.split("data_CsCl\n")[1].split("loop_")[0]
+FOUR = "  1  'x, y, z'\n  2  '-x, -y, -z'\n  3  'y, x, z'\n  4  '-y, -x, -z'"
 TEXTS = {
     "plain": HEAD + SITES,
-    "symmetric": (HEAD + SITES).replace("  1  'x, y, z'", "  1  'x, y, z'\n  2  '-x, -y, -z'\n  3  'y, x, z'"),
+    "symmetric": (HEAD + SITES).replace(
+        "  1  'x, y, z'", "  1  'x, y, z'\n  2  '-x, -y, -z'\n  3  'y, x, z'\n  4  '-y, -x, -z'"
+    ),
     "cell last": f"data_CsCl\n{SITES}{CELL}",
     "with texts": f"data_CsCl\n_title\n;\n It's 'a quote\n of two lines\n;\n_name 'some name'\n{CELL}{SITES}",
 }
 POSCAR = "salt\n1.0\n4.1 0 0\n0 4.1 0\n0 0 4.1\nCs Cl\n1 1\ndirect\n0 0 0 Cs\n0.5 0.5 0.5 Cl\n"
 UNHELPFUL = re.compile(r"ZeroDivision|zip\(\)|len\(items\)|reshape|convert string|\w+Error\)?: *\)|\bNone\b")
 NAMES_WHAT_IS_WRONG = re.compile(
-    r"no atom sites|structure is missing|no structure;|"
+    r"no atom sites|structure is missing|no structure;|no CIF|sites or operations are missing|are no group|"
     r"cut short|has no cell|is missing or empty|zero-volume|has no coordinate|unknown element|"
     r"gives no structure|is not understood"
 )
@@ -46,8 +49,8 @@ def test_a_cif_cut_at_any_byte_is_read_or_says_what_is_wrong(text):
 def test_within_the_names_of_the_sites_the_last_line_is_shown(header):
     text = TEXTS["plain"]
     (found,) = decode_some([text[: text.index(header) + len(header)]])
-    assert found.startswith("the CIF is cut short or damaged: a loop in it has no values")
-    assert f"its last line is {header!r}" in found
+    assert found.startswith("the CIF is cut short or damaged at line")
+    assert header[:10] in found
 
 
 @settings(deadline=None, max_examples=40)
