@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+
+from matcard.data.formulas import read_formula, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +24,7 @@ def describe_formulas(
     """Give numbers for each formula, the names of the columns, and what is wrong with a row ("" where nothing is).
 
     Args:
-        formulas: text such as Fe2O3 or Zr0.5Cu0.5.
+        formulas: text as `matcard.data.formulas.read_formula` takes it.
         how: `fractions` of the 118 elements, or matminer's `magpie` features.
     """
     fractions, names, faults = element_fractions(formulas)
@@ -30,7 +33,7 @@ def describe_formulas(
     from matcard.data.composition_features import magpie_features
 
     sound = np.flatnonzero(faults == "")
-    table = magpie_features([str(formula) for formula in formulas.iloc[sound]])
+    table = magpie_features([written(read_formula(str(formula))) for formula in formulas.iloc[sound]])
     numbers = np.zeros((len(formulas), table.shape[1]))
     numbers[sound] = np.asarray(table, dtype=np.float64)
     faults[sound[~np.isfinite(numbers[sound]).all(axis=1)]] = "an element of it has no Magpie features"
@@ -41,9 +44,6 @@ def element_fractions(
     formulas: pd.Series[Any],
 ) -> tuple[Float64[np.ndarray, "N 118"], list[str], Shaped[np.ndarray, " N"]]:
     """Give the atomic fraction of each element, the elements' symbols, and what is wrong with a row."""
-    from pymatgen.core.composition import Composition
-    from pymatgen.core.periodic_table import Element
-
     fractions = np.zeros((len(formulas), LAST_ELEMENT))
     faults = np.full(len(formulas), "", dtype=object)
     for i, (formula, missing) in enumerate(zip(formulas, formulas.isna(), strict=True)):
@@ -51,15 +51,14 @@ def element_fractions(
             faults[i] = "the formula is missing"
             continue
         try:
-            content = Composition(str(formula)).fractional_composition.get_el_amt_dict()
-            for symbol, share in content.items():
-                fractions[i, Element(symbol).Z - 1] += share
-        except (ValueError, KeyError, ZeroDivisionError) as error:
+            content = read_formula(str(formula))
+        except ValueError as error:
             faults[i] = f"{formula!r} is no chemical formula ({error})"
             continue
-        if not content:
-            faults[i] = f"{formula!r} is no chemical formula (it has no element)"
-    return fractions, [Element.from_Z(z).symbol for z in range(1, LAST_ELEMENT + 1)], faults
+        total = sum(content.values())
+        for symbol, amount in content.items():
+            fractions[i, atomic_numbers[symbol] - 1] = amount / total
+    return fractions, chemical_symbols[1 : LAST_ELEMENT + 1], faults
 
 
 def proportions(

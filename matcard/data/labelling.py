@@ -122,7 +122,8 @@ def label_table(
         )
     values = target_column(table.columns, target, source)
     try:
-        labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target)
+        where = None if isinstance(table, ArrayTable) else table.crystals.where
+        labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target, where=where)
     except InputError as error:
         if not len(table.left_out):
             raise

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import unicodedata
+import warnings
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.crystals.tables import require_column
-from matcard.errors import InputError, listed
+from matcard.crystals.tables import LISTS, MISSING, require_column
+from matcard.errors import InputError, MatcardWarning, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     from jaxtyping import Float64, Int64
 
 MAX_INTEGER_CLASSES = 20
 """A column of whole numbers with more distinct values is a quantity, not a category."""
+
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+"""Characters that do not show; what is left out of words beside blanks at either end."""
 
 # Names that are as many as half the rows tell rows apart, not classes.
 _FEW = 20
@@ -48,7 +53,7 @@ class Labels:
             return _by_window(values, self.window, self.target)
         if self.edges:
             return _by_edges(values, self.edges, self.target)
-        position: dict[str | None, int] = {name: k for k, name in enumerate(self.class_names)}
+        position: dict[str | None, int] = {_word(name): k for k, name in enumerate(self.class_names)}
         return np.array([position.get(name, -1) for name in _texts(values)], dtype=np.int64)
 
 
@@ -69,6 +74,7 @@ def make_labels(
     bins: Sequence[float] | None = None,
     window: tuple[float, float] | None = None,
     target: str,
+    where: Sequence[str] | None = None,
 ) -> Labels:
     """Give each row of the target its class.
 
@@ -77,19 +83,42 @@ def make_labels(
     and up to `MAX_INTEGER_CLASSES` distinct whole numbers are categories, in sorted order; the categories of a
     pandas Categorical keep theirs, those that no row has left out.
 
+    Words that differ only in blanks at either end, in the kind of blanks within, or in the Unicode form of a letter are
+    the same class; those that differ in upper and lower case alone are told. The words for a missing value are those of
+    `matcard.crystals.tables.MISSING`.
+
+    Args:
+        values: the target of each row.
+        threshold: see above.
+        bins: see above.
+        window: see above.
+        target: what the column is called.
+        where: where each row stands, for messages; by default their numbers from 1.
+
     Raises:
         InputError: when several or unsuitable edges are given, no row has a value, fewer than two classes result
-            or one is empty, or the column is of no use as categories.
+            or one is empty, or the column is of no use as categories, or holds lists, or words among numbers.
     """
+    places = [f"row {k + 1}" for k in range(len(values))] if where is None else where
+    if (bad := np.flatnonzero([isinstance(value, str) and value == LISTS for value in values])).size:
+        raise InputError(
+            f"{target} holds lists in {len(bad)} rows, the first in {places[bad[0]]}; a label is one word or one "
+            "number: name another --data.target"
+        )
+    written, values = values, _cleaned(values)
     edges = _edges(threshold, bins)
     if edges and window:
         raise InputError("--data.window stands alone: leave --data.threshold and --data.bins out")
+    if edges or window:
+        _require_numbers(values, target, places)
     names: tuple[str, ...]
     if window:
         between = f"{_number(window[0])} <= {target} <= {_number(window[1])}"
         names = (f"not {between}", between)
     else:
-        names = _edge_names(edges, target) if edges else _categories(values, target)
+        names = _edge_names(edges, target) if edges else _categories(values, target, places)
+    if not edges and not window:
+        _tell_missing(written, values, target)
     labels = Labels(np.empty(0, np.int64), names, target, edges, window)
     labels = replace(labels, codes=labels.encode(values))
     _check(labels, values)
@@ -128,20 +157,36 @@ def _numbers(values: pd.Series[Any], target: str) -> Float64[np.ndarray, " N"]:
     """Read numbers, NaN where there is none."""
     import pandas as pd
 
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    words = numbers.isna() & ~_missing(values)
+    cleaned = _cleaned(values)
+    numbers = pd.to_numeric(cleaned, errors="coerce").astype(float)
+    words = numbers.isna() & cleaned.notna()
     if words.any():
-        raise InputError(
-            f"{target} is not numeric: it holds {values[words].iloc[0]!r}; leave --data.threshold, "
-            "--data.bins and --data.window out, or name another --data.target"
-        )
+        raise InputError(f"{target} is not numeric: it holds {cleaned[words].iloc[0]!r}")
     return numbers.to_numpy()
 
 
-def _categories(values: pd.Series[Any], target: str) -> tuple[str, ...]:
+def _require_numbers(values: pd.Series[Any], target: str, places: Sequence[str]) -> None:
+    """Refuse words among cleaned values: few of them are listed, of many it is said that they are no numbers."""
     import pandas as pd
 
-    present = values[~_missing(values)].infer_objects()
+    words = np.flatnonzero(pd.to_numeric(values, errors="coerce").isna() & values.notna())
+    if not words.size:
+        return
+    if 2 * words.size >= values.notna().sum():
+        raise InputError(
+            f"{target} is not numeric: it holds {values.iloc[words[0]]!r}; leave --data.threshold, "
+            "--data.bins and --data.window out, or name another --data.target"
+        )
+    raise InputError(
+        f"{target}: {words.size} of {len(values)} fields are no numbers, "
+        f"{listed(f'{values.iloc[k]!r} in {places[k]}' for k in words)}; correct them, or leave such fields empty"
+    )
+
+
+def _categories(values: pd.Series[Any], target: str, places: Sequence[str]) -> tuple[str, ...]:
+    import pandas as pd
+
+    present = values[values.notna()].infer_objects()
     names = {name for name in _texts(present) if name is not None}
     if isinstance(values.dtype, pd.CategoricalDtype):
         return tuple(name for name in map(str, values.cat.categories) if name in names)
@@ -152,24 +197,63 @@ def _categories(values: pd.Series[Any], target: str) -> tuple[str, ...]:
                 f"{_number(present.max())}); make classes of it with --data.threshold X or --data.bins a,b,c"
             )
         return tuple(sorted(names, key=int))
+    if len(names) > MAX_INTEGER_CLASSES and pd.to_numeric(present, errors="coerce").notna().mean() > 1 / 2:
+        _require_numbers(values, target, places)
     if len(names) > max(_FEW, len(present) / 2):
         raise InputError(
             f"{target} has {len(names)} distinct values in {len(present)} rows, too many for classes; name "
             "another --data.target"
         )
+    _tell_alike(names, target)
     return tuple(sorted(names))
+
+
+def _tell_alike(names: Iterable[str], target: str) -> None:
+    """Warn of classes that differ in upper and lower case alone."""
+    for _, group in groupby(sorted(names, key=str.casefold), key=str.casefold):
+        if len(alike := sorted(group)) > 1:
+            warnings.warn(
+                f"{target}: {' and '.join(map(repr, alike))} differ in upper and lower case alone and are "
+                f"{len(alike)} classes; write them alike if they are one",
+                MatcardWarning,
+                stacklevel=4,
+            )
+
+
+def _tell_missing(written: pd.Series[Any], values: pd.Series[Any], target: str) -> None:
+    """Warn of words that are taken for missing values where others are classes: one of them might be meant as one."""
+    lost = sorted({str(word).strip() for word in written[written.notna() & values.isna()]} - {""})
+    if lost and any(isinstance(value, str) for value in values):
+        warnings.warn(
+            f"{target}: {', '.join(map(repr, lost))} is taken for a missing value; where it is a class, write "
+            "another word",
+            MatcardWarning,
+            stacklevel=3,
+        )
+
+
+def _cleaned(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Give words without what does not count in them, and None for those that stand for a missing value."""
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.CategoricalDtype) or not any(isinstance(value, str) for value in values):
+        return values
+    words = [_word(value) if isinstance(value, str) else value for value in values]
+    found = [None if isinstance(word, str) and (not word or word in MISSING) else word for word in words]
+    return pd.Series(found, values.index, dtype=object)
+
+
+def _word(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split())
 
 
 def _texts(values: pd.Series[Any]) -> list[str | None]:
     """Give the category of each value as text: whole numbers without a point, None where missing."""
+    cleaned = _cleaned(values)
     return [
-        None if missing else str(int(value)) if isinstance(value, float) and value % 1 == 0 else str(value)
-        for value, missing in zip(values, _missing(values), strict=True)
+        None if missing else str(int(value)) if isinstance(value, float) and value % 1 == 0 else _word(str(value))
+        for value, missing in zip(cleaned, cleaned.isna(), strict=True)
     ]
-
-
-def _missing(values: pd.Series[Any]) -> pd.Series[bool]:
-    return values.isna() | values.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
 
 
 def _check(labels: Labels, values: pd.Series[Any]) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matcard.crystals.tables import LISTS
 from matcard.data.labels import MAX_INTEGER_CLASSES, make_labels, target_column
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 
 
 def test_threshold_belongs_to_the_class_above():
@@ -125,3 +126,68 @@ def test_real_targets(test_data):
     assert dict(zip(systems.class_names, np.bincount(systems.codes), strict=True))["triclinic"] == 482
     assert len(make_labels(columns["point_group"], target="point_group").class_names) == 32
     assert make_labels(columns["nsites"], target="nsites").class_names == tuple(map(str, range(1, 21)))
+
+
+# ---- words as people write them
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    ["cscl ", " cscl", "cscl\u00a0", "\u2009cscl\t", "\ufeffcscl", "cscl\u200b"],
+)
+def test_blanks_at_either_end_make_no_class(spelt):
+    labels = make_labels(pd.Series(["cscl", spelt, "rocksalt", spelt]), target="phase")
+    assert labels.class_names == ("cscl", "rocksalt")
+    assert labels.codes.tolist() == [0, 0, 1, 0]
+    assert labels.encode(pd.Series([spelt, "rocksalt "])).tolist() == [0, 1]
+
+
+def test_unicode_forms_and_kinds_of_blanks_within_make_no_class():
+    values = ["ze\u0301olithe", "z\u00e9olithe", "open\u00a0frame", "open frame", "open  frame"]
+    labels = make_labels(pd.Series(values), target="phase")
+    assert labels.class_names == ("open frame", "z\u00e9olithe")
+    assert labels.codes.tolist() == [1, 1, 0, 0, 0]
+
+
+def test_classes_that_differ_by_case_alone_are_told():
+    with pytest.warns(MatcardWarning, match=r"phase: 'Rocksalt' and 'rocksalt' differ in upper and lower case alone"):
+        labels = make_labels(pd.Series(["Rocksalt", "rocksalt", "cscl"]), target="phase")
+    assert len(labels.class_names) == 3
+
+
+@pytest.mark.parametrize(
+    "word", ["na", "NA", "N/A", "n/a", "none", "None", "null", "NULL", "NaN", "-", "?", "#N/A", " na "]
+)
+def test_words_for_missing_numbers(word):
+    labels = make_labels(pd.Series([1.5, word, "4", None], dtype=object), threshold=3, target="gap")
+    assert labels.codes.tolist() == [0, -1, 1, -1]
+    assert labels.encode(pd.Series([word, "3.5"])).tolist() == [-1, 1]
+
+
+def test_words_for_missing_values_among_words_are_told():
+    with pytest.warns(MatcardWarning, match=r"order: '-', 'none' is taken for a missing value"):
+        labels = make_labels(pd.Series(["FM", "none", "AFM", "-", "", None]), target="order")
+    assert labels.class_names == ("AFM", "FM")
+    assert labels.codes.tolist() == [1, -1, 0, -1, -1, -1]
+
+
+@pytest.mark.parametrize("options", [{"threshold": 3.0}, {"bins": [1.0, 3.0]}, {"window": (1.0, 3.0)}, {}])
+def test_a_few_words_among_numbers_are_listed_by_row(options):
+    values = pd.Series([*[0.5 * k for k in range(40)], "1,5", "about 3"], dtype=object)
+    where = [f"t.csv line {k + 2}" for k in range(42)]
+    with pytest.raises(InputError, match=r"gap: 2 of 42 fields are no numbers, '1,5' in t.csv line 42, 'about 3' in"):
+        make_labels(values, **options, target="gap", where=where)
+    with pytest.raises(InputError, match="'1,5' in row 41"):
+        make_labels(values, **options, target="gap")
+
+
+def test_of_many_words_among_numbers_not_all_are_listed():
+    values = pd.Series([*range(400), *["x"] * 100], dtype=object)
+    with pytest.raises(InputError, match=r"100 of 500 fields .* and \d+ more; correct them") as told:
+        make_labels(values, threshold=3, target="gap")
+    assert len(str(told.value)) < 2000
+
+
+def test_lists_are_no_labels():
+    with pytest.raises(InputError, match=r"setting holds lists in 2 rows, the first in row 1; a label is one word"):
+        make_labels(pd.Series([LISTS, LISTS, "a"]), target="setting")

@@ -1,0 +1,118 @@
+"""Chemical formulas by a grammar: elements with amounts, brackets, hydrates, mixtures of oxides, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from ase.data import chemical_symbols
+
+_AMOUNT = r"\d+(?:\.\d+)?"
+_TOKEN = re.compile(rf"(?P<element>[A-Z][a-z]?)|(?P<open>[(\[{{])|(?P<close>[)\]}}])|(?P<amount>{_AMOUNT})")
+_PART = re.compile(rf"(?P<times>{_AMOUNT})?(?P<rest>\D.*)")
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+_DOTS = re.compile("[\u00b7\u2022\u2219\u22c5\u30fb*]")
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
+_WATER = re.compile(rf"(?P<salt>.+?)\.(?P<times>{_AMOUNT})?(?P<water>(?:H2O|D2O|\(H2O\)|\(D2O\)))")
+_ELEMENTS = {**{symbol: symbol for symbol in chemical_symbols[1:]}, "D": "H", "T": "H"}
+
+
+def read_formula(text: str) -> dict[str, float]:
+    """Give the amount of each element of a formula.
+
+    A formula is elements and groups in brackets, each with an amount above 0 or none: Fe2O3, Zr0.5Cu0.5, Ca(OH)2. Parts
+    of it may be joined by a middle dot or an asterisk, each with a number before it: CuSO4*5H2O. A full stop joins
+    water: in CuSO4.5H2O stand five, not 4.5 oxygens. A minus joins oxides: Na2O-2SiO2 is Na2Si2O5. Blanks do not count, small
+    digits are digits, deuterium and tritium are hydrogen.
+
+    Raises:
+        ValueError: it is none; the message says what to write.
+    """
+    plain = "".join(unicodedata.normalize("NFKC", _DOTS.sub("*", text)).translate(_DASHES).split())
+    joined = _WATER.fullmatch(plain)
+    if joined is not None and not plain[0].isdigit():
+        try:
+            return _mixed([("", joined["salt"]), (joined["times"] or "", joined["water"])])
+        except ValueError:
+            pass  # as in Sr0.5H2O, where the full stop is that of a number
+    if "*" in plain:
+        return _mixed([_divided(part) for part in plain.split("*")])
+    if "-" in plain:
+        parts = [_divided(part) for part in plain.split("-")]
+        mixed = _mixed(parts)
+        if not all("O" in (content := _simple(rest)) and len(content) > 1 for _, rest in parts):
+            raise ValueError(f"a minus joins oxides alone; write the formula as one, such as {written(mixed)}")
+        return mixed
+    if plain[:1].isdigit():
+        raise ValueError("it begins with a number; write it without")
+    return _simple(plain)
+
+
+def written(content: dict[str, float]) -> str:
+    """Write amounts as a formula."""
+    return "".join(symbol + ("" if amount == 1 else f"{amount:.10g}") for symbol, amount in content.items())
+
+
+def _divided(part: str) -> tuple[str, str]:
+    """Part the number of a part from the rest."""
+    found = _PART.fullmatch(part)
+    if found is None:
+        raise ValueError("a part of it is missing beside a dot or minus; complete it")
+    return found["times"] or "", found["rest"]
+
+
+def _mixed(parts: list[tuple[str, str]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for times, rest in parts:
+        for symbol, amount in _simple(rest).items():
+            total[symbol] = total.get(symbol, 0.0) + _above_zero(times or "1") * amount
+    return total
+
+
+def _simple(text: str) -> dict[str, float]:
+    """Read elements and groups with their amounts."""
+    groups: list[tuple[str, dict[str, float]]] = [("", {})]
+    last: dict[str, float] | None = None
+    place = 0
+    while place < len(text):
+        token = _TOKEN.match(text, place)
+        if token is None:
+            raise ValueError(
+                f"{text[place:]!r} is neither an element nor an amount; write a plain formula such as Fe2O3"
+            )
+        place = token.end()
+        if token["amount"] is None and last is not None:
+            _add(groups[-1][1], last, 1.0)
+            last = None
+        if token["element"] is not None:
+            if token["element"] not in _ELEMENTS:
+                raise ValueError(f"there is no element {token['element']}; write symbols of elements alone")
+            last = {_ELEMENTS[token["element"]]: 1.0}
+        elif token["open"] is not None:
+            groups.append((_BRACKETS[token["open"]], {}))
+        elif token["close"] is not None:
+            closing, last = groups.pop()
+            if closing != token["close"] or not last:
+                raise ValueError("its brackets do not fit; correct them")
+        elif last is None:
+            raise ValueError(f"the amount {token['amount']} follows no element; correct it")
+        else:
+            _add(groups[-1][1], last, _above_zero(token["amount"]))
+            last = None
+    if last is not None:
+        _add(groups[-1][1], last, 1.0)
+    if len(groups) > 1 or not groups[0][1]:
+        raise ValueError("its brackets do not fit; correct them" if len(groups) > 1 else "it has no element")
+    return groups[0][1]
+
+
+def _above_zero(text: str) -> float:
+    amount = float(text)
+    if not 0 < amount < float("inf"):
+        raise ValueError(f"the amount {text} is none above 0; leave the element out or correct it")
+    return amount
+
+
+def _add(content: dict[str, float], some: dict[str, float], times: float) -> None:
+    for symbol, amount in some.items():
+        content[symbol] = content.get(symbol, 0.0) + times * amount
