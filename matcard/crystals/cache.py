@@ -126,7 +126,7 @@ def built_in_pieces(
         advance(k)
     for k, arrays in zip(missing, compute(missing), strict=True):
         with written_whole(paths[k]) as beside:
-            np.savez(beside, **arrays)
+            np.savez(beside, **dict(arrays))  # type: ignore[arg-type]  # its stub takes arrays for an option
         advance(k)
     _join(folder, paths, offsets)
     for path in folder.iterdir():

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jaxtyping import Bool, Float64, Int, Int64, Shaped, UInt8
 
@@ -72,13 +72,15 @@ class Crystals:
         shapes = (self.lattice.shape, self.offsets.shape, self.frac_coords.shape)
         if shapes != ((n, 3, 3), (n + 1,), (s, 3)) or (self.offsets[0], self.offsets[-1]) != (0, s):
             raise ValueError(f"arrays of {n} crystals with {s} sites do not fit: shapes {shapes}")
-        if self.where is None:
-            object.__setattr__(self, "where", objects(f"row {k + 1}" for k in range(n)))
-        for name in ("faults", "doubts"):
+        made: dict[str, Callable[[], Any]] = {
+            "where": lambda: objects(f"row {k + 1}" for k in range(n)),
+            "faults": lambda: np.full(n, None, dtype=object),
+            "doubts": lambda: np.full(n, None, dtype=object),
+            "columns": lambda: pd.DataFrame(index=range(n)),
+        }
+        for name, make in made.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(n, None, dtype=object))
-        if self.columns is None:
-            object.__setattr__(self, "columns", pd.DataFrame(index=range(n)))
+                object.__setattr__(self, name, make())
         if not n == len(self.where) == len(self.faults) == len(self.doubts) == len(self.columns):
             raise ValueError(f"{n} crystals need as many of where, faults, doubts and rows of columns")
 
@@ -133,7 +135,7 @@ class Crystals:
             numbers=self.numbers[kept],
             frac_coords=self.frac_coords[kept],
             faults=faults,
-            doubts=np.where(bad, None, self.doubts),
+            doubts=objects(None if no else doubt for no, doubt in zip(bad, self.doubts, strict=True)),
         )
 
     def with_unique_ids(self) -> Crystals:

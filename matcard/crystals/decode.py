@@ -178,7 +178,7 @@ def from_dict(value: Mapping[str, Any]) -> Raw:
     if "__ase_objtype__" in value:
         from ase.io import jsonio
 
-        return from_ase(jsonio.decode(json.dumps(value)))
+        return from_ase(jsonio.decode(json.dumps(value)))  # type: ignore[no-untyped-call]
     if "numbers" in value and "cell" in value:
         return _from_ase_dict(value)
     inner = next((value[key] for key in ("structure", "atoms") if isinstance(value.get(key), dict)), None)
@@ -250,6 +250,7 @@ def xyz_frame(text: str) -> Atoms:
     """Parse the text of one frame of extended XYZ."""
     from ase.io import extxyz
 
+    atoms: Atoms
     (atoms,) = extxyz.read_xyz(io.StringIO(text), index=slice(None))
     return atoms
 

@@ -59,7 +59,7 @@ def batch_of(frames: list[Frame], name: str, wanted: Wanted) -> Batch:
     """Give frames with their labels as columns, each of one type; `name` is what stands before a frame's number."""
     columns = pd.DataFrame([dict(frame.labels) for frame in frames], index=range(len(frames)), dtype=object)
     for k in range(columns.shape[1]):
-        columns.isetitem(k, _of_one_type(columns.iloc[:, k]))
+        columns.isetitem(k, _of_one_type(columns.iloc[:, k]).array)
     columns = scalars(columns)
     if wanted.id_column is not None:
         require_column(wanted.id_column, columns.columns, name.split()[0], "id_column")
@@ -90,7 +90,7 @@ def _of_one_type(values: pd.Series[Any]) -> pd.Series[Any]:
 
 def _frame(atoms: Atoms, labels: Mapping[str, Any]) -> Frame:
     (structure,) = decode_some([atoms])
-    return Frame(StructureError(structure) if isinstance(structure, str) else structure, labels)
+    return Frame(structure if isinstance(structure, Raw) else StructureError(structure), labels)
 
 
 def _extended_xyz(path: Path) -> Iterator[Frame]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float64, UInt8
 
     Progress = Callable[[int, int | None], None]
-    Source = str | Path | IO[bytes] | Sequence[Path]
+    Source = str | Path | IO[bytes] | list[Path] | tuple[Path, ...]
 
 PARALLEL_ROWS = 20_000
 """Texts and files fewer than this are parsed sooner in one process than others are started."""
@@ -220,12 +220,10 @@ def _batches(source: Source, wanted: Wanted) -> Iterator[Batch]:
     Raises:
         InputError: when there is nothing there.
     """
+    if isinstance(source, (list, tuple)):
+        return _files_batches(source, "the list", wanted)
     if not isinstance(source, (str, Path)):
-        return (
-            _files_batches(source, "the list", wanted)
-            if isinstance(source, (list, tuple))
-            else stream_batches(source, wanted)
-        )
+        return stream_batches(source, wanted)
     path = Path(source).expanduser()
     if path.is_dir() or (path.name == LABELS and path.is_file()):
         return Folder(path if path.is_dir() else path.parent).batches(wanted)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from matcard.crystals.crystals import Crystals, StructureError
+from matcard.crystals.crystals import StructureError
 from matcard.crystals.decode import looks_like_structure
 from matcard.crystals.files import (
     CHUNK,
@@ -64,14 +64,14 @@ class Wanted:
 class Batch(NamedTuple):
     """N rows of a source: ids (None where missing), where they stand, their scalar columns, undecoded structures.
 
-    `structures` are what `matcard.crystals.decode` takes, or already laid out. A file of several blocks is one row
-    for each where `blocks` says so. `total` is the number of rows of the whole source, estimated or None.
+    `structures` are what `matcard.crystals.decode` takes. A file of several blocks is one row for each where
+    `blocks` says so. `total` is the number of rows of the whole source, estimated or None.
     """
 
     ids: Sequence[str | None]
     where: Sequence[str]
     columns: pd.DataFrame
-    structures: Sequence[Any] | Crystals
+    structures: Sequence[Any]
     total: int | None
     blocks: bool = False
 
@@ -191,7 +191,7 @@ def read_csv(path: Path, *, lines: bool = False, **options: Any) -> pd.DataFrame
     as_text = options.get("dtype", ())
     for k, name in enumerate(frame):
         if as_text is not str and name not in as_text and frame.dtypes.iloc[k].kind == "O":
-            frame.isetitem(k, _numbers_with_gaps(frame.iloc[:, k]))
+            frame.isetitem(k, _numbers_with_gaps(frame.iloc[:, k]).array)
     if lines:
         numbers = _record_lines(text)
         frame.index = pd.Index(numbers[len(numbers) - len(frame) :] if len(numbers) >= len(frame) else frame.index + 2)

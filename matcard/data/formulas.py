@@ -22,8 +22,8 @@ def read_formula(text: str) -> dict[str, float]:
 
     A formula is elements and groups in brackets, each with an amount above 0 or none: Fe2O3, Zr0.5Cu0.5, Ca(OH)2. Parts
     of it may be joined by a middle dot or an asterisk, each with a number before it: CuSO4*5H2O. A full stop joins
-    water: in CuSO4.5H2O stand five, not 4.5 oxygens. A minus joins oxides: Na2O-2SiO2 is Na2Si2O5. Blanks do not count, small
-    digits are digits, deuterium and tritium are hydrogen.
+    water: in CuSO4.5H2O stand five, not 4.5 oxygens. A minus joins oxides: Na2O-2SiO2 is Na2Si2O5. Blanks do not
+    count, small digits are digits, deuterium and tritium are hydrogen.
 
     Raises:
         ValueError: it is none; the message says what to write.
@@ -77,9 +77,7 @@ def _simple(text: str) -> dict[str, float]:
     while place < len(text):
         token = _TOKEN.match(text, place)
         if token is None:
-            raise ValueError(
-                f"{text[place:]!r} is neither an element nor an amount; write a plain formula such as Fe2O3"
-            )
+            raise ValueError(f"{text[place:]!r} is neither an element nor an amount; write a formula such as Fe2O3")
         place = token.end()
         if token["amount"] is None and last is not None:
             _add(groups[-1][1], last, 1.0)

@@ -122,8 +122,8 @@ def label_table(
         )
     values = target_column(table.columns, target, source)
     try:
-        where = None if isinstance(table, ArrayTable) else table.crystals.where
-        labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target, where=where)
+        places = None if isinstance(table, ArrayTable) else table.crystals.where
+        labels = make_labels(values, threshold=threshold, bins=bins, window=window, target=target, where=places)
     except InputError as error:
         if not len(table.left_out):
             raise

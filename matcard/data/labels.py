@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pandas as pd
-    from jaxtyping import Float64, Int64
+    from jaxtyping import Float64, Int64, Shaped
 
 MAX_INTEGER_CLASSES = 20
 """A column of whole numbers with more distinct values is a quantity, not a category."""
@@ -74,7 +74,7 @@ def make_labels(
     bins: Sequence[float] | None = None,
     window: tuple[float, float] | None = None,
     target: str,
-    where: Sequence[str] | None = None,
+    where: Sequence[str] | Shaped[np.ndarray, " N"] | None = None,
 ) -> Labels:
     """Give each row of the target its class.
 
@@ -165,25 +165,25 @@ def _numbers(values: pd.Series[Any], target: str) -> Float64[np.ndarray, " N"]:
     return numbers.to_numpy()
 
 
-def _require_numbers(values: pd.Series[Any], target: str, places: Sequence[str]) -> None:
+def _require_numbers(values: pd.Series[Any], target: str, places: Any) -> None:
     """Refuse words among cleaned values: few of them are listed, of many it is said that they are no numbers."""
     import pandas as pd
 
-    words = np.flatnonzero(pd.to_numeric(values, errors="coerce").isna() & values.notna())
-    if not words.size:
+    words = np.flatnonzero(pd.to_numeric(values, errors="coerce").isna() & values.notna()).tolist()
+    if not words:
         return
-    if 2 * words.size >= values.notna().sum():
+    if 2 * len(words) >= values.notna().sum():
         raise InputError(
             f"{target} is not numeric: it holds {values.iloc[words[0]]!r}; leave --data.threshold, "
             "--data.bins and --data.window out, or name another --data.target"
         )
     raise InputError(
-        f"{target}: {words.size} of {len(values)} fields are no numbers, "
+        f"{target}: {len(words)} of {len(values)} fields are no numbers, "
         f"{listed(f'{values.iloc[k]!r} in {places[k]}' for k in words)}; correct them, or leave such fields empty"
     )
 
 
-def _categories(values: pd.Series[Any], target: str, places: Sequence[str]) -> tuple[str, ...]:
+def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, ...]:
     import pandas as pd
 
     present = values[values.notna()].infer_objects()

@@ -78,7 +78,7 @@ def load_crystals(
         jobs=jobs,
         progress=progress,
     )
-    require_column(card.target, crystals.columns, card.name, "target")
+    require_column(card.target, map(str, crystals.columns), card.name, "target")
     return crystals
 
 
