@@ -10,15 +10,15 @@ import pandas as pd
 from ase.data import chemical_symbols
 from markupsafe import Markup
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
-from matplotlib.patches import Rectangle
 
 from matcard.crystals.spacegroups import SYMPREC, symmetries
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
 from matcard.evaluation.statistics import wilson_bounds
-from matcard.report.html import listed, records, share
+from matcard.report.html import listed, paragraph, records, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +76,9 @@ def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:
         if not among.any() or (what and among.all()):
             continue
         shares = element_shares(crystals.take(np.flatnonzero(among)), test.right[among])
+        if shares["n"].max() < FEW:  # a table that is grey all over says nothing
+            drawn += paragraph(f"No element stands in {FEW} or more of the {among.sum():,} {what}test crystals.")
+            continue
         overall = float(test.right[among].mean())
         drawn += figures.add(
             name,
@@ -236,35 +239,39 @@ def periodic_figure(shares: pd.DataFrame, overall: float) -> Figure:
     figure = style.new_figure(9.4, 5.0)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    for number in _ELEMENTS:
-        _draw_element(
-            axes, position(number), chemical_symbols[number], known.get(chemical_symbols[number]), overall, norm
-        )
+    places = np.array([position(number) for number in _ELEMENTS])
+    colours = [
+        _write_element(axes, place, symbol, known.get(symbol), overall, norm)
+        for place, symbol in zip(places.tolist(), map(chemical_symbols.__getitem__, _ELEMENTS), strict=True)
+    ]
+    squares = places[:, None] + 0.94 * np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+    axes.add_collection(PolyCollection(list(squares), facecolors=colours, edgecolors=style.PALE, linewidths=0.6))
     axes.set(xlim=(-0.05, 18.0), ylim=(9.5, -0.05), aspect="equal")
     axes.set_axis_off()
     _explain(figure, axes, norm, overall)
     return figure
 
 
-def _draw_element(
+def _write_element(
     axes: Axes,
-    place: tuple[float, float],
+    place: Sequence[float],
     symbol: str,
     found: dict[str, Any] | None,
     overall: float,
     norm: TwoSlopeNorm,
-) -> None:
+) -> tuple[float, float, float, float]:
+    """Write an element's symbol, share and number; gives the colour behind them."""
     column, row = place
     grey = 0.0 if found is None else 0.18
     colour, ink, weight, share = (0.5, 0.5, 0.5, grey), style.GREY, "normal", "few"
     if found is not None and found["n"] >= FEW:
         colour, ink, share = _DIVERGING(norm(found["recall"])), style.INK, f"{100 * found['recall']:.0f} %"
         weight = "bold" if found["low"] > overall or found["high"] < overall else "normal"
-    axes.add_patch(Rectangle((column, row), 0.94, 0.94, facecolor=colour, edgecolor=style.PALE, linewidth=0.6))
     axes.text(column + 0.07, row + 0.3, symbol, fontsize=8.5, color=ink, weight="bold")
     if found is not None:
         axes.text(column + 0.47, row + 0.6, share, fontsize=6.4, color=ink, ha="center", weight=weight)
         axes.text(column + 0.47, row + 0.86, f"{found['n']:,}", fontsize=5.6, color=ink, ha="center")
+    return colour
 
 
 def position(number: int) -> tuple[float, float]:

@@ -13,7 +13,6 @@ import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from matcard.errors import InputError, MatcardWarning
@@ -202,8 +201,10 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
     text = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     # The page shows through.
-    for patch in (figure.patch, *(axes.patch for axes in figure.findobj(Axes))):
-        patch.set_visible(False)
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        for one in (axes, *axes.child_axes):
+            one.patch.set_visible(False)
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}):
         FigureCanvasSVG(figure).print_svg(text, metadata=metadata)  # type: ignore[no-untyped-call]
     figure.patch.set_visible(True)

@@ -13,7 +13,7 @@ from report_cases import NASTY, finished_run
 
 from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
-from matcard.report import embeddings, mistakes, ranking, recall, summary
+from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary
 from matcard.report.__main__ import main
 from matcard.report.page import FigureFolder
 from matcard.report.run import write_report
@@ -255,3 +255,9 @@ def test_live_data_is_json(page):
     kinds = [each["kind"] for each in data]
     assert kinds.count("map") == 1
     assert kinds.count("structure") >= 6
+
+
+def test_elements_of_few_crystals_are_no_picture(tmp_path):
+    run, figures = FinishedRun(finished_run(tmp_path / "run", 2, n=6)), FigureFolder(tmp_path / "figures")
+    assert "No element stands in 5 or more of the" in chemistry.by_element(run, figures)
+    assert not list(figures.path.iterdir())
