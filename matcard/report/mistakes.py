@@ -103,47 +103,29 @@ def _mistake_table(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> pd.DataFra
 
 def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, chosen: Int[np.ndarray, " k"]) -> Markup:
     crystals = run.test_table.crystals.take(chosen)
-    formulas, symmetries = reduced_formulas(crystals), space_groups(crystals)
-    cards = Markup("").join(
-        _card(run, figures, f"{prefix}-{k + 1}", int(row), k, Drawing(crystals, k), str(formulas[k]), symmetries[k][1],
-              int(crystals.num_sites[k]))
-        for k, row in enumerate(chosen)
-    )  # fmt: skip
+    formulas, groups, sites = reduced_formulas(crystals), space_groups(crystals), crystals.num_sites
+    cards = Markup("")
+    for k, row in enumerate(chosen.tolist()):
+        about = f"{groups[k][1] or 'no space group'}, {plural(int(sites[k]), 'site')}"
+        cards += _card(run, figures, f"{prefix}-{k + 1}", row, Drawing(crystals, k), str(formulas[k]), about)
     return Markup('<h3>{}</h3><div class="cards">{}</div>').format(title, cards)
 
 
 def _card(
-    run: FinishedRun,
-    figures: FigureFolder,
-    name: str,
-    row: int,
-    k: int,
-    drawing: Drawing,
-    formula: str,
-    space_group: str,
-    sites: int,
+    run: FinishedRun, figures: FigureFolder, name: str, row: int, drawing: Drawing, formula: str, about: str
 ) -> Markup:
     test = run.test
     true, called = (run.class_names[codes[row]] for codes in (test.targets, test.predicted))
-    likely, least = test.confidence[row], test.truth[row]
     atoms = pd.DataFrame(drawing.positions, columns=["x", "y", "z"]).assign(
         element=[chemical_symbols[z] for z in drawing.numbers.tolist()]
     )
     caption = Markup(
-        "<strong>{}</strong> <span class=id>{}</span><br>{}, {}<br>"
-        "is <b>{}</b> ({}), taken for <b>{}</b> ({})"
+        "<strong>{}</strong> <span class=id>{}</span><br>{}<br>is <b>{}</b> ({}), taken for <b>{}</b> ({})"
     ).format(
-        subscripts(formula), test.ids[row], space_group or "no space group", plural(sites, "site"),
-        true, percent(least), called, percent(likely),
-    )  # fmt: skip
-    return figures.add(
-        name,
-        structure_figure(drawing),
-        atoms,
-        alt=f"Unit cell of {formula}, {test.ids[row]}.",
-        caption=caption,
-        live=drawing.live(),
+        subscripts(formula), test.ids[row], about, true, percent(test.truth[row]), called, percent(test.confidence[row])
     )
+    alt = f"Unit cell of {formula}, {test.ids[row]}."
+    return figures.add(name, structure_figure(drawing), atoms, alt=alt, caption=caption, live=drawing.live())
 
 
 def subscripts(formula: str) -> Markup:
