@@ -92,7 +92,7 @@ def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
         caption="Magnitude |tX| of the embeddings of each class on the test part: the effective number of distinct "
         "points when distances are multiplied by t, from 1 (all look alike) to their number (all are apart). Left: at "
         f"most {MOST} {run.noun}s of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so "
-        f"that curves differ by geometry alone: the higher one is spread wider.{rest}",
+        f"that curves differ by geometry alone: the points of the higher one lie farther apart.{rest}",
     )
 
 
