@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -53,11 +53,9 @@ def choose_decision(
             return argmax(class_names)
         case "best_score":
             return best_score(*validation, options.objective)
-        case "best_f1":
-            return best_f1(*validation, positive_class(options, class_names, train_counts))
-        case "target_recall" | "target_precision":
-            aim = target_recall if options.rule == "target_recall" else target_precision
-            return aim(*validation, positive_class(options, class_names, train_counts), options.target or 1.0)
+        case "best_f1" | "target_recall" | "target_precision":
+            positive = positive_class(options, class_names, train_counts)
+            return best_of_class(options.rule, *validation, positive, options.target or 1.0)
         case "cost":
             return by_cost(class_names, read_costs(Path(options.costs or ""), class_names))
         case "prior":
@@ -157,63 +155,48 @@ def best_score(
     return by_offsets(f"best {objective} on validation", class_names, offsets)
 
 
-def best_f1(
+def best_of_class(
+    rule: Literal["best_f1", "target_recall", "target_precision"],
     targets: Int[np.ndarray, " n"],
     probabilities: Float[np.ndarray, "n C"],
     class_names: Sequence[str],
     positive: str,
+    target: float = 1.0,
 ) -> Decision:
-    """Choose the offset of one class that maximises its F1; arguments as `target_recall`."""
-    line, at_argmax = _line_of(targets, probabilities, class_names, positive)
-
-    def f1(counts: Counts) -> Float[np.ndarray, "*m"]:
-        return np.asarray(np.nan_to_num(ratio(2 * counts.hits, counts.support + counts.called), nan=-np.inf))
-
-    offset, _ = _climb(line, f1(line.of_class()), 0.0, float(f1(at_argmax)[line.c]))
-    return _one_offset(f"best F1 of {positive} on validation", class_names, line.c, offset)
-
-
-def target_recall(
-    targets: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n C"],
-    class_names: Sequence[str],
-    positive: str,
-    recall: float,
-) -> Decision:
-    """Choose the smallest offset of one class at which its recall reaches a target.
+    """Choose the offset of one class, the others at none.
 
     Args:
+        rule: `best_f1`: its largest F1; `target_recall`: the smallest offset at which its recall reaches the target;
+            `target_precision`: the largest one at which its precision holds the target, so the most recall.
         targets: class indices of the validation part.
         probabilities: one row a sample.
         class_names: C names.
         positive: the class whose offset moves.
-        recall: the target, in (0, 1].
+        target: recall or precision to reach, in (0, 1].
 
     Raises:
         InputError: malformed input, no such class, no sample of it, or a target no offset reaches.
     """
-    line, _ = _line_of(targets, probabilities, class_names, positive)
-    hits, support, _ = line.of_class()
-    step = _reaching(recall, ratio(hits, support), f"recall of {positive}")[0]
-    return _one_offset(f"recall of {positive} >= {recall:g} on validation", class_names, line.c, line.offset[step])
-
-
-def target_precision(
-    targets: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n C"],
-    class_names: Sequence[str],
-    positive: str,
-    precision: float,
-) -> Decision:
-    """Choose the largest offset of one class at which its precision holds a target, so the most recall.
-
-    Arguments and errors as `target_recall`.
-    """
-    line, _ = _line_of(targets, probabilities, class_names, positive)
-    hits, _, called = line.of_class()
-    step = _reaching(precision, ratio(hits, called), f"precision of {positive}")[-1]
-    rule = f"precision of {positive} >= {precision:g} on validation"
-    return _one_offset(rule, class_names, line.c, line.offset[step])
+    log_p, targets = _log_probabilities(targets, probabilities, class_names)
+    num_classes = log_p.shape[1]
+    if positive not in class_names:
+        raise InputError(f"no class {positive!r}; there are: {', '.join(class_names)}")
+    c = list(class_names).index(positive)
+    line = Line.along(targets, log_p, np.zeros(num_classes), c)
+    counts = line.of_class()
+    if rule == "best_f1":
+        at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), num_classes))
+        offset, _ = _climb(line, _f1(counts), 0.0, float(_f1(at_argmax)[c]))
+        aim = f"best F1 of {positive}"
+    elif rule == "target_recall":
+        aim = f"recall of {positive} >= {target:g}"
+        offset = line.offset[_reaching(target, ratio(counts.hits, counts.support), f"recall of {positive}")[0]]
+    else:
+        aim = f"precision of {positive} >= {target:g}"
+        offset = line.offset[_reaching(target, ratio(counts.hits, counts.called), f"precision of {positive}")[-1]]
+    offsets = np.zeros(num_classes)
+    offsets[c] = offset
+    return by_offsets(f"{aim} on validation", class_names, offsets)
 
 
 class Line(NamedTuple):
@@ -294,17 +277,6 @@ def _between(low: Float[np.ndarray, " m"], high: Float[np.ndarray, " m"]) -> Flo
     return np.where((low < 0) & (high > 0), 0.0, middle)
 
 
-def _line_of(
-    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str], positive: str
-) -> tuple[Line, Counts]:
-    """Follow one class from argmax, whose counts are given too."""
-    log_p, targets = _log_probabilities(targets, probabilities, class_names)
-    if positive not in class_names:
-        raise InputError(f"no class {positive!r}; there are: {', '.join(class_names)}")
-    at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), log_p.shape[1]))
-    return Line.along(targets, log_p, np.zeros(log_p.shape[1]), list(class_names).index(positive)), at_argmax
-
-
 def _log_probabilities(
     targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str]
 ) -> tuple[Float[np.ndarray, "n C"], Int[np.ndarray, " n"]]:
@@ -334,10 +306,8 @@ def _reaching(aim: float, values: Float[np.ndarray, " m"], what: str) -> Int[np.
     return steps
 
 
-def _one_offset(rule: str, class_names: Sequence[str], c: int, offset: float) -> Decision:
-    offsets = np.zeros(len(class_names))
-    offsets[c] = offset
-    return by_offsets(rule, class_names, offsets)
+def _f1(counts: Counts) -> Float[np.ndarray, "*m"]:
+    return _or_worst(ratio(2 * counts.hits, counts.support + counts.called))
 
 
 def _or_worst(scores: Float[np.ndarray, "*m"]) -> Float[np.ndarray, "*m"]:

@@ -15,14 +15,12 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from matcard.errors import InputError
 from matcard.evaluation.choice import (
     Line,
-    best_f1,
+    best_of_class,
     best_score,
     check_decision,
     choose_decision,
     positive_class,
     read_costs,
-    target_precision,
-    target_recall,
 )
 from matcard.evaluation.confusion import AVERAGES, confusion_averages, confusion_matrix
 from matcard.evaluation.decision import DecisionOptions, Objective, at_threshold, by_cost, mean_decision
@@ -222,7 +220,7 @@ def test_best_f1_of_a_class_is_the_best_of_all_its_offsets(case, data):
         called, of_class = predicted == c, targets == c
         return 2 * (called & of_class).sum() / max(1, called.sum() + of_class.sum())
 
-    decision = best_f1(targets, probabilities, names(probabilities.shape[1]), f"phase {c}")
+    decision = best_of_class("best_f1", targets, probabilities, names(probabilities.shape[1]), f"phase {c}")
     others = np.delete(probabilities, c, axis=1).max(axis=1)
     levels = np.unique((np.log(others) - np.log(probabilities[:, c])).round(9))
     tried = []
@@ -237,7 +235,7 @@ def test_best_f1_of_a_class_is_the_best_of_all_its_offsets(case, data):
 @pytest.mark.parametrize("aim", [0.5, 0.8, 0.95, 1.0])
 def test_target_recall_is_reached_at_the_least_price(num_classes, aim):
     targets, probabilities, _ = imbalanced(400, num_classes)
-    decision = target_recall(targets, probabilities, names(num_classes), "phase 1", aim)
+    decision = best_of_class("target_recall", targets, probabilities, names(num_classes), "phase 1", aim)
     predicted = decision.apply(probabilities)
     reached = recall_score(targets == 1, predicted == 1)
     assert reached >= aim
@@ -250,7 +248,9 @@ def test_target_recall_is_reached_at_the_least_price(num_classes, aim):
 @pytest.mark.parametrize("aim", [0.6, 0.8])
 def test_target_precision_holds_with_the_most_recall(num_classes, aim):
     targets, probabilities, _ = imbalanced(400, num_classes)
-    predicted = target_precision(targets, probabilities, names(num_classes), "phase 1", aim).apply(probabilities)
+    predicted = best_of_class("target_precision", targets, probabilities, names(num_classes), "phase 1", aim).apply(
+        probabilities
+    )
     held = precision_score(targets == 1, predicted == 1)
     found = recall_score(targets == 1, predicted == 1)
     assert held >= aim
@@ -267,7 +267,7 @@ def test_certain_predictions_stay():
     decision = best_score(targets, probabilities, names(2))
     assert decision.apply(probabilities).tolist() == [0, 1, 0, 1]
     with pytest.raises(InputError, match=r"out of reach on validation; at most 0\.500"):
-        target_recall(targets, probabilities, names(2), "phase 1", 0.9)
+        best_of_class("target_recall", targets, probabilities, names(2), "phase 1", 0.9)
 
 
 def test_near_ties_are_one_step():
@@ -284,11 +284,11 @@ def test_near_ties_are_one_step():
     ("call", "message"),
     [
         (lambda y, p: best_score(y, p, names(3), "macro_f"), "there are: macro_f1"),
-        (lambda y, p: best_f1(y, p, names(3), "phase 9"), "no class 'phase 9'; there are: phase 0"),
-        (lambda y, p: target_recall(y, p, names(3), "phase 2", 0.5), "no sample to measure"),
-        (lambda y, p: target_precision(y, p, names(3), "phase 2", 0.5), "at most 0.000"),
-        (lambda y, p: target_recall(y, p, names(3), "phase 1", 90), r"in \(0, 1\]"),
-        (lambda y, p: target_precision(y, p, names(3), "phase 1", 0), r"in \(0, 1\]"),
+        (lambda y, p: best_of_class("best_f1", y, p, names(3), "phase 9"), "no class 'phase 9'; there are: phase 0"),
+        (lambda y, p: best_of_class("target_recall", y, p, names(3), "phase 2", 0.5), "no sample to measure"),
+        (lambda y, p: best_of_class("target_precision", y, p, names(3), "phase 2", 0.5), "at most 0.000"),
+        (lambda y, p: best_of_class("target_recall", y, p, names(3), "phase 1", 90), r"in \(0, 1\]"),
+        (lambda y, p: best_of_class("target_precision", y, p, names(3), "phase 1", 0), r"in \(0, 1\]"),
         (lambda y, p: best_score(y[:0], p[:0], names(3)), "nothing to evaluate"),
     ],
 )
