@@ -70,7 +70,7 @@ fresh = rng.permutation(np.flatnonzero(later))[:40]
 mine = Path("my_crystals")
 mine.mkdir()
 for i in training:
-    source.crystals.structure(i).to(str(mine / f"{source.ids[i]}.cif"))
+    source.structure(i).to(str(mine / f"{source.ids[i]}.cif"))
 labels = pd.DataFrame({"id": source.ids, "phase": source.columns["phase"]}).iloc[training]
 labels.to_csv(mine / "id_prop.csv", index=False)
 
@@ -128,7 +128,7 @@ run = load_run("runs/first")
 new = Path("new")
 new.mkdir()
 for i in fresh:
-    source.crystals.structure(i).to(str(new / f"{source.ids[i]}.cif"))
+    source.structure(i).to(str(new / f"{source.ids[i]}.cif"))
 
 files = sorted(new.glob("*.cif"))
 structures = [Structure.from_file(files[0]), read_ase(files[1])]
