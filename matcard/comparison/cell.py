@@ -1,50 +1,71 @@
-"""One training of a comparison, and the record of how it ended."""
+"""One training of a comparison, and what it leaves."""
 
 from __future__ import annotations
 
 import time
-import uuid
 import warnings
-from functools import cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from rich.console import Console
 
-from matcard.errors import InputError, TrainingError
-from matcard.study.trial.failures import TrialError, told
+from matcard.comparison.data import open_data
+from matcard.comparison.outcome import measured
+from matcard.comparison.published import reproduce
+from matcard.comparison.rivals import run_rival
+from matcard.prediction.network import read_out
+from matcard.training.config import config_from_dict
+from matcard.training.data import DataModule
+from matcard.training.fit import fit
+from matcard.training.rundir import RunDir
+from matcard.work.trainings import EndsWhenStopped, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from matcard.comparison.cells import Cell
     from matcard.data.labelled import LabelledData
+    from matcard.work.attempt import Line, Record
 
 
-def attempted(runs: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
-    """Make the runs of a cell and give its record, whether they end well or not.
+@dataclass(frozen=True)
+class CellJob:
+    """Trains a cell; picklable.
 
-    Raises:
-        KeyboardInterrupt: they were interrupted, which is no outcome.
+    Attributes:
+        cell: what is trained.
+        data: section of the configuration, with its sources as they are found here; None where the cell has none.
     """
-    began = time.time()
-    about = {"attempt": uuid.uuid4().hex, "environment": where(), "began": began}
-    try:
+
+    cell: Cell
+    data: Mapping[str, Any] | None
+
+    def __call__(self, folder: Path, line: Line) -> Record:
+        """Train, or go on with what lies in the folder, and give the runs.
+
+        Raises:
+            NoValueError: out of memory.
+            TrainingError: the loss stopped being finite.
+            InputError: a configuration that does not go with the data, or data that cannot be read.
+        """
         with told():
-            return {"status": "finished", "runs": runs(), **about}
-    except TrialError as error:  # memory, which may suffice next time
-        reason = str(error)
-    except TrainingError as error:
-        return {"status": "failed", "reason": str(error), "diverged": True, "seconds": time.time() - began, **about}
-    except InputError as error:
-        reason = str(error)
-    except SystemExit as stopped:
-        raise KeyboardInterrupt from stopped  # Lightning turns an interruption into an exit
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-    return {"status": "failed", "reason": reason, "seconds": time.time() - began, **about}
+            return {"runs": self._runs(folder, line)}
+
+    def _runs(self, folder: Path, line: Line) -> list[dict[str, Any]]:
+        cell, tested = self.cell, self.cell.stage == "test"
+        if self.data is None:
+            return reproduce(cell.config)
+        data = open_data(self.data, int(cell.config["seed"]), f"task {cell.task}")
+        if cell.kind == "rival":
+            return [run_rival(cell.config, data, tested=tested)]
+        return [run_network(cell.config, data, tested=tested, folder=folder, line=line)]
 
 
-def run_network(config: Mapping[str, Any], data: LabelledData, *, tested: bool, folder: Path) -> dict[str, Any]:
+def run_network(
+    config: Mapping[str, Any], data: LabelledData, *, tested: bool, folder: Path, line: Line
+) -> dict[str, Any]:
     """Train a network and measure it at its best epoch.
 
     Args:
@@ -52,25 +73,19 @@ def run_network(config: Mapping[str, Any], data: LabelledData, *, tested: bool, 
         data: divided samples.
         tested: whether the test part is looked at, which happens once, after all has been chosen.
         folder: for checkpoints; a training that left some there is gone on with.
+        line: asked whether to stop.
 
     Raises:
         InputError: a configuration that does not go with the data.
         TrainingError: the loss stopped being finite.
     """
-    from matcard.comparison.outcome import measured
-    from matcard.prediction.network import read_out
-    from matcard.training.config import config_from_dict
-    from matcard.training.data import DataModule
-    from matcard.training.fit import fit
-    from matcard.training.rundir import RunDir
-
     began = time.perf_counter()
     resolved = config_from_dict(config)
     batches = DataModule(data, resolved.trainer, resolved.seed)
     run = RunDir(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told of every cell alike; a collapse is seen in the metrics
-        module = fit(run, resolved, batches, Console(quiet=True))
+        module = fit(run, resolved, batches, Console(quiet=True), [EndsWhenStopped(line)])
     assert module is not None, "a cell trains on one device"
 
     def score(part: str) -> Any:
@@ -85,23 +100,9 @@ def run_network(config: Mapping[str, Any], data: LabelledData, *, tested: bool, 
     )
     return {
         "seed": resolved.seed,
-        "best_epoch": _best_epoch(run.best),
+        "best_epoch": int(torch.load(run.best, weights_only=True, map_location="cpu")["epoch"]),
         "sizes": {part: len(positions) for part, positions in batches.parts.items()},
         "data_sha256": data.fingerprint,
         **found,
         "seconds": time.perf_counter() - began,
     }
-
-
-def _best_epoch(checkpoint: Path) -> int:
-    import torch
-
-    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"])
-
-
-@cache
-def where() -> dict[str, Any]:
-    """Say on what a cell ran: versions, commit, device."""
-    from matcard.training.rundir import environment
-
-    return {name: value for name, value in environment().items() if name != "command"}

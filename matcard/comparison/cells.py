@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from matcard.files import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
+
+    from matcard.work.attempt import Record
 
 PROTOCOL = 1
 """Raised whenever the way in which a cell is run changes, so that cells of another way are not taken for it."""
@@ -62,69 +64,58 @@ class Cell:
 
 
 class CellStore:
-    """The files of the cells of a comparison; one is there whole or not at all.
+    """The records of the cells of a comparison, a file each; one process reads and writes them.
 
     Args:
         folder: where they are.
-        retried: attempts that failed before this call of the command began, and are made again.
     """
 
-    def __init__(self, folder: Path, retried: frozenset[str] = frozenset()) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.retried = retried
-        self._finished: dict[str, dict[str, Any]] = {}
+        self.records = {path.stem: record for path in folder.glob("*.json") if (record := _read(path))}
 
     def path(self, cell: Cell) -> Path:
         """Give the file of a cell."""
         return self.folder / f"{cell.key}.json"
 
-    def read(self, cell: Cell) -> dict[str, Any] | None:
-        """Give the record of a cell that has ended, well or not; None of one that has not."""
-        if cell.key in self._finished:
-            return self._finished[cell.key]
-        try:
-            record = json.loads(self.path(cell).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if not isinstance(record, dict) or record.get("key") != cell.key:
-            return None
-        if record["status"] == "finished":
-            self._finished[cell.key] = record
-        return record
+    def write(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """Write the record of a cell that has ended, with what the cell was."""
+        whole = {**description(cell), **record}
+        to_json(whole, self.path(cell))
+        # As it is read: what is undefined is null.
+        self.records[cell.key] = json.loads(self.path(cell).read_text(encoding="utf-8"))
 
-    def to_be_retried(self, record: Mapping[str, Any]) -> bool:
-        """Tell whether the attempt of a failed cell is one of those that are made again."""
-        return record.get("attempt") in self.retried
-
-    def failed_attempts(self) -> frozenset[str]:
-        """Give the attempts of all cells in the folder that have failed and would be of use if they did not.
+    def to_be_made_again(self) -> set[str]:
+        """Give the keys of all cells that have failed and would be of use if they did not.
 
         A loss that stopped being finite would do so again; and a trial that comes to an end after others were chosen
         without it would change the choice of these.
         """
-        attempts: set[str] = set()
-        followed: set[str] = set()
-        for path in self.folder.glob("*.json"):
-            try:
-                record = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if not isinstance(record, dict):
-                continue
-            if record.get("status") == "finished":
-                followed.update(record.get("follows", ()))
-            elif record.get("status") == "failed" and not record.get("diverged"):
-                attempts.add(str(record.get("attempt")))
-        return frozenset(attempts - followed)
+        followed = {
+            attempt
+            for record in self.records.values()
+            if record["status"] == "finished"
+            for attempt in record.get("follows", ())
+        }
+        return {
+            key
+            for key, record in self.records.items()
+            if record["status"] == "failed" and not record.get("diverged") and record["attempt"] not in followed
+        }
 
-    def write(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        """Write the record of a cell that has ended, with what the cell was; a failed one in place of no finished one.
+    def forget(self, keys: Collection[str]) -> None:
+        """Take cells for such that have not been run; their files stay until others are written."""
+        for key in keys:
+            del self.records[key]
 
-        Of two workers that were given the same cell, the slower one fails where the other has cleared its folder.
-        """
-        if record["status"] == "failed" and (self.read(cell) or {}).get("status") == "finished":
-            return
-        to_json({**description(cell), **record}, self.path(cell))
+
+def _read(path: Path) -> Record | None:
+    """Read a file; None where it is no record of the cell that its name says."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("key") == path.stem else None
 
 
 def description(cell: Cell) -> dict[str, Any]:

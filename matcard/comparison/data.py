@@ -1,20 +1,22 @@
-"""The data of a comparison: read and divided for each task and seed, as long as the sources stay as they were."""
+"""The data of a comparison: read and divided for each task and seed, as long as they stay what they were."""
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.cells import digest
 from matcard.comparison.experiment import concerning, with_sources
-from matcard.data.card import card_names
 from matcard.data.prepare import prepare, read_labelled
-from matcard.errors import InputError, MatcardWarning
-from matcard.files import to_json
-from matcard.training.config import config_from_dict
+from matcard.errors import MatcardWarning
+from matcard.training.config import config_from_dict, config_to_dict
+from matcard.training.options import Config
+from matcard.work.content import content_of, require_same
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -24,76 +26,75 @@ if TYPE_CHECKING:
     from matcard.data.labelling import LabelledTable
     from matcard.data.options import DataOptions
 
+_MOST_KEPT = 4
+"""Tables and divisions kept at once; the least recently used goes."""
+_kept: OrderedDict[str, Any] = OrderedDict()
+"""Those of this process, whichever cells it trains."""
 
-class TaskData:
-    """Gives the divided samples of a task and seed; those of the last source and the last division are kept.
+
+def check_data(task: Task, seed: int, folder: Path) -> None:
+    """Read and divide the data of a task, so that what is wrong with them shows before any training.
 
     Args:
-        folder: for what is noted of the sources; several workers may share it.
+        task: of an experiment.
+        seed: of the division.
+        folder: for what was left out, and for what the data were when the comparison began.
+
+    Raises:
+        InputError: data that cannot be read or divided, of which too much cannot be used, or that have changed.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._read: tuple[DataOptions, LabelledTable] | None = None
-        self._divided: tuple[Any, LabelledData] | None = None
-
-    def require_same_sources(self, task: Task) -> None:
-        """Check that the files of a task are those that the comparison began with, by their content.
-
-        Raises:
-            InputError: they are not, or one is missing.
-        """
-        from matcard.crystals.read import source_digest
-
-        data = with_sources(task.config["data"], task)
-        own = {name: data[name] for name in ("source", "test_source") if data[name] not in (None, *card_names())}
-        if not own:
-            return
-        found = {name: source_digest(path, self._folder / "states") for name, path in own.items()}
-        note = self._folder / f"{_file_name(task)}-{digest(_decisive(task))[:12]}-sources.json"
-        if not note.exists():
-            to_json(found, note)
-        known = json.loads(note.read_text(encoding="utf-8"))
-        for name, path in own.items():
-            if known.get(name) != found[name]:
-                raise InputError(
-                    f"task {task.name}: {path} is not what it was when this comparison began, so new runs would not "
-                    f"compare with those in {self._folder.parent}; name another --folder, or put the file back"
-                )
-
-    def open(self, task: Task, seed: int) -> LabelledData:
-        """Read and divide the data of a task.
-
-        Raises:
-            InputError: data that cannot be read or divided, of which too much cannot be used, or that have changed.
-        """
-        key = [_decisive(task), seed]
-        if self._divided is None or self._divided[0] != key:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self.require_same_sources(task)
-            data = with_sources(task.config["data"], task)
-            options = config_from_dict({**task.config, "data": data}).data
-            with concerning(f"task {task.name}"):
-                labelled = self._labelled(options)
-                listed = self._folder / f"{_file_name(task)}-{digest(_decisive(task))[:12]}-left_out.csv"
-                labelled.write_left_out(listed)
-                labelled.check_left_out(options.max_left_out)
-                self._divided = (key, prepare(labelled, options, seed=seed))
-        return self._divided[1]
-
-    def _labelled(self, options: DataOptions) -> LabelledTable:
-        """Read a source; that of the last call is kept, since its other seeds come next."""
-        if self._read is None or self._read[0] != options:
-            self._read = (options, read_labelled(options))
-        return self._read[1]
+    _kept.clear()  # files may be others than they were for another comparison
+    name = f"{task.name.replace('/', '-')}-{digest(_decisive(task.config['data']))[:12]}"
+    section = with_sources(task.config["data"], task)
+    with concerning(f"task {task.name}"):
+        labelled = _labelled(section)
+        labelled.write_left_out(folder / f"{name}-left_out.csv")
+        labelled.check_left_out(_options(section).max_left_out)
+        open_data(section, seed, f"task {task.name}")
+    who = f"task {task.name}: the comparison in {folder.parent}, with {section['source']},"
+    advice = "new runs would not compare with its own; name another --folder, or put the data back"
+    require_same(content_of(labelled), folder / f"{name}.parquet", who, advice)
 
 
-def _decisive(task: Task) -> dict[str, Any]:
-    return {name: value for name, value in task.config["data"].items() if name != "jobs"}
+def open_data(section: Mapping[str, Any], seed: int, what: str) -> LabelledData:
+    """Read and divide data, once in a process.
+
+    Args:
+        section: of a configuration.
+        seed: of the division.
+        what: the data are of, for messages.
+
+    Raises:
+        InputError: data that cannot be read or divided.
+    """
+    with concerning(what):
+        data: LabelledData = _once(
+            ["division", seed, section], lambda: prepare(_labelled(section), _options(section), seed=seed)
+        )
+    return data
 
 
-def _file_name(task: Task) -> str:
-    return task.name.replace("/", "-")
+def _labelled(section: Mapping[str, Any]) -> LabelledTable:
+    table: LabelledTable = _once(["table", section], lambda: read_labelled(_options(section)))
+    return table
+
+
+def _once(about: list[Any], make: Callable[[], Any]) -> Any:
+    key = json.dumps([_decisive(part) if isinstance(part, dict) else part for part in about])
+    if key not in _kept:
+        _kept[key] = make()
+    _kept.move_to_end(key)
+    while len(_kept) > _MOST_KEPT:
+        _kept.popitem(last=False)
+    return _kept[key]
+
+
+def _options(section: Mapping[str, Any]) -> DataOptions:
+    return config_from_dict({**config_to_dict(Config()), "data": dict(section)}).data
+
+
+def _decisive(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name != "jobs"}
 
 
 def tell_changed(results: pd.DataFrame) -> None:

@@ -263,7 +263,8 @@ def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
                     f"task {task.name}: --data.{name} is {given}, and {variable} is not set. Needed: "
                     f"{task.needs or 'the file'}. Set {variable} to the folder, or leave the task out by --tasks"
                 )
-        values[name] = os.path.expandvars(given)
+        # In full, for workers that were started in other folders.
+        values[name] = str(Path(os.path.expandvars(given)).resolve())
         _check_exists(values[name], task)
     return values
 

@@ -29,6 +29,9 @@ class CompareOptions:
     """Trials of each loss on each data set for its learning rate and own options; 0 takes them as they are."""
     jobs: int = 1
     """Processes that train at the same time on this machine; they share its cores and GPUs."""
+    scheduler: str | None = None
+    """Dask scheduler whose workers train in place of `jobs`: tcp://host:8786, or the file that it wrote. All machines
+    must see the folder and the data by the same path."""
     folder: str | None = None
     """Where the comparison is kept; runs/compare/<experiment> where not given. One that exists is gone on with."""
 
@@ -37,6 +40,8 @@ class CompareOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"--{name} is {value}: expected {least} or more")
+        if self.scheduler is not None and self.jobs > 1:
+            raise InputError("--jobs and --scheduler are both given: cells run here or with the scheduler's workers")
         for name in ("tasks", "losses"):
             value = getattr(self, name)
             if value is not None and (not all(value) or len(set(value)) < len(value)):

@@ -1,4 +1,4 @@
-"""Which cells an experiment has, which of them can be run now, and how far it is."""
+"""Which cells an experiment has, which of them can be run now, and how far it is: all by its records alone."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.cells import Cell
+from matcard.comparison.search import Search
 from matcard.evaluation.metrics import higher_is_better
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping, Sequence
 
-    from matcard.comparison.cells import CellStore, Stage
+    from matcard.comparison.cells import Stage
     from matcard.comparison.experiment import Experiment, Method, Task
-    from matcard.comparison.search import Search
+    from matcard.work.attempt import Record
 
-    Record = dict[str, Any]
+    Records = Mapping[str, Record]
+    """Records of the cells that have ended, by key."""
 
 
 def weights_sha256(start: str) -> str:
@@ -60,46 +62,53 @@ class Pair:
         task: data set.
         method: loss or rival.
         seeds: that are tested; the trials are made on the split of the first.
-        store: where the cells are.
     """
 
-    def __init__(self, experiment: Experiment, task: Task, method: Method, seeds: range, store: CellStore) -> None:
+    def __init__(self, experiment: Experiment, task: Task, method: Method, seeds: range) -> None:
         self.task = task
         self.method = method
         self._seeds = seeds
         self._experiment = experiment
-        self._store = store
-        self._trials: list[Cell] = []
-        self._tests: list[Cell] = []
-        self._failed: list[str] = []
-        self._search = self._begun()
+        self._made: dict[tuple[Any, ...], Cell] = {}
+        space = experiment.space_of(task, method)
+        self._trials = experiment.trials_of(task) if space is not None else 0
+        self._search = space and Search(
+            space,
+            {**experiment.trial_base(task, method), "seed": seeds[0]},
+            larger=higher_is_better(self._monitor),
+            seed=seeds[0],
+            rival=method.kind == "rival",
+        )
 
     @property
     def total(self) -> int:
         """Number of cells, those that cannot be run included."""
-        return (self._experiment.trials_of(self.task) if self._search is not None else 0) + len(self._seeds)
+        return self._trials + len(self._seeds)
 
-    def rows(self) -> list[Row]:
-        """Give the cells known so far with their records; the next trial is known when those before it have ended."""
-        return [Row(cell, self._store.read(cell)) for cell in self._cells()]
-
-    def _cells(self) -> list[Cell]:
-        if not self._tests:
-            self._advance()
-            self._tests = list(self._made_tests())
-        return [*self._trials, *self._tests]
-
-    def _advance(self) -> None:
-        """Tell the search of every trial that has ended."""
-        while self._search is not None and (config := self._search.config) is not None:
-            if len(self._trials) == self._search.number:
-                self._trials.append(self._cell("trial", self._search.number, config))
-            record = self._store.read(self._trials[-1])
-            if record is None or (record["status"] == "failed" and self._store.to_be_retried(record)):
-                return
+    def cells(self, records: Records) -> list[Cell]:
+        """Give the cells that are known by some records; the next trial is known when those before it have ended."""
+        trials: list[Cell] = []
+        values: list[float | None] = []
+        failed: list[str] = []
+        while self._search and len(trials) < self._trials:
+            config = self._search.config(values)
+            trials.append(self._cell("trial", len(trials), config, values, failed))
+            record = records.get(trials[-1].key)
+            if record is None:
+                return trials
             if record["status"] == "failed":
-                self._failed.append(record["attempt"])
-            self._search.tell(self._value(record))
+                failed.append(record["attempt"])
+            values.append(self._value(record))
+        chosen = self._experiment.base(self.task, self.method)
+        if self._search:
+            best = self._search.best(values)
+            if best is None:
+                return trials
+            chosen = self._search.applied(best, chosen)
+        return [
+            *trials,
+            *(self._cell("test", seed, {**chosen, "seed": seed}, values, failed) for seed in self._seeds),
+        ]
 
     def _value(self, record: Record) -> float | None:
         if record["status"] == "failed":
@@ -111,37 +120,22 @@ class Pair:
     def _monitor(self) -> str:
         return str(self.task.config["trainer"]["monitor"])
 
-    def _made_tests(self) -> Iterator[Cell]:
-        """Give the cells of the seeds, once the options are chosen."""
-        best = None if self._search is None else self._search.best()
-        if self._search is not None and (self._search.config is not None or best is None):
-            return
-        config = self._experiment.base(self.task, self.method)
-        if self._search is not None and best is not None:
-            config = self._search.applied(best, config)
-        for seed in self._seeds:
-            yield self._cell("test", seed, {**config, "seed": seed})
-
-    def _cell(self, stage: Stage, number: int, config: dict[str, Any]) -> Cell:
-        start = config["model"]["init_from"] if self.method.kind == "network" else None
-        weights = None if start is None else weights_sha256(start)
-        named = (self.task.name, self.method.label, self.method.kind)
-        return Cell(*named, stage, number, config, weights, tuple(self._failed))
-
-    def _begun(self) -> Search | None:
-        from matcard.comparison.search import Search
-
-        space = self._experiment.space_of(self.task, self.method)
-        if space is None:
-            return None
-        return Search(
-            space,
-            {**self._experiment.trial_base(self.task, self.method), "seed": self._seeds[0]},
-            trials=self._experiment.trials_of(self.task),
-            larger=higher_is_better(self._monitor),
-            seed=self._seeds[0],
-            rival=self.method.kind == "rival",
-        )
+    def _cell(
+        self,
+        stage: Stage,
+        number: int,
+        config: dict[str, Any],
+        values: Sequence[float | None],
+        failed: Sequence[str],
+    ) -> Cell:
+        """Make a cell, whose key takes a while, once."""
+        outcomes = (stage, number, tuple(values), tuple(failed))
+        if outcomes not in self._made:
+            start = config["model"]["init_from"] if self.method.kind == "network" else None
+            weights = None if start is None else weights_sha256(start)
+            named = (self.task.name, self.method.label, self.method.kind)
+            self._made[outcomes] = Cell(*named, stage, number, config, weights, tuple(failed))
+        return self._made[outcomes]
 
 
 class Published:
@@ -150,12 +144,11 @@ class Published:
     Args:
         experiment: the whole.
         method: loss.
-        store: where the cells are.
     """
 
     total = 1
 
-    def __init__(self, experiment: Experiment, method: Method, store: CellStore) -> None:
+    def __init__(self, experiment: Experiment, method: Method) -> None:
         first = experiment.tasks[0].config
         config = {
             "loss": method.label,
@@ -165,49 +158,38 @@ class Published:
             "samples": first["samples"],
         }
         self._cell = Cell("all data sets", method.label, "published", "test", experiment.seed, config)
-        self._store = store
 
-    def rows(self) -> list[Row]:
-        """Give the cell with its record."""
-        return [Row(self._cell, self._store.read(self._cell))]
+    def cells(self, records: Records) -> list[Cell]:
+        """Give the cell."""
+        return [self._cell]
 
 
 class Plan:
     """All pairs of a task and a method of an experiment, in its order, one for each split that options are chosen on.
 
+    Asking it changes nothing: what it says follows from the experiment and the records.
+
     Args:
         experiment: what is compared.
-        store: where the cells are.
     """
 
-    def __init__(self, experiment: Experiment, store: CellStore) -> None:
-        self.experiment = experiment
-        self.store = store
+    def __init__(self, experiment: Experiment) -> None:
         self.pairs: list[Pair] | list[Published]
         if experiment.protocol == "published":
-            self.pairs = [Published(experiment, method, store) for method in experiment.methods]
+            self.pairs = [Published(experiment, method) for method in experiment.methods]
         else:
             self.pairs = [
-                Pair(experiment, task, method, seeds, store)
+                Pair(experiment, task, method, seeds)
                 for task in experiment.tasks
                 for method in experiment.methods
                 for seeds in experiment.tunings(task)
             ]
-        self.tasks = {task.name: task for task in experiment.tasks}
 
     @property
     def total(self) -> int:
         """Number of cells."""
         return sum(pair.total for pair in self.pairs)
 
-    def rows(self) -> list[Row]:
+    def rows(self, records: Records) -> list[Row]:
         """Give every cell that is known so far with its record."""
-        return [row for pair in self.pairs for row in pair.rows()]
-
-    def ready(self, rows: list[Row]) -> list[Cell]:
-        """Give those of the rows that can be run now."""
-        return [
-            row.cell
-            for row in rows
-            if row.record is None or (row.status == "failed" and self.store.to_be_retried(row.record))
-        ]
+        return [Row(cell, records.get(cell.key)) for pair in self.pairs for cell in pair.cells(records)]

@@ -1,27 +1,33 @@
-"""A comparison from its options to its files: cells run by any number of workers, then tables and figures."""
+"""A comparison from its options to its files: its cells trained, then tables and figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
 from matcard.cli import make_console
+from matcard.comparison.agenda import Cells, count_done
 from matcard.comparison.cells import CellStore
-from matcard.comparison.crew import Crew
-from matcard.comparison.data import TaskData, tell_changed
+from matcard.comparison.data import check_data, tell_changed
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.plan import Plan
+from matcard.comparison.report import write_report
 from matcard.comparison.rows import results_table, write_results
-from matcard.comparison.screen import Screen
 from matcard.comparison.summary import summarise
 from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables, to_latex, to_markdown
-from matcard.comparison.worker import Folder, Worker
-from matcard.errors import InputError, TrainingError
+from matcard.errors import TrainingError
 from matcard.report.html import plural
 from matcard.training.rundir import environment, write_text
-from matcard.work.interruption import Interruption
+from matcard.work.engine import engine
+from matcard.work.lock import held
+from matcard.work.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +39,23 @@ if TYPE_CHECKING:
     from matcard.comparison.plan import Row
 
 
+@dataclass(frozen=True)
+class Folder:
+    """Names of what lies in the folder of a comparison."""
+
+    path: Path
+
+    @property
+    def cells(self) -> Path:
+        """A JSON file for each cell that has ended."""
+        return self.path / "cells"
+
+    @property
+    def data(self) -> Path:
+        """What of each task's source was left out, and what its samples were."""
+        return self.path / "data"
+
+
 def compare(options: CompareOptions, *, console: Console | None = None, command: str | None = None) -> Folder:
     """Run a comparison, or go on with it, and write its tables, figures and report.
 
@@ -42,23 +65,24 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
         command: how tables say that they are made; the command line of this program where not given.
 
     Raises:
-        InputError: an experiment, options or data that cannot be used.
-        TrainingError: workers are killed, one after another; every cell failed.
+        InputError: an experiment, options or data that cannot be used; another command is at work in the folder.
+        TrainingError: workers do not start; every cell failed.
         KeyboardInterrupt: interrupted; the message says what is kept.
     """
     console = console or make_console()
     experiment = read_experiment(options)
     experiment.check()
     folder = Folder(Path(options.folder) if options.folder else Path("runs/compare") / experiment.name)
-    _make(folder.path)
-    if experiment.protocol == "matcard":
-        _prepare(experiment, folder, console)
-    retried = CellStore(folder.cells).failed_attempts()
-    console.print(f"comparison: {folder.path}", soft_wrap=True, markup=False)
-    _run(experiment, folder, retried, options.jobs, console)
-    rows = Plan(experiment, CellStore(folder.cells)).rows()
-    write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
-    _print_outcome(folder, experiment, rows, console)
+    with held(folder.path, "--folder"):
+        for task in experiment.tasks if experiment.protocol == "matcard" else ():
+            console.print(f"reading the data of {task.name}", soft_wrap=True, markup=False)
+            check_data(task, experiment.seed, folder.data)
+        console.print(f"comparison: {folder.path}", soft_wrap=True, markup=False)
+        store, plan = CellStore(folder.cells), Plan(experiment)
+        _run(experiment, plan, store, options, folder, console)
+        rows = plan.rows(store.records)
+        write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
+        _print_outcome(folder, experiment, rows, store, console)
     if rows and all(row.status != "finished" for row in rows):
         raise TrainingError(
             f"no cell of {folder.path} came to an end; mend what is said above of the first, and run again"
@@ -66,39 +90,25 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     return folder
 
 
-def _prepare(experiment: Experiment, folder: Folder, console: Console) -> None:
-    """Read and divide the data of every task for its first seed, so that what is wrong with them shows at once."""
-    data = TaskData(folder.data)
-    for task in experiment.tasks:
-        console.print(f"reading the data of {task.name}", soft_wrap=True, markup=False)
-        data.open(task, experiment.seed)
-
-
-def _make(path: Path) -> None:
+def _run(
+    experiment: Experiment, plan: Plan, store: CellStore, options: CompareOptions, folder: Folder, console: Console
+) -> None:
+    before = count_done(plan.rows(store.records))
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--folder {path} cannot be made ({error.strerror}): name another") from error
-
-
-def _run(experiment: Experiment, folder: Folder, retried: frozenset[str], jobs: int, console: Console) -> None:
-    workers = Worker(experiment, folder, retried) if jobs == 1 else Crew(experiment, folder, retried, jobs)
-    with Interruption() as interruption, Screen(console, Plan(experiment, CellStore(folder.cells)).total) as screen:
-        try:
-            workers.work(interruption, screen)
-            return
-        except KeyboardInterrupt:
-            pass
-    done = sum(row.status == "finished" for row in Plan(experiment, CellStore(folder.cells)).rows())
-    raise KeyboardInterrupt(
-        f"{done} cells are finished and kept in {folder.cells}; the same command goes on with the rest"
-    )
+        with (
+            Screen(console, "cells", plan.total, before) as screen,
+            engine(options.jobs, options.scheduler, folder.path, console) as do,
+        ):
+            do(Cells(experiment, plan, store, screen))
+    except KeyboardInterrupt:
+        done = sum(row.status == "finished" for row in plan.rows(store.records))
+        raise KeyboardInterrupt(
+            f"{done} cells are finished and kept in {folder.cells}; the same command goes on with the rest"
+        ) from None
 
 
 def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], command: str) -> None:
     """Write results.parquet, table.md, table.tex, figures and report.html from the cells alone."""
-    from matcard.comparison.report import write_report
-
     results = results_table(rows)
     tell_changed(results)
     write_results(results, folder.path / "results.parquet")
@@ -113,11 +123,9 @@ def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], c
     write_report(folder.path, experiment, results, summary, command)
 
 
-def _print_outcome(folder: Folder, experiment: Experiment, rows: Sequence[Row], console: Console) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_outcome(
+    folder: Folder, experiment: Experiment, rows: Sequence[Row], store: CellStore, console: Console
+) -> None:
     # As many columns as a screen has room for; all are in the file.
     metrics = tuple(dict.fromkeys([experiment.metrics[0], experiment.metrics[-1]]))
     narrow = dataclasses.replace(experiment, metrics=metrics)
@@ -130,8 +138,8 @@ def _print_outcome(folder: Folder, experiment: Experiment, rows: Sequence[Row], 
         console.print(shown)
     failed = [row for row in rows if row.status == "failed"]
     if failed:
-        again = CellStore(folder.cells).failed_attempts()
-        number = sum((row.record or {}).get("attempt") in again for row in failed)
+        again = store.to_be_made_again()
+        number = sum(row.cell.key in again for row in failed)
         told = "the same command runs them again"
         if number < len(failed):
             told = f"the same command runs {number} of them again; any other if its file in {folder.cells} is deleted"

@@ -1,7 +1,7 @@
 """The search for a method's options on a task: the same number of trials for each, one after the other.
 
 The next trial follows from the outcomes of those before it and from nothing else, so that whoever comes next, after a
-kill or on another machine, chooses the same one.
+kill, chooses the same one; and more trials are the same ones with others after them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from matcard.study.search.space import nested
-from matcard.training.config import config_from_dict, config_to_dict, overlaid
+from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matcard.study.search.space import Space
 
+    Values = Sequence[float | None]
+    """Outcomes of trials; None of those that failed."""
 
-def startup(trials: int) -> int:
-    """Give the number of trials that are not yet guided by the outcomes of others, the first of them as given."""
-    return max(2, trials // 2)
+STARTUP = 3
+"""Trials that are not guided by the outcomes of others: the options as they are, and two drawn at random."""
 
 
 class Search:
@@ -35,54 +36,43 @@ class Search:
     Args:
         space: what is searched.
         base: resolved configuration of a trial, nested, that choices are laid over.
-        trials: how many there are.
         larger: whether a larger value is better.
         seed: of the choices.
         rival: whether the configuration is that of a rival, not of a network.
     """
 
-    def __init__(
-        self, space: Space, base: Mapping[str, Any], *, trials: int, larger: bool, seed: int, rival: bool
-    ) -> None:
+    def __init__(self, space: Space, base: Mapping[str, Any], *, larger: bool, seed: int, rival: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._base = base
-        self._trials = trials
+        self._larger = larger
+        self._seed = seed
         self._rival = rival
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = TPESampler(n_startup_trials=startup(trials), multivariate=True, group=True, seed=seed)
-        self._study = optuna.create_study(sampler=sampler, direction="maximize" if larger else "minimize")
-        if (defaults := self._defaults()) is not None:
-            self._study.enqueue_trial(defaults)
-        self._trial: optuna.Trial | None = None
-        self._config: dict[str, Any] = {}
-        self._ask()
+        self._begin()
 
-    @property
-    def number(self) -> int:
-        """Number of the trial that is to be run, or of all trials where they are."""
-        return len(self._study.trials) - (self._trial is not None)
+    def config(self, values: Values) -> dict[str, Any]:
+        """Give the resolved configuration of the trial that comes after some with these outcomes."""
+        told = [None if value is None or not math.isfinite(value) else value for value in values]
+        if self._told != told[: len(self._told)]:
+            self._begin()
+        for value in told[len(self._told) :]:
+            # What was asked is told; the same outcomes always lead to the same question.
+            if value is None:
+                self._study.tell(self._trial, state=TrialState.FAIL)
+            else:
+                self._study.tell(self._trial, value)
+            self._told.append(value)
+            self._ask()
+        return self._config
 
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """Resolved configuration of the trial that is to be run; None where all have been."""
-        return None if self._trial is None else self._config
-
-    def tell(self, value: float | None) -> None:
-        """Tell the outcome of that trial; None or NaN where it failed."""
-        assert self._trial is not None
-        if value is None or not math.isfinite(value):
-            self._study.tell(self._trial, state=TrialState.FAIL)
-        else:
-            self._study.tell(self._trial, value)
-        self._trial = None
-        self._ask()
-
-    def best(self) -> dict[str, Any] | None:
-        """Give the values of the best trial by parameter; None where all failed."""
-        done = [trial for trial in self._study.trials if trial.state == TrialState.COMPLETE]
-        return dict(self._study.best_params) if done else None
+    def best(self, values: Values) -> dict[str, Any] | None:
+        """Give the values of the best trial by parameter, of those with these outcomes; None where all failed."""
+        self.config(values)
+        done = [trial for trial in self._study.trials[: len(values)] if trial.state == TrialState.COMPLETE]
+        if not done:
+            return None
+        best = max if self._larger else min
+        return dict(best(done, key=lambda trial: float(trial.value or 0.0)).params)
 
     def applied(self, params: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
         """Lay the values of a trial over another configuration, resolved."""
@@ -90,9 +80,17 @@ class Search:
             return overlaid(base, nested(params))
         return config_to_dict(config_from_dict(self._space.apply(params, base)))
 
+    def _begin(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler = TPESampler(n_startup_trials=STARTUP, multivariate=True, group=True, seed=self._seed)
+        self._study = optuna.create_study(sampler=sampler, direction="maximize" if self._larger else "minimize")
+        if (defaults := self._defaults()) is not None:
+            self._study.enqueue_trial(defaults)
+        self._told: list[float | None] = []
+        self._ask()
+
     def _ask(self) -> None:
-        if len(self._study.trials) >= self._trials and not self._waiting():
-            return
         self._trial = self._study.ask()
         if self._rival:
             params = {parameter.name: parameter.suggest(self._trial) for parameter in self._space.parameters}
@@ -100,14 +98,9 @@ class Search:
         else:
             self._config = config_to_dict(config_from_dict(self._space.suggest(self._trial, self._base)))
 
-    def _waiting(self) -> bool:
-        return any(trial.state == TrialState.WAITING for trial in self._study.trials)
-
     def _defaults(self) -> dict[str, Any] | None:
         if not self._rival:
             return self._space.point_of(self._base)
-        from matcard.training.config import flatten
-
         options = flatten(dict(self._base))
         try:
             return {parameter.name: parameter.found_in(options) for parameter in self._space.parameters}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.experiment import has_given_test
 from matcard.comparison.metrics import metric_label, rules_of
-from matcard.comparison.search import startup
+from matcard.comparison.search import STARTUP
 from matcard.comparison.summary import SIGNIFICANT, outcomes
 from matcard.report.html import plural
 
@@ -109,7 +109,7 @@ def _tuned_on(experiment: Experiment, task: Task) -> str:
 def _searched(trials: int) -> str:
     """Say how trials are chosen."""
     parts = ["the options as they are"]
-    if drawn := min(startup(trials), trials) - 1:
+    if drawn := min(STARTUP, trials) - 1:
         parts.append(f"{drawn} drawn at random")
     if guided := trials - drawn - 1:
         parts.append(f"{guided} by TPE")

@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from matcard.errors import InputError
 
 
@@ -33,12 +31,12 @@ class StudyDir:
 
     @property
     def name(self) -> str:
-        """Name of the study in its storage."""
+        """Name of the directory, which a new study has in its storage."""
         return self.path.resolve().name
 
     @property
     def settings(self) -> Path:
-        """Configuration, training of a trial, space and options; its presence says that the study has begun."""
+        """Configuration, training of a trial, space, options, and which study of the storage it is."""
         return self.path / "study.yaml"
 
     @property
@@ -76,17 +74,14 @@ class StudyDir:
         return self.path / "retrained"
 
     @property
-    def lock(self) -> FileLock:
-        """Held while the study is made.
+    def data(self) -> Path:
+        """What the study's samples were when it began: id, class and a digest of each."""
+        return self.path / "data.parquet"
 
-        Raises:
-            InputError: its directory cannot be made.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--study {self.path}: cannot be made ({error.strerror}): name another place") from error
-        return FileLock(self.path / ".lock")
+    @property
+    def running(self) -> Path:
+        """Folder of the attempts at what runs, to go on with."""
+        return self.path / "running"
 
     def trial(self, number: int) -> Path:
         """Give the folder of a trial."""

@@ -18,14 +18,17 @@ class StudyOptions:
     space: str = "scale_lambda"
     """What is searched: the name of a file in configs/tune, or a path."""
     trials: int = 30
-    """Trials that the study is to have finished in the end, those of earlier calls and other workers included."""
+    """Trials that the study is to have finished in the end, those of earlier calls included."""
     jobs: int = 1
     """Processes that run trials at the same time on this machine; they share its cores and GPUs."""
+    scheduler: str | None = None
+    """Dask scheduler whose workers run the trials in place of `jobs`: tcp://host:8786, or the file that it wrote. All
+    machines must see the study's directory and the data by the same path."""
     study: str | None = None
     """Name of the study, for runs/studies/NAME, or a path. One that exists is continued; where not given, a new one."""
     storage: str | None = None
-    """Where the trials are recorded: journal:///path, grpc://host:port, postgresql://user:password@host/database or
-    mysql://...; where not given, journal.log in the study's directory, which several processes may share."""
+    """Database where the trials are recorded: postgresql://user:password@host/database, mysql://... or
+    sqlite:///path; where not given, the file journal.log in the study's directory."""
     timeout: float | None = None
     """Seconds after which no further trial begins."""
     metric: list[str] | None = None
@@ -46,17 +49,16 @@ class StudyOptions:
     configs/tune/trial, a path, or `full` for the configuration as it is."""
     keep: Literal["light", "full"] = "light"
     """What is kept of a trial. light: options, metrics of each epoch, validation probabilities; full: weights, too."""
-    grace: int = 120
-    """Seconds without a sign of life after which a worker on another machine is taken for dead and its trial is tried
-    again; of this machine a dead worker is seen at once. Give more where the storage may be away for minutes."""
     retrain: int = 0
     """Seeds over which the best configuration and the defaults are trained at full length in the end, and the best
     is tested."""
 
     def __post_init__(self) -> None:
-        for name, least in (("trials", 1), ("jobs", 1), ("seeds", 1), ("grace", 2), ("retrain", 0)):
+        for name, least in (("trials", 1), ("jobs", 1), ("seeds", 1), ("retrain", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name} is {getattr(self, name)}: expected {least} or more")
+        if self.scheduler is not None and self.jobs > 1:
+            raise InputError("--jobs and --scheduler are both given: trials run here or with the scheduler's workers")
         if self.timeout is not None and self.timeout <= 0:
             raise InputError(f"--timeout is {self.timeout}: expected a number of seconds above 0")
         if self.folds is not None and self.folds < 2:

@@ -12,7 +12,8 @@ from matcard.errors import InputError
 from matcard.files import read_yaml, written_whole
 from matcard.study.options import StudyOptions
 from matcard.study.search.space import nested
-from matcard.training.config import config_from_dict, config_to_dict, find_yaml, flatten, overlaid, read_config
+from matcard.study.url import hidden
+from matcard.training.config import find_yaml, flatten, overlaid, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,28 +26,31 @@ FIXED = ("metric", "folds", "seeds", "pruner")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a study began with.
+    """What a study began with, and who it is.
 
     Attributes:
         config: the resolved configuration, nested; `best.yaml` is it with the best values laid over it.
         trial: the same with the training of a trial laid over it.
         space: entries of the space, as in its file.
         options: of the study.
+        name: of the study in its storage; that of the directory in which it began.
+        token: tells it from all others; it stands in the storage, too.
     """
 
     config: Mapping[str, Any]
     trial: Mapping[str, Any]
     space: Mapping[str, Any]
     options: StudyOptions
+    name: str = ""
+    token: str = ""
 
     def write(self, path: Path) -> None:
         """Write them as YAML, without a password; of the trial only what differs from the configuration."""
-        from matcard.study.storage.opening import hidden
-
         config, trial = flatten(self.config), flatten(self.trial)
         storage = self.options.storage
         options = dataclasses.replace(self.options, timeout=None, storage=storage and hidden(storage))
         values = {
+            "study": {"name": self.name, "token": self.token},
             "options": dataclasses.asdict(options),
             "space": dict(self.space),
             "trial": {name: value for name, value in trial.items() if name not in config or config[name] != value},
@@ -66,7 +70,7 @@ class Settings:
         try:
             options = StudyOptions(**values["options"])
             trial = overlaid(values["config"], nested(values["trial"]))
-            return cls(completed(values["config"]), completed(trial), values["space"], options)
+            return cls(values["config"], trial, values["space"], options, **values["study"])
         except (KeyError, TypeError) as error:
             raise InputError(f"{path}: not the settings of a study ({error}); give another --study") from error
 
@@ -92,11 +96,6 @@ class Settings:
                 f"{'; '.join(differences)}. Leave these, or the --config with them, out to go on with it; or name "
                 "another --study"
             )
-
-
-def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a resolved configuration with the options, as they are by default, that came with a later version."""
-    return config_to_dict(config_from_dict(config))
 
 
 def _differences(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,11 @@
-"""A study from its settings to its files: begun once, run by any number of workers, reported."""
+"""A study from its settings to its files: begun once, gone on with, reported."""
 
 from __future__ import annotations
 
-import json
 import random
+import uuid
 import warnings
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -19,21 +20,25 @@ from matcard.study.results.files import full_config, write_best, write_figures, 
 from matcard.study.results.gain import paired_bootstrap
 from matcard.study.results.table import DEFAULTS, complete
 from matcard.study.retrain import retrain
-from matcard.study.screen import Screen
 from matcard.study.search.pruning import make_pruner
 from matcard.study.search.samplers import MakeSampler, check_sampler
 from matcard.study.search.space_check import check_space
 from matcard.study.search.space_file import make_space
-from matcard.study.settings import Settings, completed, read_entries, trial_settings
-from matcard.study.storage.opening import open_storage
+from matcard.study.settings import Settings, read_entries, trial_settings
+from matcard.study.storage import JOURNAL, close_storage, open_storage
 from matcard.study.trial.data import TrialData
 from matcard.study.trial.evaluation import load_scores, mean_metrics
 from matcard.study.trial.objective import Objective
-from matcard.study.workers.run import run_trials
+from matcard.study.trials import Trials, count_finished
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
-from matcard.training.rundir import write_text
-from matcard.work.life import Heartbeat
+from matcard.training.rundir import with_resolved_paths
+from matcard.work.attempt import read_record, settle
+from matcard.work.content import content_of, require_same
+from matcard.work.engine import engine
+from matcard.work.jobs import Jobs
+from matcard.work.lock import held
+from matcard.work.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,11 +49,31 @@ if TYPE_CHECKING:
 
     from matcard.study.search.space import Space
     from matcard.training.options import Config
+    from matcard.work.attempt import Record
+    from matcard.work.conduct import Agenda
 
-FINISHED = "finished"
-"""Marks that the training with the defaults has ended."""
-_SETTINGS = "settings"
-"""Attribute of a study: what it began with, as JSON, for workers that do not share its directory."""
+    Do = Callable[[Agenda], None]
+    """Has an agenda done."""
+
+TOKEN = "token"
+"""Attribute of a study in its storage: which directory it is of."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A study that has begun: where it is, what it searches, what a trial is worth."""
+
+    folder: StudyDir
+    settings: Settings
+    space: Space
+    metrics: tuple[str, ...]
+    data: TrialData
+    study: optuna.Study
+
+    def job(self, config: Config) -> Objective:
+        """Give what is done for a configuration, wherever it is done."""
+        values = with_resolved_paths(config_to_dict(config))
+        return Objective(values, self.settings.options, self.metrics, self.data)
 
 
 def tune(
@@ -99,44 +124,67 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
     folder = StudyDir.named(options.study, config.name)
     space = make_space(settings.space, f"--space {options.space}")
     check(folder, settings, space)
-    trial_config = config_from_dict(settings.trial)
-    objective = Objective(settings.trial, space, options, metrics, TrialData(config.seed, options.folds), folder)
-    # Read and drawn as graphs once, before several workers would, and before a study is begun on what cannot be read.
-    objective.data.batches(trial_config)
-    study, total = begin(folder, settings, space, metrics, console)
-    try:
-        with Screen(console, study.get_trials(deepcopy=False), metrics, total, options.jobs) as screen:
-            summary = run_trials(
-                folder.name,
-                objective,
-                MakeSampler(options.sampler, space, config.seed, options.jobs),
-                url=options.storage,
-                folder=folder.path,
-                total=total,
-                jobs=options.jobs,
-                timeout=options.timeout,
-                pruner=make_pruner(options, trial_config.trainer.max_epochs),
-                heartbeat=Heartbeat.within(options.grace),
-                on_trial=screen,
-                go_on=f"--study {options.study or folder.path}",
-            )
-    except KeyboardInterrupt:
-        trials = study.get_trials(deepcopy=False)
-        write_table(folder, trials, metrics)
-        write_best(folder, trials, metrics, space, settings.config)
-        raise
-    if summary.stopped != "failing":
-        console.print(summary.message, soft_wrap=True, markup=False)
-    show_best(folder, study, settings, space, objective, console)
-    if config.report:
-        report(folder.path)
-    if summary.stopped == "failing":
-        raise TrainingError(f"{summary.message}; all trials are in {folder.table}")
-    if options.retrain and folder.best.is_file():
-        retrain(folder, settings, metrics, console)
-        if config.report:
-            report(folder.path)
+    data = TrialData(config.seed, options.folds)
+    with held(folder.path, "--study"):
+        # Read and drawn as graphs once, before workers would, and before a study is begun on what cannot be read.
+        trial_config = config_from_dict(settings.trial)
+        data.batches(trial_config)
+        content = content_of(data.labelled(trial_config))
+        require_same(content, folder.data, f"--study {folder.path}", "name another --study, or put the data back")
+        begun = begin(folder, settings, space, metrics, data)
+        console.print(f"study: {folder.path}", soft_wrap=True)
+        try:
+            with engine(options.jobs, options.scheduler, folder.path, console) as do:
+                search(begun, do, report if config.report else lambda _: None, console)
+        finally:
+            close_storage(begun.study._storage)
     return folder
+
+
+def search(begun: Begun, do: Do, report: Callable[[Path], object], console: Console) -> None:
+    """Have the trials made, show the best, and retrain it.
+
+    Raises:
+        TrainingError: too many trials fail.
+        KeyboardInterrupt: a signal came; the message says what is kept.
+    """
+    folder, options, study = begun.folder, begun.settings.options, begun.study
+    is_grid = options.sampler == "grid"
+    points = len(grid_points(begun.settings, begun.space)) if is_grid else options.trials
+    total = min(options.trials, points)
+    if options.trials != points:
+        console.print(f"the grid has {points} points, {total} of them are tried")
+    with Screen(console, "trials", total, count_finished(study.trials)) as screen:
+        trials = Trials(
+            study,
+            begun.space,
+            begun.settings.trial,
+            begun.job,
+            folder,
+            begun.metrics,
+            total=total,
+            replaced=not is_grid,
+            timeout=options.timeout,
+            screen=screen,
+        )
+        try:
+            do(trials)
+        except KeyboardInterrupt:
+            write_table(folder, trials.trials, begun.metrics)
+            write_best(folder, trials.trials, begun.metrics, begun.space, begun.settings.config)
+            raise KeyboardInterrupt(
+                f"{count_finished(trials.trials)} of {total} trials are finished and kept, and what ran goes on where "
+                f"it was; go on with --study {options.study or folder.path}"
+            ) from None
+    if trials.stop != "failing":
+        console.print(trials.summary(), soft_wrap=True, markup=False)
+    show_best(begun, do, console)
+    report(folder.path)
+    if trials.stop == "failing":
+        raise TrainingError(f"{trials.summary()}; all trials are in {folder.table}")
+    if options.retrain and folder.best.is_file():
+        retrain(folder, begun.settings, begun.metrics, do, console)
+        report(folder.path)
 
 
 def check(folder: StudyDir, settings: Settings, space: Space) -> None:
@@ -151,56 +199,53 @@ def check(folder: StudyDir, settings: Settings, space: Space) -> None:
     check_space(space, settings.trial, f"--space {options.space}")
     check_config(config_from_dict(settings.trial))
     if config_from_dict(settings.trial).trainer.devices != 1:
-        raise InputError(
-            "--trainer.devices: a trial trains on one device; use several by --jobs, or by a process for each device "
-            "(see the README)"
-        )
+        raise InputError("--trainer.devices: a trial trains on one device; use several by --jobs or --scheduler")
     if note := check_sampler(options.sampler, space):
         warnings.warn(note, MatcardWarning, stacklevel=2)
     if folder.settings.is_file():
         Settings.read(folder.settings).check_same(settings, folder.path)
 
 
-def begin(
-    folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str, ...], console: Console
-) -> tuple[optuna.Study, int]:
-    """Make the study, or open it where it is; give it with the number of trials that it is to finish.
+def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str, ...], data: TrialData) -> Begun:
+    """Make the study, or open it where it is.
 
     Raises:
-        InputError: the study, or one of its name in the storage, began with other settings.
+        InputError: it began with other settings, or the storage holds another one.
     """
     options = settings.options
-    points = grid_points(settings, space) if options.sampler == "grid" else []
+    before = Settings.read(folder.settings) if folder.settings.is_file() else None
+    if before is not None:
+        before.check_same(settings, folder.path)
+    name, token = (before.name, before.token) if before else (folder.name, uuid.uuid4().hex)
+    settings = replace(settings, name=name, token=token)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with folder.lock:
-        if folder.settings.is_file():
-            Settings.read(folder.settings).check_same(settings, folder.path)
-        study = optuna.create_study(
-            study_name=folder.name,
-            storage=open_storage(options.storage, folder.path),
-            directions=["maximize" if higher_is_better(name) else "minimize" for name in metrics],
-            load_if_exists=True,
+    storage = open_storage(options.storage, folder.path)
+    where = (options.storage and "--storage") or f"{folder.path / JOURNAL}"
+    others = [study.study_name for study in storage.get_all_studies() if study.study_name != name]
+    if options.storage is None and others:
+        raise InputError(
+            f"{where} holds the study {others[0]!r}, and the directory is that of {name!r}: give it its own journal "
+            "back, or name another --study"
         )
-        begun = json.dumps([settings.trial, settings.space, metrics, options.folds, options.seeds], default=str)
-        if _SETTINGS not in study.user_attrs:
-            _put_in_line(study, settings, space, points)
-            study.set_user_attr(_SETTINGS, begun)
-        elif not _same(study.user_attrs[_SETTINGS], begun):
-            raise InputError(
-                f"--storage has a study {folder.name!r} already, of another configuration or space: name another "
-                "--study"
-            )
-        settings.write(folder.settings)
-    console.print(f"study: {folder.path}", soft_wrap=True)
-    if points and options.trials != len(points):
-        console.print(f"the grid has {len(points)} points, {min(options.trials, len(points))} of them are tried")
-    return study, min(options.trials, len(points)) if points else options.trials
-
-
-def _same(begun: str, now: str) -> bool:
-    """Tell whether a study began with the same, options aside that its version did not have."""
-    (trial, *others), (trial_now, *others_now) = json.loads(begun), json.loads(now)
-    return bool(others == others_now and completed(trial) == trial_now)
+    settings.write(folder.settings)
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        directions=["maximize" if higher_is_better(metric) else "minimize" for metric in metrics],
+        load_if_exists=True,
+        pruner=make_pruner(options, config_from_dict(settings.trial).trainer.max_epochs),
+    )
+    if TOKEN not in study.user_attrs and not study.trials:
+        study.set_user_attr(TOKEN, token)
+    if study.user_attrs.get(TOKEN) != token:
+        if before is None:
+            folder.settings.unlink()
+        raise InputError(f"{where} holds another study of the name {name!r}: name another --study")
+    _put_in_line(study, settings, space)
+    parallel = options.jobs > 1 or options.scheduler is not None
+    make = MakeSampler(options.sampler, space, settings.config["seed"], parallel)
+    study.sampler = make(len(study.trials) if before else 0)
+    return Begun(folder, settings, space, metrics, data, study)
 
 
 def grid_points(settings: Settings, space: Space) -> list[dict[str, Any]]:
@@ -211,37 +256,32 @@ def grid_points(settings: Settings, space: Space) -> list[dict[str, Any]]:
     return points if defaults is None else [defaults, *(point for point in points if point != defaults)]
 
 
-def _put_in_line(study: optuna.Study, settings: Settings, space: Space, points: list[dict[str, Any]]) -> None:
-    """Put the defaults in line, where the space holds them, and the points of a grid."""
+def _put_in_line(study: optuna.Study, settings: Settings, space: Space) -> None:
+    """Put the defaults in line, where the space holds them, and the points of a grid; those that are there stay."""
     defaults = space.point_of(settings.trial)
     if defaults is not None:
         study.enqueue_trial(defaults, user_attrs={DEFAULTS: True}, skip_if_exists=True)
-    for point in points:
+    for point in grid_points(settings, space) if settings.options.sampler == "grid" else []:
         study.enqueue_trial(point, skip_if_exists=True)
 
 
-def show_best(
-    folder: StudyDir, study: optuna.Study, settings: Settings, space: Space, objective: Objective, console: Console
-) -> None:
+def show_best(begun: Begun, do: Do, console: Console) -> None:
     """Write what the study has found, and print the best beside the defaults."""
-    trials = study.get_trials(deepcopy=False)
-    metrics, options = objective.metrics, settings.options
+    folder, settings, metrics, options = begun.folder, begun.settings, begun.metrics, begun.settings.options
+    trials = begun.study.get_trials(deepcopy=False)
     table = write_table(folder, trials, metrics)
-    best = write_best(folder, trials, metrics, space, settings.config)
-    write_figures(folder, study, table, metrics, space)
+    best = write_best(folder, trials, metrics, begun.space, settings.config)
+    write_figures(folder, begun.study, table, metrics, begun.space)
     if not best:
         return
-    reference = reference_folder(folder, trials, settings, objective, console)
+    reference = reference_folder(begun, trials, do, console)
     if reference is None:
         return
-    try:
-        before, after = (load_scores(path, options.repeats) for path in (reference, folder.trial(best[0].number)))
-    except FileNotFoundError as error:
-        console.print(f"no comparison with the defaults: {error.filename} is not here, but on the machine that ran it")
-        return
+    before, after = (load_scores(path, options.repeats) for path in (reference, folder.trial(best[0].number)))
     gains = paired_bootstrap(after, before)
     scores = [mean_metrics([one.metrics() for one in side]) for side in (before, after)]
-    differing = differing_options(config_from_dict(settings.config), full_config(best[0], space, settings.config))
+    chosen = full_config(best[0], begun.space, settings.config)
+    differing = differing_options(config_from_dict(settings.config), chosen)
     how = "paired bootstrap over the validation samples"
     caption = f"intervals: {how}; the best is chosen on these samples, so its gain is a little too good"
     if gains is None:
@@ -255,10 +295,9 @@ def show_best(
     console.print(f"best configuration: python -m matcard.train --config {folder.best}", soft_wrap=True)
 
 
-def reference_folder(
-    folder: StudyDir, trials: Sequence[FrozenTrial], settings: Settings, objective: Objective, console: Console
-) -> Path | None:
+def reference_folder(begun: Begun, trials: Sequence[FrozenTrial], do: Do, console: Console) -> Path | None:
     """Give the folder of a training with the defaults: of their trial, or of one made now where they have none."""
+    folder = begun.folder
     tried = [trial for trial in trials if trial.user_attrs.get(DEFAULTS)]
     done = complete(tried)
     if done:
@@ -266,12 +305,14 @@ def reference_folder(
     if tried:
         console.print("no comparison with the defaults: their trial gave no value")
         return None
-    if not (folder.defaults / FINISHED).is_file():
+
+    def ended(_: str, record: Record, written: Path | None) -> None:
+        if record["status"] == "finished" and written is not None:
+            settle(written, folder.defaults)
+        else:
+            console.print(f"no comparison with the defaults: {record['reason']}", markup=False)
+
+    if read_record(folder.defaults) is None:
         console.print("the defaults lie outside the space: trained for the comparison")
-        try:
-            objective.evaluate(config_from_dict(settings.trial), folder.defaults)
-        except TrainingError as error:
-            console.print(f"no comparison with the defaults: {error}", markup=False)
-            return None
-        write_text(folder.defaults / FINISHED, "")
-    return folder.defaults
+        do(Jobs({"defaults": begun.job(config_from_dict(begun.settings.trial))}, ended))
+    return folder.defaults if read_record(folder.defaults) else None

@@ -15,7 +15,7 @@ from matcard.comparison.run import compare
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.comparison.worker import Folder
+    from matcard.comparison.run import Folder
 
 TASK: dict[str, Any] = {
     "config": "synthetic",

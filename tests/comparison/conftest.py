@@ -17,7 +17,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the page and its figures, which take longer than all else where nothing is trained."""
-    monkeypatch.setattr("matcard.comparison.report.write_report", lambda *_: None)
+    monkeypatch.setattr("matcard.comparison.run.write_report", lambda *_: None)
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Put numbers that follow from the configuration in place of trainings; gives what was trained, in order."""
     configs: list[dict[str, Any]] = []
 
-    def fake(config: dict[str, Any], data: object, *, tested: bool, folder: object) -> dict[str, Any]:
+    def fake(config: dict[str, Any], data: object, *, tested: bool, folder: object, line: object) -> dict[str, Any]:
         configs.append(config)
         return run_of(config["seed"], 0.5 + config["seed"] / 100 + config["optimizer"]["lr"] / 10, tested=tested)
 
-    monkeypatch.setattr("matcard.comparison.worker.run_network", fake)
+    monkeypatch.setattr("matcard.comparison.cell.run_network", fake)
     return configs

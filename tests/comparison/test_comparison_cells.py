@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from comparison_cases import options, write_experiment
 
 from matcard.comparison.cells import Cell, CellStore
 from matcard.comparison.experiment_file import read_experiment
-from matcard.comparison.lease import Leases
 from matcard.comparison.search import Search
-from matcard.work.life import Heartbeat
 
 
 def cell(config, **changes):
@@ -42,84 +38,23 @@ def test_the_protocol_is_part_of_the_key(monkeypatch):
 
 
 def test_files_of_cells(tmp_path):
-    store, one = CellStore(tmp_path), cell(CONFIG)
-    assert store.read(one) is None
+    one, other = cell(CONFIG), cell({**CONFIG, "seed": 2})
+    store = CellStore(tmp_path)
+    assert store.records == {}
     store.path(one).write_text('{"key": "torn')
-    assert store.read(one) is None
-    store.path(one).write_text(json.dumps({"key": "another", "status": "finished"}))
-    assert store.read(one) is None
-    store.write(one, {"status": "failed", "reason": "for a test", "attempt": "1"})
-    record = store.read(one)
-    assert record["reason"] == "for a test"
-    assert record["config"] == CONFIG
-    assert not store.to_be_retried(record)
-    again = CellStore(tmp_path, store.failed_attempts())
-    assert again.to_be_retried(record)
-    again.write(one, {"status": "failed", "reason": "again", "attempt": "2"})
-    assert not again.to_be_retried(again.read(one)), "once a call"
-    again.write(one, {"status": "finished", "runs": []})
-    assert again.read(one)["status"] == "finished"
-    assert again.failed_attempts() == frozenset()
-
-
-def test_a_slower_worker_that_fails_leaves_what_another_has_finished(tmp_path):
-    one, finished = cell(CONFIG), {"status": "finished", "runs": [1]}
-    slow = CellStore(tmp_path)
-    assert slow.read(one) is None
-    CellStore(tmp_path).write(one, finished)
-    slow.write(one, {"status": "failed", "reason": "its folder was removed", "attempt": "1"})
-    assert CellStore(tmp_path).read(one)["runs"] == [1]
-    slow.write(one, {**finished, "runs": [2]})
-    assert CellStore(tmp_path).read(one)["runs"] == [2]
-
-
-def test_a_lease_is_one_workers(tmp_path):
-    first, second = Leases(tmp_path), Leases(tmp_path)
-    with first.held("a") as ours, second.held("a") as theirs, second.held("b") as other:
-        assert (ours, theirs, other) == (True, False, True)
-    with second.held("a") as theirs:
-        assert theirs
-    assert not list(tmp_path.glob("*.lease"))
-
-
-def test_a_lease_of_a_dead_process_is_free(tmp_path):
-    script = (
-        "import os, sys; from pathlib import Path; from matcard.comparison.lease import Leases\n"
-        "with Leases(Path(sys.argv[1])).held('a') as ours:\n    assert ours; os._exit(9)"
-    )
-    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == 9
-    assert (tmp_path / "a.lease").is_file()
-    with Leases(tmp_path).held("a") as ours:
-        assert ours
-
-
-def test_a_lease_of_another_machine_dies_when_its_mark_stands_still(tmp_path, monkeypatch):
-    holder = {"token": "t", "beat": 3, "worker": {"host": "h", "machine": "another", "pid": 1, "started": 1}}
-    (tmp_path / "a.lease").write_text(json.dumps(holder))
-    now = [100.0]
-    monkeypatch.setattr("matcard.comparison.lease.time.monotonic", lambda: now[0])
-    leases = Leases(tmp_path, Heartbeat(1, 10))
-    with leases.held("a") as ours:
-        assert not ours
-    now[0] += 9
-    (tmp_path / "a.lease").write_text(json.dumps({**holder, "beat": 4}))
-    with leases.held("a") as ours:
-        assert not ours, "it has moved"
-    now[0] += 11
-    with leases.held("a") as ours:
-        assert ours
-
-
-def test_a_damaged_lease_is_waited_for_and_broken(tmp_path, monkeypatch):
-    (tmp_path / "a.lease").write_text("{")
-    now = [0.0]
-    monkeypatch.setattr("matcard.comparison.lease.time.monotonic", lambda: now[0])
-    leases = Leases(tmp_path, Heartbeat(1, 10))
-    with leases.held("a") as ours:
-        assert not ours
-    now[0] = 11.0
-    with leases.held("a") as ours:
-        assert ours
+    store.path(other).write_text(json.dumps({"key": one.key, "status": "finished"}))
+    assert CellStore(tmp_path).records == {}, "half a record, and that of another cell"
+    store.write(one, {"status": "failed", "reason": "for a test", "attempt": "1", "value": float("nan")})
+    assert CellStore(tmp_path).records[one.key] == store.records[one.key], "as it is read"
+    record = store.records[one.key]
+    assert (record["reason"], record["config"], record["value"]) == ("for a test", CONFIG, None)
+    assert store.to_be_made_again() == {one.key}
+    store.forget({one.key})
+    assert store.records == {}
+    store.write(one, {"status": "failed", "reason": "the loss is nan", "attempt": "2", "diverged": True})
+    assert store.to_be_made_again() == set()
+    store.write(one, {"status": "finished", "runs": []})
+    assert CellStore(tmp_path).records[one.key]["status"] == "finished"
 
 
 @pytest.fixture
@@ -131,7 +66,6 @@ def search(tmp_path):
         return Search(
             experiment.space_of(task, method),
             experiment.trial_base(task, method),
-            trials=6,
             larger=True,
             seed=0,
             rival=False,
@@ -140,13 +74,13 @@ def search(tmp_path):
     return make
 
 
-def run_through(search, value_of):
-    configs = []
-    while (config := search.config) is not None:
-        assert search.number == len(configs)
-        configs.append(config)
-        search.tell(value_of(config))
-    return configs
+def run_through(search, value_of, trials=6):
+    """Make trials one after the other; gives their configurations and outcomes."""
+    configs, values = [], []
+    for _ in range(trials):
+        configs.append(search.config(values))
+        values.append(value_of(configs[-1]))
+    return configs, values
 
 
 def rate(config):
@@ -155,31 +89,44 @@ def rate(config):
 
 def test_a_search_has_its_trials_and_repeats_itself(search):
     first = search()
-    configs = run_through(first, rate)
-    assert len(configs) == 6
+    configs, values = run_through(first, rate)
     assert configs[0]["optimizer"]["lr"] == 0.01, "the first is as it is"
-    assert run_through(search(), rate) == configs
-    assert first.best()["optimizer.lr"] == max(map(rate, configs))
-    other = run_through(search(), lambda config: -rate(config))
+    assert run_through(search(), rate)[0] == configs
+    assert first.best(values)["optimizer.lr"] == max(map(rate, configs))
+    other, _ = run_through(search(), lambda config: -rate(config))
     assert other[:3] == configs[:3], "drawn at random"
     assert other != configs, "later ones learn from those before"
 
 
+def test_asking_a_search_changes_nothing(search):
+    """Whatever was asked before, of other outcomes among them: the answer follows from the outcomes."""
+    one = search()
+    configs, values = run_through(one, rate)
+    for k in (2, 5, 0, 3, 3):
+        assert one.config(values[:k]) == configs[k]
+        assert one.best([-value for value in values[:k]]) == search().best([-value for value in values[:k]])
+    assert one.best(values)["optimizer.lr"] == max(map(rate, configs))
+
+
+def test_more_trials_are_the_same_ones_and_others_after_them(search):
+    few, _ = run_through(search(), rate, trials=4)
+    many, _ = run_through(search(), rate, trials=9)
+    assert many[:4] == few
+
+
 def test_a_search_with_failures(search):
     one = search()
-    configs = run_through(one, lambda config: None if rate(config) > 0.02 else rate(config))
-    assert len(configs) == 6, "a failed trial has used up its turn"
-    assert one.best()["optimizer.lr"] == max(r for r in map(rate, configs) if r <= 0.02)
-    none = search()
-    run_through(none, lambda config: float("nan"))
-    assert none.best() is None
+    configs, values = run_through(one, lambda config: None if rate(config) > 0.02 else rate(config))
+    assert one.best(values)["optimizer.lr"] == max(r for r in map(rate, configs) if r <= 0.02)
+    assert one.best([None, float("nan")]) is None
 
 
 def test_the_best_is_laid_over_the_full_training(search):
     one = search()
-    run_through(one, rate)
+    _, values = run_through(one, rate)
     full = {**one._base, "trainer": {**one._base["trainer"], "max_epochs": 77}}
-    applied = one.applied(one.best(), full)
+    best = one.best(values)
+    applied = one.applied(best, full)
     assert applied["trainer"]["max_epochs"] == 77
-    assert rate(applied) == one.best()["optimizer.lr"]
-    assert applied["loss"]["scale"] == one.best()["loss.scale"]
+    assert rate(applied) == best["optimizer.lr"]
+    assert applied["loss"]["scale"] == best["loss.scale"]

@@ -300,12 +300,9 @@ def test_rivals_begin_with_their_defaults_and_have_no_other_section(tmp_path):
     experiment.check()
     trees = experiment.methods[1]
     base = experiment.trial_base(experiment.tasks[0], trees)
-    search = Search(experiment.space_of(experiment.tasks[0], trees), base, trials=2, larger=True, seed=0, rival=True)
-    assert search.config["rival"] == {"name": "boosting", **asdict(BoostingOptions(class_weight="balanced"))}
-    search.tell(0.5)
-    assert search.config["rival"]["learning_rate"] != BoostingOptions.learning_rate
-    search.tell(0.4)
-    assert search.config is None
+    search = Search(experiment.space_of(experiment.tasks[0], trees), base, larger=True, seed=0, rival=True)
+    assert search.config([])["rival"] == {"name": "boosting", **asdict(BoostingOptions(class_weight="balanced"))}
+    assert search.config([0.5])["rival"]["learning_rate"] != BoostingOptions.learning_rate
 
     losses["trees"]["trainer"] = {"max_epochs": 3}
     with pytest.raises(InputError, match="trees: a rival has no section 'trainer'"):

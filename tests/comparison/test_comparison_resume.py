@@ -10,19 +10,19 @@ import pytest
 import torch
 from comparison_cases import TASK, options, results, run, write_experiment
 
-from matcard.comparison import worker
+from matcard.comparison import cell
 from matcard.comparison.cells import Cell, CellStore
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.tables import captions
 from matcard.errors import InputError, TrainingError
-from matcard.study.trial.failures import TrialError
+from matcard.work.attempt import NoValueError
 
 pytestmark = pytest.mark.usefixtures("without_report")
 
 
 def failing_once(monkeypatch, error, *, of):
     """Let one training fail, the one whose number is given."""
-    inner, calls = worker.run_network, []
+    inner, calls = cell.run_network, []
 
     def run_network(config, data, **how):
         calls.append(config)
@@ -30,7 +30,7 @@ def failing_once(monkeypatch, error, *, of):
             raise error
         return inner(config, data, **how)
 
-    monkeypatch.setattr(worker, "run_network", run_network)
+    monkeypatch.setattr(cell, "run_network", run_network)
     return calls
 
 
@@ -58,16 +58,16 @@ def test_a_test_that_failed_for_another_reason_than_its_loss_is_made_again(tmp_p
 
 def test_trials_that_failed_all_are_made_again(tmp_path, trained, monkeypatch):
     """What followed them has failed as well, so nothing is chosen yet."""
-    inner = worker.run_network
+    inner = cell.run_network
 
     def failing(*_, **__):
-        raise TrialError("out of memory")
+        raise NoValueError("out of memory")
 
-    monkeypatch.setattr(worker, "run_network", failing)
+    monkeypatch.setattr(cell, "run_network", failing)
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=4))
     with pytest.raises(TrainingError, match="came to an end"):
         run(opts)
-    monkeypatch.setattr(worker, "run_network", inner)
+    monkeypatch.setattr(cell, "run_network", inner)
     folder, _ = run(opts)
     assert len(trained) == 6
     assert set(results(folder)["status"]) == {"finished"}
@@ -87,12 +87,13 @@ def test_what_a_trial_followed_is_no_part_of_its_key(tmp_path):
     other = replace(one, follows=("a", "b"))
     assert one.key == other.key
     store = CellStore(tmp_path)
-    store.write(Cell("points", "ce", "network", "trial", 0, {"seed": 9}), {"status": "failed", "attempt": "a"})
-    assert store.failed_attempts() == {"a"}
+    first = Cell("points", "ce", "network", "trial", 0, {"seed": 9})
+    store.write(first, {"status": "failed", "attempt": "a"})
+    assert store.to_be_made_again() == {first.key}
     store.write(other, {"status": "failed", "attempt": "b"})
-    assert store.failed_attempts() == {"a", "b"}, "what follows has not ended either"
+    assert store.to_be_made_again() == {first.key, other.key}, "what follows has not ended either"
     store.write(other, {"status": "finished", "runs": []})
-    assert store.failed_attempts() == frozenset()
+    assert store.to_be_made_again() == set()
 
 
 def table_of_points(path, seed):
@@ -112,7 +113,7 @@ def test_a_file_that_changed_since_is_refused(tmp_path, trained):
     run(options(path, seeds=3))
     assert len(trained) == 3, "another time of writing is no other content"
     table_of_points(source, 1)
-    with pytest.raises(InputError, match=r"task own/points: .*points.csv is not what it was .* another --folder"):
+    with pytest.raises(InputError, match=r"task own/points: .*points.csv, began with other data .* another --folder"):
         run(options(path))
     run(options(path, folder=str(tmp_path / "another")))
     source.write_bytes(content)

@@ -13,7 +13,7 @@ import pytest
 from comparison_cases import TASK, options, results, run, write_experiment
 
 from matcard.cli import make_console
-from matcard.comparison import worker
+from matcard.comparison import cell
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
 from matcard.errors import InputError, MatcardWarning, TrainingError
@@ -95,19 +95,19 @@ def test_another_way_of_choosing_makes_new_cells(tmp_path, trained):
 
 @pytest.mark.usefixtures("without_report")
 def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
-    fake, opts = worker.run_network, options(write_experiment(tmp_path))
+    fake, opts = cell.run_network, options(write_experiment(tmp_path))
 
     def interrupted(config, data, **how):
         if len(trained) == 5:
             os.kill(os.getpid(), signal.SIGINT)
         return fake(config, data, **how)
 
-    monkeypatch.setattr(worker, "run_network", interrupted)
+    monkeypatch.setattr(cell, "run_network", interrupted)
     with pytest.raises(KeyboardInterrupt, match=r"5 cells are finished and kept in .*; the same command goes on"):
         run(opts)
     assert len(list((tmp_path / "comparison" / "cells").glob("*.json"))) == 5
     assert not list((tmp_path / "comparison" / "running").glob("*.lease"))
-    monkeypatch.setattr(worker, "run_network", fake)
+    monkeypatch.setattr(cell, "run_network", fake)
     folder, printed = run(opts)
     assert "5 of 8 cells are there already" in printed
     assert len(trained) == 8
@@ -117,14 +117,14 @@ def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
 
 
 def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypatch):
-    fake, opts = worker.run_network, options(write_experiment(tmp_path, trials=0))
+    fake, opts = cell.run_network, options(write_experiment(tmp_path, trials=0))
 
     def failing(config, data, **how):
         if config["loss"]["name"] == "magnitude" and config["seed"] == 1:
             raise OSError("the disk | is full")
         return fake(config, data, **how)
 
-    monkeypatch.setattr(worker, "run_network", failing)
+    monkeypatch.setattr(cell, "run_network", failing)
     folder, printed = run(opts)
     assert "points, magnitude, seed 1: failed: OSError: the disk | is full" in printed
     assert "1 cell failed" in printed
@@ -132,7 +132,7 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
     assert table.set_index(["method", "seed"])["status"].loc[("magnitude", 1)] == "failed"
     assert "(1 of 2 failed)" in (folder.path / "table.md").read_text()
     assert "the disk | is full" in (folder.path / "report.html").read_text()
-    monkeypatch.setattr(worker, "run_network", fake)
+    monkeypatch.setattr(cell, "run_network", fake)
     folder, _ = run(opts)
     assert len(trained) == 4, "the failed one, and no other"
     assert set(results(folder)["status"]) == {"finished"}
@@ -140,14 +140,14 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
 
 @pytest.mark.usefixtures("without_report")
 def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
-    fake = worker.run_network
+    fake = cell.run_network
 
     def failing(config, data, **how):
         if config["loss"]["name"] == "magnitude":
             raise ZeroDivisionError("for a test")
         return fake(config, data, **how)
 
-    monkeypatch.setattr(worker, "run_network", failing)
+    monkeypatch.setattr(cell, "run_network", failing)
     folder, _ = run(options(write_experiment(tmp_path)))
     table = results(folder)
     assert Counter(table[table["method"] == "magnitude"]["status"]) == {"failed": 2}
@@ -167,7 +167,7 @@ def test_a_comparison_of_which_nothing_came_to_an_end_has_failed(tmp_path, monke
     def failing(*_, **__):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(worker, "run_network", failing)
+    monkeypatch.setattr(cell, "run_network", failing)
     with pytest.raises(TrainingError, match=r"no cell of .* came to an end"):
         run(options(write_experiment(tmp_path)))
     assert set(pd.read_parquet(tmp_path / "comparison" / "results.parquet")["status"]) == {"failed"}
@@ -198,7 +198,7 @@ def test_a_real_training_looks_at_its_test_part_once_at_the_end(tmp_path, monkey
     rare = [recall["argmax"][name]["value"] for name, n in counts.items() if n * len(counts) < row["n_train"]]
     assert row["test_minority_recall"] == pytest.approx(sum(rare) / len(rare))
     assert len(json.loads(row["decision"])["gain"]) in (1, len(counts))
-    assert not [path for path in folder.running.iterdir() if path.is_dir()], "checkpoints are removed"
+    assert not (folder.path / "running").exists(), "checkpoints are removed"
 
 
 @pytest.mark.usefixtures("without_report")
@@ -251,4 +251,4 @@ def test_a_record_of_another_cell_is_not_taken(tmp_path, trained):
     files[0].write_bytes(files[1].read_bytes())
     run(options(write_experiment(tmp_path, trials=0)))
     assert len(trained) == 5
-    assert CellStore(folder.cells).failed_attempts() == frozenset()
+    assert CellStore(folder.cells).to_be_made_again() == set()

@@ -1,100 +1,115 @@
-"""Studies, objectives and samplers that the tests of workers share; processes of their own import them from here."""
+"""Studies whose trials play at training; processes of their own import them from here."""
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import signal
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.trial import TrialState
+from rich.console import Console
 
-from matcard.study.storage.opening import open_storage, storage_opened
+from matcard.study.folder import StudyDir
+from matcard.study.search.space_file import make_space
+from matcard.study.storage import close_storage, open_storage
+from matcard.study.trials import Trials
+from matcard.training.config import config_to_dict, parse_config
+from matcard.work.attempt import NoValueError, PrunedError
+from matcard.work.screen import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from matcard.training.options import Config
+    from matcard.work.attempt import Line, Record
 
 NAME = "study"
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+SPACE = make_space({"optimizer.lr": {"type": "float", "low": 0.001, "high": 0.1, "log": True}})
+BASE = config_to_dict(parse_config(["--config=synthetic", "--optimizer.lr=0.5"], prog="", description=""))
 
 
-def new_study(folder: Path, url: str | None = None, directions: Sequence[str] = ("minimize",)) -> optuna.Study:
-    return optuna.create_study(storage=open_storage(url, folder), study_name=NAME, directions=list(directions))
+@dataclass(frozen=True)
+class Plays:
+    """Is worth 1 at the learning rate .01 and less beside it; reports as many epochs as it is told.
+
+    Attributes:
+        rate: learning rate.
+        log: folder in which each training leaves a file.
+        kill: file that says, by being there, that the process is to be killed in the middle, once.
+        epochs: number of reports.
+        most: rates above it give no value.
+    """
+
+    rate: float
+    log: Path
+    kill: Path | None = None
+    epochs: int = 1
+    most: float = 1.0
+
+    def __call__(self, folder: Path, line: Line) -> Record:
+        (self.log / f"{self.rate!r}-{time.monotonic_ns()}").touch()
+        if self.kill is not None and self.kill.exists():
+            self.kill.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.rate > self.most:
+            raise NoValueError(f"a rate of {self.rate}")
+        value = 1 - abs(math.log10(self.rate / 0.01))
+        for epoch in range(self.epochs):
+            if line.ask({"step": epoch, "value": value}):
+                raise PrunedError
+        return {"metrics": {"macro_f1": value, "mcc": None}}
 
 
-def make_study(folder: Path, url: str) -> None:
-    """Make a study in a database or behind a proxy and leave no connection open."""
-    with storage_opened(url, folder) as storage:
-        optuna.create_study(storage=storage, study_name=NAME)
+def trainings(log: Path) -> list[str]:
+    """Give the learning rates that were trained, by whichever attempts, in order."""
+    made = sorted(log.iterdir(), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    return [path.name.rsplit("-", 1)[0] for path in made]
 
 
-def stored(folder: Path, url: str | None = None) -> list[optuna.trial.FrozenTrial]:
-    """Read the trials anew."""
-    with storage_opened(url, folder) as storage:
-        return optuna.load_study(study_name=NAME, storage=storage).trials
+def new_study(folder: Path, url: str | None = None, **options: Any) -> optuna.Study:
+    """Make a study, or open it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        storage=open_storage(url, folder),
+        study_name=NAME,
+        direction="maximize",
+        load_if_exists=True,
+        **{"sampler": optuna.samplers.RandomSampler(0), **options},
+    )
 
 
-def finished(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
-    return [trial for trial in trials if trial.state in FINISHED]
+@contextmanager
+def trials_of(
+    study: optuna.Study, folder: Path, make_job: Callable[[Config], Plays], total: int, **options: Any
+) -> Iterator[Trials]:
+    """Give the agenda of a study's trials."""
+    metrics = options.pop("metrics", ["macro_f1"])
+    console = Console(file=io.StringIO())
+    with Screen(console, "trials", total) as screen:
+        try:
+            yield Trials(study, SPACE, BASE, make_job, StudyDir(folder), metrics, total=total, screen=screen, **options)
+        finally:
+            close_storage(study._storage)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until something is true."""
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.1)
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.05)
 
 
 def free_port() -> int:
+    """Give a port of this machine that nobody listens at."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def tpe(number: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.TPESampler(seed=number, n_startup_trials=4)
-
-
-@dataclass(frozen=True)
-class Quadratic:
-    """x^2 after a nap."""
-
-    nap: float = 0.0
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        x = trial.suggest_float("x", -1.0, 1.0)
-        time.sleep(self.nap)
-        return x * x
-
-
-@dataclass(frozen=True)
-class KilledOnce:
-    """The worker that runs trial `number` is killed in its middle; every other trial is x^2."""
-
-    number: int = 2
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        x = trial.suggest_float("x", -1.0, 1.0)
-        if trial.number == self.number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.05)
-        return x * x
-
-
-@dataclass(frozen=True)
-class SlowAfter:
-    """Trials from `number` on sleep for a minute, and say in `folder` that they have begun."""
-
-    folder: str
-    number: int
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        x = trial.suggest_float("x", -1.0, 1.0)
-        if trial.number >= self.number:
-            (Path(self.folder) / f"begun-{trial.number}").touch()
-            time.sleep(60)
-        return x * x

@@ -18,13 +18,11 @@ from matcard.study.results.contour import contour_figure
 from matcard.study.results.files import write_figures
 from matcard.study.results.gain import bootstrap, over_seeds, paired_bootstrap
 from matcard.study.results.retrained import verdict
-from matcard.study.results.table import DEFAULTS, ranked, trial_table
+from matcard.study.results.table import DEFAULTS, FAILURE, METRICS, ranked, trial_table
 from matcard.study.search.parameter import Parameter
 from matcard.study.search.space import Space
 from matcard.study.trial.data import TrialData, another_division, fold_of_rest
 from matcard.study.trial.evaluation import PartScores, mean_metrics
-from matcard.study.trial.objective import METRICS
-from matcard.study.workers.queue import FAILURE
 from matcard.training.config import parse_config
 
 if TYPE_CHECKING:
@@ -239,5 +237,6 @@ def test_data_are_read_once_and_not_pickled(tmp_path: Path) -> None:
     assert data.batches(config).labelled is data.batches(config).labelled
     other = pickle.loads(pickle.dumps(data))
     assert len(pickle.dumps(data)) < 1000
-    assert other.labelled(config) is not data.labelled(config)
+    assert other.labelled(config) is data.labelled(config), "read once in a process"
+    assert TrialData(0).labelled(config) is not data.labelled(config), "another command reads anew"
     assert np.array_equal(other.batches(config).parts["test"], data.batches(config, 1).parts["test"])

@@ -6,7 +6,6 @@ import json
 import math
 
 import numpy as np
-import optuna
 import pytest
 from tune_cases import ROWS, run
 
@@ -15,9 +14,9 @@ from matcard.errors import MatcardWarning
 from matcard.study import retrain
 from matcard.study.results import retrained
 from matcard.study.results.gain import Estimate
-from matcard.study.storage.opening import open_storage
 from matcard.study.trial.evaluation import SCORES, PartScores
 from matcard.training.config import config_to_dict, parse_config
+from matcard.work.attempt import RECORD
 
 
 def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, played, capsys):
@@ -46,16 +45,15 @@ def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, play
 
 def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, played, capsys, monkeypatch):
     """Neither another run in its place nor a crash."""
-    train = retrain.Retraining.train
+    train = retrain.Retraining.__call__
 
-    def fails(self, config, index, folder, *, tested):
-        if folder.name == "best-1":
-            (folder / "checkpoints").mkdir(parents=True)  # what a killed worker leaves before the configuration
+    def fails(self, folder, line):
+        if (self.index, self.tested) == (1, True):
             raise OSError("no space left on device")
-        train(self, config, index, folder, tested=tested)
+        return train(self, folder, line)
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrain.Retraining, "train", fails)
+        patch.setattr(retrain.Retraining, "__call__", fails)
         run("--study=a", "--trials=3", "--retrain=2", "--trainer.max_epochs=1")
     shown = capsys.readouterr().out
     assert "best, seed 1: OSError: no space left on device" in shown
@@ -81,21 +79,22 @@ def test_another_best_that_is_tested_is_warned_of(here, played):
         command.main(["--study=a"])
 
 
-def test_workers_that_retrain_together_share_the_runs(here):
-    """Each of several processes that end a study at the same time puts in line only what is in nobody's."""
+def test_what_is_left_to_train_is_what_has_no_record(here):
     config = config_to_dict(parse_config(ROWS, prog="", description=""))
-    job = retrain.Retraining({"best": config, "defaults": config}, None, here / "retrained", seeds=2)
-    study = optuna.create_study(storage=open_storage(None, here))
-    assert [retrain.put_in_line(study, job) for _ in range(3)] == [4, 4, 4]
-    runs = [tuple(trial.user_attrs[retrain.RUN]) for trial in study.get_trials()]
-    assert runs == [("best", 0), ("defaults", 0), ("best", 1), ("defaults", 1)]
-    study.tell(study.ask(), 1)
-    job.run("best", 0).mkdir(parents=True)
-    for name in (SCORES, retrain.TEST):
-        (job.run("best", 0) / name).touch()
-    assert retrain.put_in_line(study, job) == 4, "one is trained and three are in line"
-    study.tell(study.ask(), 0)
-    assert retrain.put_in_line(study, job) == 5, "what could not be trained is tried once more"
+    runs = retrain.Runs({"best": config, "defaults": config}, here / "retrained/abc", seeds=2)
+    names = ["abc-best-0", "abc-defaults-0", "abc-best-1", "abc-defaults-1"]
+    assert list(runs.jobs(None)) == names
+    runs.run("best", 0).mkdir(parents=True)
+    (runs.run("best", 0) / SCORES).touch()
+    assert list(runs.jobs(None)) == names, "half a run is none"
+    (runs.run("best", 0) / RECORD).write_text("{}")
+    jobs = runs.jobs(None)
+    assert list(jobs) == names[1:]
+    assert [(job.config.seed, job.index, job.tested) for job in jobs.values()] == [
+        (0, 0, False),
+        (1, 1, True),
+        (1, 1, False),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from tune_cases import ROWS, SMOOTHING, run, trials_of
 from matcard.errors import MatcardWarning, TrainingError
 from matcard.study.trial import evaluation
 from matcard.study.trial.evaluation import SCORES, PartScores, trained
-from matcard.study.trial.failures import TrialError
 from matcard.training.config import parse_config
+from matcard.work.attempt import NoValueError
 
 
 def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here, played):
@@ -86,6 +86,6 @@ def test_a_training_that_puts_all_in_one_class_is_no_success(here, monkeypatch):
     monkeypatch.setattr(evaluation, "fit", lambda *_: object())
     monkeypatch.setattr(PartScores, "of", lambda *_: scores)
     config = parse_config([*ROWS], prog="", description="")
-    with pytest.raises(TrialError, match="collapsed: the best epoch predicts 'plain' for every sample"):
+    with pytest.raises(NoValueError, match="collapsed: the best epoch predicts 'plain' for every sample"):
         trained(config, SimpleNamespace(class_names=("plain", "odd")), here / "run", keep_weights=False)
     assert not (here / "run" / SCORES).exists()

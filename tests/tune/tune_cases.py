@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +12,9 @@ import torch
 from scipy.special import softmax
 
 from matcard import tune as command
-from matcard.study.storage.opening import open_storage
+from matcard.study.storage import open_storage
 from matcard.study.trial.evaluation import SCORES, PartScores
-from matcard.study.trial.failures import TrialError
+from matcard.work.attempt import NoValueError
 
 ROWS = (
     "--data.source=rows.csv",
@@ -36,9 +35,8 @@ SMOOTHING = (
 def play(config, data, folder, *, keep_weights, callbacks=()):
     """In place of a training: the nearer the learning rate is to .01, the better are the scores, epoch by epoch."""
     if config.optimizer.lr > 1:
-        raise TrialError("the loss is not finite")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+        raise NoValueError("the loss is not finite")
+    folder.mkdir(parents=True, exist_ok=True)
     part, targets = data.parts["val"], data.codes[data.parts["val"]]
     noise = np.random.default_rng(config.seed).normal(size=(len(part), data.num_classes))
     skill = 3 - abs(math.log(config.optimizer.lr / 0.01)) - 5 * config.loss.label_smoothing
@@ -64,4 +62,4 @@ def run(*argv):
 
 def trials_of(folder):
     """Read the trials of a study from its journal."""
-    return optuna.load_study(study_name=folder.name, storage=open_storage(None, folder)).get_trials()
+    return optuna.load_study(study_name=None, storage=open_storage(None, folder)).get_trials()

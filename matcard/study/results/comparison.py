@@ -10,7 +10,7 @@ from rich.table import Table
 from matcard.evaluation.metrics import metric_label, metric_names
 from matcard.evaluation.tables import format_score
 from matcard.files import to_json
-from matcard.study.screen import shown
+from matcard.study.results.table import shown
 from matcard.training.config import config_to_dict, flatten
 
 if TYPE_CHECKING:

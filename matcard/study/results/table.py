@@ -8,18 +8,20 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
-from matcard.evaluation.metrics import higher_is_better
-from matcard.study.trial.objective import METRICS
-from matcard.study.workers.queue import failure_reason
+from matcard.evaluation.metrics import higher_is_better, metric_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jaxtyping import Float
     from optuna.trial import FrozenTrial
 
 DEFAULTS = "defaults"
 """User attribute of the trial that stands for the configuration as it is."""
+FAILURE = "failure"
+"""User attribute of a failed trial: why."""
+METRICS = "metrics"
+"""User attribute of a trial: every validation metric at the best epoch, the mean over folds or seeds."""
 _FIRST = ("number", "state", "failure", "defaults", "seconds")
 
 
@@ -79,3 +81,23 @@ def _row(trial: FrozenTrial, metrics: Sequence[str]) -> dict[str, Any]:
         **trial.params,
         **{f"val_{name}": value for name, value in trial.user_attrs.get(METRICS, {}).items()},
     }
+
+
+def failure_reason(trial: FrozenTrial) -> str:
+    """Say why a trial failed."""
+    return str(trial.user_attrs.get(FAILURE, "of itself"))
+
+
+def shown_values(trial: FrozenTrial, metrics: Sequence[str]) -> str:
+    """Write the values of a trial."""
+    return " ".join(f"{metric_label(name)} {value:.3f}" for name, value in zip(metrics, trial.values, strict=True))
+
+
+def shown_params(params: Mapping[str, Any]) -> str:
+    """Write the values of parameters, the last part of their names being enough."""
+    return ", ".join(f"{name.rsplit('.', 1)[-1]} {shown(value)}" for name, value in params.items()) or "the defaults"
+
+
+def shown(value: Any) -> str:
+    """Write the value of an option."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -7,18 +7,19 @@ import warnings
 from typing import TYPE_CHECKING
 
 from lightning.pytorch.callbacks import Callback
-from optuna import TrialPruned
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
+
+from matcard.work.attempt import PrunedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning import LightningModule, Trainer
-    from optuna import Trial
     from optuna.pruners import BasePruner
 
     from matcard.study.options import StudyOptions
+    from matcard.work.attempt import Line
 
 
 def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
@@ -48,15 +49,15 @@ class EpochReports(Callback):
     last epoch of the last one the trial is paid for and keeps its value.
 
     Args:
-        trial: what to report to.
+        line: to the coordinator, which knows the other trials.
         metric: name of the metric.
         finished: values of the finished folds or seeds.
         epochs: of one training, at most.
         repeats: number of folds or seeds.
     """
 
-    def __init__(self, trial: Trial, metric: str, finished: Sequence[float], epochs: int, repeats: int) -> None:
-        self._trial = trial
+    def __init__(self, line: Line, metric: str, finished: Sequence[float], epochs: int, repeats: int) -> None:
+        self._line = line
         self._metric = metric
         self._finished = list(finished)
         self._before = len(finished) * epochs
@@ -66,27 +67,23 @@ class EpochReports(Callback):
         """Report the epoch just finished.
 
         Raises:
-            TrialPruned: the trial is hopeless.
+            PrunedError: the trial is hopeless.
         """
         value = trainer.callback_metrics[f"val_{self._metric}"].item()
         if math.isnan(value):
             return  # undefined so early, as the MCC of a network that predicts one class
         values = [*self._finished, value]
         step = self._before + trainer.current_epoch
-        self._trial.report(sum(values) / len(values), step)
-        if step < self._last and self._trial.should_prune():
-            raise TrialPruned
+        hopeless = self._line.ask({"step": step, "value": sum(values) / len(values)})
+        if step < self._last and hopeless:
+            raise PrunedError
 
 
-def report_repeat(trial: Trial, value: float, repeat: int, repeats: int) -> None:
+def report_repeat(line: Line, value: float, repeat: int, repeats: int) -> None:
     """Report a finished fold or seed, for pruning by a signed-rank test before the last.
 
     Raises:
-        TrialPruned: the trial is hopeless.
+        PrunedError: the trial is hopeless.
     """
-    trial.report(value, repeat)
-    with warnings.catch_warnings():
-        # The test over few pairs is what was asked for.
-        warnings.simplefilter("ignore", UserWarning)
-        if repeat < repeats - 1 and trial.should_prune():
-            raise TrialPruned
+    if line.ask({"step": repeat, "value": value}) and repeat < repeats - 1:
+        raise PrunedError

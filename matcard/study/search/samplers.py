@@ -27,25 +27,22 @@ STARTUP = 8
 
 @dataclass(frozen=True)
 class MakeSampler:
-    """Makes the sampler of a worker; picklable.
+    """Makes the sampler of a study.
 
     Args:
         name: as in `StudyOptions.sampler`.
         space: what is searched.
         seed: of the study.
-        jobs: workers at the same time.
+        parallel: whether trials run side by side, so that one is chosen before others have ended.
     """
 
     name: str
     space: Space
     seed: int
-    jobs: int
+    parallel: bool
 
     def __call__(self, number: int) -> BaseSampler:
-        """Make the sampler of the worker with a number that no other has: 0 for the first of a new study.
-
-        A resumed study has new numbers, so it does not draw again what it has drawn.
-        """
+        """Make the sampler of a command that finds so many trials; one that goes on with a study draws anew."""
         seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -55,7 +52,7 @@ class MakeSampler:
                         n_startup_trials=STARTUP,
                         multivariate=True,
                         group=True,  # conditional parameters are modelled with those that they stand beside
-                        constant_liar=self.jobs > 1,
+                        constant_liar=self.parallel,
                         seed=seed,
                     )
                 case "cmaes":
@@ -75,12 +72,11 @@ class MakeSampler:
 class SobolSampler(BaseSampler):
     """Point number k of a scrambled Sobol sequence for trial number k.
 
-    Optuna's own counts points in the storage, where two workers may take the same; and it gives up where parameters are
-    conditional. Here each parameter has its coordinate, whether it is searched or not.
+    Optuna's own gives up where parameters are conditional. Here each has its coordinate, whether it is searched or not.
 
     Args:
         space: what is searched.
-        seed: of the scrambling, the same for all workers.
+        seed: of the scrambling.
     """
 
     def __init__(self, space: Space, seed: int) -> None:

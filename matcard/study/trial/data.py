@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import OrderedDict
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from matcard.data.labelling import LabelledTable
     from matcard.training.options import Config
 
-_KEPT = 24
+_MOST_KEPT = 24
 """Tables and divisions kept at once; the least recently used goes."""
+_kept: OrderedDict[str, Any] = OrderedDict()
+"""Those of this process, whichever trials it runs."""
 
 
 class TrialData:
-    """Gives the batches of a training; what trials have in common is read once.
+    """Gives the batches of a training; what trials have in common is read once in a process.
 
     Args:
         seed: of the study: decides the test part, whatever the seed of a training.
@@ -39,11 +42,7 @@ class TrialData:
     def __init__(self, seed: int, folds: int | None = None) -> None:
         self._seed = seed
         self._folds = folds
-        self._kept: OrderedDict[str, Any] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle without the data: each process reads its own."""
-        return {**self.__dict__, "_kept": OrderedDict()}
+        self._name = uuid.uuid4().hex
 
     def batches(self, config: Config, repeat: int = 0) -> DataModule:
         """Give the batches for a fold or seed of a configuration.
@@ -82,13 +81,13 @@ class TrialData:
         return prepare(labelled, options, seed=self._seed, saved_split=split.to_json(table.ids))
 
     def _once(self, what: str, config: Config, make: Callable[[], Any]) -> Any:
-        key = json.dumps([what, asdict(config.data)])
-        if key not in self._kept:
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        key = json.dumps([self._name, what, asdict(config.data)])
+        if key not in _kept:
+            _kept[key] = make()
+        _kept.move_to_end(key)
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+        return _kept[key]
 
 
 def another_division(

@@ -15,10 +15,11 @@ from rich.console import Console
 from matcard.evaluation.metrics import classification_metrics, metric_names
 from matcard.files import written_whole
 from matcard.prediction.network import read_out
-from matcard.study.trial.failures import TrialError, told
 from matcard.training.config import config_to_dict
 from matcard.training.fit import fit
 from matcard.training.rundir import RunDir, write_text
+from matcard.work.attempt import NoValueError, StoppedError
+from matcard.work.trainings import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,14 +100,17 @@ def mean_metrics(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
 def trained(
     config: Config, data: DataModule, folder: Path, *, keep_weights: bool, callbacks: Sequence[Callback] = ()
 ) -> PartScores:
-    """Train once and score the validation part at the best epoch; the test part is not looked at.
+    """Train once, or go on with what lies in the folder, and score the validation part at the best epoch.
+
+    The test part is not looked at.
 
     Raises:
-        TrialError: out of memory, or every validation sample is put in one class.
+        NoValueError: out of memory, or every validation sample is put in one class.
         TrainingError: the loss stopped being finite.
     """
+    if (folder / SCORES).is_file():
+        return PartScores.load(folder / SCORES)
     run = RunDir(folder)
-    shutil.rmtree(folder, ignore_errors=True)  # of a worker that died
     values = {**config_to_dict(config), "run_dir": None}
     write_text(run.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     try:
@@ -115,14 +119,22 @@ def trained(
             warnings.simplefilter("ignore")
             module = fit(run, config, data, Console(quiet=True), callbacks)
             if module is None:
-                raise TrialError("a trial trains on one device")
+                raise NoValueError("a trial trains on one device")
             scores = PartScores.of(module, data, "val")
-    finally:
-        if not keep_weights:
-            shutil.rmtree(run.checkpoints, ignore_errors=True)
-            shutil.rmtree(run.path / "tensorboard", ignore_errors=True)
+    except (StoppedError, KeyboardInterrupt):
+        raise  # to be gone on with
+    except BaseException:
+        _clean(run, keep_weights)
+        raise
     predicted = np.unique(scores.probabilities.argmax(axis=1))
     if len(predicted) == 1:
-        raise TrialError(f"collapsed: the best epoch predicts {data.class_names[predicted[0]]!r} for every sample")
+        raise NoValueError(f"collapsed: the best epoch predicts {data.class_names[predicted[0]]!r} for every sample")
     scores.save(folder / SCORES)
+    _clean(run, keep_weights)
     return scores
+
+
+def _clean(run: RunDir, keep_weights: bool) -> None:
+    if not keep_weights:
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+        shutil.rmtree(run.path / "tensorboard", ignore_errors=True)

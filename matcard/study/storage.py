@@ -1,0 +1,132 @@
+"""Where a study's trials are recorded: a journal file in its directory, or a database. One process writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy.exc
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+
+from matcard.errors import InputError
+from matcard.study.url import DRIVERS, parse_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna.storages import BaseStorage
+    from sqlalchemy import URL
+
+JOURNAL = "journal.log"
+CONNECT = 10
+"""Seconds in which a server must answer."""
+
+
+def open_storage(url: str | None, folder: Path) -> BaseStorage:
+    """Open the storage of a study, by its coordinator alone.
+
+    Args:
+        url: None for the journal file in `folder`; `postgresql://user:password@host/database`, `mysql://...` or
+            `sqlite:///path`.
+        folder: the study's directory.
+
+    Raises:
+        InputError: no such storage; what to do is said, and no password.
+    """
+    return open_journal(folder / JOURNAL) if url is None else open_database(url)
+
+
+def open_journal(path: Path) -> BaseStorage:
+    """Open a journal file, mended where a process was killed that wrote it.
+
+    Raises:
+        InputError: it cannot be written, or is something else.
+    """
+    path = path.resolve()
+    # On Windows not every user may make symbolic links.
+    lock = JournalFileOpenLock if os.name == "nt" else JournalFileSymlinkLock
+    try:
+        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+        cut_half_record(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock(str(path))))
+    except OSError as error:
+        raise InputError(f"the study's {path} cannot be used ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise InputError(
+            f"{path} is no journal of an Optuna study, or a damaged one{_damage(path)}; name another --study, or mend "
+            "a copy of it by leaving out what is damaged"
+        ) from error
+
+
+def cut_half_record(path: Path) -> None:
+    """Cut off what stands behind a file's last end of line: the next record would be glued to it, and both be lost."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        text = file.read()
+        if text.startswith(b"{"):
+            file.truncate(text.rfind(b"\n") + 1)
+
+
+def _damage(path: Path) -> str:
+    """Name the first line that is no record."""
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            json.loads(line)
+        except ValueError:
+            return f" (line {number} is no record)"
+    return ""
+
+
+def open_database(url: str) -> BaseStorage:
+    """Open a database and make its tables where they are missing.
+
+    Raises:
+        InputError: it cannot be opened, or its driver is not installed.
+    """
+    parsed = parse_url(url)
+    shown = parsed.render_as_string(hide_password=True)
+    database = parsed.get_backend_name()
+    if database == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise InputError(f"--storage {shown}: names no file, so nothing would be kept; expected sqlite:///path")
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if database != "sqlite":
+        options["connect_args"] = {"connect_timeout": CONNECT}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            # Optuna fills a template in the url, so braces (in a password, say) are doubled.
+            text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+            return get_storage(RDBStorage(text, engine_kwargs=options))
+    except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+        driver, package = DRIVERS[database]
+        known = parsed.get_driver_name() == driver and package
+        needed = f"pip install '{package}'" if known else f"install it, or leave +{parsed.get_driver_name()} out"
+        raise InputError(f"--storage {shown}: the driver {parsed.get_driver_name()} is missing: {needed}") from error
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        raise InputError(
+            f"--storage {shown}: cannot be opened ({_first_line(error, parsed)}); look whether the server runs, "
+            "whether user, password, host and port are right, and whether the database exists (createdb NAME makes one)"
+        ) from error
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Give a storage's connections back."""
+    storage.remove_session()
+    # Optuna wraps databases in a cache that has no way to close them.
+    database = getattr(storage, "_backend", None)
+    if isinstance(database, RDBStorage):
+        database.engine.dispose()
+
+
+def _first_line(error: Exception, url: URL) -> str:
+    """Give the driver's own words, in one line and without the password."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    text = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+    return text.replace(str(url.password), "***") if url.password else text

@@ -1,0 +1,219 @@
+"""The trials of a study as an agenda: Optuna is asked and told here, by the coordinator alone."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from optuna.trial import Trial, TrialState
+
+from matcard.evaluation.metrics import metric_label
+from matcard.study.results.table import FAILURE, METRICS, failure_reason, ranked, shown_params, shown_values
+from matcard.training.config import config_from_dict
+from matcard.work.attempt import read_record, settle
+from matcard.work.conduct import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from matcard.study.folder import StudyDir
+    from matcard.study.search.space import Space
+    from matcard.training.options import Config
+    from matcard.work.attempt import Job, Record
+    from matcard.work.screen import Screen
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+FIRST_FAILURES = 10
+"""A study stops when so many trials have failed and none has finished."""
+FAILURES_PER_TRIAL = 2
+"""It stops, too, when so many times more have failed than were to finish."""
+Stop = Literal["done", "timeout", "failing"]
+
+
+def may_begin(trials: Sequence[FrozenTrial], total: int, running: Collection[int], *, replaced: bool) -> int | None:
+    """Say which trial may begin: the number of one that is there, the next number for another, None for none.
+
+    Args:
+        trials: of the study.
+        total: those that are to finish.
+        running: numbers of those that run now; a trial that Optuna has running and is not among them is over without
+            an end, and begins again.
+        replaced: whether another takes the place of one that failed.
+    """
+    for trial in trials:
+        if trial.state == TrialState.RUNNING and trial.number not in running:
+            return trial.number
+    counted = [trial for trial in trials if trial.state in FINISHED or trial.state == TrialState.RUNNING]
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    if len(counted) + (0 if replaced else len(failed)) >= total:
+        return None
+    waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
+    if waiting:
+        return waiting[0]
+    return len(trials) if replaced else None
+
+
+def too_many_failed(trials: Sequence[FrozenTrial], total: int) -> bool:
+    """Tell whether so many trials failed that to go on makes no sense."""
+    failed = sum(trial.state == TrialState.FAIL for trial in trials)
+    finished = any(trial.state in FINISHED for trial in trials)
+    return failed >= (max(FIRST_FAILURES, FAILURES_PER_TRIAL * total) if finished else FIRST_FAILURES)
+
+
+def count_finished(trials: Sequence[FrozenTrial]) -> int:
+    """Count the trials that are complete or pruned."""
+    return sum(trial.state in FINISHED for trial in trials)
+
+
+class Trials:
+    """Has trials of a study made until so many are finished.
+
+    Args:
+        study: with the sampler and the pruner that decide.
+        space: what is searched.
+        base: configuration of a trial, resolved and nested, that its choices are laid over.
+        make_job: gives what is done for a configuration.
+        folder: of the study.
+        metrics: names of the validation metrics that are a trial's values.
+        total: trials that are to finish; of a grid its points.
+        replaced: whether another trial takes the place of one that failed.
+        timeout: seconds after which no further trial begins.
+        screen: shows those that end.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: Space,
+        base: Mapping[str, Any],
+        make_job: Callable[[Config], Job],
+        folder: StudyDir,
+        metrics: Sequence[str],
+        *,
+        total: int,
+        replaced: bool = True,
+        timeout: float | None = None,
+        screen: Screen,
+    ) -> None:
+        self.study = study
+        self.stop: Stop = "done"
+        self._space = space
+        self._base = base
+        self._make_job = make_job
+        self._folder = folder
+        self._metrics = metrics
+        self._total = total
+        self._replaced = replaced
+        self._until = math.inf if timeout is None else time.monotonic() + timeout
+        self._screen = screen
+        self._asked: dict[str, Trial] = {}
+        trials = self.trials
+        self._begun = next((t.number for t in trials if not t.state.is_finished()), len(trials))
+        for trial in trials:
+            # What a coordinator that was killed had moved into place, and not told.
+            if trial.state == TrialState.RUNNING and (record := read_record(folder.trial(trial.number))):
+                self._tell(Trial(study, trial._trial_id), record)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The study's trials by number; not to be changed."""
+        return self.study.get_trials(deepcopy=False)
+
+    def next(self, running: Collection[str]) -> Item | None:
+        """Give a trial with its configuration chosen."""
+        while True:
+            trials = self.trials
+            if too_many_failed(trials[self._begun :], self._total):
+                self.stop = "failing"
+                return None
+            number = may_begin(trials, self._total, {int(key) for key in running}, replaced=self._replaced)
+            if number is None:
+                return None
+            if time.monotonic() > self._until:
+                self.stop = "timeout"
+                return None
+            is_begun = number < len(trials) and trials[number].state == TrialState.RUNNING
+            trial = Trial(self.study, trials[number]._trial_id) if is_begun else self.study.ask()
+            key = f"{trial.number:04d}"
+            try:
+                config = config_from_dict(self._space.suggest(trial, self._base))
+            except Exception as error:
+                self._tell(trial, {"status": "failed", "reason": f"{type(error).__name__}: {error}"})
+                continue
+            self._asked[key] = trial
+            return Item(key, self._make_job(config))
+
+    def heard(self, key: str, message: dict[str, Any]) -> bool:
+        """Report a value of a running trial, and say whether it is to be pruned."""
+        trial = self._asked[key]
+        with warnings.catch_warnings():
+            # A step that was reported before its worker died; a signed-rank test over few pairs, as was asked for.
+            warnings.simplefilter("ignore", UserWarning)
+            trial.report(message["value"], message["step"])
+            return bool(trial.should_prune())
+
+    def ended(self, key: str, record: Record, folder: Path | None) -> None:
+        """Move what a trial wrote into its place, and tell Optuna."""
+        trial = self._asked.pop(key)
+        if folder is not None:
+            settle(folder, self._folder.trial(trial.number))
+        self._tell(trial, record)
+
+    def _tell(self, trial: Trial, record: Record) -> None:
+        metrics = record.get("metrics") or {}
+        reason = record.get("reason")
+        if record["status"] == "finished" and (undefined := [n for n in self._metrics if metrics.get(n) is None]):
+            reason = f"validation {' and '.join(map(metric_label, undefined))} is undefined"
+        if record["status"] == "pruned":
+            self.study.tell(trial, state=TrialState.PRUNED)
+        elif reason is not None:
+            trial.set_user_attr(FAILURE, reason)
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            trial.set_user_attr(METRICS, metrics)
+            self.study.tell(trial, [metrics[name] for name in self._metrics])
+        self._show(trial.number)
+
+    def _show(self, number: int) -> None:
+        trials = self.trials
+        trial, best = trials[number], ranked(trials, self._metrics)
+        said = "none yet"
+        if best:
+            front = f", one of {len(best)}" if len(self._metrics) > 1 else ""
+            said = f"{shown_values(best[0], self._metrics)} (trial {best[0].number}{front})"
+        failed = trial.state == TrialState.FAIL
+        if failed:
+            ended = f"failed: {failure_reason(trial)}"
+        else:
+            shown = "pruned" if trial.state == TrialState.PRUNED else shown_values(trial, self._metrics)
+            ended = f"{shown} ({shown_params(trial.params)})"
+        self._screen.ended(f"trial {number} {ended}", count_finished(trials), failed=failed, best=said)
+
+    def summary(self) -> str:
+        """Say why no further trial began, with the commonest reason of failures."""
+        trials = self.trials
+        finished = count_finished(trials)
+        reasons = [failure_reason(t) for t in trials[self._begun :] if t.state == TrialState.FAIL]
+        message = {
+            "done": f"{finished} trials are finished",
+            "timeout": f"the time is up with {finished} of {self._total} trials finished",
+            "failing": f"too many trials fail ({len(reasons)}) with {finished} of {self._total} finished",
+        }[self.stop]
+        if reasons:
+            kind, count = Counter(map(_kind, reasons)).most_common(1)[0]
+            reason = next(reason for reason in reasons if _kind(reason) == kind)
+            message += f"; {count} of {len(reasons)} failed trials: {reason}"
+        return message
+
+
+def _kind(reason: str) -> str:
+    """Leave out what trials that fail alike differ in: numbers and names."""
+    return re.sub(r"'[^']*'|\d[\w.+-]*", "", reason)

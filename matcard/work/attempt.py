@@ -1,0 +1,199 @@
+"""One attempt at a task, as a worker makes it: in a folder of its own, ended by a record that is written whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from matcard.errors import InputError, TrainingError
+from matcard.files import to_json
+from matcard.training.rundir import environment, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RECORD = "record.json"
+BEGUN, STOPPED, DIED = ".begun", ".stopped", ".died"
+"""Marks in an attempt's folder: by whom it was begun, that it was stopped on purpose, that its worker died."""
+LONGEST_REASON = 1000
+"""Characters that are kept of a failure's reason; some databases hold no long texts."""
+
+Record = dict[str, Any]
+"""How an attempt ended: `status` (finished, failed, pruned), `reason`, when and where, and what the job gave."""
+
+
+class Line(Protocol):
+    """What a job may say to the coordinator, and hear from it."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the attempt is to end now and leave what it has for another."""
+
+    def ask(self, message: Any) -> Any:
+        """Tell the coordinator something plain and give its answer; None where nobody answers."""
+
+
+class Job(Protocol):
+    """What a task does; picklable."""
+
+    def __call__(self, folder: Path, line: Line) -> Record:
+        """Work in a folder, going on with what lies there, and give plain values for the record.
+
+        Raises:
+            NoValueError, InputError, TrainingError: it cannot be done; the message says why.
+            PrunedError: the coordinator does not want to know the end.
+            StoppedError: the line says so.
+        """
+
+
+class NoValueError(TrainingError):
+    """A training that gives no value; the message says why. Unlike a loss that diverges it may go well next time."""
+
+
+class PrunedError(Exception):
+    """The coordinator does not want to know the end."""
+
+
+class StoppedError(Exception):
+    """The attempt was told to stop."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What the folder of an attempt says of it.
+
+    Attributes:
+        number: of the attempts at one task, from 1.
+        record: how it ended, if it did.
+        died: whether its worker died.
+    """
+
+    number: int
+    record: Record | None = None
+    died: bool = False
+
+
+def attempts(task: Path) -> list[Attempt]:
+    """Read the attempts at a task from its folder, the earliest first."""
+    folders = sorted((int(path.name), path) for path in task.glob("[0-9]*")) if task.is_dir() else []
+    return [Attempt(number, read_record(path), _died(path)) for number, path in folders]
+
+
+def _died(folder: Path) -> bool:
+    if (folder / STOPPED).exists():
+        return False
+    # Who works in the coordinator's own process died with it.
+    return (folder / DIED).exists() or (_read(folder / BEGUN) or {}).get("alone", False)
+
+
+def read_record(folder: Path) -> Record | None:
+    """Give the record of an attempt; None where it has not ended."""
+    return _read(folder / RECORD)
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def settle(folder: Path, final: Path) -> None:
+    """Move what an attempt wrote to its final place, in place of what lies there."""
+    shutil.rmtree(final, ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for mark in (BEGUN, STOPPED, DIED):
+        (folder / mark).unlink(missing_ok=True)
+    folder.rename(final)
+
+
+def attempt(job: Job, folder: Path, line: Line, *, alone: bool) -> None:
+    """Make an attempt; it leaves a record in its folder unless it was stopped.
+
+    Nothing is done where another attempt has ended meanwhile, or where this one was begun before: its worker died then,
+    and Dask gives it to another, unasked.
+
+    Args:
+        job: what is done.
+        folder: of the attempt, made here; the attempts before it lie beside it.
+        line: to the coordinator.
+        alone: whether this is the coordinator's own process.
+    """
+    before = [path for path in folder.parent.glob("[0-9]*") if path != folder]
+    if any(read_record(path) for path in before):
+        return
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return
+    begun = [path for path in before if (path / BEGUN).exists()]
+    if begun:
+        latest = max(begun, key=lambda path: int(path.name))
+        shutil.copytree(latest, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BEGUN, STOPPED, DIED))
+    to_json({"alone": alone}, folder / BEGUN)
+    try:
+        record = attempted(job, folder, line)
+    except StoppedError:
+        write_text(folder / STOPPED, "")
+        return
+    to_json(record, folder / RECORD)
+
+
+def attempted(job: Job, folder: Path, line: Line) -> Record:
+    """Do a job and give its record, whether it ends well or not.
+
+    Raises:
+        StoppedError, KeyboardInterrupt: it was stopped, which is no outcome.
+    """
+    began = time.time()
+    found: Record = {}
+    status, reason = "failed", ""
+    try:
+        found = job(folder, line)
+        status = "finished"
+    except PrunedError:
+        status = "pruned"
+    except NoValueError as error:
+        reason = str(error)
+    except TrainingError as error:
+        reason, found = str(error), {"diverged": True}
+    except InputError as error:
+        reason = str(error)
+    except StoppedError:
+        raise
+    except SystemExit as exited:  # somebody's, which ends a worker's process and is no Ctrl-C
+        reason = f"the training exited with code {exited.code}"
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    about = {"attempt": uuid.uuid4().hex, "began": began, "seconds": time.time() - began, "environment": where()}
+    return {"status": status, **({"reason": reason[:LONGEST_REASON]} if reason else {}), **about, **found}
+
+
+@cache
+def where() -> dict[str, Any]:
+    """Say on what this process runs: versions, commit, device."""
+    return {name: value for name, value in environment().items() if name != "command"}
+
+
+class Direct:
+    """The line of a job in the coordinator's own process.
+
+    Args:
+        answer: gives the coordinator's answer to a message.
+    """
+
+    stopping = False
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        self._answer = answer
+
+    def ask(self, message: Any) -> Any:
+        """Tell and hear at once."""
+        return self._answer(message)

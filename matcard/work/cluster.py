@@ -1,0 +1,282 @@
+"""Pools of other processes, by Dask: a cluster on this machine, or the workers of a scheduler that somebody started.
+
+Dask moves an attempt to a worker and tells when it is over; nothing else is left to it. Each attempt is bound to one
+free worker, so that none waits behind another and is failed with it; what came of it is read from its folder, so that
+nothing hangs on a result in a worker's memory; and how often a task is tried is counted by the coordinator.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import uuid
+import warnings
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import torch
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+from matcard.errors import InputError, TrainingError
+from matcard.training.rundir import write_text
+from matcard.work.worker import hear, sees, stop_all, work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from matcard.work.attempt import Job
+    from matcard.work.pool import Answer
+
+CONFIG = {
+    "distributed.worker.daemon": False,  # so that a worker may start processes that load batches
+    "distributed.worker.preload": ["matcard.work.preload"],
+    "distributed.worker.profile.enabled": False,
+    "distributed.diagnostics.nvml": False,
+    "distributed.comm.timeouts.connect": "30s",
+}
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+QUIET = {"PYTHONWARNINGS": "ignore", **{f"DASK_LOGGING__{name}": "critical" for name in ("DISTRIBUTED", "TORNADO")}}
+"""What keeps Dask's log, and warnings that the coordinator has shown, off the screen in its processes."""
+MOMENT = 0.5
+"""Seconds between two looks at the workers."""
+START = 120
+"""Seconds in which the workers of this machine must have begun."""
+GONE = 20
+"""Looks in a row at which a scheduler may be out of reach."""
+
+
+class Cluster:
+    """The workers of a scheduler.
+
+    Args:
+        client: connected to it.
+        folder: of the study or comparison, which all workers must see.
+        console: told what is waited for.
+        grows: whether workers may come later, so that none is no failure.
+    """
+
+    def __init__(self, client: Client, folder: Path, console: Console, *, grows: bool) -> None:
+        self._client = client
+        self._folder = folder.resolve()
+        self._console = console
+        self._grows = grows
+        self._topic = f"matcard-{uuid.uuid4().hex}"
+        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._running: dict[str, tuple[str, Any, Path]] = {}
+        self._seen: set[str] = set()
+        self._waits = False
+        self._missed = 0
+        client.subscribe_topic(self._topic, lambda event: self._inbox.put(("message", event[1])))
+
+    def room(self) -> int:
+        """Give the number of workers that are free now."""
+        return len(self._free())
+
+    def submit(self, job: Job, folder: Path) -> None:
+        """Bind an attempt to the first free worker."""
+        address, name = self._free()[0], uuid.uuid4().hex
+        future = self._client.submit(
+            work, job, folder.resolve(), name, self._topic, key=name, workers=[address], retries=0, pure=False
+        )
+        self._running[name] = (address, future, folder)
+        future.add_done_callback(lambda _: self._inbox.put(("over", name)))
+
+    def wait(self, answer: Answer) -> list[Path]:
+        """Wait a moment, answer messages, and give the attempts that are over.
+
+        Raises:
+            TrainingError: the scheduler is gone.
+        """
+        over: list[Path] = []
+        try:
+            kind, said = self._inbox.get(timeout=MOMENT)
+        except queue.Empty:
+            kind, said = "nothing", None
+        if kind == "over" and said in self._running:
+            over.append(self._running.pop(said)[2])
+        elif kind == "message" and said["name"] in self._running:
+            address, _, folder = self._running[said["name"]]
+            heard = answer(folder, said["message"])
+            self._client.run(hear, said["name"], said["number"], heard, workers=[address], on_error="ignore")
+        workers = self._workers()
+        for name, (address, future, folder) in list(self._running.items()):
+            if workers is not None and address not in workers:
+                future.cancel()
+                del self._running[name]
+                over.append(folder)
+        return over
+
+    def stop(self) -> None:
+        """Have every attempt of this folder end soon, those of a coordinator that was killed among them."""
+        for _, future, _ in self._running.values():
+            future.cancel()
+        self._client.run(stop_all, str(self._folder), on_error="ignore")
+
+    def _free(self) -> list[str]:
+        busy = {address for address, _, _ in self._running.values()}
+        workers = self._workers() or []
+        self._check(sorted(set(workers) - self._seen))
+        if not workers and not self._waits and self._grows:
+            self._console.print("waiting for workers; `dask worker` starts one", soft_wrap=True)
+        self._waits = not workers
+        return [address for address in workers if address not in busy]
+
+    def _workers(self) -> list[str] | None:
+        """Give the addresses of all workers; None where the scheduler does not answer now."""
+        try:
+            found = list(self._client.nthreads())
+        except (OSError, TimeoutError, ValueError) as error:
+            self._missed += 1
+            if self._missed < GONE:
+                return None
+            raise TrainingError(
+                f"the scheduler does not answer any more ({error}); start it and its workers anew, and give the same "
+                "command"
+            ) from error
+        self._missed = 0
+        return found
+
+    def _check(self, new: list[str]) -> None:
+        """Look whether new workers see the folder.
+
+        Raises:
+            InputError: one does not, or has no matcard.
+        """
+        if not new:
+            return
+        mark = self._folder / f".seen-{uuid.uuid4().hex}"
+        write_text(mark, "")
+        try:
+            found = self._client.run(sees, str(mark), workers=new, on_error="return")
+        finally:
+            mark.unlink(missing_ok=True)
+        for address, seen in found.items():
+            if isinstance(seen, OSError):
+                continue  # it is gone again
+            if isinstance(seen, Exception):
+                raise InputError(f"the worker {address} cannot load matcard ({seen}): install the same version there")
+            if not seen:
+                raise InputError(
+                    f"the worker {address} does not see {self._folder}: all machines must share the directory by the "
+                    "same path"
+                )
+            self._seen.add(address)
+
+
+@contextmanager
+def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
+    """Start workers on this machine, a process each with its share of the cores and a GPU where there are any.
+
+    Raises:
+        TrainingError: they do not start.
+    """
+    environment = {**threads_of(jobs), **QUIET}
+    with _quiet(), _restored(), dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}):
+        dashboard = find_spec("bokeh") is not None
+        scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": dashboard,
+                     "dashboard_address": "127.0.0.1:0"}}  # fmt: skip
+        workers = {
+            index: {
+                "cls": Nanny,
+                "options": {
+                    "nthreads": 1,
+                    "memory_limit": None,
+                    "env": gpu_of(index, visible_gpus()),
+                    "silence_logs": logging.CRITICAL,
+                },
+            }
+            for index in range(jobs)
+        }
+        with (
+            SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            try:
+                client.wait_for_workers(jobs, timeout=START)
+            except TimeoutError as error:
+                raise TrainingError(f"--jobs {jobs}: the workers did not begin within {START} seconds") from error
+            if dashboard:
+                console.print(f"Dask's dashboard: {client.dashboard_link}", soft_wrap=True)
+            yield Cluster(client, folder, console, grows=False)
+
+
+@contextmanager
+def cluster_at(scheduler: str, folder: Path, console: Console) -> Iterator[Cluster]:
+    """Use the workers of a running scheduler, by its address or the file that it has written.
+
+    Raises:
+        InputError: no scheduler answers there.
+    """
+    where: dict[str, Any] = {"address": scheduler}
+    if "://" not in scheduler:
+        if not Path(scheduler).is_file():
+            raise InputError(
+                f"--scheduler {scheduler}: no such file; expected tcp://host:8786 or the file of a scheduler"
+            )
+        where = {"scheduler_file": scheduler}
+    with _quiet():
+        try:
+            client = Client(**where, timeout="10s", set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(
+                f"--scheduler {scheduler}: no scheduler answers there ({error}); start one by `dask scheduler`"
+            ) from error
+        with client:
+            pool = Cluster(client, folder, console, grows=True)
+            pool.stop()
+            try:
+                yield pool
+            finally:
+                pool.stop()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's log and the warnings of its event loop off the screen."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=ResourceWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Put the environment back as it was: Dask sets a worker's in this process before it starts one."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def threads_of(jobs: int) -> dict[str, str]:
+    """Give the environment that says a worker's share of the cores; what the user has set stays."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {name: os.environ.get(name, str(max(1, cores // jobs))) for name in THREADS}
+
+
+def gpu_of(index: int, gpus: list[str]) -> dict[str, str]:
+    """Give the environment that says a worker's GPU; more workers than GPUs take them in turn."""
+    return {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {}
+
+
+def visible_gpus() -> list[str]:
+    """Name the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES does."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(index) for index in range(torch.cuda.device_count())]

@@ -1,0 +1,72 @@
+"""What the samples of a data set are, so that a study or a comparison goes on only with the same."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from matcard.data.tables import ArrayTable
+from matcard.errors import InputError
+from matcard.files import written_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from matcard.data.labelling import LabelledTable
+
+
+def content_of(labelled: LabelledTable) -> pd.DataFrame:
+    """Give id, class and a digest of the structure, image or row of each sample."""
+    names = np.array(labelled.class_names, dtype=object)
+    digests = [hashlib.sha256(content).hexdigest()[:32] for content in _contents(labelled)]
+    return pd.DataFrame({"id": labelled.table.ids.astype(str), "class": names[labelled.codes], "digest": digests})
+
+
+def _contents(labelled: LabelledTable) -> Iterator[bytes]:
+    table = labelled.table
+    if isinstance(table, ArrayTable):
+        for sample in np.ascontiguousarray(table.inputs):
+            yield sample.tobytes()
+        return
+    crystals = table.crystals
+    for k, (start, stop) in enumerate(zip(crystals.offsets[:-1], crystals.offsets[1:], strict=True)):
+        sites = crystals.numbers[start:stop].tobytes() + crystals.frac_coords[start:stop].tobytes()
+        yield crystals.lattice[k].tobytes() + sites
+
+
+def difference(before: pd.DataFrame, now: pd.DataFrame) -> str:
+    """Say what differs between two contents; empty where nothing does."""
+    both = [table.assign(again=table.groupby("id").cumcount()).set_index(["id", "again"]) for table in (before, now)]
+    common = both[0].index.intersection(both[1].index)
+    old, new = (table.loc[common] for table in both)
+    gone, come = len(before) - len(common), len(now) - len(common)
+    counts = {
+        f"of {len(before)} samples are gone": gone,
+        "samples are new": come,
+        f"of {len(before)} labels differ": int((old["class"] != new["class"]).sum()),
+        f"of {len(before)} structures or rows differ": int((old["digest"] != new["digest"]).sum()),
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def require_same(now: pd.DataFrame, path: Path, what: str, advice: str) -> None:
+    """Check that a content is that of a file, which is written where there is none.
+
+    Args:
+        now: content of the data as they are.
+        path: parquet file of the content that all began with.
+        what: who began with it, for the message.
+        advice: what to do instead.
+
+    Raises:
+        InputError: it differs.
+    """
+    if not path.is_file():
+        with written_whole(path) as beside:
+            now.to_parquet(beside, index=False)
+    if said := difference(pd.read_parquet(path), now):
+        raise InputError(f"{what} began with other data ({said}): {advice}")

@@ -1,0 +1,153 @@
+"""Pools of other processes, killed in many ways."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from multiprocessing import current_process
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from work_cases import Listed, Steps, running_cluster, steps_of, wait_for
+
+from matcard.errors import InputError
+from matcard.work import cluster
+from matcard.work.cluster import THREADS, cluster_at, cluster_of, gpu_of, threads_of, visible_gpus
+from matcard.work.conduct import conduct
+from matcard.work.interruption import Interruption
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+
+
+@dataclass(frozen=True)
+class Exits:
+    """Ends the process, as it thinks."""
+
+    def __call__(self, folder, line):
+        sys.exit(3)
+
+
+@dataclass(frozen=True)
+class Tells:
+    """Says what a worker finds."""
+
+    def __call__(self, folder, line):
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        return {
+            "threads": [os.environ[name] for name in THREADS],
+            "gpu": os.environ["CUDA_VISIBLE_DEVICES"],
+            "may_start_processes": not current_process().daemon,
+            "ctrl_c_is_the_coordinators": ignored,
+        }
+
+
+def test_workers_of_this_machine_are_killed_and_replaced_and_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    log = tmp_path / "log"
+    log.mkdir()
+    agenda = Listed(
+        {
+            "tells": Tells(),
+            "once": Steps(log, "once", deaths=1),
+            "plain": Steps(log, "plain", seconds=0.1),
+            "after": Steps(log, "after", at=3),
+            "exits": Exits(),
+            "pruned": Steps(log, "pruned"),
+        },
+        pruned={"pruned"},
+    )
+    with Interruption() as interruption, cluster_of(2, tmp_path, Console(file=io.StringIO())) as pool:
+        assert pool.room() == 2
+        conduct(agenda, pool, tmp_path / "running", interruption)
+    told = agenda.records.pop("tells")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert told["threads"] == [str(max(1, cores // 2))] * len(THREADS)
+    assert told["gpu"] in ("3", "5")
+    assert told["may_start_processes"]
+    assert told["ctrl_c_is_the_coordinators"]
+    assert {key: record.get("reason", record["status"]) for key, record in agenda.records.items()} == {
+        "once": "finished",
+        "plain": "finished",
+        "after": "finished",
+        "exits": "the training exited with code 3",
+        "pruned": "pruned",
+    }
+    assert agenda.records["once"]["from"] == 1, "gone on with"
+    for name in ("once", "plain", "after"):
+        assert steps_of(log, name) == [0, 1, 2], f"{name}: no step twice"
+    assert len(list(log.glob("after-died-*"))) == 1
+    assert "OPENBLAS_NUM_THREADS" not in os.environ, "ours is as it was"
+
+
+COORDINATOR = """
+import io, sys
+from pathlib import Path
+from rich.console import Console
+from work_cases import Listed, Steps
+from matcard.work.cluster import cluster_at
+from matcard.work.conduct import conduct
+from matcard.work.interruption import Interruption
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2])
+    agenda = Listed({name: Steps(folder / "log", name) for name in sys.argv[3:]})
+    with Interruption() as interruption, cluster_at(sys.argv[1], folder, Console(file=io.StringIO())) as pool:
+        conduct(agenda, pool, folder / "running", interruption)
+"""
+
+
+def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    log.mkdir()
+    names = list("abcdef")
+    (log / "b-waits").touch()
+    script = tmp_path / "coordinator.py"
+    script.write_text(COORDINATOR)
+    with running_cluster(tmp_path, workers=4) as scheduler:
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        first = subprocess.Popen(
+            [sys.executable, script, scheduler, tmp_path, *names], env={**os.environ, "PYTHONPATH": path}
+        )
+        try:
+            wait_for(lambda: all(len(steps_of(log, name)) == 3 for name in "acdef"))
+            wait_for(lambda: (tmp_path / "running/b/1").is_dir())
+        finally:
+            first.kill()
+            first.wait()
+        assert steps_of(log, "b") == [], "it is at work all the same"
+        agenda = Listed({name: Steps(log, name) for name in "bcg"})
+        with Interruption() as interruption, cluster_at(scheduler, tmp_path, Console(file=io.StringIO())) as pool:
+            wait_for(lambda: (tmp_path / "running/b/1/.stopped").exists())
+            (log / "b-waits").unlink()
+            conduct(agenda, pool, tmp_path / "running", interruption)
+            assert pool.room() == 4, "the one that was at work is free"
+        assert {record["status"] for record in agenda.records.values()} == {"finished"}
+        assert steps_of(log, "b") == steps_of(log, "g") == [0, 1, 2]
+        # A file that a worker does not see.
+        monkeypatch.setattr(cluster, "write_text", lambda *_: None)
+        unseen = pytest.raises(InputError, match=r"the worker tcp://.* does not see .*: all machines must share")
+        with cluster_at(scheduler, tmp_path, Console(file=io.StringIO())) as pool, unseen:
+            pool.room()
+
+
+def test_a_scheduler_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--scheduler nowhere\.json: no such file"):
+        cluster_at("nowhere.json", tmp_path, Console()).__enter__()
+
+
+def test_more_workers_than_gpus_take_them_in_turn(monkeypatch):
+    assert [gpu_of(i, ["0", "1"])["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["0", "1", "0"]
+    assert gpu_of(0, []) == {}
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert threads_of(2)["OMP_NUM_THREADS"] == "7", "what the user has set stays"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, MIG-b")
+    assert visible_gpus() == ["GPU-a", "MIG-b"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []

@@ -1,0 +1,239 @@
+"""The coordinator's decisions, without any process: a scripted pool, and this process itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from work_cases import Fails, Listed, Steps, steps_of
+
+from matcard.errors import InputError, TrainingError
+from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, Attempt, Direct, NoValueError, attempt, attempts
+from matcard.work.conduct import KILLED, MOST_DEATHS, conduct, next_step
+from matcard.work.interruption import Interruption
+from matcard.work.pool import Inline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def log(tmp_path):
+    (tmp_path / "log").mkdir()
+    return tmp_path / "log"
+
+
+class Scripted:
+    """A pool of some workers in this process; what is to happen to each attempt is said beforehand.
+
+    `dies` before it begins, `half`: after a step, `late`: it ends, but only after it was taken for dead.
+    """
+
+    def __init__(self, workers: int, script: dict[str, list[str]], log: Path) -> None:
+        self.workers = workers
+        self.script = script
+        self.log = log
+        self.at_once: list[int] = []
+        self.waiting: list[tuple[object, Path]] = []
+        self.late: list[tuple[object, Path]] = []
+
+    def room(self) -> int:
+        return self.workers - len(self.waiting)
+
+    def submit(self, job, folder):
+        self.waiting.append((job, folder))
+        self.at_once.append(len(self.waiting))
+
+    def wait(self, answer):
+        job, folder = self.waiting.pop(0)
+        events = self.script.get(folder.parent.name, [])
+        event = events.pop(0) if events else "ends"
+        for late in self.late:
+            attempt(*late, Direct(lambda _: None), alone=False)
+        self.late = []
+        if event == "half":
+            folder.mkdir(parents=True)
+            (folder / BEGUN).write_text('{"alone": false}')
+            (folder / "done").write_text("1")
+        elif event == "late":
+            self.late.append((job, folder))
+        elif event == "ends":
+            attempt(job, folder, Direct(lambda message: answer(folder, message)), alone=False)
+        return [folder]
+
+
+def run(agenda, pool, folder):
+    with Interruption() as interruption:
+        conduct(agenda, pool, folder / "running", interruption)
+
+
+def test_an_attempt_with_a_record_is_the_outcome_whatever_else_there_is():
+    record = {"status": "finished"}
+    made = [Attempt(1, died=True), Attempt(2, died=True), Attempt(3, record)]
+    assert next_step(made) is made[2]
+    assert next_step([]) == 1
+    assert next_step([Attempt(1)]) == 2, "one of a coordinator that was killed is nobody's fault"
+    assert next_step([Attempt(1, died=True), Attempt(4)]) == 5
+    assert next_step(made[:2]) is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=6))
+def test_a_task_is_tried_again_until_it_ends_or_two_workers_died(kinds):
+    made = [Attempt(k, {"status": "finished"} if ended else None, died) for k, (ended, died) in enumerate(kinds, 1)]
+    step = next_step(made)
+    if any(ended for ended, _ in kinds):
+        assert isinstance(step, Attempt)
+        assert step.record
+    elif sum(died for _, died in kinds) >= MOST_DEATHS:
+        assert step is None
+    else:
+        assert step == len(kinds) + 1
+
+
+def test_everything_is_done_once_and_never_more_at_once_than_there_are_workers(tmp_path, log):
+    agenda = Listed({name: Steps(log, name) for name in "abcdefg"})
+    pool = Scripted(3, {}, log)
+    run(agenda, pool, tmp_path)
+    assert sorted(agenda.records) == list("abcdefg")
+    assert max(pool.at_once) == 3
+    assert all(steps_of(log, name) == [0, 1, 2] for name in "abcdefg")
+    assert not (tmp_path / "running").exists()
+
+
+def test_a_killed_task_goes_on_once_and_then_has_failed_while_the_rest_goes_on(tmp_path, log):
+    agenda = Listed({name: Steps(log, name) for name in "abcd"})
+    run(agenda, Scripted(2, {"a": ["half"], "b": ["dies", "half"], "c": ["half", "half"]}, log), tmp_path)
+    assert agenda.records["a"]["from"] == 1, "where the dead worker had come to"
+    assert {key: record["status"] for key, record in agenda.records.items()} == {
+        "a": "finished",
+        "b": "failed",
+        "c": "failed",
+        "d": "finished",
+    }
+    assert agenda.records["c"]["reason"] == KILLED
+
+
+def test_a_late_attempt_is_taken_where_it_is_the_first_and_ignored_where_it_is_not(tmp_path, log):
+    agenda = Listed({"a": Steps(log, "a")})
+    run(agenda, Scripted(1, {"a": ["late"]}, log), tmp_path)
+    assert agenda.records["a"]["status"] == "finished"
+    assert steps_of(log, "a") == [0, 1, 2], "the second looked for the record of the first before it began"
+    folder = tmp_path / "running" / "a" / "9"
+    attempt(Steps(log, "a"), folder, Direct(lambda _: None), alone=False)
+    again = Listed({"b": Steps(log, "b")})
+    run(again, Scripted(1, {}, log), tmp_path)
+    assert set(again.records) == {"b"}
+
+
+def test_an_end_that_a_killed_coordinator_did_not_see_is_recorded_without_another_attempt(tmp_path, log):
+    attempt(Steps(log, "a"), tmp_path / "running/a/1", Direct(lambda _: None), alone=False)
+    agenda = Listed({"a": Steps(log, "a")})
+    pool = Scripted(1, {}, log)
+    run(agenda, pool, tmp_path)
+    assert agenda.records["a"]["status"] == "finished"
+    assert pool.at_once == []
+
+
+def test_who_was_killed_in_the_coordinators_own_process_counts(tmp_path, log):
+    """Else a task that is too large for the memory would be taken first by every command."""
+    for number in (1, 2):
+        folder = tmp_path / "running/a" / str(number)
+        folder.mkdir(parents=True)
+        (folder / BEGUN).write_text('{"alone": true}')
+    agenda = Listed({"a": Steps(log, "a"), "b": Steps(log, "b")})
+    run(agenda, Scripted(1, {}, log), tmp_path)
+    assert {key: record["status"] for key, record in agenda.records.items()} == {"a": "failed", "b": "finished"}
+
+
+def test_an_attempt_that_was_begun_is_not_begun_again(tmp_path, log):
+    """Dask gives an attempt whose worker died to another worker, unasked."""
+    folder = tmp_path / "a" / "1"
+    folder.mkdir(parents=True)
+    attempt(Steps(log, "a"), folder, Direct(lambda _: None), alone=False)
+    assert steps_of(log, "a") == []
+    assert attempts(tmp_path / "a") == [Attempt(1)]
+
+
+@pytest.mark.parametrize(
+    ("error", "record"),
+    [
+        (InputError("no such thing"), {"reason": "no such thing"}),
+        (NoValueError("collapsed"), {"reason": "collapsed"}),
+        (TrainingError("the loss is nan"), {"reason": "the loss is nan", "diverged": True}),
+        (ZeroDivisionError("for a test"), {"reason": "ZeroDivisionError: for a test"}),
+        (
+            RuntimeError("CUDA out of memory"),
+            {"reason": "out of memory: search smaller --trainer.batch_size or --model.width"},
+        ),
+        (SystemExit(3), {"reason": "the training exited with code 3"}),
+    ],
+)
+def test_why_a_job_failed_is_recorded_and_the_rest_goes_on(tmp_path, log, error, record):
+    agenda = Listed({"a": Fails(error), "b": Steps(log, "b")})
+    with Interruption() as interruption:
+        conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+    assert agenda.records["a"]["status"] == "failed"
+    assert record.items() <= agenda.records["a"].items()
+    assert ("diverged" in agenda.records["a"]) == ("diverged" in record)
+    assert agenda.records["b"]["status"] == "finished"
+
+
+def test_a_job_asks_and_is_pruned(tmp_path, log):
+    agenda = Listed({"a": Steps(log, "a"), "b": Steps(log, "b")}, pruned={"a"})
+    with Interruption() as interruption:
+        conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+    assert agenda.records["a"]["status"] == "pruned"
+    assert agenda.messages == [("a", {"step": 0}), *(("b", {"step": k}) for k in range(3))]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+def test_ctrl_c_keeps_what_is_finished_and_the_next_goes_on_where_it_was(tmp_path, log):
+    class Interrupted(Steps):
+        def __call__(self, folder, line):
+            if not (self.log / "once").exists():
+                (self.log / "once").touch()
+                (folder / "done").write_text("2")
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().__call__(folder, line)
+
+    agenda = Listed({"a": Steps(log, "a"), "b": Interrupted(log, "b")})
+    for _ in range(3):
+        # However often it is interrupted, nobody died.
+        (log / "once").unlink(missing_ok=True)
+        with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+            conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+    assert set(agenda.records) == {"a"}
+    assert [one.died for one in attempts(tmp_path / "running/b")] == [False] * 3
+    with Interruption() as interruption:
+        conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+    assert agenda.records["b"]["from"] == 2
+    assert steps_of(log, "a") == [0, 1, 2]
+    assert steps_of(log, "b") == [2]
+
+
+def test_marks_of_an_attempt(tmp_path):
+    folder = tmp_path / "a" / "1"
+    folder.mkdir(parents=True)
+    (folder / DIED).touch()
+    assert attempts(tmp_path / "a")[0].died
+    (folder / STOPPED).touch()
+    assert not attempts(tmp_path / "a")[0].died
+    (folder / RECORD).write_text("[1]")
+    assert attempts(tmp_path / "a")[0].record is None, "no record of ours"
+    assert attempts(tmp_path / "none") == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+def test_signals_wait_until_the_books_are_in_order():
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt), interruption.allowed():
+            pytest.fail("the block must not begin")
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)

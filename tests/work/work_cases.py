@@ -1,0 +1,141 @@
+"""Jobs that play at work, and an agenda of them; processes of their own import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matcard.files import written_whole
+from matcard.work.attempt import RECORD, PrunedError, StoppedError
+from matcard.work.conduct import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matcard.work.attempt import Line, Record
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Takes some steps, noting each in a file of all attempts and in its own folder, and goes on from there.
+
+    Attributes:
+        log: folder in which every step that is taken leaves a file.
+        name: of the task.
+        count: number of steps.
+        seconds: for each.
+        deaths: how many attempts kill their process, at the step `at`.
+        at: see `deaths`; `count` is right after the record was written.
+    """
+
+    log: Path
+    name: str
+    count: int = 3
+    seconds: float = 0.0
+    deaths: int = 0
+    at: int = 1
+
+    def __call__(self, folder: Path, line: Line) -> Record:
+        if self.at == self.count and not list(self.log.glob(f"{self.name}-died-*")):
+            threading.Thread(target=self.die_with_record, args=(folder,), daemon=True).start()
+        done = folder / "done"
+        begin = int(done.read_text()) if done.exists() else 0
+        for step in range(begin, self.count):
+            if step == self.at and len(list(self.log.glob(f"{self.name}-died-*"))) < self.deaths:
+                (self.log / f"{self.name}-died-{time.monotonic_ns()}").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            until = time.monotonic() + self.seconds
+            while time.monotonic() < until or (self.log / f"{self.name}-waits").exists():
+                if line.stopping:
+                    raise StoppedError
+                time.sleep(0.01)
+            (self.log / f"{self.name}-{step}-{time.monotonic_ns()}").touch()
+            with written_whole(done) as beside:
+                beside.write_text(str(step + 1))
+            if line.ask({"step": step}):
+                raise PrunedError
+        return {"value": self.count, "pid": os.getpid(), "from": begin}
+
+    def die_with_record(self, folder: Path) -> None:
+        wait_for(lambda: (folder / RECORD).exists())
+        (self.log / f"{self.name}-died-{time.monotonic_ns()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Fails:
+    """Raises something."""
+
+    error: BaseException
+
+    def __call__(self, folder: Path, line: Line) -> Record:
+        raise self.error
+
+
+@dataclass
+class Listed:
+    """An agenda of jobs by name; keeps what it is told."""
+
+    jobs: dict[str, Any]
+    records: dict[str, Record] = field(default_factory=dict)
+    messages: list[tuple[str, Any]] = field(default_factory=list)
+    pruned: set[str] = field(default_factory=set)
+
+    def next(self, running: Any) -> Item | None:
+        left = [name for name in self.jobs if name not in self.records and name not in running]
+        return Item(left[0], self.jobs[left[0]]) if left else None
+
+    def heard(self, key: str, message: Any) -> bool:
+        self.messages.append((key, message))
+        return key in self.pruned
+
+    def ended(self, key: str, record: Record, folder: Path | None) -> None:
+        assert key not in self.records, "once"
+        self.records[key] = record
+
+
+def steps_of(log: Path, name: str) -> list[int]:
+    """Give the steps that were taken of a task, by whichever attempts, in order."""
+    taken = sorted(log.glob(f"{name}-[0-9]*-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    return [int(path.name.split("-")[1]) for path in taken]
+
+
+def wait_for(what: Any, seconds: float = 60.0) -> None:
+    """Wait until something is true."""
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.02)
+
+
+@contextmanager
+def running_cluster(folder: Path, *, workers: int) -> Iterator[str]:
+    """Start a scheduler and its workers as a user does; gives the path of the scheduler's file."""
+    file = folder / "scheduler.json"
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
+    dask = [sys.executable, "-m", "dask"]
+    near = ["--host", "127.0.0.1", "--no-dashboard"]
+    commands = [
+        [*dask, "scheduler", "--scheduler-file", str(file), "--port", "0", *near],
+        [*dask, "worker", "--scheduler-file", str(file), "--nworkers", str(workers), "--nthreads", "1", *near],
+    ]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands:
+            processes.append(subprocess.Popen(command, cwd=folder, env=environment))
+            wait_for(file.exists)
+        yield str(file)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(60)
