@@ -165,10 +165,6 @@ def test_an_attempt_that_was_begun_is_not_begun_again(tmp_path, log):
         (NoValueError("collapsed"), {"reason": "collapsed"}),
         (TrainingError("the loss is nan"), {"reason": "the loss is nan", "diverged": True}),
         (ZeroDivisionError("for a test"), {"reason": "ZeroDivisionError: for a test"}),
-        (
-            RuntimeError("CUDA out of memory"),
-            {"reason": "out of memory: search smaller --trainer.batch_size or --model.width"},
-        ),
         (SystemExit(3), {"reason": "the training exited with code 3"}),
     ],
 )
