@@ -60,6 +60,15 @@ def positive(text: str) -> int:
     return number
 
 
+def rank() -> int:
+    """Give this process's number among those of a run: torchrun or srun says it, or Lightning, where it starts them."""
+    if "RANK" in os.environ:
+        return int(os.environ["RANK"])
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        return int(os.environ.get("SLURM_PROCID", "0"))
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def make_console() -> Console:
     """Give the console that commands print to: as wide as the screen, or wide enough for tables in a file or pipe.
 
@@ -73,7 +82,7 @@ def make_console() -> Console:
         # Jupyter claims to be a terminal: bars would be drawn there one below the other.
         force_terminal=None if screen else False,
         force_jupyter=False,
-        quiet=os.environ.get("LOCAL_RANK", "0") != "0",
+        quiet=rank() != 0,
     )
 
 

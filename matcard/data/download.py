@@ -18,6 +18,7 @@ from requests.exceptions import ChunkedEncodingError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from matcard.cli import rank
 from matcard.data.cache import folder_of
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
@@ -67,7 +68,7 @@ def download_files(
     Raises:
         InputError: a file that cannot be had; the message says what came from where, and how to place it by hand.
     """
-    console = console or Console(stderr=True, quiet=os.environ.get("LOCAL_RANK", "0") != "0")
+    console = console or Console(stderr=True, quiet=rank() != 0)
     files = {}
     for download in card.urls:
         path = files[download.file_name] = folder_of(card) / download.file_name

@@ -198,7 +198,8 @@ def check(folder: StudyDir, settings: Settings, space: Space) -> None:
         raise InputError("--storage: the study is in a database whose password is not kept: give --storage again")
     check_space(space, settings.trial, f"--space {options.space}")
     check_config(config_from_dict(settings.trial))
-    if config_from_dict(settings.trial).trainer.devices != 1:
+    trainer = config_from_dict(settings.trial).trainer
+    if (trainer.devices, trainer.num_nodes) != (1, 1):
         raise InputError("--trainer.devices: a trial trains on one device; use several by --jobs or --scheduler")
     if note := check_sampler(options.sampler, space):
         warnings.warn(note, MatcardWarning, stacklevel=2)

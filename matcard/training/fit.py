@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -179,7 +180,8 @@ def build_trainer(
     """Make Lightning's trainer with the callbacks that write the run's files."""
     options = config.trainer
     # What Lightning says of devices and of other products is no news to who trains crystals.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
     speed = Speed()
@@ -201,20 +203,23 @@ def build_trainer(
             Patience(monitor, mode=mode, patience=options.patience, check_finite=False, check_on_train_epoch_end=True)
         )
     accelerator, precision = _device(options)
+    several = options.devices != 1 or options.num_nodes != 1
     return lightning.Trainer(
         accelerator=accelerator,
         devices=options.devices,
-        strategy="ddp" if options.devices != 1 else "auto",
+        num_nodes=options.num_nodes,
+        strategy="ddp" if several else "auto",
         precision=precision,
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip or None,
         deterministic=options.deterministic,
-        sync_batchnorm=options.devices != 1 and accelerator == "gpu",
+        sync_batchnorm=several and accelerator == "gpu",
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
         callbacks=[*own, *callbacks],
-        plugins=[WholeCheckpoints()],
+        # One process is one, whoever started it: srun starts the workers of a study, too.
+        plugins=[WholeCheckpoints(), *([] if several else [LightningEnvironment()])],
         enable_model_summary=False,
         enable_progress_bar=console.is_terminal,
         log_every_n_steps=1,

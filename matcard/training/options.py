@@ -57,7 +57,9 @@ class TrainerOptions:
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """What to train on."""
     devices: int | Literal["auto"] = 1
-    """Number of devices; more than one trains by DDP and computes the loss on the batch of all of them."""
+    """Number of devices of a machine; more than one trains by DDP and computes the loss on the batch of all of them."""
+    num_nodes: int = 1
+    """Number of machines, each with so many devices; torchrun or srun starts the processes."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """`auto` is bf16-mixed on GPUs that have it and float32 elsewhere. Losses are float64 inside either way."""
     cpu_kernel: Literal["auto", "numba", "torch"] = "auto"
@@ -71,7 +73,7 @@ class TrainerOptions:
     """Log each class's share of the gradient and the number of distinct errors, which the report draws."""
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "batch_size"):
+        for name in ("max_epochs", "batch_size", "num_nodes"):
             if getattr(self, name) < 1:
                 raise InputError(f"--trainer.{name} is {getattr(self, name)}: expected 1 or more")
         for name in ("patience", "gradient_clip", "workers"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.cli import make_console
+from matcard.cli import make_console, rank
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.choice import check_decision
@@ -76,7 +76,7 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
     check_decision(config.decision, data.class_names, data.class_counts)
 
     def begin() -> None:
-        if begun:
+        if begun or rank() != 0:
             return
         run.create(config)
         labelled.write_left_out(run.left_out)

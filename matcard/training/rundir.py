@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from matcard.cli import rank
 from matcard.errors import InputError
 from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict, read_config
@@ -106,14 +107,13 @@ class RunDir:
         Raises:
             InputError: the directory holds something already, or cannot be made.
         """
-        # Lightning starts the other ranks of a DDP run with the same command line: they share the first's directory.
-        shared = os.environ.get(_RUN_DIR_VARIABLE)
-        if os.environ.get("LOCAL_RANK", "0") != "0":
-            if shared:
+        if rank() != 0:
+            # Lightning starts the other ranks with the same command line: they share the first's directory.
+            if shared := config.run_dir or os.environ.get(_RUN_DIR_VARIABLE):
                 return cls(Path(shared))
             raise InputError(
-                "this is one of several processes that something else than matcard.train has started: start one, "
-                "without torchrun or srun's tasks, and name the number of devices by --trainer.devices"
+                "torchrun or srun has started several processes, which must agree on the run's directory: name it by "
+                "--run_dir"
             )
         path = Path(config.run_dir) if config.run_dir else _free(Path("runs") / f"{config.name}-{_now()}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -131,7 +131,7 @@ class RunDir:
         Raises:
             InputError: it cannot be made.
         """
-        if os.environ.get("LOCAL_RANK", "0") != "0":
+        if rank() != 0:
             return self
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from pathlib import Path
@@ -63,6 +64,8 @@ class _Wire:
 
 def work(job: Job, folder: Path, name: str, topic: str) -> None:
     """Make an attempt, heard of by its name."""
+    for name_of_rank in ("RANK", "LOCAL_RANK", "SLURM_NTASKS"):
+        os.environ.pop(name_of_rank, None)  # srun starts workers, too; each trains by itself
     with _one_at_a_time:
         _boxes[name], _folders[name] = queue.SimpleQueue(), str(folder)
         try:

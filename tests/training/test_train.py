@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +24,7 @@ from matcard.training import fit as fit_module
 from matcard.training.callbacks import WholeCheckpoints
 from matcard.training.config import parse_config
 from matcard.training.fit import build_trainer
+from matcard.training.options import Config
 from matcard.training.run import resume
 from matcard.training.rundir import RunDir
 
@@ -228,11 +232,37 @@ def test_a_run_that_had_stopped_early_stays_stopped(small_table, tmp_path):
     assert len(pd.read_csv(run.metrics)) == epochs
 
 
-def test_one_of_several_foreign_processes_is_refused(small_table, tmp_path, monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "1")
+@pytest.mark.parametrize("started", [{"RANK": "1"}, {"LOCAL_RANK": "1"}, {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}])
+def test_processes_that_others_have_started_agree_on_the_directory(tmp_path, monkeypatch, started):
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("MATCARD_RUN_DIR", raising=False)
-    with pytest.raises(InputError, match=r"--trainer\.devices"):
-        run_here(*options(small_table, tmp_path / "run"))
+    with pytest.raises(InputError, match="name it by --run_dir"):
+        RunDir.planned(Config())
+    run = RunDir.planned(replace(Config(), run_dir=str(tmp_path / "run")))
+    assert run.create(Config()).path == tmp_path / "run"
+    assert not run.path.exists(), "the first makes it"
+
+
+def test_two_processes_of_torchrun_are_one_on_the_same_batches(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(120, 3)), columns=["a", "b", "c"])
+    rows.assign(kind=np.where(rows["a"] + rows["b"] > 0.7, "odd", "plain")).to_csv(tmp_path / "rows.csv", index=False)
+    words = [
+        "-m", "matcard.train", f"--data.source={tmp_path / 'rows.csv'}", "--data.target=kind", "--model.name=mlp",
+        "--model.hidden=8", "--trainer.max_epochs=3", "--trainer.accelerator=cpu", "--report=false",
+        "--loss.name=magnitude", "--loss.space=error", "--loss.combine=add",
+    ]  # fmt: skip
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *words]
+    alone, shared = [*words, f"--run_dir={tmp_path / 'alone'}"], [*two, f"--run_dir={tmp_path / 'shared'}"]
+    for argv in ([*alone, "--trainer.batch_size=16"], [*shared, "--trainer.batch_size=8", "--trainer.devices=2"]):
+        done = subprocess.run([sys.executable, *argv], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Recall per class") == 1
+    curves = [pd.read_csv(tmp_path / name / "metrics.csv") for name in ("alone", "shared")]
+    pd.testing.assert_frame_equal(curves[1][curves[0].columns], curves[0], rtol=1e-4, atol=1e-6)
+    scores = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("alone", "shared")]
+    pd.testing.assert_frame_equal(*scores, rtol=1e-4, atol=1e-6)
 
 
 def test_a_used_directory_is_refused(finished, small_table):
