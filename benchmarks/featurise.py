@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from pymatgen.core import Structure
+from pymatgen.io.cif import CifWriter
 from torch.utils.data import DataLoader
 from torch_geometric.loader import DataLoader as ListLoader
 
 from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_graphs, read_crystals
 from matcard.crystals.atom_features import atom_features
+from matcard.crystals.cif import read_cif
 from matcard.crystals.graphs import GraphDataset
 from matcard.crystals.neighbors import Edges, nearest
 
@@ -51,7 +53,7 @@ def main() -> None:
     sample = table.take(rng.choice(len(table), min(args.crystals, len(table)), replace=False))
     print(f"{len(table)} crystals, {len(sample)} of them taken: {sample.num_sites.mean():.1f} atoms each\n")
     few = sample.take(np.arange(min(args.rivals, len(sample))))
-    report({"reading the table": reading} | parsing(few) | building(sample, few) | loading(sample))
+    report({"reading the table": reading} | texts(few) | parsing(few) | building(sample, few) | loading(sample))
     whole(args.data)
 
 
@@ -76,6 +78,28 @@ def best(
         run()
         times.append(clock() - start)
     return min(times) / number
+
+
+def texts(few: Crystals) -> dict[str, float]:
+    """Time from the text of a CIF to a crystal that was checked, beside pymatgen, without and with symmetry."""
+    seconds = {}
+    for kind, symprec in (("P1", None), ("with symmetry", 0.01)):
+        cifs = [str(CifWriter(few.structure(i), symprec=symprec)) for i in range(len(few))]
+        for cif in cifs:
+            (crystal,), structure = read_cif(cif), Structure.from_str(cif, fmt="cif")
+            same = crystal.fault is None and len(crystal.numbers) == len(structure)
+            if not (same and np.allclose(crystal.lattice, structure.lattice.matrix)):
+                sys.exit(f"the crystals differ: {crystal.fault}\n{cif}")
+
+        def every(parse: Callable[[str], Any], cifs: list[str] = cifs) -> Callable[[], Any]:
+            return lambda: [parse(cif) for cif in cifs]
+
+        ours, theirs = f"CIF {kind} to a checked crystal", f"CIF {kind}, pymatgen `Structure.from_str`"
+        seconds[theirs] = best(every(lambda cif: Structure.from_str(cif, fmt="cif")), len(cifs), 2)
+        seconds[ours] = best(every(read_cif), len(cifs))
+        print(f"CIF {kind}: {seconds[theirs] / seconds[ours]:.1f} times as fast as pymatgen")
+    print()
+    return seconds
 
 
 def parsing(few: Crystals) -> dict[str, float]:
@@ -173,8 +197,6 @@ def building(sample: Crystals, few: Crystals) -> dict[str, float]:
 
 def original_route(cif: str) -> tuple[torch.Tensor, ...]:
     """Do for one crystal what the original does at its first use: parse, search, sort, pad, expand."""
-    from pymatgen.core import Structure
-
     structure = Structure.from_str(cif, fmt="cif")
     k = OPTIONS.neighbors
     lengths, sources = np.full((len(structure), k), OPTIONS.radius + 1), np.zeros((len(structure), k), int)

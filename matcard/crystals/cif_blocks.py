@@ -68,6 +68,8 @@ _AT = re.compile(r".*?:(\d+):\d+\(\d+\): (.*)", re.DOTALL)
 _FRACTION = re.compile(r"([+-]?[1-9]\d{0,3})/([1-9]\d{0,3})")
 _DECIMALS = re.compile(r"[+-]?\d*(\.\d*)?(?:[eE]([+-]?\d+))?(?:\(\d*\))?")
 _NULL = ("?", ".", "")
+_DOUBTFUL = ("?", ".", "", "'", '"', ";")
+"""How a value begins that may stand for none."""
 _SHOWN = 60
 """Characters of a line or value that a message shows."""
 
@@ -196,10 +198,13 @@ def _read_mended(text: str) -> gemmi.cif.Document:
         if match is None or "&#65533;" in text:  # bytes that did not decode
             raise CifError(NOT_UTF8) from None
         number, said = int(match[1]), match[2]
-        line = " ".join(text.splitlines()[number - 1 : number])[:_SHOWN]
+        line = " ".join(text.splitlines()[number - 1 : number]).strip()[:_SHOWN]
     if "data_" in said:
         raise CifError("the text is no CIF: nothing but comments may stand before its first data_ line")
-    said = "a loop has a row with too few or too many values" if "number of values" in said else said
+    if "number of values" in said:
+        said = "a loop has a row with too few or too many values"
+    elif said == "parse error":
+        said = "a value is missing here, or stands where a name must"
     raise CifError(f"the CIF is cut short or damaged at line {number}, {line!r}: {said}; copy or export it again")
 
 
@@ -209,11 +214,7 @@ def _block(data: gemmi.cif.Block) -> Block:
         if item.pair is not None:
             tag, value = cast("list[str]", item.pair)
             name, kind = _meaning(tag)
-            if name and name not in block.spelled:
-                block.spelled[name] = tag
-                if not is_null(value):
-                    block.values[name] = [value]
-            elif name:
+            if name:
                 _keep(block, name, tag, [value])
             elif kind:
                 _note(block, kind, tag, value)
@@ -244,8 +245,9 @@ def _meaning(tag: str) -> tuple[str, str]:
 
 
 def _keep(block: Block, name: str, tag: str, values: list[str]) -> None:
-    block.spelled.setdefault(name, tag)
-    if not values or (name not in COORDINATES and is_null(values[0]) and all(map(is_null, values))):
+    if name not in block.spelled:
+        block.spelled[name] = tag
+    if not values or (values[0][:1] in _DOUBTFUL and name not in COORDINATES and all(map(is_null, values))):
         return
     before = block.values.setdefault(name, values)
     if before is values or list(map(plain, before)) == list(map(plain, values)):

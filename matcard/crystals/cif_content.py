@@ -59,11 +59,8 @@ def element(written: str, formula: frozenset[str], is_label: bool, deuterium: bo
     Raises:
         CifError: when it is none, several, or not to be told.
     """
+    refuse_mixed(written)
     word = re.split("[^A-Za-z]", written, maxsplit=1)[0]
-    named = re.findall("[A-Z][a-z]?", word)
-    several = len(named) > 1 and word != word.upper() and all(symbol in ELEMENTS for symbol in named)
-    if several or _MIXED.search(written):
-        raise CifError(f"is disordered ({written}); use an ordered structure, one whole atom a site")
     two, one, symbol = word[:2].title(), word[:1].upper(), word.title()
     is_type = not is_label and _TYPE.fullmatch(written) is not None
     if symbol == "D" and deuterium and (is_type or is_label):
@@ -81,23 +78,39 @@ def element(written: str, formula: frozenset[str], is_label: bool, deuterium: bo
     raise CifError(f"has the unknown element {written!r}; write an element in _atom_site_type_symbol (deuterium: H)")
 
 
+def refuse_mixed(written: str) -> None:
+    """Refuse a type symbol or a label of several elements, such as 'Nb,Zr' and Fe/Mg1.
+
+    Raises:
+        CifError: when it is one.
+    """
+    word = re.split("[^A-Za-z]", written, maxsplit=1)[0]
+    named = re.findall("[A-Z][a-z]?", word)
+    several = len(named) > 1 and word != word.upper() and all(symbol in ELEMENTS for symbol in named)
+    if several or _MIXED.search(written):
+        raise CifError(f"is disordered ({written}); use an ordered structure, one whole atom a site")
+
+
 @lru_cache(maxsize=4096)
-def formula_of(written: str, deuterium: bool) -> Mapping[str, float] | None:
-    """Give the amounts in a formula such as 'C6 H6 O' or 'Na4Cl4'; None where it is written in another way."""
-    amounts: dict[str, float] = {}
+def formula_of(written: str, deuterium: bool) -> Mapping[int, float] | None:
+    """Give the amounts of elements, by atomic number, in a formula such as 'C6 H6 O' or 'Na4Cl4'.
+
+    D is hydrogen if `deuterium` says so, else number 0. None where the formula is written in another way.
+    """
+    amounts: dict[int, float] = {}
     position = 0
     while position < len(written):
         match = _TERM.match(written, position)
-        if match is None or not (match[1] in ELEMENTS or match[1] == "D"):
+        number = ELEMENTS.get(match[1], int(deuterium) if match[1] == "D" else -1) if match else -1
+        if match is None or number < 0:
             return None
-        symbol = "H" if match[1] == "D" and deuterium else match[1]
-        amounts[symbol] = amounts.get(symbol, 0.0) + float(match[2] or 1)
+        amounts[number] = amounts.get(number, 0.0) + float(match[2] or 1)
         position = match.end()
-    return {symbol: amount for symbol, amount in amounts.items() if amount} or None
+    return {number: amount for number, amount in amounts.items() if amount} or None
 
 
 def compare(
-    numbers: Mapping[int, int], formula: Mapping[str, float] | None, units: float | None, measured: bool
+    numbers: Mapping[int, int], formula: Mapping[int, float] | None, units: float | None, measured: bool
 ) -> Content:
     """Hold the atoms in a cell against the formula, which may be that of the cell.
 
@@ -106,39 +119,42 @@ def compare(
 
     Args:
         numbers: how many atoms of each atomic number the cell holds.
-        formula: amounts; None where there is none.
+        formula: amounts by atomic number; None where there is none.
         units: Z, the formula units in the cell; None where it is not given.
         measured: whether the structure comes from an experiment.
     """
     if formula is None:
         return Content()
-    atoms = {chemical_symbols[number]: count for number, count in numbers.items()}
-    ratios = {symbol: atoms.get(symbol, 0) / amount for symbol, amount in formula.items()}
-    heavy = [ratio for symbol, ratio in ratios.items() if symbol not in ("H", "D")] or list(ratios.values())
-    ratio = max(heavy)
-    strange = [symbol for symbol in atoms if symbol not in formula]
-    fewer = [symbol for symbol, each in ratios.items() if _above(ratio, each)]
-    more = [symbol for symbol, each in ratios.items() if _above(each, ratio)]
+    ratios = {number: numbers.get(number, 0) / amount for number, amount in formula.items()}
+    ratio = max([each for number, each in ratios.items() if number > 1] or ratios.values())
     whole = units is not None and (_equal(ratio, units) or (_equal(ratio, 1.0) and _of_cell(formula, units)))
-    if not (strange or fewer or more) and (whole or units is None):
+    alike = len(formula) == len(numbers) and not any(
+        _above(each, ratio) or _above(ratio, each) for each in ratios.values()
+    )
+    if alike and (whole or units is None):
         return Content(borne_out=whole)
-    said = " ".join(f"{symbol}{amount:g}" for symbol, amount in formula.items())
-    made = "the sites and the symmetry make " + " ".join(f"{symbol}{count}" for symbol, count in atoms.items())
-    if strange:
-        return Content(f"the sites hold {strange[0]}, which the formula {said} has not; correct one of them")
+    said = " ".join(f"{_symbol(number)}{amount:g}" for number, amount in formula.items())
+    made = f"the sites and the symmetry make {' '.join(f'{_symbol(n)}{count}' for n, count in numbers.items())}"
+    if strange := [number for number in numbers if number not in formula]:
+        return Content(f"the sites hold {_symbol(strange[0])}, which the formula {said} has not; correct one of them")
     if units and _above(ratio, units):
         return Content(f"{made}, more than Z = {units:g} of {said}; correct the symmetry, the formula or Z")
-    if more:
-        return Content(f"{made}, with more {more[0]} than the formula {said}; correct one of them")
+    if any(_above(each, ratio) for each in ratios.values()):
+        return Content(f"{made}, with more hydrogen than the formula {said}; correct one of them")
+    fewer = [number for number, each in ratios.items() if _above(ratio, each)]
     if not fewer:
         return Content(doubt=f"{made}, but Z = {units:g} of {said} are more", short=True)
-    lacking = f"{made}, with less {' '.join(fewer)} than the formula {said}"
-    if measured or all(symbol in ("H", "D") for symbol in fewer):
+    lacking = f"{made}, with less {' '.join(map(_symbol, fewer))} than the formula {said}"
+    if measured or max(fewer) <= 1:
         return Content(doubt=f"Missing elements: {lacking}")
     return Content(f"{lacking}; sites or operations are missing")
 
 
-def _of_cell(formula: Mapping[str, float], units: float) -> bool:
+def _symbol(number: int) -> str:
+    return chemical_symbols[number] if number else "D"
+
+
+def _of_cell(formula: Mapping[int, float], units: float) -> bool:
     """Say whether a formula may be that of the whole cell: Z divides all amounts."""
     return all(_equal(round(amount / units), amount / units) for amount in formula.values())
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gemmi
@@ -80,10 +82,13 @@ class Group:
         return str(self.setting.xhm()) if self.setting is not None else f"space group {self.number}"
 
     @cached_property
-    def mean_metric(self) -> Float64[np.ndarray, "9 9"]:
-        """The map from a metric tensor to its mean over the operations, which is itself where all of them keep it."""
-        mean: Float64[np.ndarray, "9 9"] = np.einsum("mki,mlj->ijkl", self.rotations, self.rotations) / len(self)
-        return mean.reshape(9, 9)
+    def mean_metric(self) -> list[tuple[int, list[float]]]:
+        """The map from a metric tensor to its mean over the operations, which is itself where all of them keep it.
+
+        Of its nine rows those that give another number: which number, and the row.
+        """
+        mean = np.einsum("mki,mlj->ijkl", self.rotations, self.rotations).reshape(9, 9) / len(self)
+        return [(i, mean[i].tolist()) for i in np.flatnonzero(np.abs(mean - np.eye(9)).max(axis=1) > _EXACT).tolist()]
 
     @cached_property
     def turned(self) -> Float64[np.ndarray, "3 3M"]:
@@ -92,8 +97,8 @@ class Group:
 
     @cached_property
     def moved(self) -> Float64[np.ndarray, "3 3M"]:
-        """|R - 1| in the same order: how far a copy moves from its site when the site moves."""
-        return np.abs(self.rotations - np.eye(3)).transpose(2, 0, 1).reshape(3, -1)
+        """R - 1 in the same order: how far a copy is from its site, but for the translation."""
+        return (self.rotations - np.eye(3)).transpose(2, 0, 1).reshape(3, -1)
 
     @cached_property
     def shifts(self) -> Float64[np.ndarray, " 3M"]:
@@ -102,15 +107,15 @@ class Group:
 
     def first_that_breaks(self, lattice: Float64[np.ndarray, "3 3"]) -> str | None:
         """Give the first operation that does not keep the lengths and angles of a cell; None where all do."""
-        if len(self) == 1:
+        if not self.mean_metric:
             return None
         metric = lattice @ lattice.T
-        lengths = np.sqrt(metric.diagonal())
-        allowed = _METRIC * lengths[:, None] * lengths
-        if (np.abs(metric - (self.mean_metric @ metric.ravel()).reshape(3, 3)) <= allowed).all():
+        flat = metric.ravel().tolist()
+        allowed = [_METRIC * math.sqrt(flat[4 * i] * flat[4 * j]) for i in range(3) for j in range(3)]
+        if all(abs(sum(map(mul, row, flat)) - flat[i]) <= allowed[i] for i, row in self.mean_metric):
             return None
-        changes = np.abs(self.rotations.transpose(0, 2, 1) @ metric @ self.rotations - metric) > allowed
-        return self.texts[int(changes.any(axis=(1, 2)).argmax())]
+        changes = np.abs(self.rotations.transpose(0, 2, 1) @ metric @ self.rotations - metric).reshape(-1, 9)
+        return self.texts[int((changes > allowed).any(axis=1).argmax())]
 
     def distinct(self, keeping: bytes) -> Int64[np.ndarray, " n"]:
         """Give operations that copy a site to all its places, one for each; none if `keeping` is no group.
@@ -135,10 +140,10 @@ class Group:
         is_group = np.isin(products[keeping], keeping).all() and len(first) * len(keeping) == len(self)
         return first if is_group else first[:0]
 
-    def copies(self, frac_coords: Float64[np.ndarray, "k 3"]) -> Float64[np.ndarray, "k M 3"]:
-        """Give the images of sites by each operation."""
+    def copies(self, frac_coords: Float64[np.ndarray, "k 3"]) -> Float64[np.ndarray, "kM 3"]:
+        """Give the copies of sites by each operation, site after site."""
         images: Float64[np.ndarray, "k 3M"] = frac_coords @ self.turned + self.shifts
-        return images.reshape(len(frac_coords), len(self), 3)
+        return images.reshape(-1, 3)
 
 
 class Sites(NamedTuple):
@@ -230,15 +235,14 @@ def expand(
     k, m = len(frac_coords), len(group)
     if m == 1:
         return Sites([1] * k, frac_coords % 1.0)
-    images = group.copies(frac_coords)
-    apart = images - frac_coords[:, None]
-    apart -= np.rint(apart)
+    apart = frac_coords @ group.moved + group.shifts
+    apart = (apart - np.rint(apart)).reshape(k, m, 3)
     vectors = apart @ lattice
     near = np.einsum("kmi,kmi->km", vectors, vectors) < MIN_DISTANCE**2
     if np.count_nonzero(near) == k:
-        return Sites([m] * k, images.reshape(-1, 3) % 1.0)
+        return Sites([m] * k, group.copies(frac_coords) % 1.0)
     if np.abs(apart[near]).max() > _EXACT:
-        allowed = (np.maximum(digits, _CLOSE) @ group.moved).reshape(k, m, 3) + _EXACT
+        allowed = (np.maximum(digits, _CLOSE) @ np.abs(group.moved)).reshape(k, m, 3) + _EXACT
         if (far := near & (np.abs(apart) > allowed).any(axis=2)).any():
             i, j = (int(index) for index in np.argwhere(far)[0])
             raise SymmetryError(
@@ -247,7 +251,7 @@ def expand(
                 "correct them"
             )
         rounded = (apart * near[..., None]).sum(axis=1) / near.sum(axis=1)[:, None]
-        images = group.copies(frac_coords + rounded)
+        frac_coords = frac_coords + rounded
     distinct = [group.distinct(row.tobytes()) for row in near]
     counts = list(map(len, distinct))
     if 0 in counts:
@@ -255,7 +259,8 @@ def expand(
             f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
             "digits (1/3 as 0.33333)"
         )
-    return Sites(counts, np.concatenate([images[i, chosen] for i, chosen in enumerate(distinct)]) % 1.0)
+    chosen = np.concatenate([operations + i * m for i, operations in enumerate(distinct)])
+    return Sites(counts, group.copies(frac_coords)[chosen] % 1.0)
 
 
 def maps_onto_itself(

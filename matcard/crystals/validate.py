@@ -99,14 +99,14 @@ def closest_sites(
         return _search(lattice, frac_coords)
     if n == 1:
         return None
-    apart = frac_coords[heads, None] - frac_coords
+    apart = (frac_coords if len(heads) == n else frac_coords[heads])[:, None] - frac_coords
     apart -= np.rint(apart)
-    vectors = apart @ lattice
-    squared = np.einsum("kni,kni->kn", vectors, vectors)
-    squared[range(len(heads)), heads] = np.inf
+    vectors = (apart @ lattice).reshape(-1, 3)
+    squared = np.einsum("pi,pi->p", vectors, vectors)
+    squared[[row * n + head for row, head in enumerate(heads)]] = np.inf  # a site and itself
     nearest = int(squared.argmin())
-    distance = math.sqrt(squared.item(nearest))
-    return (int(heads[nearest // n]), nearest % n, distance) if distance < MIN_DISTANCE else None
+    distance = math.sqrt(squared[nearest])
+    return (heads[nearest // n], nearest % n, distance) if distance < MIN_DISTANCE else None
 
 
 def _overlaps(

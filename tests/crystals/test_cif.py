@@ -564,4 +564,4 @@ class TestFormula:
 
     def test_more_hydrogen_than_the_formula(self):
         rows = [*PAIR, site("H1", 0.3, 0.9, 0.1)]
-        assert "with more H than" in fault(cif(SKEW, rows, self.P_1, "_chemical_formula_sum 'Li F H0.5'"))
+        assert "with more hydrogen than" in fault(cif(SKEW, rows, self.P_1, "_chemical_formula_sum 'Li F H0.5'"))

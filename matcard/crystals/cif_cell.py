@@ -1,0 +1,282 @@
+"""A cell, the sites that a CIF lists and all that it says of their symmetry -> all sites of the cell."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from matcard.crystals import cif_blocks as names
+from matcard.crystals.cif_blocks import Block, CifError, last_digit, plain
+from matcard.crystals.cif_content import Content, compare
+from matcard.crystals.symmetry import (
+    Group,
+    Sites,
+    SymmetryError,
+    coincide,
+    expand,
+    group_of,
+    groups_of_hall,
+    maps_onto_itself,
+    operation,
+    settings_of,
+    settings_of_number,
+)
+from matcard.crystals.validate import closest_sites
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from jaxtyping import Float64, UInt8
+
+
+@dataclass(eq=False)
+class Listed:
+    """The sites of a block as it lists them."""
+
+    labels: Sequence[str]
+    """Their labels, or types where there are none."""
+    numbers: Sequence[int]
+    """Their atomic numbers."""
+    frac_coords: Float64[np.ndarray, "k 3"]
+    written: Sequence[Sequence[str]]
+    """The coordinates x, y and z as they are written."""
+    multiplicities: Sequence[float]
+    """How many of each the cell holds; empty where that is not said."""
+
+    @cached_property
+    def digits(self) -> Float64[np.ndarray, "k 3"]:
+        """What one in the last digit of each coordinate is worth."""
+        return np.array([[last_digit(value) for value in column] for column in self.written]).T
+
+    def call(self, i: int) -> str:
+        """Give what messages call a site."""
+        return call_site(self.labels, i)
+
+
+@dataclass(eq=False)
+class Filled:
+    """A cell as a group fills it."""
+
+    frac_coords: Float64[np.ndarray, "n 3"]
+    numbers: UInt8[np.ndarray, " n"]
+    content: Content
+    """How it compares with the formula."""
+    multiplicity: str | None
+    """What is said if a site has not the multiplicity that the file gives."""
+
+
+@dataclass(eq=False)
+class Cell:
+    """What is to be filled: a cell, the sites listed, and what the formula asks for."""
+
+    lattice: Float64[np.ndarray, "3 3"]
+    thinnest: float
+    """The least distance between opposite faces, in angstrom."""
+    listed: Listed
+    formula: Mapping[int, float] | None
+    units: float | None
+    """Z, the formula units in it."""
+    measured: bool
+    """Whether it comes from an experiment."""
+
+    def filled(self, group: Group) -> Filled:
+        """Fill the cell with all copies of the sites listed.
+
+        Raises:
+            CifError: when sites overlap.
+            SymmetryError: when copies of a site are neither one nor apart.
+        """
+        listed = self.listed
+        digits = listed.digits if len(group) > 1 else listed.frac_coords
+        sites = expand(group, listed.frac_coords, digits, self.lattice, listed.call)
+        ends = list(accumulate(sites.counts))
+        heads = [end - count for end, count in zip(ends, sites.counts, strict=True)]
+        if (overlap := closest_sites(self.lattice, sites.frac_coords, self.thinnest, heads)) is not None:
+            one, other = (listed.call(bisect(ends, k)) for k in overlap[:2])
+            other = "its own copy" if one == other else other
+            raise CifError(f"{one} and {other} overlap, {overlap[2]:.3f} angstrom apart; delete one or correct them")
+        atoms: dict[int, int] = {}
+        for number, count in zip(listed.numbers, sites.counts, strict=True):
+            atoms[number] = atoms.get(number, 0) + count
+        content = compare(atoms, self.formula, self.units, self.measured)
+        numbers = np.array(listed.numbers, dtype=np.uint8)
+        return Filled(sites.frac_coords, numbers.repeat(sites.counts), content, self._multiplicity(sites, len(group)))
+
+    def alike(self, one: Filled, other: Filled) -> bool:
+        """Say whether two ways fill the cell with the same sites."""
+        lattice = self.lattice
+        return coincide(one.numbers, one.frac_coords, other.numbers, other.frac_coords, lattice)
+
+    def _multiplicity(self, sites: Sites, operations: int) -> str | None:
+        """Say which site has not its multiplicity; some programs give the number of operations that keep a site."""
+        given = self.listed.multiplicities
+        if len(given) != len(sites.counts):
+            return None
+        for i, (said, count) in enumerate(zip(given, sites.counts, strict=True)):
+            if said not in (count, operations / count) and math.isfinite(said):
+                return f"{self.listed.call(i)} has multiplicity {said:g}, but the operations make {count} of it"
+        return None
+
+
+def fill(block: Block, cell: Cell, doubts: list[str]) -> Filled:
+    """Fill a cell by the symmetry that a block gives: its operations, or the symbol or number of its group.
+
+    What is questionable is added to `doubts`.
+
+    Raises:
+        CifError: when what is said of the symmetry does not agree, or not with the cell and the sites.
+        SymmetryError: when the operations are none, or the copies of a site are neither one nor apart.
+    """
+    filled = _by_operations(block, cell, doubts) or _by_name(block, cell)
+    if filled.content.fault:
+        raise CifError(filled.content.fault)
+    doubts += [doubt for doubt in (filled.content.doubt, filled.multiplicity) if doubt]
+    return filled
+
+
+def call_site(labels: Sequence[str], i: int) -> str:
+    """Give what messages call a site, by its number from 0."""
+    return f"atom site {i + 1} ({plain(labels[i])})"
+
+
+def _by_operations(block: Block, cell: Cell, doubts: list[str]) -> Filled | None:
+    """Fill the cell by the operations that the file lists; None where it lists none."""
+    group = _listed_group(block)
+    if group is None:
+        return None
+    if (broken := group.first_that_breaks(cell.lattice)) is not None:
+        raise CifError(f"the operation {broken} does not keep the lengths and angles of the cell; correct one of them")
+    filled = cell.filled(group)
+    for name, text, groups in [] if block.texts(*names.MAGNETIC) else _named(block):
+        exact = name in names.HALL
+        if not groups or any(group.codes == it.codes if exact else group.number == it.number for it in groups):
+            continue
+        if any(_same_by(cell, filled, group, it) for it in groups):
+            continue
+        others = f"those of {block.spell(name)} = {text} ({' or '.join(str(len(other)) for other in groups)})"
+        if not filled.content.borne_out:
+            raise CifError(
+                f"the operations listed ({len(group)}, {group.name}) are not {others}; write all of them, or P1 and "
+                "all atoms"
+            )
+        doubts.append(f"the operations listed ({len(group)}, {group.name}) are not {others}, but make the formula")
+    return filled
+
+
+def _listed_group(block: Block) -> Group | None:
+    """Give the group of the operations that the file lists, of the magnetic ones where it has both."""
+    if magnetic := block.texts(*names.MAGNETIC):
+        if not (centerings := block.texts(*names.CENTERINGS)):
+            return group_of(tuple(magnetic))
+        products = [operation(shift) * operation(text) for shift in centerings for text in magnetic]
+        return group_of(tuple(product.wrap().triplet() for product in products))
+    groups = [_group_of(tuple(values)) for name in names.OPERATIONS if (values := block.values.get(name))]
+    if not groups:
+        if given := [block.spell(name) for name in names.OPERATIONS if block.has([name])]:
+            raise CifError(f"{given[0]} lists no operation; write them, or the symbol alone")
+        return None
+    if len(groups) > 1 and groups[0].codes != groups[1].codes:
+        raise CifError(f"{' and '.join(map(block.spell, names.OPERATIONS))} list different operations; delete one")
+    return groups[0]
+
+
+@lru_cache(maxsize=512)
+def _group_of(values: tuple[str, ...]) -> Group:
+    return group_of(tuple(map(plain, values)))
+
+
+def _same_by(cell: Cell, filled: Filled, group: Group, other: Group) -> bool:
+    """Say whether another group than that of the operations would fill the cell with the same sites."""
+    if other.first_that_breaks(cell.lattice) is not None:
+        return False
+    if len(other) > len(group):
+        return maps_onto_itself(other, filled.numbers, filled.frac_coords, cell.lattice)
+    try:
+        return cell.alike(cell.filled(other), filled)
+    except (CifError, SymmetryError):
+        return False
+
+
+def _by_name(block: Block, cell: Cell) -> Filled:
+    """Fill the cell by the symbol or number that the file gives; P1 where it says nothing of symmetry."""
+    named = _named(block)
+    unknown = [f"{block.spell(name)} = {text}" for name, text, groups in named if not groups]
+    if unknown := unknown or ([] if named else block.unknown):
+        raise CifError(f"the symmetry {unknown[0]} is not understood; write its operations, or P1")
+    if not named:
+        return _not_short(cell.filled(group_of(("x,y,z",))), "nothing is said of the symmetry (P1 is taken)")
+    said, groups = _agreed(block, named)
+    fitting, reasons = [], []
+    for group in groups:
+        try:
+            if (broken := group.first_that_breaks(cell.lattice)) is not None:
+                raise CifError(f"the operation {broken} of {said} does not keep the lengths and angles of the cell")
+            filled = cell.filled(group)
+            if filled.content.fault or (len(groups) > 1 and filled.multiplicity):
+                raise CifError(filled.content.fault or filled.multiplicity or "")
+        except (CifError, SymmetryError) as fault:
+            reasons.append(f"by {said} in the setting {group.name}, {fault}" if len(groups) > 1 else str(fault))
+        else:
+            fitting.append((group, filled))
+    fitting = [pair for pair in fitting if pair[1].content.borne_out] or fitting
+    if not fitting:
+        raise CifError("; ".join(reasons))
+    if not all(cell.alike(fitting[0][1], filled) for _, filled in fitting[1:]):
+        settings = " or ".join(group.name for group, _ in fitting)
+        raise CifError(
+            f"{said} has several settings, and the sites fit more than one; write {settings}, or the operations"
+        )
+    return _not_short(fitting[0][1], f"of the symmetry, {said} alone is given")
+
+
+def _not_short(filled: Filled, said: str) -> Filled:
+    """Refuse a cell with fewer formula units than Z says where no operations bear it out."""
+    if filled.content.short:
+        raise CifError(f"{filled.content.doubt}, and {said}; write the operations, or correct Z")
+    return filled
+
+
+def _named(block: Block) -> list[tuple[str, str, tuple[Group, ...]]]:
+    """Give how the file names its group: by which data name, how, and what that may mean (none: not understood)."""
+    (code,) = block.texts(names.CODE)[:1] or [""]
+    finders: tuple[tuple[Sequence[str], Callable[[str], tuple[Group, ...]]], ...] = (
+        (names.HALL, groups_of_hall),
+        (names.SYMBOLS, lambda symbol: _in_setting(settings_of(symbol), code)),
+        (names.NUMBER, lambda text: settings_of_number(int(text) if text.isdecimal() else 0, code)),
+    )
+    return [
+        (name, texts[0], find(texts[0]))
+        for alternatives, find in finders
+        for name in alternatives
+        if (texts := block.texts(name))
+    ]
+
+
+def _in_setting(groups: tuple[Group, ...], code: str) -> tuple[Group, ...]:
+    """Give those of the settings of a symbol that a code such as 2 or R names."""
+    if code.upper() not in ("1", "2", "H", "R"):
+        return groups
+    chosen = tuple(group for group in groups if group.setting is not None and group.setting.ext == code.upper())
+    return chosen or groups
+
+
+def _agreed(block: Block, named: Sequence[tuple[str, str, tuple[Group, ...]]]) -> tuple[str, tuple[Group, ...]]:
+    """Give the settings that all names of a group allow; a number, and the name of its type, allow every setting."""
+    (first, text, groups), *rest = named
+    said = f"{block.spell(first)} = {text}"
+    for name, other, allowed in rest:
+        codes = {group.codes for group in allowed}
+        both = tuple(group for group in groups if group.codes in codes)
+        of_type = name in names.NUMBER or name.endswith(("_ref", "_full"))
+        if not both and not (of_type and groups[0].number == allowed[0].number):
+            raise CifError(
+                f"{said} and {block.spell(name)} = {other} do not agree; correct one of them, or write the operations"
+            )
+        groups = both or groups
+    return said, groups
