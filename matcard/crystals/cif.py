@@ -102,7 +102,9 @@ def _crystal(block: Block, deuterium: bool) -> CifCrystal:
 def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
     """Give the cell, c along z and a in the xz plane, and the least distance between its faces."""
     given = [block.values.get(name, []) for name in names.CELL]
-    parameters = [gemmi.cif.as_number(plain(values[0])) if values else math.nan for values in given]
+    parameters = [gemmi.cif.as_number(values[0]) if values else math.nan for values in given]
+    if math.isnan(sum(parameters)):
+        parameters = [gemmi.cif.as_number(plain(values[0])) if values else math.nan for values in given]
     if not (min(parameters) >= 0 and math.isfinite(sum(parameters)) and sum(map(len, given)) == len(given)):
         raise _no_cell(block, given, parameters)
     a, b, c = parameters[:3]

@@ -210,11 +210,15 @@ def _read_mended(text: str) -> gemmi.cif.Document:
 
 def _block(data: gemmi.cif.Block) -> Block:
     block = Block(" ".join(data.name.split()))
+    spelled, kept = block.spelled, block.values
     for item in data:
-        if item.pair is not None:
-            tag, value = cast("list[str]", item.pair)
+        pair = cast("list[str] | None", item.pair)
+        if pair is not None:
+            tag, value = pair
             name, kind = _meaning(tag)
-            if name:
+            if name and name not in spelled and value[:1] not in _DOUBTFUL:  # as nearly all of them
+                spelled[name], kept[name] = tag, [value]
+            elif name:
                 _keep(block, name, tag, [value])
             elif kind:
                 _note(block, kind, tag, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -30,9 +30,12 @@ from matcard.crystals.symmetry import (
 from matcard.crystals.validate import closest_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from jaxtyping import Float64, UInt8
+
+
+_NAMES = (*names.HALL, *names.SYMBOLS, *names.NUMBER, names.CODE)
 
 
 @dataclass(eq=False)
@@ -49,7 +52,6 @@ class Listed:
     multiplicities: Sequence[float]
     """How many of each the cell holds; empty where that is not said."""
 
-    @cached_property
     def digits(self) -> Float64[np.ndarray, "k 3"]:
         """What one in the last digit of each coordinate is worth."""
         return np.array([[last_digit(value) for value in column] for column in self.written]).T
@@ -93,8 +95,7 @@ class Cell:
             SymmetryError: when copies of a site are neither one nor apart.
         """
         listed = self.listed
-        digits = listed.digits if len(group) > 1 else listed.frac_coords
-        sites = expand(group, listed.frac_coords, digits, self.lattice, listed.call)
+        sites = expand(group, listed.frac_coords, listed.digits, self.lattice, listed.call)
         ends = list(accumulate(sites.counts))
         heads = [end - count for end, count in zip(ends, sites.counts, strict=True)]
         if (overlap := closest_sites(self.lattice, sites.frac_coords, self.thinnest, heads)) is not None:
@@ -106,7 +107,8 @@ class Cell:
             atoms[number] = atoms.get(number, 0) + count
         content = compare(atoms, self.formula, self.units, self.measured)
         numbers = np.array(listed.numbers, dtype=np.uint8)
-        return Filled(sites.frac_coords, numbers.repeat(sites.counts), content, self._multiplicity(sites, len(group)))
+        numbers = numbers.repeat(sites.counts) if len(group) > 1 else numbers
+        return Filled(sites.frac_coords, numbers, content, self._multiplicity(sites, len(group)))
 
     def alike(self, one: Filled, other: Filled) -> bool:
         """Say whether two ways fill the cell with the same sites."""
@@ -150,13 +152,10 @@ def _by_operations(block: Block, cell: Cell, doubts: list[str]) -> Filled | None
     group = _listed_group(block)
     if group is None:
         return None
-    if (broken := group.first_that_breaks(cell.lattice)) is not None:
+    if (broken := group.that_breaks(cell.lattice)) is not None:
         raise CifError(f"the operation {broken} does not keep the lengths and angles of the cell; correct one of them")
     filled = cell.filled(group)
-    for name, text, groups in [] if block.texts(*names.MAGNETIC) else _named(block):
-        exact = name in names.HALL
-        if not groups or any(group.codes == it.codes if exact else group.number == it.number for it in groups):
-            continue
+    for name, text, groups in () if block.texts(*names.MAGNETIC) else _at_odds(group, _said(block)):
         if any(_same_by(cell, filled, group, it) for it in groups):
             continue
         others = f"those of {block.spell(name)} = {text} ({' or '.join(str(len(other)) for other in groups)})"
@@ -193,7 +192,7 @@ def _group_of(values: tuple[str, ...]) -> Group:
 
 def _same_by(cell: Cell, filled: Filled, group: Group, other: Group) -> bool:
     """Say whether another group than that of the operations would fill the cell with the same sites."""
-    if other.first_that_breaks(cell.lattice) is not None:
+    if other.that_breaks(cell.lattice) is not None:
         return False
     if len(other) > len(group):
         return maps_onto_itself(other, filled.numbers, filled.frac_coords, cell.lattice)
@@ -205,7 +204,7 @@ def _same_by(cell: Cell, filled: Filled, group: Group, other: Group) -> bool:
 
 def _by_name(block: Block, cell: Cell) -> Filled:
     """Fill the cell by the symbol or number that the file gives; P1 where it says nothing of symmetry."""
-    named = _named(block)
+    named = _named(_said(block))
     unknown = [f"{block.spell(name)} = {text}" for name, text, groups in named if not groups]
     if unknown := unknown or ([] if named else block.unknown):
         raise CifError(f"the symmetry {unknown[0]} is not understood; write its operations, or P1")
@@ -215,7 +214,7 @@ def _by_name(block: Block, cell: Cell) -> Filled:
     fitting, reasons = [], []
     for group in groups:
         try:
-            if (broken := group.first_that_breaks(cell.lattice)) is not None:
+            if (broken := group.that_breaks(cell.lattice)) is not None:
                 raise CifError(f"the operation {broken} of {said} does not keep the lengths and angles of the cell")
             filled = cell.filled(group)
             if filled.content.fault or (len(groups) > 1 and filled.multiplicity):
@@ -242,20 +241,35 @@ def _not_short(filled: Filled, said: str) -> Filled:
     return filled
 
 
-def _named(block: Block) -> list[tuple[str, str, tuple[Group, ...]]]:
-    """Give how the file names its group: by which data name, how, and what that may mean (none: not understood)."""
-    (code,) = block.texts(names.CODE)[:1] or [""]
-    finders: tuple[tuple[Sequence[str], Callable[[str], tuple[Group, ...]]], ...] = (
-        (names.HALL, groups_of_hall),
-        (names.SYMBOLS, lambda symbol: _in_setting(settings_of(symbol), code)),
-        (names.NUMBER, lambda text: settings_of_number(int(text) if text.isdecimal() else 0, code)),
-    )
-    return [
-        (name, texts[0], find(texts[0]))
-        for alternatives, find in finders
-        for name in alternatives
-        if (texts := block.texts(name))
-    ]
+def _said(block: Block) -> tuple[tuple[str, str], ...]:
+    """Give how a block names its group: data names and what stands there."""
+    return tuple((name, values[0]) for name in _NAMES if (values := block.values.get(name)))
+
+
+@lru_cache(maxsize=1024)
+def _named(said: tuple[tuple[str, str], ...]) -> list[tuple[str, str, tuple[Group, ...]]]:
+    """Give what the names of a group may mean: the data name, what stands there, groups (none: not understood)."""
+    code = next((plain(value) for name, value in said if name == names.CODE), "")
+    found = []
+    for name, value in said:
+        text = plain(value)
+        if name in names.HALL:
+            found.append((name, text, groups_of_hall(text)))
+        elif name in names.SYMBOLS:
+            found.append((name, text, _in_setting(settings_of(text), code)))
+        elif name in names.NUMBER:
+            found.append((name, text, settings_of_number(int(text) if text.isdecimal() else 0, code)))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _at_odds(group: Group, said: tuple[tuple[str, str], ...]) -> list[tuple[str, str, tuple[Group, ...]]]:
+    """Give those of the names of a group that mean another one; a Hall symbol means one in its setting."""
+
+    def is_meant(name: str, other: Group) -> bool:
+        return group.codes == other.codes if name in names.HALL else group.number == other.number
+
+    return [(name, text, it) for name, text, it in _named(said) if it and not any(is_meant(name, one) for one in it)]
 
 
 def _in_setting(groups: tuple[Group, ...], code: str) -> tuple[Group, ...]:

@@ -128,9 +128,7 @@ def compare(
     ratios = {number: numbers.get(number, 0) / amount for number, amount in formula.items()}
     ratio = max([each for number, each in ratios.items() if number > 1] or ratios.values())
     whole = units is not None and (_equal(ratio, units) or (_equal(ratio, 1.0) and _of_cell(formula, units)))
-    alike = len(formula) == len(numbers) and not any(
-        _above(each, ratio) or _above(ratio, each) for each in ratios.values()
-    )
+    alike = len(formula) == len(numbers) and not _above(max(ratios.values()), min(ratios.values()))
     if alike and (whole or units is None):
         return Content(borne_out=whole)
     said = " ".join(f"{_symbol(number)}{amount:g}" for number, amount in formula.items())

@@ -82,13 +82,15 @@ class Group:
         return str(self.setting.xhm()) if self.setting is not None else f"space group {self.number}"
 
     @cached_property
-    def mean_metric(self) -> list[tuple[int, list[float]]]:
+    def mean_metric(self) -> list[tuple[int, int, list[float]]]:
         """The map from a metric tensor to its mean over the operations, which is itself where all of them keep it.
 
-        Of its nine rows those that give another number: which number, and the row.
+        Of its six rows those that give another number: the place of the number in the tensor, and the row.
         """
-        mean = np.einsum("mki,mlj->ijkl", self.rotations, self.rotations).reshape(9, 9) / len(self)
-        return [(i, mean[i].tolist()) for i in np.flatnonzero(np.abs(mean - np.eye(9)).max(axis=1) > _EXACT).tolist()]
+        mean = np.einsum("mki,mlj->ijkl", self.rotations, self.rotations).reshape(3, 3, 9) / len(self)
+        same = np.eye(9).reshape(3, 3, 9)
+        changed = np.abs(np.triu(np.abs(mean - same).max(axis=2))) > _EXACT
+        return [(i, j, mean[i, j].tolist()) for i, j in np.argwhere(changed).tolist()]
 
     @cached_property
     def turned(self) -> Float64[np.ndarray, "3 3M"]:
@@ -105,17 +107,40 @@ class Group:
         """Its translations in the same order."""
         return self.translations.reshape(-1) / DEN
 
-    def first_that_breaks(self, lattice: Float64[np.ndarray, "3 3"]) -> str | None:
-        """Give the first operation that does not keep the lengths and angles of a cell; None where all do."""
+    @cached_property
+    def generators(self) -> list[int]:
+        """The places of some operations of which all others are products."""
+        found: list[int] = []
+        reached = np.zeros(len(self), dtype=bool)
+        while not reached.all():
+            found.append(int(reached.argmin()))
+            reached[found[-1]] = True
+            products, count = self._numbered(_products(self, np.array(found))), 0
+            while count < reached.sum():
+                count = int(reached.sum())
+                reached[products[reached]] = True
+        return found
+
+    def _numbered(self, codes: Int64[np.ndarray, "M s"]) -> Int64[np.ndarray, "M s"]:
+        """Give the places of operations that are named by their codes."""
+        own = _codes(self.rotations, self.translations)
+        order = own.argsort()
+        return order[np.searchsorted(own, codes, sorter=order)]
+
+    def that_breaks(self, lattice: Float64[np.ndarray, "3 3"]) -> str | None:
+        """Give the operation that keeps the lengths and angles of a cell least; None where all keep them."""
         if not self.mean_metric:
             return None
         metric = lattice @ lattice.T
         flat = metric.ravel().tolist()
-        allowed = [_METRIC * math.sqrt(flat[4 * i] * flat[4 * j]) for i in range(3) for j in range(3)]
-        if all(abs(sum(map(mul, row, flat)) - flat[i]) <= allowed[i] for i, row in self.mean_metric):
+        for i, j, row in self.mean_metric:
+            if abs(sum(map(mul, row, flat)) - flat[3 * i + j]) > _METRIC * math.sqrt(flat[4 * i] * flat[4 * j]):
+                break
+        else:
             return None
-        changes = np.abs(self.rotations.transpose(0, 2, 1) @ metric @ self.rotations - metric).reshape(-1, 9)
-        return self.texts[int((changes > allowed).any(axis=1).argmax())]
+        changes = np.abs(self.rotations.transpose(0, 2, 1) @ metric @ self.rotations - metric)
+        lengths = np.sqrt(metric.diagonal())
+        return self.texts[int((changes / np.outer(lengths, lengths)).max(axis=(1, 2)).argmax())]
 
     def distinct(self, keeping: bytes) -> Int64[np.ndarray, " n"]:
         """Give operations that copy a site to all its places, one for each; none if `keeping` is no group.
@@ -133,9 +158,7 @@ class Group:
 
     def _cosets(self, keeping: Int64[np.ndarray, " s"]) -> Int64[np.ndarray, " n"]:
         """Give the first operation of each left coset of a subgroup; none if it is no group."""
-        own = _codes(self.rotations, self.translations)
-        order = own.argsort()
-        products = order[np.searchsorted(own, _products(self, keeping), sorter=order)]
+        products = self._numbered(_products(self, keeping))
         first = np.flatnonzero(products.min(axis=1) == np.arange(len(self)))
         is_group = np.isin(products[keeping], keeping).all() and len(first) * len(keeping) == len(self)
         return first if is_group else first[:0]
@@ -213,7 +236,7 @@ def settings_of_number(number: int, code: str = "") -> tuple[Group, ...]:
 def expand(
     group: Group,
     frac_coords: Float64[np.ndarray, "k 3"],
-    digits: Float64[np.ndarray, "k 3"],
+    digits: Callable[[], Float64[np.ndarray, "k 3"]],
     lattice: Float64[np.ndarray, "3 3"],
     call: Callable[[int], str],
 ) -> Sites:
@@ -225,7 +248,7 @@ def expand(
     Args:
         group: operations.
         frac_coords: the sites listed.
-        digits: what one in the last digit of each coordinate is worth; 0 for exact ones.
+        digits: gives what one in the last digit of each coordinate is worth, 0 for exact ones.
         lattice: rows a, b, c, in angstrom.
         call: what messages call a site, by its number from 0.
 
@@ -242,7 +265,7 @@ def expand(
     if np.count_nonzero(near) == k:
         return Sites([m] * k, group.copies(frac_coords) % 1.0)
     if np.abs(apart[near]).max() > _EXACT:
-        allowed = (np.maximum(digits, _CLOSE) @ np.abs(group.moved)).reshape(k, m, 3) + _EXACT
+        allowed = (np.maximum(digits(), _CLOSE) @ np.abs(group.moved)).reshape(k, m, 3) + _EXACT
         if (far := near & (np.abs(apart) > allowed).any(axis=2)).any():
             i, j = (int(index) for index in np.argwhere(far)[0])
             raise SymmetryError(
@@ -271,8 +294,8 @@ def maps_onto_itself(
 ) -> bool:
     """Say whether a group only exchanges sites of one kind."""
     return all(
-        coincide(kinds, frac_coords @ rotation.T + translation / DEN, kinds, frac_coords, lattice)
-        for rotation, translation in zip(group.rotations, group.translations, strict=True)
+        coincide(kinds, frac_coords @ group.rotations[i].T + group.translations[i] / DEN, kinds, frac_coords, lattice)
+        for i in group.generators
     )
 
 

@@ -99,14 +99,21 @@ def closest_sites(
         return _search(lattice, frac_coords)
     if n == 1:
         return None
-    apart = (frac_coords if len(heads) == n else frac_coords[heads])[:, None] - frac_coords
+    if len(heads) == n:
+        one, other = _pairs(n)
+        apart = frac_coords.take(one, axis=0) - frac_coords.take(other, axis=0)
+    else:
+        apart = (frac_coords.take(heads, axis=0)[:, None] - frac_coords).reshape(-1, 3)
     apart -= np.rint(apart)
-    vectors = (apart @ lattice).reshape(-1, 3)
+    vectors = apart @ lattice
     squared = np.einsum("pi,pi->p", vectors, vectors)
-    squared[[row * n + head for row, head in enumerate(heads)]] = np.inf  # a site and itself
-    nearest = int(squared.argmin())
-    distance = math.sqrt(squared[nearest])
-    return (heads[nearest // n], nearest % n, distance) if distance < MIN_DISTANCE else None
+    if len(heads) < n:
+        squared[[row * n + head for row, head in enumerate(heads)]] = np.inf  # a site and itself
+    k = int(squared.argmin())
+    distance = math.sqrt(squared[k])
+    if distance >= MIN_DISTANCE:
+        return None
+    return (int(one[k]), int(other[k]), distance) if len(heads) == n else (heads[k // n], k % n, distance)
 
 
 def _overlaps(
@@ -137,9 +144,12 @@ def _close_pairs(
 ) -> Iterator[tuple[int, Overlap]]:
     """Compare all pairs of sites in crystals of n sites each."""
     one, other = _pairs(coords.shape[1])
-    apart = coords[:, one] - coords[:, other]
-    apart -= np.round(apart)
-    squared = np.square(apart @ lattice).sum(axis=2)
+    apart = coords.take(one, axis=1) - coords.take(other, axis=1)
+    apart -= np.rint(apart)
+    vectors = apart @ lattice
+    squared = np.einsum("bpi,bpi->bp", vectors, vectors)
+    if squared.min(initial=np.inf) >= MIN_DISTANCE**2:
+        return
     for b in np.flatnonzero(squared.min(axis=1) < MIN_DISTANCE**2):
         pair = squared[b].argmin()
         yield int(b), (int(one[pair]), int(other[pair]), float(np.sqrt(squared[b, pair])))
