@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.comparison.outcome import measured
+from matcard.data.composition_features import magpie_of_crystals
 from matcard.errors import InputError, nearest_names
 from matcard.evaluation.decision import DecisionOptions
 
@@ -108,8 +109,6 @@ def features_of(data: LabelledData) -> Float[np.ndarray, "N F"]:
     from matcard.data.labelled import CrystalData
 
     if isinstance(data, CrystalData):
-        from matcard.data.composition_features import magpie_of_crystals
-
         return np.asarray(magpie_of_crystals(data.crystals).to_numpy(dtype=np.float64))
     from matcard.data.arrays import ArrayData
 

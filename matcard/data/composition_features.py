@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matminer.featurizers.composition import ElementProperty
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float64
 
     from matcard.crystals.crystals import Crystals
-
-_MAGPIE = ElementProperty.from_preset("magpie", impute_nan=True)
-_LABELS = _MAGPIE.feature_labels()
 
 
 def magpie_features(formulas: Iterable[str]) -> pd.DataFrame:
@@ -51,7 +47,8 @@ def magpie_features(formulas: Iterable[str]) -> pd.DataFrame:
             MatcardWarning,
             stacklevel=2,
         )
-    return pd.DataFrame(np.reshape([features[formula] for formula in rows], (-1, len(_LABELS))), columns=_LABELS)
+    labels = _magpie().feature_labels()
+    return pd.DataFrame(np.reshape([features[formula] for formula in rows], (-1, len(labels))), columns=labels)
 
 
 def magpie_of_crystals(crystals: Crystals) -> pd.DataFrame:
@@ -66,7 +63,15 @@ def _features(formula: str) -> Float64[np.ndarray, " F"]:
         composition = Composition(formula).element_composition
         # Of unknown elements pymatgen makes dummies.
         if composition and all(isinstance(element, Element) for element in composition):
-            return np.array(_MAGPIE.featurize(composition), dtype=np.float64)
+            return np.array(_magpie().featurize(composition), dtype=np.float64)
     except (ValueError, KeyError, AttributeError):
         pass
-    return np.full(len(_LABELS), np.nan)
+    return np.full(len(_magpie().feature_labels()), np.nan)
+
+
+@cache
+def _magpie() -> Any:
+    """Make matminer's featurizer, whose module takes seconds to import."""
+    from matminer.featurizers.composition import ElementProperty
+
+    return ElementProperty.from_preset("magpie", impute_nan=True)

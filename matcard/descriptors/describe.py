@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 from matcard.descriptors.kept import kept_numbers
 from matcard.descriptors.simple import ColumnNumbers, FileNumbers, InstalledNumbers, MagpieNumbers, VolumeNumbers
+from matcard.descriptors.structure import StructureNumbers
 from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
@@ -32,7 +33,17 @@ COLUMNS = "columns:"
 GROUP = "matcard.descriptors"
 """Entry points in which packages bring descriptors of their own."""
 
-BUILT_IN = ("chgnet", "chgnet_random", "magpie", "volume", "columns:a,b,c", "file:features.parquet")
+BUILT_IN = (
+    "chgnet",
+    "chgnet_random",
+    "magpie",
+    "volume",
+    "density",
+    "symmetry",
+    "sites",
+    "columns:a,b,c",
+    "file:features.parquet",
+)
 """What there is without another package."""
 
 
@@ -192,4 +203,7 @@ _MADE: dict[str, Callable[[], Descriptor]] = {
     "chgnet_random": partial(_chgnet, "chgnet_random"),
     "magpie": MagpieNumbers,
     "volume": VolumeNumbers,
+    "density": partial(StructureNumbers, "density"),
+    "symmetry": partial(StructureNumbers, "symmetry"),
+    "sites": partial(StructureNumbers, "sites"),
 }
