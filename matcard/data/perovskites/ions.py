@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pymatgen.core.periodic_table import Element, Species
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -64,8 +65,6 @@ def shannon_radius(symbol: str, charge: int, neighbours: int) -> float:
     0.04 angstrom a neighbour. Of two spin states the high one is taken, as in most oxides and halides
     of 3d metals.
     """
-    from pymatgen.core.periodic_table import Species
-
     species = Species(symbol, charge)
     table = species.element.data["Shannon radii"][str(charge)]
     known = max(n for n in range(1, neighbours + 1) if _NUMERALS[n - 1] in table)
@@ -77,8 +76,6 @@ def shannon_radius(symbol: str, charge: int, neighbours: int) -> float:
 
 def enumerate_compositions() -> Compositions:
     """Give every neutral ABX3 whose tolerance and octahedral factors lie where these phases are found."""
-    from pymatgen.core.periodic_table import Element
-
     rows = [
         ((a, b, x), (shannon_radius(a, qa, 12), shannon_radius(b, qb, 6), shannon_radius(x, qx, 6)))
         for qx, qa, qb in itertools.product(X_IONS, A_IONS, B_IONS)

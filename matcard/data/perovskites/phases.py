@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pymatgen.symmetry.groups import SpaceGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,8 +87,6 @@ def _primitive(phase: Phase) -> Float[np.ndarray, "3 3"]:
 @cache
 def _orbit_operations(phase: Phase) -> list[Float[np.ndarray, "sites 4 4"]]:
     """For each orbit, the operations that give its sites, each once, in the primitive cell."""
-    from pymatgen.symmetry.groups import SpaceGroup
-
     matrices = np.array([operation.affine_matrix for operation in SpaceGroup(phase.symbol).symmetry_ops])
     matrices = matrices[np.lexsort(matrices.reshape(len(matrices), 16).round(6).T)]
     to_primitive = np.linalg.inv(_primitive(phase))

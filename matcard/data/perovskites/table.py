@@ -14,6 +14,9 @@ import pandas as pd
 from matcard.crystals.cache import PYMATGEN, code_digest
 from matcard.crystals.crystals import Crystals
 from matcard.data.cache import cache_dir
+from matcard.data.perovskites.ions import enumerate_compositions
+from matcard.data.perovskites.phases import PHASES
+from matcard.data.perovskites.sampling import sample
 from matcard.errors import MatcardWarning
 from matcard.files import written_whole
 
@@ -59,10 +62,6 @@ def perovskite_phases(seed: int = 0) -> Crystals:
 
 def generate(seed: int) -> Arrays:
     """Make the arrays of the data set: those of `Crystals` and one for each column."""
-    from matcard.data.perovskites.ions import enumerate_compositions
-    from matcard.data.perovskites.phases import PHASES
-    from matcard.data.perovskites.sampling import sample
-
     compositions = enumerate_compositions()
     crystals, which, phase = sample(compositions, np.random.Generator(np.random.PCG64(seed)))
     return {
