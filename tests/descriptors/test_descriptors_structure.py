@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals.readers.read import from_structures
+from matcard.crystals import from_objects
 from matcard.descriptors import structure as structure_numbers
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.descriptors.structure import StructureNumbers
@@ -23,7 +23,7 @@ STRUCTURES = [SALT, IRON, SKEWED]
 
 @pytest.fixture
 def crystals():
-    return from_structures(STRUCTURES, ["salt", "iron", "skewed"]).crystals
+    return from_objects(STRUCTURES, ["salt", "iron", "skewed"])
 
 
 def numbers(crystals, name):
@@ -87,7 +87,7 @@ def test_what_fails_has_a_reason_and_the_rest_is_computed_once(crystals, tmp_pat
 
 
 def test_unknown_radii_are_no_numbers():
-    heavy = from_structures([Structure(Lattice.cubic(5), ["Og"], [[0, 0, 0]])]).crystals
+    heavy = from_objects([Structure(Lattice.cubic(5), ["Og"], [[0, 0, 0]])])
     values, reasons = StructureNumbers("density").compute(heavy)
     assert np.isnan(values).all()
     assert reasons[0] is not None
