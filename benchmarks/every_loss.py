@@ -32,30 +32,28 @@ PLAIN = [
     "brier",
 ]
 CARDINALITY = {
-    "error replace": "--loss.space=error --loss.combine=replace",
-    "error multiply": "--loss.space=error --loss.combine=multiply",
-    "error add .1": "--loss.space=error --loss.combine=add --loss.lambda_invariant=0.1",
-    "error add .1, logit adjustment": "--loss.space=error --loss.combine=add --loss.lambda_invariant=0.1 "
-    "--loss.base=logit_adjustment",
-    "embedding divide": "--loss.space=embedding --loss.combine=divide",
-    "embedding divide, joint head": "--loss.space=embedding --loss.combine=divide --loss.lambda_base=1",
-    "embedding multiply": "--loss.space=embedding --loss.combine=multiply",
-    "embedding ratio": "--loss.space=embedding --loss.combine=ratio",
-    "embedding add": "--loss.space=embedding --loss.combine=add --loss.lambda_invariant=0.01",
-    "embedding add, per class": "--loss.space=embedding --loss.combine=add --loss.form=per-class "
-    "--loss.lambda_invariant=0.01 --loss.unit_norm=true",
-    "class-embedding reweight": "--loss.space=class-embedding --loss.combine=reweight --loss.scale=3",
-    "effective number, logit adjustment": "--loss.space=class-embedding --loss.combine=effective-number "
-    "--loss.base=logit_adjustment",
+    "error replace": "--loss.name=error --loss.combine=replace",
+    "error multiply": "--loss.name=error --loss.combine=multiply",
+    "error add .1": "--loss.name=error --loss.combine=add --loss.lambda_invariant=0.1",
+    "error add .1, logit adjustment": "--loss.name=error --loss.combine=add --loss.lambda_invariant=0.1 "
+    "--loss.base.name=logit_adjustment",
+    "triplet divide": "--loss.name=triplet --loss.combine=divide",
+    "triplet divide, joint head": "--loss.name=triplet --loss.combine=divide --loss.lambda_base=1",
+    "triplet multiply": "--loss.name=triplet --loss.combine=multiply",
+    "triplet ratio": "--loss.name=triplet --loss.combine=ratio",
+    "triplet add": "--loss.name=triplet --loss.combine=add --loss.lambda_invariant=0.01",
+    "per class": "--loss.name=per_class --loss.lambda_invariant=0.01 --loss.unit_norm=true",
+    "reweight": "--loss.name=reweight --loss.scale=3",
+    "effective number, logit adjustment": "--loss.name=effective_number --loss.base.name=logit_adjustment",
 }
 LOSSES = {name: f"--loss.name={name}" for name in PLAIN}
 LOSSES["ldam"] = "--loss.name=ldam --loss.logit_scale=1"
 LOSSES |= {
-    f"{invariant}: {mode}": f"--loss.name={invariant} {options}"
+    f"{invariant}: {mode}": f"{options} --loss.invariant={invariant}"
     for mode, options in CARDINALITY.items()
     for invariant in ("magnitude", "spread")
 }
-# train.yaml's own options of the spread are laid aside, so that each mode stands at its defaults.
+# train.yaml's own options of its loss are laid aside, so that each mode stands at its defaults.
 BARE = {"loss": {"name": "cross_entropy"}}
 
 

@@ -164,8 +164,7 @@ def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> C
 def step_share(table: str, device: str, seconds: float) -> tuple[list[str], list[list[str]]]:
     """Time a training step with cross-entropy, and beside it what each invariant adds."""
     from matcard.crystals import GraphDataset, GraphOptions, build_graphs, read_crystals
-    from matcard.models.cgcnn import CGCNN
-    from matcard.models.options import CGCNNOptions
+    from matcard.models import CGCNN, CGCNNOptions
 
     crystals = read_crystals(table)
     chosen = torch.randperm(len(crystals), generator=torch.Generator().manual_seed(0))[:BATCH]

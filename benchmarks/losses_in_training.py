@@ -33,15 +33,18 @@ if TYPE_CHECKING:
     from matcard.losses import Loss
 
 ATOMS, NEIGHBOURS, RADIUS = 10, 13, 8.0
-EMBEDDING = {"space": "embedding", "lambda_base": 1.0, "lambda_invariant": 0.1}
-MODES: dict[str, dict[str, Any]] = {
-    "error replace": {},
-    "error add": {"combine": "add", "lambda_invariant": 0.1},
-    **{f"embedding {combine}": {**EMBEDDING, "combine": combine} for combine in ("add", "divide", "multiply", "ratio")},
-    "embedding add, per class": {**EMBEDDING, "combine": "add", "form": "per-class", "unit_norm": True},
-    "embedding add, median scale": {**EMBEDDING, "combine": "add", "scale": "median"},
-    "class-embedding reweight": {"space": "class-embedding", "combine": "reweight", "scale": 3.0},
-    "effective number": {"space": "class-embedding", "combine": "effective-number", "base": "logit_adjustment"},
+JOINT = {"lambda_base": 1.0, "lambda_invariant": 0.1}
+MODES: dict[str, tuple[str, dict[str, Any]]] = {
+    "error replace": ("error", {}),
+    "error add": ("error", {"combine": "add", "lambda_invariant": 0.1}),
+    **{
+        f"triplet {combine}": ("triplet", {**JOINT, "combine": combine})
+        for combine in ("add", "divide", "multiply", "ratio")
+    },
+    "per class": ("per_class", {**JOINT, "unit_norm": True}),
+    "triplet add, median scale": ("triplet", {**JOINT, "combine": "add", "scale": "median"}),
+    "reweight": ("reweight", {"scale": 3.0}),
+    "effective number": ("effective_number", {"base": "logit_adjustment"}),
 }
 
 
@@ -65,10 +68,10 @@ def main() -> None:
     # Common classes first: each has half the samples of the one before it.
     counts = [1000 // 2**label + 1 for label in range(given.classes)]
     losses = {"cross-entropy": build_loss("ce")}
-    for mode, options in MODES.items():
-        for name in ("magnitude", "spread"):
+    for mode, (name, options) in MODES.items():
+        for invariant in ("magnitude", "spread"):
             if given.classes > 2 or mode != "error replace":
-                losses[f"{name}, {mode}"] = build_loss(name, class_counts=counts, **options)
+                losses[f"{invariant}, {mode}"] = build_loss(name, invariant=invariant, class_counts=counts, **options)
     steps = [
         training_step(deepcopy(model), loss.to(given.device), batch, targets, given.device, precision)
         for loss in losses.values()

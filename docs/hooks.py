@@ -15,10 +15,11 @@ from mkdocs.structure.files import File
 from nbconvert import MarkdownExporter
 
 from matcard.data.card import card_names, load_card
-from matcard.losses.registry import LOSSES
-from matcard.models.registry import MODELS
-from matcard.training.config import field_docs
+from matcard.losses import Loss
+from matcard.models import Classifier
+from matcard.options import NamedOptions
 from matcard.training.options import Config
+from matcard.training.parser import field_docs
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -83,8 +84,8 @@ def _options() -> str:
     for field in fields(Config):
         if field.name not in ("loss", "model") and is_dataclass(hints[field.name]):
             parts.append(_section(field.name.capitalize(), f"{field.name}.", hints[field.name]))
-    parts += [_section(f"Model: {name}", "model.", entry.options) for name, entry in MODELS.items()]
-    parts += [_section(f"Loss: {name}", "loss.", entry.options) for name, entry in LOSSES.items()]
+    for title, part, family in (("Model", "model.", Classifier), ("Loss", "loss.", Loss)):
+        parts += [_section(f"{title}: {name}", part, family.find(name).options_class) for name in family.names()]
     return "\n\n".join(parts)
 
 
@@ -98,16 +99,18 @@ def _rows(prefix: str, options: type) -> typing.Iterator[str]:
     hints = typing.get_type_hints(options)
     for field in fields(options):
         kind = hints[field.name]
-        if is_dataclass(kind):
+        named = isinstance(kind, type) and issubclass(kind, NamedOptions)
+        if is_dataclass(kind) and not named:
             if prefix:
                 yield from _rows(f"{prefix}{field.name}.", typing.cast("type", kind))
         elif prefix or field.name not in ("loss", "model"):
             text = html.escape(" ".join(texts.get(field.name, "").split()), quote=False).replace("|", "\\|")
-            yield f"| `--{prefix}{field.name}` | {_default(field)} | {text} |"
+            yield f"| `--{prefix}{field.name}{'.name' * named}` | {_default(field)} | {text} |"
 
 
 def _default(field: Field[Any]) -> str:
     value = field.default if field.default_factory is MISSING else field.default_factory()
+    value = getattr(value, "name", value)
     return "" if value is MISSING or value is None else f"`{value}`"
 
 

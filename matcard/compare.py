@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matcard.cli import run_command
 from matcard.comparison.options import CompareOptions
-from matcard.training.config import field_docs
+from matcard.training.parser import field_docs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -72,8 +72,8 @@ os.chdir(folder.name)
 LOSSES = {
     "cross-entropy": "--loss.name cross_entropy",
     "logit adjustment": "--loss.name logit_adjustment",
-    "magnitude, added": "--loss.name magnitude --loss.space error --loss.combine add --loss.scale 1 --loss.lambda_invariant 0.1",
-    "spread, reweighting": "--loss.name spread --loss.space class-embedding --loss.combine reweight --loss.scale 3",
+    "magnitude, added": "--loss.name error --loss.combine add --loss.scale 1 --loss.lambda_invariant 0.1",
+    "spread, reweighting": "--loss.name reweight --loss.invariant spread --loss.scale 3",
 }
 COLOURS = dict(zip(LOSSES, (GREY, ORANGE, BLUE, VERMILLION), strict=True))
 MARKERS = dict(zip(LOSSES, "oDs^", strict=True))

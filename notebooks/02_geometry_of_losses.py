@@ -32,7 +32,7 @@ from sklearn.datasets import load_digits
 from matcard.errors import MatcardWarning
 from matcard.evaluation.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, tidy
 from matcard.invariants import effective_dimension, magnitude, magnitude_profile, spread, weighting
-from matcard.losses import build_loss
+from matcard.losses import MagnitudeLoss, SpreadLoss, build_loss
 
 SMALL = "MATCARD_NOTEBOOK_SMALL" in os.environ  # the tests' quick pass
 GRID, EPOCHS = ((4, 5), 2) if SMALL else ((25, 33), 40)
@@ -105,8 +105,8 @@ copies = np.unique(np.logspace(0, 3, 25).astype(int))
 wrong = torch.tensor([[4.0, 0.0, 0.0], [0.0, 0.0, 4.0]])
 losses = {
     "summed cross-entropy": (build_loss("cross_entropy"), GREY),
-    "magnitude, t = 3": (build_loss("magnitude", scale=3.0), BLUE),
-    "spread, t = 3": (build_loss("spread", scale=3.0), VERMILLION),
+    "magnitude, t = 3": (MagnitudeLoss(scale=3.0), BLUE),
+    "spread, t = 3": (SpreadLoss(scale=3.0), VERMILLION),
 }
 figure, axes = plt.subplots(figsize=(6.5, 3.6))
 for name, (loss, colour) in losses.items():
@@ -153,8 +153,8 @@ def recall_at(a: torch.Tensor, b: torch.Tensor) -> tuple[float, float]:
 
 
 figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True)
-shown = {"cross-entropy": build_loss("cross_entropy"), "magnitude, t = 1": build_loss("magnitude", scale=1.0)}
-shown["magnitude, t = 10"] = build_loss("magnitude", scale=10.0)
+shown = {"cross-entropy": build_loss("cross_entropy"), "magnitude, t = 1": MagnitudeLoss(scale=1.0)}
+shown["magnitude, t = 10"] = MagnitudeLoss(scale=10.0)
 found = {}
 for axes, (name, loss) in zip(panels, shown.items(), strict=True):
     values = landscape(loss)
@@ -168,7 +168,7 @@ pd.DataFrame(found, index=["recall of the rare class", "recall of the common cla
 
 # %% [markdown]
 # The magnitude's best point has next to no sharpness: it ignores the score, and every crystal falls to one class. This is
-# why `--loss.space error --loss.combine replace` warns with two classes, and why the default of matcard keeps a per-sample
+# why `--loss.name error --loss.combine replace` warns with two classes, and why the default of matcard keeps a per-sample
 # loss and uses the geometry for weights.
 
 # %% [markdown]
@@ -190,9 +190,9 @@ counts = torch.bincount(y[train], minlength=10).tolist()
 contenders = {
     "cross-entropy": build_loss("cross_entropy"),
     "class weights": build_loss("weighted_cross_entropy", class_counts=counts),
-    "magnitude of errors": build_loss("magnitude", scale=1.0),
-    "spread of errors": build_loss("spread", scale=1.0),
-    "reweighting by spread": build_loss("spread", space="class-embedding", combine="reweight", scale=3.0),
+    "magnitude of errors": MagnitudeLoss(scale=1.0),
+    "spread of errors": SpreadLoss(scale=1.0),
+    "reweighting by spread": build_loss("reweight", invariant="spread", scale=3.0),
 }
 
 

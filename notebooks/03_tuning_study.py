@@ -67,7 +67,7 @@ os.chdir(folder.name)
 # %%
 options = f"""
     --data.source make_classification --data.synthetic.samples {ROWS}
-    --loss.name magnitude --loss.space error --loss.combine add --loss.lambda_invariant 0.1
+    --loss.name error --loss.combine add --loss.lambda_invariant 0.1
     --model.hidden 64 --model.hidden_layers 1 --trainer.max_epochs 8 --optimizer.lr 0.01
 """
 config = parse_config(options.split(), prog="notebook", description="")
@@ -150,7 +150,7 @@ pd.DataFrame(rows).T.round(3)
 {
     name: value
     for name, value in read_config(study.best)["loss"].items()
-    if f"loss.{name}" in space or name in ("name", "space", "combine")
+    if f"loss.{name}" in space or name in ("name", "invariant", "combine")
 }
 
 # %% [markdown]
@@ -163,10 +163,10 @@ pd.DataFrame(rows).T.round(3)
 
 # %%
 aims = ["minority_recall", "average_precision"]
-words = ["--config", str(study.best), "--loss.base", "logit_adjustment", "--loss.base_tau", "0.5"]
+words = ["--config", str(study.best), "--loss.base.name", "logit_adjustment", "--loss.base.tau", "0.5"]
 adjusted = parse_config(words, prog="notebook", description="")
 favoured = {name: space[name] for name in ("loss.scale", "loss.lambda_invariant")}
-favoured["loss.base_tau"] = {"type": "float", "low": 0.05, "high": 2}
+favoured["loss.base.tau"] = {"type": "float", "low": 0.05, "high": 2}
 two = StudyOptions(trials=TRIALS, study="two", trial_config="full", metric=aims)
 pareto = tune(adjusted, two, space=favoured, console=Console(quiet=True))
 display(Image(pareto.figures / "pareto.png", width=520))
@@ -189,9 +189,9 @@ trials = pd.read_parquet(pareto.table)
 trials = trials[trials["state"] == "complete"]
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), sharex=True)
 for axes, name, colour in zip(panels, aims, (VERMILLION, BLUE), strict=True):
-    axes.plot(trials["loss.base_tau"], trials[name], "o", color=colour, alpha=0.7, markersize=5)
+    axes.plot(trials["loss.base.tau"], trials[name], "o", color=colour, alpha=0.7, markersize=5)
     on_front = trials[trials["number"].isin(front.index)]
-    axes.plot(on_front["loss.base_tau"], on_front[name], "o", color="none", markeredgecolor=GREY, markersize=10)
+    axes.plot(on_front["loss.base.tau"], on_front[name], "o", color="none", markeredgecolor=GREY, markersize=10)
     tidy(axes, grid="both", x="tau of the base (ring: on the front)", title=metric_label(name))
 plt.show()
 correlation = trials[[*favoured, *aims]].corr("spearman").loc[list(favoured), aims]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from matcard.losses.registry import LOSSES
-from matcard.models.registry import MODELS
+from matcard.losses import Loss, SampleLoss
+from matcard.models import Classifier
 from matcard.study.options import StudyOptions
-from matcard.training.config import option_types
+from matcard.training.config import option_kinds, option_types
 from matcard.training.options import Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,10 +160,9 @@ def known(monkeypatch, capsys):
     """Every option that there is."""
     known = flags_of_commands(monkeypatch) | {"--config", "--resume"}
     known |= {f"--{field.name}" for field in dataclasses.fields(StudyOptions)}
-    for model in MODELS.values():
-        for loss in LOSSES.values():
-            kinds = {"loss": loss.options, "model": model.options}
-            known |= {f"--{option}" for option, _ in option_types(Config, kinds)}
+    for model, loss, base in itertools.product(Classifier.names(), Loss.names(), SampleLoss.names()):
+        kinds = option_kinds({"model": {"name": model}, "loss": {"name": loss, "base": {"name": base}}})
+        known |= {f"--{option}" for option, _ in option_types(Config, kinds)}
     capsys.readouterr()
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(FLAG.findall(script.read_text()))

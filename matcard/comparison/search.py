@@ -15,8 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
-from matcard.study.search.space import nested
-from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid
+from matcard.training.config import config_from_dict, config_to_dict, flatten, nested, overlaid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from matcard.cli import run_command
-from matcard.losses.registry import loss_names
+from matcard.losses import Loss
+from matcard.options import goes_by
+from matcard.training.parser import field_docs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from matcard.losses import LossOptions
 
 
 def main(argv: Sequence[str]) -> None:
     """Print the table of all losses, or of those named."""
     parser = argparse.ArgumentParser(prog="python -m matcard.losses", description="Show the losses and their options.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(loss_names())}")
-    names = parser.parse_args(argv).names or loss_names()
-
-    from rich.console import Console
-
-    from matcard.losses.table import loss_table
-
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(Loss.names())}")
+    losses = [Loss.find(name) for name in parser.parse_args(argv).names or Loss.names()]
     console = Console()
-    for part in loss_table(names):
-        console.print(part)
+    for loss in losses:
+        console.print(Text(", ".join(goes_by(loss.options_class)), "bold"))
+        console.print(Padding(_formula(loss), (0, 2)))
+        console.print(Padding(_options(loss.options_class), (0, 2, 1, 2)))
+
+
+def _formula(loss: type[Loss[Any]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("formula", Text(loss.formula))
+    grid.add_row("reference", Text(loss.reference))
+    return grid
+
+
+def _options(options: type[LossOptions]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("option", "default", "meaning"):
+        table.add_column(column)
+    texts = field_docs(options)
+    for field in dataclasses.fields(options)[1:]:
+        default = field.default_factory().name if callable(field.default_factory) else field.default
+        table.add_row(field.name, str(default), Text(" ".join(texts[field.name].split())))
+    return table
 
 
 if __name__ == "__main__":

@@ -1,141 +1,162 @@
-"""Magnitude and spread as losses (O'Malley 2026, arXiv:2601.04941)."""
+"""What the losses that count distinct points have in common (O'Malley 2026, arXiv:2601.04941).
+
+With zeta_ij = exp(-t d_ij) the magnitude of n points is 1' zeta^-1 1, and their spread is sum_i 1 / sum_j zeta_ij: both
+grow from 1 to n as points move apart, and copies of a point count (nearly) as one. In the formulas
+M(A) = |t (A u {0})| - 1, or the spread in place of the magnitude; l losses of single samples of the base;
+e = onehot(y) - p errors; h embeddings; a, p, n unit-norm anchors, positives and negatives mined in the batch.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any, cast
+import hashlib
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
+from typing_extensions import TypeVar
 
-from matcard.errors import MatcardWarning
+from matcard.errors import InputError
 from matcard.invariants import jitter_log
-from matcard.losses.base import Loss, SampleLoss
-from matcard.losses.class_embedding import Reweight
-from matcard.losses.effective import EffectiveNumber
-from matcard.losses.embedding import EmbeddingSpace
-from matcard.losses.error import ErrorSpace
-from matcard.losses.options import CardinalityOptions
-from matcard.losses.registry import build_loss
-from matcard.losses.warmup import blend
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from jaxtyping import Float, Int
-    from torch import Tensor
-
-    from matcard.losses.base import Terms
-    from matcard.losses.space import Space
+from matcard.losses.base import REWEIGHT, Logits, Loss, SampleLoss, Targets, Value, build_loss
+from matcard.losses.cross_entropy import CrossEntropyOptions
+from matcard.losses.measure import ExcessOptions, Measure, MeasureOptions
+from matcard.losses.warmup import WarmUp, WarmUpOptions
+from matcard.options import NotNegative
 
 
-class CardinalityLoss(Loss[CardinalityOptions]):
-    """A loss that counts distinct mistakes, or distinct embeddings, in place of repeated ones.
+@dataclass(frozen=True)
+class CardinalityOptions(WarmUpOptions, MeasureOptions):
+    """The invariant, its scale, the base loss and the warm-up."""
 
-    With zeta_ij = exp(-t d_ij) the magnitude of n points is 1' zeta^-1 1, and their spread is
-    sum_i 1 / sum_j zeta_ij: both grow from 1 to n as points move apart, and copies of a point count (nearly)
-    as one. `space` says what is counted and `combine` what is made of it; the formulas stand in
-    `matcard.losses.formulas.COMBINATIONS`.
 
-    Examples:
-        >>> import torch
-        >>> logits = torch.tensor([[4.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
-        >>> loss = MagnitudeLoss(scale=1.0)
-        >>> round(loss(logits, torch.tensor([0, 1, 2])).item(), 3)
-        0.618
-    """
+@dataclass(frozen=True)
+class WeighedOptions(CardinalityOptions, ExcessOptions):
+    """Options of a loss that is made of the invariant, and may stand beside the base loss."""
 
-    def __init__(
-        self,
-        options: CardinalityOptions | None = None,
-        *,
-        class_counts: Sequence[int] | None = None,
-        seed: int = 0,
-        **changes: Any,
-    ) -> None:
-        super().__init__(options, class_counts=class_counts, seed=seed, **changes)
+    of_embeddings: ClassVar[bool] = True
 
-        def base() -> SampleLoss[Any]:
-            built = build_loss(self.options.base_options(), class_counts=class_counts, seed=seed)
-            return cast("SampleLoss[Any]", built)
+    lambda_base: NotNegative | None = None
+    """Weight of the mean base loss: by default 1 where the invariant is added to it, and 0 elsewhere."""
+    lambda_invariant: NotNegative = 1.0
+    """Weight of what is made of the invariant."""
 
-        self.space: Space = _space(self.options)(self.options, base(), seed)
-        # A base of its own: effective numbers replace the counts of the other.
-        self.first = base() if self.options.warms_up else None
-        self._blend = self._blended(0, 1)
-        self.needs_embeddings = self.space.needs_embeddings
-        self.trains_head = self.space.trains_head
-        if ignored := self.options.without_effect():
-            warnings.warn(
-                f"loss {self.name!r} does not read {', '.join(ignored)} with space "
-                f"{self.options.space!r} and combine {self.options.combine!r}: leave them out",
-                MatcardWarning,
-                stacklevel=3,
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.base_weight > 0:
+            return
+        form = f"{self.name} {self.combined}"
+        if self.warms_up and self.of_embeddings:
+            raise InputError(
+                f"loss.warmup and loss.warmup_ramp begin with the base loss, and {form} has none: set loss.lambda_base "
+                "above 0, so that the head is trained jointly, or leave them at 0"
             )
-        self._warned = False
-        self._guard(0 if class_counts is None else len(class_counts))
+        multiplied = self.combined == "multiply" and not self.of_embeddings
+        if self.base != CrossEntropyOptions() and not self.warms_up and not multiplied:
+            raise InputError(
+                f"loss.base {self.base.name!r} plays no part in {form} where loss.lambda_base is 0 and training does "
+                "not begin with it (loss.warmup): leave it out, or set one of them"
+            )
 
-    def compute(
-        self,
-        logits: Float[Tensor, "N C"],
-        targets: Int[Tensor, " N"],
-        embeddings: Float[Tensor, "N F"] | None,
-    ) -> tuple[Float[Tensor, ""], Terms]:
+    @property
+    def combined(self) -> str:
+        """How the invariant is combined with the base loss."""
+        return getattr(self, "combine", "add")
+
+    @property
+    def base_weight(self) -> float:
+        """`lambda_base`, or what it is by default."""
+        return float(self.combined == "add") if self.lambda_base is None else self.lambda_base
+
+
+C = TypeVar("C", bound=CardinalityOptions, default=Any)
+W = TypeVar("W", bound=WeighedOptions, default=Any)
+
+
+class CardinalityLoss(Loss[C]):
+    """A loss that counts distinct mistakes, or distinct embeddings, in place of repeated ones."""
+
+    reference = "O'Malley 2026, arXiv:2601.04941"
+    needs_embeddings = True
+
+    def __init__(self, options: C | None = None, **given: Any) -> None:
+        super().__init__(options, **given)
+        self.base = self._new_base(given.get("class_counts"))
+        # A base of its own: effective numbers replace the counts of the other.
+        warms_up = self.options.warms_up
+        self.warmup = WarmUp(self.options, self._new_base(given.get("class_counts"))) if warms_up else None
+        self.measure = Measure(self.options)
+        self._step = 0
+
+    @abstractmethod
+    def counted(self, logits: Logits, targets: Targets, embeddings: Any) -> Value:
+        """Give the loss without warm-up, and its terms."""
+
+    def compute(self, logits: Logits, targets: Targets, embeddings: Any) -> Value:
         """Give the loss of a batch and its terms, with the number of matrices that had to be lifted."""
-        self._guard(logits.shape[1])
         lifted = jitter_log.count
         # Before it counts, the invariant is still shown, and points are remembered, at no cost of a backward pass.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._blend > 0):
-            loss, terms = self.space(logits, targets, embeddings)
-        if self.first is not None:
-            base = self.first.average(logits, targets)
-            terms = {"base": base, **terms, "blend": self._blend}
-            loss = (1 - self._blend) * base + self._blend * loss if self._blend else base
+        counts = self.warmup is None or self.warmup.blend > 0
+        with torch.set_grad_enabled(torch.is_grad_enabled() and counts):
+            value = self.counted(logits, targets, embeddings)
+        loss, terms = value if self.warmup is None else self.warmup(logits, targets, value)
         return loss, {**terms, "jitter": float(jitter_log.count - lifted)}
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
-        """Move warm-up, schedules, deferred reweighting, effective numbers and the mining of triplets on."""
-        self.space.on_epoch(epoch, epochs)
-        self._blend = self._blended(epoch, epochs)
-        if self.first is None:
-            return
-        self.first.on_epoch(epoch, epochs)
-        if epoch == 0 and self._blended(epochs - 1, epochs) == 0:
-            warnings.warn(
-                f"loss {self.name!r}: loss.warmup {self.options.warmup:g} lasts for all of the {epochs} epochs, and "
-                f"{self.options.base} counts alone; shorten it",
-                MatcardWarning,
-                stacklevel=2,
+        """Move the parts on, and draw anew."""
+        super().on_epoch(epoch, epochs)
+        self._step = 0
+
+    def draws(self) -> torch.Generator:
+        """Give the generator of this step; outside training always the same."""
+        if not self.training:
+            return seeded(self.seed)
+        self._step += 1
+        return seeded(self.seed, self.epoch, self._step)
+
+    def _new_base(self, class_counts: Any) -> SampleLoss:
+        return build_loss(self.options.base, class_counts=class_counts, seed=self.seed)  # type: ignore[return-value]
+
+
+class WeighedLoss(CardinalityLoss[W]):
+    """lambda_base mean l + lambda_invariant form, for a form that is made of the invariant."""
+
+    def __init__(self, options: W | None = None, **given: Any) -> None:
+        super().__init__(options, **given)
+        self.trains_head = self.options.base_weight > 0 or not self.needs_embeddings
+
+    @abstractmethod
+    def form(self, logits: Logits, targets: Targets, embeddings: Any) -> Value:
+        """Give what is made of the invariant, and its terms."""
+
+    def counted(self, logits: Logits, targets: Targets, embeddings: Any) -> Value:
+        """Give the form, by its weight, beside the base loss."""
+        form, terms = self.form(logits, targets, embeddings)
+        loss = self.options.lambda_invariant * form.to(logits)
+        if self.options.base_weight > 0:
+            terms["base"] = base = self.base.average(logits, targets)
+            return self.options.base_weight * base + loss, terms
+        # Without a base the logits still take part, at gradient 0, so that DDP does not wait for the head.
+        return loss if self.trains_head else loss + (0 * logits).sum(), terms
+
+    def collapse_advice(self) -> str:
+        """Say what to change when an epoch predicts one class only."""
+        o = self.options
+        if o.base_weight > 0:
+            return (
+                f"the {o.invariant} outweighs its base: lower loss.lambda_invariant (now {o.lambda_invariant:g}), or "
+                f"set loss.base.name=logit_adjustment (now {o.base.name})"
             )
-
-    def _blended(self, epoch: int, epochs: int) -> float:
-        return blend(self.options.warmup, self.options.warmup_ramp, epoch, epochs)
-
-    def _guard(self, num_classes: int) -> None:
-        if self._warned or num_classes != 2 or (self.options.space, self.options.combine) != ("error", "replace"):
-            return
-        self._warned = True
-        warnings.warn(
-            f"loss {self.name!r} of errors alone collapses to the majority class with two classes: their "
-            "errors lie on a line, on which it measures little but their range; set loss.space to "
-            "class-embedding and loss.combine to reweight, or loss.combine to add",
-            MatcardWarning,
-            stacklevel=3,
+        return (
+            f"embeddings may have shrunk to a point: raise loss.lambda_base (now {o.base_weight:g}) or loss.scale (now "
+            f"{o.scale}), or set {REWEIGHT}"
         )
 
 
-class MagnitudeLoss(CardinalityLoss):
-    """The loss by magnitude: copies of a point count as one point, exactly."""
+def seeded(*numbers: int) -> torch.Generator:
+    """Give a generator on the CPU for this combination of numbers, unrelated to that of any other.
 
-    name = "magnitude"
-
-
-class SpreadLoss(CardinalityLoss):
-    """The loss by spread, of any order: no solve, and copies of a point lower the share of each."""
-
-    name = "spread"
-
-
-def _space(options: CardinalityOptions) -> type[Space]:
-    if options.space == "class-embedding":
-        return Reweight if options.combine == "reweight" else EffectiveNumber
-    return ErrorSpace if options.space == "error" else EmbeddingSpace
+    Draws that depend on a seed, an epoch and a step alone are repeated by a run that resumes.
+    """
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)

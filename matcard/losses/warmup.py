@@ -1,6 +1,80 @@
-"""Warm-up: training begins with the base loss, and the invariant is blended in. The epoch decides, nothing is kept."""
+"""Warm-up: training begins with the base loss, and the loss is blended in. The epoch decides, nothing is kept."""
 
 from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+from matcard.errors import MatcardWarning
+from matcard.losses.base import Logits, Loss, LossOptions, Part, SampleLoss, Targets, Value, make_options
+from matcard.losses.cross_entropy import CrossEntropyOptions
+from matcard.options import NotNegative
+
+
+@dataclass(frozen=True)
+class WarmUpOptions(LossOptions):
+    """The base loss, and how long it counts alone."""
+
+    base: LossOptions = field(default_factory=CrossEntropyOptions)
+    """Loss of single samples that is multiplied, added to, reweighted, or begun with (`warmup`), by its `name` and with
+    options of its own. In Python a name, options, or a loss."""
+    warmup: NotNegative = 0.0
+    """First epochs in which the base loss alone counts: a whole number of them, or a share of all, below 1."""
+    warmup_ramp: NotNegative = 0.0
+    """Epochs after these in which the loss is blended in, linearly; a whole number, or a share below 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        base = self.base.options if isinstance(self.base, Loss) else make_options(self.base)
+        SampleLoss.find(base.name)
+        object.__setattr__(self, "base", base)
+        for option in ("warmup", "warmup_ramp"):
+            length = getattr(self, option)
+            if length > 1 and length != int(length):
+                raise self.wrong(option, "a whole number of epochs, or a share of all, below 1")
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether training begins with the base loss."""
+        return self.warmup > 0 or self.warmup_ramp > 0
+
+
+class WarmUp(Part):
+    """(1 - b) mean l + b loss, where b goes from 0 to 1.
+
+    Args:
+        options: how long b is 0, and how long it rises.
+        base: the loss l that training begins with.
+    """
+
+    def __init__(self, options: WarmUpOptions, base: SampleLoss) -> None:
+        super().__init__()
+        self.base = base
+        self._options = options
+        self.blend = self._blend(0, 1)
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Move the blend on."""
+        super().on_epoch(epoch, epochs)
+        self.blend = self._blend(epoch, epochs)
+        if epoch == 0 and self._blend(epochs - 1, epochs) == 0:
+            warnings.warn(
+                f"loss {self._options.name!r}: loss.warmup {self._options.warmup:g} lasts for all of the {epochs} "
+                f"epochs, and {self._options.base.name} counts alone; shorten it",
+                MatcardWarning,
+                stacklevel=2,
+            )
+
+    def forward(self, logits: Logits, targets: Targets, value: Value) -> Value:
+        """Give the blended loss and its terms."""
+        loss, terms = value
+        base = self.base.average(logits, targets)
+        # What does not count takes no part at all: 0 times infinity is not a number.
+        loss = (1 - self.blend) * base + self.blend * loss if self.blend else base
+        return loss, {"base": base, **terms, "blend": self.blend}
+
+    def _blend(self, epoch: int, epochs: int) -> float:
+        return blend(self._options.warmup, self._options.warmup_ramp, epoch, epochs)
 
 
 def blend(warmup: float, ramp: float, epoch: int, epochs: int) -> float:

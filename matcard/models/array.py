@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from matcard.models.base import Classifier
+from matcard.models.base import Classifier, M
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ArrayModel(Classifier):
+class ArrayModel(Classifier[M]):
     """A network whose batch has `x` (N, F) of rows or (N, channels, height, width) of images, not standardised.
 
     Mean and deviation are held as buffers, so that a checkpoint carries those of the data it was trained on, and

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from matcard.models.options import CrystalModelOptions
+    from matcard.models.crystal import CrystalModelOptions
 
 NEGLIGIBLE = 1e-12
 """Gaussians below this are 0: far under float32's resolution, and their products would be subnormal numbers,
@@ -23,7 +23,7 @@ class GaussianBasis(nn.Module):
     """Expands distances d to exp(-(d - c)^2 / var^2) at evenly spaced centres c (Xie and Grossman 2018).
 
     Examples:
-        >>> from matcard.models.options import CGCNNOptions
+        >>> from matcard.models import CGCNNOptions
         >>> len(GaussianBasis(CGCNNOptions()).centres)
         41
     """

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 
 from matcard.models.cpu.edge_moments import EdgeMoments, ExpandedEdges
-from matcard.models.crystal import CrystalModel
+from matcard.models.crystal import CrystalModel, CrystalModelOptions
 from matcard.models.norm import batch_norm, running_statistics, update_running, uses_batch
 
 if TYPE_CHECKING:
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
     from matcard.models.cpu.fused import FusedEdges
     from matcard.models.edges import Edges
-    from matcard.models.options import CrystalModelOptions
 
 
-class CGCNN(CrystalModel):
+@dataclass(frozen=True)
+class CGCNNOptions(CrystalModelOptions):
+    """The crystal graph convolutional network of Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018)."""
+
+    name: Literal["cgcnn"] = "cgcnn"
+
+
+class CGCNN(CrystalModel[CGCNNOptions]):
     """Crystal graph convolutional network (Xie and Grossman, Phys. Rev. Lett. 120, 145301, 2018).
 
     Weights have the names of the original project. See `CrystalModel` for batch and embedding.
@@ -41,7 +48,7 @@ class CGCNN(CrystalModel):
         self.fused = FusedEdges
         return True
 
-    def make_convolutions(self, options: CrystalModelOptions) -> nn.ModuleList:
+    def make_convolutions(self, options: CGCNNOptions) -> nn.ModuleList:
         """Make the convolutions."""
         return nn.ModuleList(CGCNNConv(options.width, len(self.basis.centres)) for _ in range(options.convolutions))
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
+from typing_extensions import TypeVar
 
-from matcard.models.base import Classifier
+from matcard.errors import InputError
+from matcard.models.base import Classifier, ModelOptions
 from matcard.models.basis import GaussianBasis
 from matcard.models.edges import Edges
 from matcard.models.embedding import atom_embedding
+from matcard.options import AtLeastOne, Positive, Share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +23,46 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from matcard.models.options import CrystalModelOptions
+
+@dataclass(frozen=True)
+class CrystalModelOptions(ModelOptions):
+    """What every network on crystal graphs takes."""
+
+    takes: ClassVar[tuple[str, ...]] = ("crystals",)
+
+    atom_features: Literal["cgcnn", "learned"] = "cgcnn"
+    """What is known of an atom at first: the original's 92 numbers of its element, or an embedding by atomic
+    number, learned from scratch."""
+    width: AtLeastOne = 64
+    """Numbers an atom carries from layer to layer."""
+    convolutions: AtLeastOne = 3
+    """Number of convolutions."""
+    hidden: AtLeastOne = 128
+    """Width of the layers after pooling, so of the graph embedding."""
+    hidden_layers: AtLeastOne = 1
+    """Number of layers after pooling, the head not counted."""
+    dmin: float = 0.0
+    """Distance of the first Gaussian, in angstrom."""
+    dmax: float = 8.0
+    """Distance of the last Gaussian, in angstrom; edges longer than that by some `var` say nothing."""
+    step: Positive = 0.2
+    """Distance from one Gaussian to the next, in angstrom."""
+    var: Positive | None = None
+    """Width of a Gaussian, exp(-(d - centre)^2 / var^2), in angstrom; `step` where it is not given."""
+    dropout: Share = 0.5
+    """Share of the embedding's numbers that are dropped before the head in training, as the original classifier
+    does; with more than one hidden layer, after the first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dmax <= self.dmin:
+            raise InputError(f"--model.dmin {self.dmin}, --model.dmax {self.dmax}: expected dmin < dmax")
 
 
-class CrystalModel(Classifier):
+K = TypeVar("K", bound=CrystalModelOptions, default=Any)
+
+
+class CrystalModel(Classifier[K]):
     """Xie and Grossman's frame (Phys. Rev. Lett. 120, 145301, 2018), whatever the convolution.
 
     A batch has A atoms, E edges and B crystals: `z` (A,) atomic numbers, `edge_index` (2, E) of neighbours and
@@ -40,9 +80,7 @@ class CrystalModel(Classifier):
 
     constants: ClassVar[frozenset[str]] = frozenset({"embedding.features"})
 
-    def __init__(
-        self, options: CrystalModelOptions, num_classes: int, atom_table: Float[np.ndarray, "Z 92"] | None = None
-    ) -> None:
+    def __init__(self, options: K, num_classes: int, atom_table: Float[np.ndarray, "Z 92"] | None = None) -> None:
         super().__init__()
         self.embedding = atom_embedding(options, atom_table)
         self.basis = GaussianBasis(options)
@@ -53,7 +91,7 @@ class CrystalModel(Classifier):
         self.fc_out = nn.Linear(options.hidden, num_classes)
 
     @abstractmethod
-    def make_convolutions(self, options: CrystalModelOptions) -> nn.ModuleList:
+    def make_convolutions(self, options: K) -> nn.ModuleList:
         """Make the convolutions, which `convolve` applies."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from matcard.models.options import CrystalModelOptions
+    from matcard.models.crystal import CrystalModelOptions
 
 LAST_ELEMENT = 118
 

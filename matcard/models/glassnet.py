@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
 from matcard.models.array import ArrayModel
+from matcard.models.base import ModelOptions
 from matcard.models.norm import batch_norm
+from matcard.options import AtLeastOne, NotNegative
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,10 +21,31 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from matcard.models.options import GlassNetOptions
+
+@dataclass(frozen=True)
+class GlassNetOptions(ModelOptions):
+    """Attention over the components of a composition, in the manner of DeepGlassNet (Chen et al. 2025)."""
+
+    takes: ClassVar[tuple[str, ...]] = ("compositions",)
+
+    name: Literal["glassnet"] = "glassnet"
+    width: AtLeastOne = 128
+    """Numbers a component is described by."""
+    heads: AtLeastOne = 4
+    """Attention heads; they share `width`."""
+    hidden: AtLeastOne = 512
+    """Width of the projection, so of the embedding."""
+    rank: AtLeastOne = 16
+    """Rank of the learned adjacency of components."""
+    noise: NotNegative = 0.1
+    """Deviation of the noise that multiplies proportions in training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_heads(self.width, self.heads)
 
 
-class GlassNet(ArrayModel):
+class GlassNet(ArrayModel[GlassNetOptions]):
     """A composition as a set of components that act on each other (after Chen et al., Acta Mater. 301, 121509, 2025).
 
     A batch has `x` (N, K), the proportions of K components. With E (K, width) the embeddings of the components and

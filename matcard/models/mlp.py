@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
 from matcard.models.array import ArrayModel
+from matcard.models.base import ModelOptions
+from matcard.options import AtLeastOne, Share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,10 +19,23 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from matcard.models.options import MLPOptions
+
+@dataclass(frozen=True)
+class MLPOptions(ModelOptions):
+    """Fully connected layers for table rows and compositions, or for images without regard to their shape."""
+
+    takes: ClassVar[tuple[str, ...]] = ("table", "compositions", "images")
+
+    name: Literal["mlp"] = "mlp"
+    hidden: AtLeastOne = 128
+    """Width of the hidden layers, so of the embedding."""
+    hidden_layers: AtLeastOne = 2
+    """Number of hidden layers."""
+    dropout: Share = 0.0
+    """Share of the numbers dropped after each hidden layer but the last, and before the head, in training."""
 
 
-class MLP(ArrayModel):
+class MLP(ArrayModel[MLPOptions]):
     """Linear layers with ReLU on the standardised numbers of a row, or of an image, one after another.
 
     The embedding is what the last hidden layer gives after its ReLU, (N, hidden), before dropout.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
 from matcard.errors import InputError
 from matcard.models.array import ArrayModel
+from matcard.models.base import ModelOptions
+from matcard.options import AtLeastOne
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,12 +20,30 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from matcard.models.options import ResNetOptions
-
 _SMALLEST = 5  # pixels; less is one pixel after halving twice, which has no variance for batch norm
 
 
-class ResNet(ArrayModel):
+@dataclass(frozen=True)
+class ResNetOptions(ModelOptions):
+    """The residual network for small images of He et al. (CVPR 2016), as the long-tail literature uses it."""
+
+    takes: ClassVar[tuple[str, ...]] = ("images",)
+
+    name: Literal["resnet"] = "resnet"
+    depth: int = 32
+    """Number of layers with weights: 8, 14, 20, 26, 32, ... (6n + 2); 32 on CIFAR."""
+    width: AtLeastOne = 16
+    """Channels of the first stage; the embedding has four times as many numbers."""
+    shortcut: Literal["A", "B"] = "A"
+    """Shortcuts past a change of size: `A` fills up with zeros, as on CIFAR, `B` maps the channels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth < 8 or (self.depth - 2) % 6:
+            raise InputError(f"--model.depth is {self.depth}: expected 8, 14, 20, 26, 32 or another 6n + 2")
+
+
+class ResNet(ArrayModel[ResNetOptions]):
     """ResNet of depth 6n + 2 (He et al., CVPR 2016, section 4.2): three stages of n blocks, global mean, head.
 
     A 3 x 3 convolution to `width` channels; stages of `width`, 2 `width` and 4 `width` channels, the second and

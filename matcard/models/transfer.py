@@ -15,8 +15,7 @@ from matcard.models.original import is_original, load_safely, original_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from matcard.models.base import Classifier
-    from matcard.models.options import ModelOptions
+    from matcard.models.base import Classifier, ModelOptions
 
 LIGHTNING_PREFIX = "model."
 """What stands before the weights' names in a checkpoint of a training run."""

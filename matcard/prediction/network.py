@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float32, Float64, Int64
 
-    from matcard.losses import CentroidClassifier
     from matcard.models.base import Classifier
     from matcard.models.output import Output
+    from matcard.prediction.centroid import CentroidClassifier
 
 
 class Network(nn.Module):

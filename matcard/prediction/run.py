@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from matcard.errors import InputError
-from matcard.losses import CentroidClassifier
-from matcard.models import build_model, model_options
+from matcard.models import Classifier, build_model
 from matcard.prediction.applicability import Reference
+from matcard.prediction.centroid import CentroidClassifier
 from matcard.prediction.inputs import stored_inputs
 from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder, read_model
 from matcard.prediction.network import Network, read_out
@@ -207,7 +207,7 @@ def _inputs(description: ModelDescription, folder: Path) -> Inputs[Any]:
 def _network(description: ModelDescription, inputs: Inputs[Any], tensors: dict[str, Tensor], folder: Path) -> Network:
     values = {**description.model, "init_from": None, "freeze": False}
     try:
-        options = model_options(values["name"])(**values)
+        options = Classifier.find(values["name"]).options_class(**values)
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{folder}: model options that this version does not know ({error}); it was written by matcard "

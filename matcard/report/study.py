@@ -16,7 +16,7 @@ from matcard.files import read_json, read_yaml
 from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table, undefined
 from matcard.report.page import FigureFolder, Section, write_page
 from matcard.study.folder import StudyDir
-from matcard.training.config import config_from_dict, flatten
+from matcard.training.config import flatten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,11 +96,10 @@ def _best(folder: StudyDir) -> Markup:
         return paragraph("No trial has finished.")
     values = read_yaml(folder.best)
     best = flatten(values)
-    idle = {f"loss.{name}" for name in config_from_dict(values).loss.not_read()}
     searched = flatten(read_yaml(folder.settings)["space"])
     # An option that is searched is a parameter by itself, or set by the choice of another.
     named = {name for name in best if any(key.startswith(f"{name}.") or f".{name}." in f"{key}." for key in searched)}
-    shown = {name: value for name, value in best.items() if name in named - idle and "." in name}
+    shown = {name: value for name, value in best.items() if name in named and "." in name}
     command = Markup("<pre><code>{}</code></pre>").format(f"python -m matcard.train --config {folder.best}")
     return (
         table(("option", "value"), [(code(f"--{name}"), _text(value)) for name, value in shown.items()],

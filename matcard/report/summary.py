@@ -72,8 +72,8 @@ def _network(run: FinishedRun) -> str:
 
 
 def loss_text(loss: dict[str, Any]) -> str:
-    """Name a loss with what decides it: its space and combination, its scale."""
-    where = [loss[key] for key in ("space", "combine") if loss.get(key)]
+    """Name a loss with what decides it: its invariant, its combination, its scale."""
+    where = [loss[key] for key in ("invariant", "combine") if loss.get(key)]
     if scale := loss.get("scale"):
         where.append(f"scale {scale}" if isinstance(scale, str) else f"scale {scale:g}")
     return str(loss["name"]).replace("_", " ") + (f" ({', '.join(where)})" if where else "")

@@ -11,9 +11,8 @@ import yaml
 from matcard.errors import InputError
 from matcard.files import read_yaml, written_whole
 from matcard.study.options import StudyOptions
-from matcard.study.search.space import nested
 from matcard.study.url import hidden
-from matcard.training.config import find_yaml, flatten, overlaid, read_config
+from matcard.training.config import find_yaml, flatten, nested, overlaid, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

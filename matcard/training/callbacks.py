@@ -8,7 +8,7 @@ import pickle
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -16,7 +16,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import written_whole
-from matcard.losses import collapse_advice
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from lightning import LightningModule, Trainer
     from rich.console import Console
 
+    from matcard.losses import Loss
     from matcard.training.rundir import RunDir
 
 
@@ -131,8 +131,7 @@ class CollapseGuard(Callback):
     Epochs before `patience` are left alone: most networks begin by predicting the majority.
     """
 
-    def __init__(self, options: Any, patience: int = 3) -> None:
-        self._options = options
+    def __init__(self, patience: int = 3) -> None:
         self._patience = patience
         self._warned = False
 
@@ -142,7 +141,7 @@ class CollapseGuard(Callback):
             return
         if trainer.callback_metrics["val_classes_predicted"].item() == 1:
             self._warned = True
-            advice = collapse_advice(self._options)
+            advice = cast("Loss", pl_module.loss).collapse_advice()
             warnings.warn(f"epoch {trainer.current_epoch + 1} predicts one class only: {advice}", MatcardWarning, 2)
 
 

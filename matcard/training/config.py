@@ -1,39 +1,34 @@
 """From a YAML file and the command line to a checked `Config`, and back to YAML.
 
-The names of the model and of the loss decide which options they take, so those two names are read first.
+The names of the model, of the loss and of its base decide which options they take, so those names are read first.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import json
-import re
 import types
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
-from matcard.losses.registry import loss_options
-from matcard.models.registry import default_model, model_options
+from matcard.losses import Loss, SampleLoss
+from matcard.models import DEFAULTS, Classifier
 from matcard.resources import resource_dir
 from matcard.training.options import Config
+from matcard.training.parser import DEFAULT_CONFIG, build_parser, nearest_options, normalised, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from jsonargparse import ArgumentParser
+    from matcard.options import Named
 
-DEFAULT_CONFIG = "train.yaml"
-NAMED = {"loss": loss_options, "model": model_options}
-"""Sections whose options depend on their `name`, and what finds the options class."""
+NAMED: dict[str, type[Named]] = {"model": Classifier, "loss": Loss, "loss.base": SampleLoss}
+"""Sections whose options depend on their `name`, and what goes by it."""
 Own = TypeVar("Own")
 
 
@@ -86,15 +81,15 @@ def _parse(
     over: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Config, dict[str, Any]]:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--config", "--loss.name", "--model.name"):
-        first.add_argument(flag)
+    for flag in ("config", *(f"{part}.name" for part in NAMED)):
+        first.add_argument(f"--{flag}")
     named, rest = first.parse_known_args(list(argv))
     values = dict(base) if base is not None else read_default()
-    names = {part: getattr(named, f"{part}.name") for part in NAMED}
+    names = {f"{part}.name": name for part in NAMED if (name := getattr(named, f"{part}.name"))}
     layers = [
         read_config(find_yaml("config", named.config)) if named.config else {},
         *over,
-        {part: {"name": name} for part, name in names.items() if name},
+        nested(names),
     ]
     if base is None and not any(_names_model(layer) for layer in layers):
         layers.insert(0, {"model": {"name": _default_model([values, *layers], rest)}})
@@ -109,9 +104,9 @@ def _parse(
     if own:
         known |= option_types(type(own), {})
         given |= {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
-    filled = _filled(parser, given, _normalised(rest, known))
+    filled = parsed(parser, given, normalised(rest, known))
     beside = {field.name: filled[field.name] for field in dataclasses.fields(own)} if own else {}
-    return Config(**{field.name: filled[field.name] for field in dataclasses.fields(Config)}), beside
+    return _build(Config, {field.name: filled[field.name] for field in dataclasses.fields(Config)}, kinds), beside
 
 
 def _names_model(layer: Mapping[str, Any]) -> bool:
@@ -130,7 +125,7 @@ def _default_model(layers: Sequence[Mapping[str, Any]], argv: Sequence[str]) -> 
     for section in (*(layer.get("data") for layer in layers), vars(known)):
         if isinstance(section, dict):
             values |= {name: section[name] for name in deciding if isinstance(section.get(name), str)}
-    return default_model(kind_of(DataOptions(**values)))
+    return DEFAULTS[kind_of(DataOptions(**values))]
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
@@ -189,49 +184,6 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def build_parser(kinds: Mapping[str, type], *, prog: str, description: str, own: type | None = None) -> ArgumentParser:
-    """Make the parser whose options are the fields of `Config`, for the given kinds of loss and model, and of `own`."""
-    from jsonargparse import ArgumentParser, set_parsing_settings
-
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument(
-        "--config",
-        default=DEFAULT_CONFIG,
-        help="YAML file, or the name of a shipped one; options here override it",
-    )
-    if own is not None:
-        parser.add_class_arguments(own)
-    documentation = field_docs(Config)
-    types_ = typing.get_type_hints(Config)
-    hidden: set[str] = set()
-    for field in dataclasses.fields(Config):
-        if dataclasses.is_dataclass(kind := kinds.get(field.name, types_[field.name])):
-            parser.add_class_arguments(typing.cast("type", kind), field.name)
-            hidden |= {f"--{field.name}", *(f"--{name}" for name in _groups(typing.cast("type", kind), field.name))}
-        else:
-            parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=documentation[field.name])
-    for action in parser._actions:
-        if hidden & set(action.option_strings):  # a file for a part of the options: --config does it for all
-            action.help = argparse.SUPPRESS
-    return parser
-
-
-def _groups(options: type, prefix: str) -> Iterator[str]:
-    """Walk the dotted names of the options classes within an options class."""
-    hints = typing.get_type_hints(options)
-    for field in dataclasses.fields(options):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield f"{prefix}.{field.name}"
-
-
-def field_docs(options: type) -> dict[str, str]:
-    """Give the docstring under each field of an options class."""
-    from docstring_parser import parse_from_object
-
-    return {item.arg_name: item.description or "" for item in parse_from_object(options).params}
-
-
 def option_types(options: type, kinds: Mapping[str, type], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Walk the dotted names of an options class with their types."""
     hints = typing.get_type_hints(options)
@@ -255,26 +207,45 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def overlaid(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give options by dotted names as nested mappings."""
+    result: dict[str, Any] = {}
+    for name, value in options.items():
+        *groups, last = name.split(".")
+        inner = result
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = value
+    return result
+
+
+def overlaid(values: Mapping[str, Any], later: Mapping[str, Any], section: str = "") -> dict[str, Any]:
     """Lay one configuration over another; a loss or model of another kind replaces the earlier one's options."""
     merged = dict(values)
     for key, value in later.items():
         earlier = merged.get(key)
         if value is None and isinstance(earlier, dict):
             continue  # an empty section
-        if key in NAMED and isinstance(value, dict) and isinstance(earlier, dict) and "name" in value:
-            find = NAMED[key]
-            if "name" not in earlier or find(_name(key, value)) is not find(earlier["name"]):
+        part = f"{section}{key}"
+        if part in NAMED and isinstance(value, dict) and isinstance(earlier, dict) and "name" in value:
+            find = NAMED[part].find
+            if "name" not in earlier or find(_name(part, value)) is not find(earlier["name"]):
                 earlier = {}
-        merged[key] = overlaid(earlier, value) if isinstance(value, dict) and isinstance(earlier, dict) else value
+        both = isinstance(value, dict) and isinstance(earlier, dict)
+        merged[key] = overlaid(typing.cast("Any", earlier), value, f"{part}.") if both else value
     return merged
 
 
 def option_kinds(values: Mapping[str, Any]) -> dict[str, type]:
-    """Find the options classes of the loss and the model."""
-    kinds = {}
-    for part, find in NAMED.items():
-        kinds[part] = find(_name(part, values.get(part)))
+    """Find the options classes of the model, the loss and, where it has one, of its base."""
+    kinds: dict[str, type] = {}
+    for part, named in NAMED.items():
+        outer, _, inner = part.rpartition(".")
+        if not outer:
+            kinds[part] = named.find(_name(part, values.get(part))).options_class
+        elif inner in typing.get_type_hints(kinds[outer]):
+            section = values[outer].get(inner) or {"name": getattr(kinds[outer](), inner).name}
+            kinds[part] = named.find(_name(part, section)).options_class
     return kinds
 
 
@@ -299,74 +270,12 @@ def check_names(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         raise InputError(f"unknown option {name!r}; {nearest_options(name, known)}")
 
 
-def nearest_options(name: str, known: Collection[str]) -> str:
-    """Say which options are meant: those that end alike, else those spelt alike, else all of the group."""
-    last = name.rsplit(".", 1)[-1]
-    if same := [other for other in known if other.rsplit(".", 1)[-1] == last]:
-        return nearest_names(name, same)
-    group = [other for other in known if other.startswith(f"{name.split('.', 1)[0]}.")]
-    return nearest_names(name, group or known)
-
-
-def _normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
-    """Check the names on the command line and write values as the parser takes them."""
-    words: list[str] = []
-    previous = ""
-    for word in argv:
-        flag, equals, value = word.partition("=")
-        if flag.startswith("--") and flag not in ("--help", "--config"):
-            if flag[2:] not in known:
-                raise InputError(f"unknown option {flag!r}; {nearest_options(flag[2:], known)}")
-            if equals:
-                word = f"{flag}={_written(value, known[flag[2:]])}"
-        elif previous.startswith("--") and previous[2:] in known:
-            word = _written(word, known[previous[2:]])
-        elif word not in ("-h", "--help"):
-            raise InputError(f"unexpected argument {word!r}; options are given as --group.name VALUE (see --help)")
-        previous = "" if equals else word
-        words.append(word)
-    return words
-
-
-def _written(value: str, kind: Any) -> str:
-    """Write a value of the command line as YAML: `1,2,3` is a list, `inf` a number, and text in a list stays text."""
-    kinds = (kind, *typing.get_args(kind))
-    if value == "null" or str in kinds:
-        return value
-    if list[str] in kinds:
-        listed = yaml.load(value, yaml.BaseLoader) if value.startswith("[") else next(csv.reader([value]), [])
-        return json.dumps([str(item).strip() for item in listed], ensure_ascii=False)
-    sequence = any(typing.get_origin(item) in (list, tuple) for item in kinds)
-    items = [f".{item.strip()}" if item.strip() == "inf" else item for item in value.split(",")]
-    return f"[{','.join(items)}]" if sequence and not value.startswith("[") else ",".join(items)
-
-
 def _as_text(value: Any, kind: Any) -> Any:
     """Give whole numbers of a file as text where an option takes text, such as a column that is called 1."""
     kinds = (kind, *typing.get_args(kind))
     if isinstance(value, list) and list[str] in kinds:
         return [_as_text(item, str) for item in value]
     return str(value) if str in kinds and type(value) is int and int not in kinds else value
-
-
-def _filled(parser: ArgumentParser, given: dict[str, Any], argv: list[str]) -> Any:
-    try:
-        parser.parse_object(given)  # set_defaults takes values of any type
-        parser.set_defaults(given)
-        return parser.instantiate(parser.parse_args(argv))
-    except argparse.ArgumentError as error:
-        raise InputError(_retold(str(error))) from error
-
-
-def _retold(message: str) -> str:
-    """Put a parser's message in the words of someone who types options."""
-    key = re.search(r'Parser key "([^"]+)"', message)
-    value = re.search(r"(?:Given value|Got value): (.*)", message)
-    if not (key and value):
-        return " ".join(message.split())
-    expected = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", message)
-    kinds = " or ".join(kind or choices for kind, choices in expected).replace("NoneType", "null")
-    return f"option --{key[1]}: expected {kinds or 'another type'}, found {value[1]!r}"
 
 
 def _build(options: type, values: Mapping[str, Any], kinds: Mapping[str, type], prefix: str = "") -> Any:

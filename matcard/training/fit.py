@@ -193,7 +193,7 @@ def build_trainer(
     own: list[Callback] = [
         speed,
         MetricsFile(run.metrics),
-        CollapseGuard(config.loss),
+        CollapseGuard(),
         ProgressBar(speed, unit, shown) if console.is_terminal else EpochLines(console, speed, unit, shown),
         *epoch_checkpoints(run, monitor, mode),
     ]

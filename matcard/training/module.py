@@ -10,7 +10,7 @@ import torch
 
 from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
-from matcard.losses import CentroidClassifier
+from matcard.prediction.centroid import CentroidClassifier
 from matcard.prediction.network import Network, Scores, gathered, read_out
 
 if TYPE_CHECKING:

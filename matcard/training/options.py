@@ -8,8 +8,8 @@ from typing import Literal
 from matcard.data.options import DataOptions
 from matcard.errors import InputError
 from matcard.evaluation.decision import DecisionOptions
-from matcard.losses.options import CardinalityOptions, LossOptions
-from matcard.models.options import CGCNNOptions, ModelOptions
+from matcard.losses import LossOptions, Reweight
+from matcard.models import CGCNNOptions, ModelOptions
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Config:
 
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=CGCNNOptions)
-    loss: LossOptions = field(default_factory=CardinalityOptions)
+    loss: LossOptions = field(default_factory=Reweight.options_class)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     decision: DecisionOptions = field(default_factory=DecisionOptions)

@@ -20,8 +20,8 @@ from matcard.errors import InputError
 from matcard.losses import build_loss
 
 LIBRARY = {
-    "magnitude": {"name_or_options": "magnitude"},
-    "spread": {"name_or_options": "spread"},
+    "magnitude": {"name_or_options": "error"},
+    "spread": {"name_or_options": "error", "invariant": "spread"},
     "cross_entropy": {"name_or_options": "cross_entropy"},
     "mse": {"name_or_options": "brier", "reduction": "mean"},
 }

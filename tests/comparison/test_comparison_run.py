@@ -120,7 +120,7 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
     fake, opts = cell.run_network, options(write_experiment(tmp_path, trials=0))
 
     def failing(config, data, **how):
-        if config["loss"]["name"] == "magnitude" and config["seed"] == 1:
+        if config["loss"]["name"] == "error" and config["seed"] == 1:
             raise OSError("the disk | is full")
         return fake(config, data, **how)
 
@@ -143,7 +143,7 @@ def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
     fake = cell.run_network
 
     def failing(config, data, **how):
-        if config["loss"]["name"] == "magnitude":
+        if config["loss"]["name"] == "error":
             raise ZeroDivisionError("for a test")
         return fake(config, data, **how)
 

@@ -2,51 +2,88 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
 import numpy as np
 
-RIVALS: list[tuple[str, dict[str, Any]]] = [
-    ("cross_entropy", {}),
+from matcard.errors import InputError
+from matcard.losses import Brier, Loss, LossOptions, build_loss, make_options
+from matcard.losses.measure import MeasureOptions
+from matcard.losses.memory import MemoryOptions
+from matcard.losses.scale import ScaleOptions
+from matcard.losses.warmup import WarmUpOptions
+from matcard.options import Choices, rules
+
+COUNTS = (9, 3, 2)
+Case = tuple[str, dict[str, Any]]
+
+PARTS: dict[type[LossOptions], list[dict[str, Any]]] = {
+    ScaleOptions: [{"scale": 3.0}, {"scale": "median"}, {"scale_schedule": "log", "scale_end": 10.0}],
+    WarmUpOptions: [
+        {"warmup": 1},
+        {"warmup_ramp": 0.5},
+        {"base": "logit_adjustment"},
+        {"base": Brier(reduction="sum")},
+    ],
+    MemoryOptions: [{"memory": 8}],
+}
+"""What the parts that losses are given can be set to."""
+
+NUMBERS: list[Case] = [
     ("cross_entropy", {"label_smoothing": 0.1}),
-    ("weighted_cross_entropy", {}),
     ("class_balanced", {"beta": 0.9}),
-    ("focal", {}),
     ("focal", {"gamma": 0.5}),
     ("ldam", {"logit_scale": 2.0, "drw_start": 0.0}),
-    ("balanced_softmax", {}),
     ("logit_adjustment", {"tau": 1.5}),
-    ("brier", {}),
-    ("brier", {"reduction": "mean"}),
+    ("error", {"log": True, "reduction": "mean"}),
+    ("error", {"combine": "add", "lambda_invariant": 0.3, "base": "logit_adjustment"}),
+    ("error", {"warmup": 1, "base": "focal"}),
+    ("error", {"combine": "multiply", "warmup_ramp": 0.5}),
+    ("triplet", {"anchors": "class-aware", "scale": "median"}),
+    ("triplet", {"combine": "multiply", "lambda_base": 0.5}),
+    ("per_class", {"unit_norm": True, "scale": "median", "memory": 8}),
+    ("reweight", {"scale": 3.0, "memory": 8, "warmup": 0.5}),
 ]
-
-MODES: list[dict[str, Any]] = [
-    {},
-    {"log": True, "reduction": "mean"},
-    {"scale": "median"},
-    {"combine": "multiply"},
-    {"combine": "add", "lambda_invariant": 0.3, "base": "logit_adjustment"},
-    {"space": "embedding", "combine": "add"},
-    {"space": "embedding", "combine": "add", "form": "per-class", "scale": "median"},
-    {"space": "embedding", "combine": "divide"},
-    {"space": "embedding", "combine": "divide", "anchors": "class-aware", "scale": "median"},
-    {"space": "embedding", "combine": "multiply", "lambda_base": 0.5},
-    {"space": "embedding", "combine": "ratio"},
-    {"space": "class-embedding", "combine": "reweight", "scale": 3.0},
-    {"space": "class-embedding", "combine": "effective-number", "base": "class_balanced"},
-    {"warmup": 1, "base": "focal"},
-    {"combine": "multiply", "warmup_ramp": 0.5},
-    {"space": "embedding", "combine": "add", "form": "per-class", "memory": 8},
-    {"space": "class-embedding", "combine": "reweight", "memory": 8, "warmup": 0.5},
-]
-
-CASES = RIVALS + [(name, mode) for name in ("magnitude", "spread") for mode in MODES]
+"""Numbers of single losses, and settings together."""
 
 
-def case_id(case: tuple[str, dict[str, Any]]) -> str:
+def cases() -> list[Case]:
+    """Every loss that is known: as it is, with each choice of each option, and with each part that it takes."""
+    found: list[Case] = []
+    for name in Loss.names():
+        options = Loss.find(name).options_class
+        choices = {option: allowed for option, allowed in rules(options).items() if isinstance(allowed, Choices)}
+        default = options()
+        settings: list[dict[str, Any]] = [{}]
+        for option, allowed in choices.items():
+            if option not in ("name", "invariant"):
+                settings += [{option: value} for value in allowed if value != getattr(default, option)]
+        settings += [setting for part, settable in PARTS.items() if issubclass(options, part) for setting in settable]
+        settings += [setting for other, setting in NUMBERS if other == name]
+        for setting in settings:
+            with contextlib.suppress(InputError):  # what does not go with the other options as they are by default
+                make_options(name, **setting)
+                found.append((name, setting))
+                # The spread by every form and memory, beside the magnitude by all.
+                if issubclass(options, MeasureOptions) and setting.keys() <= {"combine", "memory", "unit_norm", "log"}:
+                    found.append((name, {"invariant": "spread", **setting}))
+    return found
+
+
+def made(invariant: str, /, name: str = "error", **options: Any) -> Loss:
+    """A loss that counts by an invariant."""
+    return build_loss(name, invariant=invariant, **options)
+
+
+CASES = cases()
+
+
+def case_id(case: Case) -> str:
     name, options = case
-    return "-".join([name, *(str(value) for value in options.values())])
+    shown = {option: "Brier" if isinstance(value, Brier) else value for option, value in options.items()}
+    return "-".join([name, *(f"{option}={value}" for option, value in shown.items())])
 
 
 def distance(x: np.ndarray, y: np.ndarray, p: float) -> float:

@@ -10,15 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import INVARIANTS, cross_entropy, errors, excess, similarity, unit
+from loss_cases import INVARIANTS, cross_entropy, errors, excess, made, similarity, unit
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.losses import CardinalityOptions, MagnitudeLoss, SpreadLoss, build_loss
+from matcard.losses import Brier, ErrorLoss, LogitAdjustment, MagnitudeLoss, SpreadLoss, build_loss, make_options
+from matcard.losses.cardinality import seeded
 from matcard.losses.error import error_points
-from matcard.losses.measure import scheduled_scale
 from matcard.losses.measure import unit as unit_rows
-from matcard.losses.options import CrossEntropyOptions
-from matcard.losses.seeding import seeded
+from matcard.losses.scale import scheduled_scale
 from matcard.losses.triplets import mine_triplets
 
 RNG = np.random.default_rng(11)
@@ -29,16 +28,16 @@ COUNTS = [40, 30, 20]
 NAMES = ["magnitude", "spread"]
 
 
-def run(name: str, *, logits=LOGITS, embeddings=EMBEDDINGS, targets=TARGETS, counts=COUNTS, epoch=None, **options):
-    loss = build_loss(name, class_counts=counts, seed=4, **options)
+def run(invariant: str, *, logits=LOGITS, embeddings=EMBEDDINGS, targets=TARGETS, counts=COUNTS, epoch=None, **options):
+    loss = made(invariant, class_counts=counts, seed=4, **options)
     if epoch is not None:
         loss.on_epoch(*epoch)
     result = loss(torch.tensor(logits), torch.tensor(targets), torch.tensor(embeddings))
     return result.item(), loss
 
 
-def value(name: str, **options) -> float:
-    return run(name, **options)[0]
+def value(invariant: str, **options) -> float:
+    return run(invariant, **options)[0]
 
 
 def triplets(anchors: str = "all", step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,7 +74,7 @@ def test_spread_of_other_orders(order) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("p", [1.0, 1.4, 2.0])
-@pytest.mark.filterwarnings("ignore:loss .* collapses")
+@pytest.mark.filterwarnings("ignore:the .* of errors alone collapses")
 def test_two_classes_lie_on_a_line_and_agree_with_their_two_coordinates(name, p) -> None:
     labels = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1])
     expected = excess(name, errors(LOGITS[:, :2], labels), 1.7, p)
@@ -97,13 +96,14 @@ def test_any_loss_of_single_samples_is_a_base_and_logit_adjustment_adds_up() -> 
     invariant = excess("magnitude", errors(LOGITS, TARGETS), 1.0)
     prior = np.array(COUNTS) / sum(COUNTS)
     adjusted = cross_entropy(LOGITS + 1.5 * np.log(prior), TARGETS).mean()
-    got = value("magnitude", combine="add", base="logit_adjustment", base_tau=1.5)
+    got = value("magnitude", combine="add", base=LogitAdjustment(tau=1.5))
     assert got == pytest.approx(adjusted + invariant, rel=1e-6)
     for base in ("weighted_cross_entropy", "class_balanced", "focal", "ldam", "balanced_softmax"):
-        alone = value(base)
+        alone = build_loss(base, class_counts=COUNTS)(torch.tensor(LOGITS), torch.tensor(TARGETS)).item()
         assert value("magnitude", combine="add", base=base) == pytest.approx(alone + invariant, rel=1e-6)
-    brier = (errors(LOGITS, TARGETS) ** 2).sum(1).mean()
-    assert value("magnitude", combine="add", base="brier") == pytest.approx(brier + invariant)
+    brier = (errors(LOGITS, TARGETS) ** 2).sum(1)
+    assert value("magnitude", combine="add", base="brier") == pytest.approx(brier.sum() + invariant)
+    assert value("magnitude", combine="add", base=Brier(reduction="mean")) == pytest.approx(brier.mean() + invariant)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,10 +119,10 @@ def test_the_value_grows_with_the_batch_and_with_the_scale(name) -> None:
     """So a weight is tuned for a batch size, unless the mean is taken, and the scale cannot be learned by descent."""
     generator = torch.Generator().manual_seed(0)
     z, y = torch.randn(512, 10, generator=generator), torch.randint(10, (512,), generator=generator)
-    sums, means = ([build_loss(name, reduction=r)(z[:n], y[:n]) for n in (32, 128, 512)] for r in ("none", "mean"))
+    sums, means = ([made(name, reduction=r)(z[:n], y[:n]) for n in (32, 128, 512)] for r in ("none", "mean"))
     assert sums[0] < sums[1] < sums[2] < 2.5 * sums[0]
     assert means[0] > 2 * means[1] > 4 * means[2]
-    by_scale = [build_loss(name, scale=t)(z[:32], y[:32]) for t in (0.3, 1.0, 3.0, 10.0)]
+    by_scale = [made(name, scale=t)(z[:32], y[:32]) for t in (0.3, 1.0, 3.0, 10.0)]
     assert all(less < more for less, more in itertools.pairwise(by_scale))
 
 
@@ -137,7 +137,7 @@ def test_embedding_forms_with_triplets(name) -> None:
     a, p, n = triplets()
     near, far = (excess(name, x - a, 1.5) for x in (p, n))
     b, base = attraction(a, p, n, 0.2), cross_entropy(LOGITS, TARGETS).mean()
-    common = {"space": "embedding", "scale": 1.5}
+    common = {"name": "triplet", "scale": 1.5}
     assert value(name, combine="divide", temperature=0.2, **common) == pytest.approx(b / far)
     assert value(name, combine="multiply", temperature=0.2, **common) == pytest.approx(b * near)
     assert value(name, combine="ratio", **common) == pytest.approx(near / far)
@@ -150,7 +150,7 @@ def test_class_aware_anchors_are_used() -> None:
     a, p, n = triplets("class-aware")
     # A triplet drawn twice counts once, and would make the oracle's matrix singular.
     near, far = (excess("magnitude", np.unique(x - a, axis=0), 1.0) for x in (p, n))
-    got = value("magnitude", space="embedding", combine="ratio", anchors="class-aware")
+    got = value("magnitude", name="triplet", combine="ratio", anchors="class-aware")
     assert got == pytest.approx(near / far)
 
 
@@ -161,9 +161,7 @@ def test_embedding_add_per_class(name, unit_norm) -> None:
     within = np.mean([excess(name, h[c == TARGETS], 0.8) for c in range(3)])
     expected = cross_entropy(LOGITS, TARGETS).mean() + 0.4 * (within - excess(name, h, 0.8))
     options = {
-        "space": "embedding",
-        "combine": "add",
-        "form": "per-class",
+        "name": "per_class",
         "scale": 0.8,
         "lambda_invariant": 0.4,
     }
@@ -177,7 +175,7 @@ def test_embedding_add_per_class_of_the_classes_that_the_batch_has(name) -> None
     within = [math.log(1 + excess(name, EMBEDDINGS[targets == c], 0.8) / (targets == c).sum()) for c in (1, 4, 6)]
     whole = math.log(1 + excess(name, EMBEDDINGS, 0.8) / 9)
     expected = cross_entropy(logits, targets).mean() + np.mean(within) - whole
-    options = {"space": "embedding", "combine": "add", "form": "per-class", "scale": 0.8}
+    options = {"name": "per_class", "scale": 0.8}
     got = value(name, logits=logits, targets=targets, counts=[1] * 7, reduction="mean", log=True, **options)
     assert got == pytest.approx(expected)
 
@@ -190,7 +188,7 @@ def test_reweighting_by_the_magnitude_and_the_spread(base) -> None:
     own = 1 / np.array(COUNTS)[TARGETS] if base == "weighted_cross_entropy" else np.ones(9)
     for name, w in weights.items():
         expected = (w * own * cross_entropy(LOGITS, TARGETS)).sum() / (w * own).sum()
-        got = value(name, space="class-embedding", combine="reweight", scale=3.0, base=base)
+        got = value(name, name="reweight", scale=3.0, base=base)
         assert got == pytest.approx(expected, rel=1e-6)
 
 
@@ -202,14 +200,14 @@ def test_negative_weights_are_clipped() -> None:
     points = np.hstack([unit(h), np.eye(2)[labels]])
     raw = np.linalg.solve(similarity(points, 0.01, 2.0), np.ones(4))
     assert raw.min() < -0.1
-    options = {"space": "class-embedding", "combine": "reweight", "scale": 0.01}
+    options = {"name": "reweight", "scale": 0.01}
     got = value("magnitude", logits=logits, targets=labels, embeddings=h, counts=[4, 1], **options)
     clipped = raw.clip(0)
     assert got == pytest.approx((clipped * cross_entropy(logits, labels)).sum() / clipped.sum(), rel=1e-5)
 
 
 def test_reweighting_sends_no_gradient_through_the_weights() -> None:
-    loss = build_loss("spread", space="class-embedding", combine="reweight")
+    loss = made("spread", name="reweight")
     z, h = (torch.tensor(x, requires_grad=True) for x in (LOGITS, EMBEDDINGS))
     loss(z, torch.tensor(TARGETS), h).backward()
     assert h.grad is None
@@ -227,8 +225,7 @@ def test_twins_share_the_weight_of_one() -> None:
         targets=np.zeros(6, dtype=int),
         embeddings=h,
         counts=[6, 1],
-        space="class-embedding",
-        combine="reweight",
+        name="reweight",
     )
     assert got == pytest.approx((losses[:5].mean() + losses[5]) / 2)
 
@@ -248,7 +245,7 @@ def test_the_median_of_triplets_is_that_of_positives_and_negatives_together() ->
     a, p, n = triplets()
     points = np.unique(np.vstack([p - a, n - a]), axis=0)
     gaps = np.sort([np.linalg.norm(x - y) for i, x in enumerate(points) for y in points[:i]])
-    _, loss = run("spread", space="embedding", combine="ratio", scale="median")
+    _, loss = run("spread", name="triplet", combine="ratio", scale="median")
     assert 1 / gaps[len(gaps) // 2 + 3] <= loss.logged()["scale"] <= 1 / gaps[len(gaps) // 2 - 3]
 
 
@@ -277,7 +274,7 @@ def test_logged_terms_are_those_of_the_loss() -> None:
     terms = loss.logged()
     assert terms["jitter"] == 0
     assert total == pytest.approx(2 * terms["base"] + 0.5 * terms["invariant"])
-    assert run("spread", space="embedding", combine="ratio")[1].logged()["triplets"] == 9
+    assert run("spread", name="triplet", combine="ratio")[1].logged()["triplets"] == 9
     loss(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
     assert loss.logged() == {}
 
@@ -308,10 +305,10 @@ def test_n_copies_of_one_error_have_the_closed_forms_of_the_theory() -> None:
     assert value("spread", scale=t, **repeated) == pytest.approx(n * (1 - q**2) / ((n + q) * (n * q + 1)))
 
 
-@pytest.mark.parametrize("options", [{}, {"combine": "add"}, {"space": "embedding", "combine": "divide"}])
+@pytest.mark.parametrize("options", [{}, {"combine": "add"}, {"name": "triplet"}, {"name": "per_class"}])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_agree_with_finite_differences(name, options) -> None:
-    loss = build_loss(name, class_counts=COUNTS, **options).eval()
+    loss = made(name, class_counts=COUNTS, **options).eval()
     z, h = (torch.tensor(x, requires_grad=True) for x in (LOGITS, EMBEDDINGS))
     targets = torch.tensor(TARGETS)
     assert torch.autograd.gradcheck(lambda z, h: loss(z, targets, h), (z, h), atol=1e-7)
@@ -327,31 +324,45 @@ def test_the_gradient_of_unit_vectors_vanishes_at_zero() -> None:
 def test_embeddings_that_are_not_numbers_are_not_hidden(combine) -> None:
     broken = EMBEDDINGS.copy()
     broken[0, 0] = math.nan
-    assert math.isnan(value("magnitude", embeddings=broken, space="embedding", combine=combine))
-    assert math.isnan(value("spread", embeddings=broken, space="class-embedding", combine="reweight"))
+    assert math.isnan(value("magnitude", embeddings=broken, name="triplet", combine=combine))
+    assert math.isnan(value("spread", embeddings=broken, name="reweight"))
 
 
 def test_two_classes_of_errors_alone_are_warned_of_once() -> None:
     with pytest.warns(MatcardWarning, match="collapses to the majority class"):
         MagnitudeLoss(class_counts=[9, 1])
     loss = SpreadLoss()
-    with pytest.warns(MatcardWarning, match="loss.combine to reweight"):
+    with pytest.warns(MatcardWarning, match="set loss.name to reweight"):
         loss(torch.zeros(2, 2), torch.tensor([0, 1]))
     loss(torch.zeros(2, 2), torch.tensor([0, 1]))
     MagnitudeLoss(class_counts=[9, 1], combine="add")
 
 
-def test_options_without_effect_are_said() -> None:
-    with pytest.warns(MatcardWarning, match="lambda_invariant, temperature, base"):
-        MagnitudeLoss(lambda_invariant=0.5, temperature=0.3, base="focal")
-    assert CardinalityOptions(combine="add", lambda_invariant=0.5, base="focal").without_effect() == []
-    assert {"lambda_invariant", "temperature"} <= CardinalityOptions().not_read(), "also where they are as by default"
-    assert "lambda_invariant" not in CardinalityOptions(combine="add").not_read()
-    assert CrossEntropyOptions().not_read() == set()
+def test_the_drop_ins_are_the_invariants_of_errors() -> None:
+    for drop_in, invariant in ((MagnitudeLoss, "magnitude"), (SpreadLoss, "spread")):
+        loss = drop_in(scale=2.0)
+        assert loss.options == make_options("error", invariant=invariant, scale=2.0)
+        assert loss.options.combine == "replace"
+        assert isinstance(loss, ErrorLoss)
+
+
+def test_options_without_effect_are_refused() -> None:
+    with pytest.raises(InputError, match=r"loss.base 'focal' plays no part in error replace"):
+        MagnitudeLoss(base="focal")
+    with pytest.raises(InputError, match=r"loss.base 'focal' plays no part in per_class add"):
+        build_loss("per_class", base="focal", lambda_base=0)
+    with pytest.raises(InputError, match=r"loss.temperature is that of triplet divide and multiply: ratio has none"):
+        build_loss("triplet", combine="ratio", temperature=0.3)
+    for name, options in (
+        ("error", {"combine": "multiply"}),
+        ("error", {"warmup": 1}),
+        ("triplet", {"lambda_base": 1}),
+    ):
+        assert make_options(name, base="focal", **options).base.name == "focal"
 
 
 def test_embeddings_are_asked_for_where_they_are_needed() -> None:
-    loss = build_loss("spread", space="class-embedding", combine="reweight")
+    loss = made("spread", name="reweight")
     assert loss.needs_embeddings
     assert not MagnitudeLoss().needs_embeddings
     with pytest.raises(InputError, match="needs embeddings"):
@@ -366,15 +377,16 @@ def test_embeddings_are_asked_for_where_they_are_needed() -> None:
     ("options", "trains"),
     [
         ({}, True),
-        ({"space": "embedding", "combine": "add"}, True),
-        ({"space": "embedding", "combine": "add", "lambda_base": 0.0}, False),
-        ({"space": "embedding", "combine": "divide"}, False),
-        ({"space": "embedding", "combine": "divide", "lambda_base": 1.0}, True),
-        ({"space": "class-embedding", "combine": "reweight"}, True),
+        ({"name": "per_class"}, True),
+        ({"name": "triplet", "combine": "add"}, True),
+        ({"name": "triplet", "combine": "add", "lambda_base": 0.0}, False),
+        ({"name": "triplet", "combine": "divide"}, False),
+        ({"name": "triplet", "combine": "divide", "lambda_base": 1.0}, True),
+        ({"name": "reweight"}, True),
     ],
 )
 def test_what_trains_the_head_is_known(options, trains) -> None:
-    loss = MagnitudeLoss(**options)
+    loss = made("magnitude", **options)
     assert loss.trains_head is trains
     z = torch.tensor(LOGITS, requires_grad=True)
     loss(z, torch.tensor(TARGETS), torch.tensor(EMBEDDINGS, requires_grad=True)).backward()
@@ -389,7 +401,7 @@ def test_half_precision_and_autocast_are_computed_in_float32_and_float64(dtype) 
     assert got.dtype == torch.float32
     assert got.item() == pytest.approx(expected, rel=1e-6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = build_loss("magnitude", space="embedding", combine="divide").eval()
+        loss = made("magnitude", name="triplet", combine="divide").eval()
         inside = loss(torch.tensor(LOGITS).float(), y, torch.tensor(EMBEDDINGS).float())
     outside = loss(torch.tensor(LOGITS).float(), y, torch.tensor(EMBEDDINGS).float())
     assert inside.item() == outside.item()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from loss_cases import CASES, case_id
+from loss_cases import CASES, case_id, made
 
 from matcard.losses import build_loss
 
@@ -75,7 +75,7 @@ def test_no_sample_leaves_no_parameter_without_a_gradient(case) -> None:
 def test_logits_that_play_no_part_may_be_of_any_size(combine) -> None:
     _, y, h = BATCHES["one class"]
     for targets in (y, BATCHES["twins"][1]):
-        loss = build_loss("spread", space="embedding", combine=combine)
+        loss = made("spread", name="triplet", combine=combine)
         assert torch.isfinite(loss(torch.full((6, 3), 3e38), targets, 1e38 * h.float()))
 
 

@@ -10,29 +10,28 @@ from loss_cases import case_id
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from matcard.losses import build_loss
+from matcard.losses import MagnitudeLoss, build_loss
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COUNTS = [60, 25, 15]
-TRIPLETS = {"space": "embedding", "combine": "divide"}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("cross_entropy", {"label_smoothing": 0.1}),
     ("weighted_cross_entropy", {}),
     ("brier", {}),
-    ("magnitude", {}),
-    ("magnitude", {"combine": "add", "base": "class_balanced", "scale": "median"}),
-    ("spread", {"reduction": "mean"}),
-    ("magnitude", {"space": "class-embedding", "combine": "reweight"}),
-    ("spread", {"space": "class-embedding", "combine": "reweight", "scale": 3.0}),
-    ("magnitude", TRIPLETS),
-    ("spread", {**TRIPLETS, "combine": "add", "anchors": "class-aware"}),
-    ("magnitude", {"space": "embedding", "combine": "add", "form": "per-class"}),
-    ("spread", {"space": "class-embedding", "combine": "effective-number", "base": "class_balanced"}),
-    ("magnitude", {"warmup": 1}),
-    ("spread", {"space": "class-embedding", "combine": "reweight", "memory": 9, "warmup_ramp": 1}),
-    ("magnitude", {"space": "embedding", "combine": "add", "form": "per-class", "memory": 9}),
+    ("error", {}),
+    ("error", {"combine": "add", "base": "class_balanced", "scale": "median"}),
+    ("error", {"invariant": "spread", "reduction": "mean"}),
+    ("reweight", {}),
+    ("reweight", {"invariant": "spread", "scale": 3.0}),
+    ("triplet", {}),
+    ("triplet", {"invariant": "spread", "combine": "add", "anchors": "class-aware"}),
+    ("per_class", {}),
+    ("effective_number", {"invariant": "spread", "base": "class_balanced"}),
+    ("error", {"warmup": 1}),
+    ("reweight", {"invariant": "spread", "memory": 9, "warmup_ramp": 1}),
+    ("per_class", {"memory": 9}),
 ]
 STEPS = [(11, 4), (3, 0)]
 """Rows of each of the two processes: a whole batch, and a last one that does not go round."""
@@ -94,8 +93,8 @@ def worker(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     try:
         results = [train(case, rank) for case in CASES]
-        half = build_loss("magnitude")(torch.ones(2 - rank, 3).bfloat16(), torch.arange(2 - rank), None)
-        alone = build_loss("magnitude").eval()(*own_rows(rank))
+        half = MagnitudeLoss()(torch.ones(2 - rank, 3).bfloat16(), torch.arange(2 - rank), None)
+        alone = MagnitudeLoss().eval()(*own_rows(rank))
         torch.save({"cases": results, "half": half, "alone": alone}, f"{folder}/{rank}.pt")
     finally:
         distributed.destroy_process_group()
@@ -131,11 +130,11 @@ def test_the_cases_would_differ_if_each_process_kept_to_its_own_rows() -> None:
 
 
 def test_half_precision_is_gathered(processes) -> None:
-    expected = build_loss("magnitude")(torch.ones(3, 3), torch.tensor([0, 1, 0]))
+    expected = MagnitudeLoss()(torch.ones(3, 3), torch.tensor([0, 1, 0]))
     for process in processes:
         torch.testing.assert_close(process["half"], expected)
 
 
 def test_in_evaluation_each_process_keeps_to_its_own_rows(processes) -> None:
     for rank, process in enumerate(processes):
-        torch.testing.assert_close(process["alone"], build_loss("magnitude")(*own_rows(rank)))
+        torch.testing.assert_close(process["alone"], MagnitudeLoss()(*own_rows(rank)))

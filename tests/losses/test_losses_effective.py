@@ -7,18 +7,18 @@ import io
 import numpy as np
 import pytest
 import torch
-from loss_cases import INVARIANTS, cross_entropy, unit
+from loss_cases import INVARIANTS, cross_entropy, made, unit
 
 from matcard.losses import build_loss
-from matcard.losses.effective import Reservoir
-from matcard.losses.seeding import seeded
+from matcard.losses.cardinality import seeded
+from matcard.losses.effective_number import Reservoir
 
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(size=(12, 3))
 EMBEDDINGS = RNG.normal(size=(12, 4))
 TARGETS = np.array([0] * 7 + [1] * 3 + [2] * 2)
 COUNTS = [70, 30, 20]
-OPTIONS = {"space": "class-embedding", "combine": "effective-number", "scale": 2.0}
+OPTIONS = {"name": "effective_number", "scale": 2.0}
 
 
 def batches(size: int = 5):
@@ -35,7 +35,7 @@ def epoch(loss, number: int) -> list[float]:
 @pytest.mark.parametrize("name", INVARIANTS)
 @pytest.mark.parametrize("base", ["weighted_cross_entropy", "class_balanced", "logit_adjustment"])
 def test_numbers_of_one_epoch_are_the_counts_of_the_next(name, base) -> None:
-    loss = build_loss(name, class_counts=COUNTS, base=base, **OPTIONS)
+    loss = made(name, class_counts=COUNTS, base=base, **OPTIONS)
     raw = build_loss(base, class_counts=COUNTS)
     assert epoch(loss, 0) == epoch(raw, 0)
     numbers = [INVARIANTS[name](unit(EMBEDDINGS[c == TARGETS]), 2.0) for c in range(3)]
@@ -56,29 +56,29 @@ def test_numbers_of_one_epoch_are_the_counts_of_the_next(name, base) -> None:
 
 
 def test_copies_of_a_crystal_do_not_raise_the_number() -> None:
-    loss = build_loss("magnitude", class_counts=COUNTS, base="class_balanced", **OPTIONS)
+    loss = made("magnitude", class_counts=COUNTS, base="class_balanced", **OPTIONS)
     loss.on_epoch(0, 2)
     h = torch.tensor([[1.0, 0.0]] * 9 + [[0.0, 1.0]] * 2)
     y = torch.tensor([0] * 9 + [1] * 2)
     loss(torch.zeros(11, 3), y, h)
     loss.on_epoch(1, 2)
     # One crystal, one crystal, and a class that was not seen.
-    torch.testing.assert_close(loss.space.base.class_counts, torch.ones(3))
+    torch.testing.assert_close(loss.base.class_counts, torch.ones(3))
 
 
 def test_embeddings_of_older_epochs_are_forgotten() -> None:
-    loss = build_loss("magnitude", class_counts=COUNTS, base="class_balanced", **OPTIONS)
+    loss = made("magnitude", class_counts=COUNTS, base="class_balanced", **OPTIONS)
     z, h, y = torch.zeros(4, 3), torch.eye(4), torch.zeros(4, dtype=torch.long)
     for number, embeddings in enumerate((h, h[:1].expand(4, 4))):
         loss.on_epoch(number, 3)
         loss(z, y, embeddings)
     loss.on_epoch(2, 3)
-    torch.testing.assert_close(loss.space.base.class_counts, torch.ones(3))
+    torch.testing.assert_close(loss.base.class_counts, torch.ones(3))
 
 
 def test_a_run_that_resumes_between_epochs_goes_on_the_same() -> None:
     def fresh():
-        return build_loss("magnitude", class_counts=COUNTS, seed=3, base="class_balanced", reservoir=4, **OPTIONS)
+        return made("magnitude", class_counts=COUNTS, seed=3, base="class_balanced", reservoir=4, **OPTIONS)
 
     whole = fresh()
     epoch(whole, 0)
@@ -93,15 +93,15 @@ def test_a_run_that_resumes_between_epochs_goes_on_the_same() -> None:
 
 
 def test_validation_adds_nothing() -> None:
-    loss = build_loss("spread", class_counts=COUNTS, base="class_balanced", **OPTIONS).eval()
+    loss = made("spread", class_counts=COUNTS, base="class_balanced", **OPTIONS).eval()
     epoch(loss, 0)
     loss.on_epoch(1, 4)
-    assert loss.space.base.class_counts.tolist() == COUNTS
+    assert loss.base.class_counts.tolist() == COUNTS
 
 
 def test_the_median_scale_looks_at_a_sample() -> None:
     options = {**OPTIONS, "scale": "median"}
-    loss = build_loss("magnitude", class_counts=COUNTS, base="class_balanced", **options)
+    loss = made("magnitude", class_counts=COUNTS, base="class_balanced", **options)
     epoch(loss, 0)
     epoch(loss, 1)
     numbers = [loss.logged()[f"number_{c}"] for c in range(3)]

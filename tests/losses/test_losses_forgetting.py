@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from loss_cases import excess
+from loss_cases import excess, made
 
 from matcard.losses import build_loss
 
@@ -21,7 +21,8 @@ ALONE = {"combine": "add", "lambda_base": 0.0}
 def share(name: str, predicted: float, **options) -> float:
     """The rare class's share of the gradient, every sample being given the probability `predicted` of it."""
     logits = torch.tensor([1 - predicted, predicted]).double().log().repeat(1000, 1).requires_grad_()
-    build_loss(name, **options)(logits, TARGETS).backward()
+    loss = made(name, **options) if options else build_loss(name)
+    loss(logits, TARGETS).backward()
     pull = logits.grad.norm(dim=1)
     return (pull[TARGETS == 1].sum() / pull.sum()).item()
 
@@ -55,7 +56,7 @@ def test_the_spread_of_many_copies_pulls_neither_way() -> None:
 def test_counts_play_no_part_in_the_magnitude_of_a_constant_prediction(classes) -> None:
     """Every class that all samples could be given is as good as any other, and better than to hesitate."""
     targets = torch.tensor([c for c in range(classes) for _ in range(4**c)])
-    loss = build_loss("magnitude", scale=1.0, **ALONE)
+    loss = made("magnitude", scale=1.0, **ALONE)
 
     def of(p: torch.Tensor) -> float:
         return loss(p.double().log().expand(len(targets), -1), targets).item()

@@ -10,19 +10,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import cross_entropy, excess, similarity, unit
+from loss_cases import cross_entropy, excess, made, similarity, unit
 
 from matcard.errors import InputError
 from matcard.invariants import magnitude
-from matcard.losses import CardinalityOptions, build_loss
+from matcard.losses import make_options
 from matcard.losses.error import error_points
 from matcard.losses.memory import Memory
 
 RNG = np.random.default_rng(9)
 COUNTS = [40, 30, 20]
 NAMES = ["magnitude", "spread"]
-REWEIGHT = {"space": "class-embedding", "combine": "reweight", "scale": 2.0}
-PER_CLASS = {"space": "embedding", "combine": "add", "form": "per-class", "scale": 0.7, "lambda_invariant": 0.3}
+REWEIGHT = {"name": "reweight", "scale": 2.0}
+PER_CLASS = {"name": "per_class", "scale": 0.7, "lambda_invariant": 0.3}
 FORMS = [REWEIGHT, PER_CLASS, {**PER_CLASS, "unit_norm": True}]
 
 
@@ -58,7 +58,7 @@ def weights(name: str, points: np.ndarray, t: float) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [3, 7, 100])
 def test_weights_of_a_batch_are_those_in_the_union(name, size) -> None:
-    loss, past = build_loss(name, memory=size, **REWEIGHT), []
+    loss, past = made(name, memory=size, **REWEIGHT), []
     for batch in batches():
         z, y, h = numpied(batch)
         own = np.concatenate([unit(h), np.eye(3)[y]], 1)
@@ -72,7 +72,7 @@ def test_weights_of_a_batch_are_those_in_the_union(name, size) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("unit_norm", [False, True])
 def test_embeddings_of_past_batches_join_their_classes(name, unit_norm) -> None:
-    loss, past, labels = build_loss(name, memory=6, unit_norm=unit_norm, **PER_CLASS), [], []
+    loss, past, labels = made(name, memory=6, unit_norm=unit_norm, **PER_CLASS), [], []
     for batch in batches():
         z, y, h = numpied(batch)
         own = unit(h) if unit_norm else h
@@ -90,7 +90,7 @@ def test_embeddings_of_past_batches_join_their_classes(name, unit_norm) -> None:
 def test_the_gradient_is_that_of_the_batch_in_the_union(name, options) -> None:
     """Of what would come of all rows in one batch, by finite differences of the batch's own entries."""
     first, second = batches(sizes=(5, 4))
-    loss = build_loss(name, memory=9, **options)
+    loss = made(name, memory=9, **options)
     loss(*first)
     before = copy.deepcopy(loss)
 
@@ -107,18 +107,18 @@ def test_the_gradient_is_that_of_the_batch_in_the_union(name, options) -> None:
 
 @pytest.mark.parametrize("options", FORMS, ids=str)
 def test_no_graph_outlives_its_batch(options) -> None:
-    loss = build_loss("magnitude", memory=9, **options)
+    loss = made("magnitude", memory=9, **options)
     for z, y, h in batches() * 2:
         leaves = z.clone().requires_grad_(), h.clone().requires_grad_()
         loss(leaves[0], y, leaves[1]).backward()
-    points, targets = loss.space.memory._past
+    points, targets = loss.memory._past
     assert not points.requires_grad
     assert len(points) == len(targets) == 9
 
 
 @pytest.mark.parametrize("options", FORMS, ids=str)
 def test_evaluation_neither_reads_nor_writes(options) -> None:
-    loss, plain = build_loss("spread", memory=9, **options), build_loss("spread", **options)
+    loss, plain = made("spread", memory=9, **options), made("spread", **options)
     first, second = batches(sizes=(5, 4))
     expected = plain(*second).item()
     loss(*first)
@@ -134,12 +134,12 @@ def test_an_epoch_begins_without_memory_so_a_resumed_run_goes_on_the_same(option
         loss.on_epoch(number, 3)
         return [loss(*batch).item() for batch in batches()]
 
-    whole = build_loss("spread", class_counts=COUNTS, memory=7, **options)
+    whole = made("spread", class_counts=COUNTS, memory=7, **options)
     first = epoch(whole, 0)
     file = io.BytesIO()
     torch.save(whole.state_dict(), file)
     file.seek(0)
-    resumed = build_loss("spread", class_counts=COUNTS, memory=7, **options)
+    resumed = made("spread", class_counts=COUNTS, memory=7, **options)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     assert epoch(whole, 1) == epoch(resumed, 1) == first
 
@@ -148,7 +148,7 @@ def test_an_epoch_begins_without_memory_so_a_resumed_run_goes_on_the_same(option
 def test_halves_with_memory_weigh_samples_as_the_whole_batch_does(name) -> None:
     """What it is for: the second half of a batch has the very weights that it has in the whole."""
     ((z, y, h),) = batches(sizes=(12,))
-    loss, plain = build_loss(name, memory=6, **REWEIGHT), build_loss(name, **REWEIGHT)
+    loss, plain = made(name, memory=6, **REWEIGHT), made(name, **REWEIGHT)
     loss(z[:6], y[:6], h[:6])
     remembered, alone = (one(z[6:], y[6:], h[6:]).item() for one in (loss, plain))
     points = np.concatenate([unit(h.numpy()), np.eye(3)[y.numpy()]], 1)
@@ -181,39 +181,28 @@ def test_a_memory_is_first_in_first_out(size, lengths) -> None:
     for step, length in enumerate(lengths):
         rows = [(step, k) for k in range(length)]
         given_rows = torch.tensor(rows, dtype=torch.float64).reshape(length, 2)
-        points, targets = memory.join(given_rows, torch.full((length,), step))
+        points, targets = memory(given_rows, torch.full((length,), step))
         assert points.tolist() == [list(row) for row in [*rows, *past]]
         assert targets.tolist() == [row[0] for row in [*rows, *past]]
         past = [*rows, *past][:size]
-    memory.clear()
-    assert len(memory.join(torch.zeros(1, 2), torch.zeros(1))[0]) == 1
+    memory.on_epoch(0, 1)
+    assert len(memory(torch.zeros(1, 2), torch.zeros(1))[0]) == 1
 
 
 def test_no_memory_is_no_change() -> None:
     memory, points = Memory(0), torch.rand(3, 2)
     for _ in range(2):
-        assert memory.join(points, torch.arange(3))[0] is points
+        assert memory(points, torch.arange(3))[0] is points
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"space": "error", "combine": "replace"},
-        {"space": "error", "combine": "add"},
-        {"space": "embedding", "combine": "add"},
-        {"space": "embedding", "combine": "divide"},
-        {"space": "embedding", "combine": "ratio", "lambda_base": 1},
-        {"space": "class-embedding", "combine": "effective-number", "base": "class_balanced"},
-    ],
-    ids=str,
-)
-def test_forms_that_have_no_use_for_it_are_refused(options) -> None:
-    with pytest.raises(InputError, match=rf"loss.memory is 5, and {options['space']} {options['combine']} takes none"):
-        CardinalityOptions(memory=5, **options)
+@pytest.mark.parametrize("name", ["error", "triplet", "effective_number", "cross_entropy"])
+def test_losses_that_have_no_use_for_it_do_not_know_it(name) -> None:
+    with pytest.raises(InputError, match=f"unknown option of loss '{name}' 'memory'; .*there are: "):
+        make_options(name, memory=5)
 
 
 def test_half_precision_is_remembered() -> None:
     for dtype in (torch.bfloat16, torch.float32):
-        loss = build_loss("spread", memory=4, **REWEIGHT)
+        loss = made("spread", memory=4, **REWEIGHT)
         for z, y, h in batches():
             assert torch.isfinite(loss(z.to(dtype), y, h.to(dtype)))

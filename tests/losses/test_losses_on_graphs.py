@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 import torch
 from loss_cases import CASES as ALL
-from loss_cases import case_id
+from loss_cases import case_id, made
 from torch_geometric.data import Data
 
 from matcard.losses import Loss, build_loss
 from matcard.models import CGCNN, CGCNNOptions
 
 COUNTS = [8, 4]
-EMBEDDING = {"space": "embedding", "scale": 2.0, "lambda_base": 1.0, "lambda_invariant": 0.3}
+EMBEDDING = {"name": "triplet", "scale": 2.0, "lambda_base": 1.0, "lambda_invariant": 0.3}
 MODES: list[dict[str, Any]] = [
     *({**EMBEDDING, "combine": combine} for combine in ("add", "divide", "multiply", "ratio")),
-    {**EMBEDDING, "combine": "add", "form": "per-class", "unit_norm": True},
-    {"space": "class-embedding", "combine": "reweight", "scale": 3.0},
+    {**EMBEDDING, "name": "per_class", "unit_norm": True},
+    {"name": "reweight", "scale": 3.0},
 ]
-CASES = [(name, mode) for name in ("magnitude", "spread") for mode in MODES]
+CASES = [(invariant, mode) for invariant in ("magnitude", "spread") for mode in MODES]
 # A median scale follows the errors as they shrink, so that such a loss need not fall.
 EVERY_LOSS = [case for case in ALL if case[1].get("scale") != "median"]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -47,12 +47,12 @@ def crystals() -> tuple[Data, torch.Tensor]:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_training_in_bf16_with_invariants_in_float64(case, device: str) -> None:
-    name, options = case
+    invariant, options = case
     batch, targets = (each.to(device) for each in crystals())
     torch.manual_seed(0)
     model = CGCNN(CGCNNOptions(width=6, hidden=10, convolutions=2, dropout=0.0), 2).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    loss = build_loss(name, class_counts=COUNTS, **options).to(device)
+    loss = made(invariant, class_counts=COUNTS, **options).to(device)
 
     def forward(loss: Loss[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with torch.autocast(device, dtype=torch.bfloat16):

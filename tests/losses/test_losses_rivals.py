@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from loss_cases import cross_entropy, softmax
 from sklearn.metrics import brier_score_loss, log_loss
 from sklearn.utils.class_weight import compute_class_weight
@@ -16,7 +14,7 @@ from torchmetrics.functional import mean_squared_error
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import prior_adjusted
-from matcard.losses import adjust_logits, build_loss
+from matcard.losses import Loss, build_loss
 
 COUNTS = [50, 20, 5]
 RNG = np.random.default_rng(7)
@@ -116,27 +114,12 @@ def test_logit_adjustment_by_hand(tau) -> None:
         assert value("balanced_softmax") == pytest.approx(expected, rel=1e-6)
 
 
-@given(tau=st.floats(0, 3), seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=30)
-def test_adjusting_after_training_divides_probabilities_by_the_prior(tau, seed) -> None:
-    z = np.random.default_rng(seed).normal(size=(4, 3))
-    adjusted = softmax(adjust_logits(torch.tensor(z), COUNTS, tau).numpy())
-    divided = softmax(z) / (np.array(COUNTS) / sum(COUNTS)) ** tau
-    np.testing.assert_allclose(adjusted, divided / divided.sum(1, keepdims=True), rtol=1e-9)
-
-
-def test_adjusting_after_training_decides_as_the_decision_of_that_name() -> None:
+def test_the_decision_by_the_prior_undoes_what_logit_adjustment_learns() -> None:
     decision = prior_adjusted(["a", "b", "c"], np.array(COUNTS))
-    logits = torch.tensor(np.random.default_rng(1).normal(size=(300, 3)))
-    adjusted = adjust_logits(logits, COUNTS).argmax(1)
-    assert (adjusted != logits.argmax(1)).any()
-    np.testing.assert_array_equal(decision.apply(logits.softmax(1).numpy()), adjusted)
-
-
-def test_adjusting_half_precision_by_large_counts() -> None:
-    adjusted = adjust_logits(torch.zeros(1, 2).half(), [300_000, 100_000])
-    assert adjusted.dtype == torch.float16
-    assert adjusted[0].tolist() == pytest.approx([math.log(4 / 3), math.log(4)], rel=1e-3)
+    logits = np.random.default_rng(1).normal(size=(300, 3))
+    undone = (logits - np.log(np.array(COUNTS) / sum(COUNTS))).argmax(1)
+    assert (undone != logits.argmax(1)).any()
+    np.testing.assert_array_equal(decision.apply(softmax(logits)), undone)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -148,7 +131,7 @@ def test_adjusting_half_precision_by_large_counts() -> None:
         ("ldam", {"drw_start": 0.0}),
         ("balanced_softmax", {}),
         ("logit_adjustment", {}),
-        ("magnitude", {"combine": "add", "base": "logit_adjustment"}),
+        ("error", {"combine": "add", "base": "logit_adjustment"}),
     ],
 )
 def test_class_counts_beyond_half_precision(name, options, dtype) -> None:
@@ -162,26 +145,6 @@ def test_class_counts_beyond_half_precision(name, options, dtype) -> None:
     assert model["head"].weight.dtype == dtype
     assert model["loss"](z, y).item() == expected
     assert model.double()["loss"](z, y).item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_counts_of_an_adjustment_are_checked() -> None:
-    z = torch.zeros(1, 3)
-    with pytest.raises(InputError, match="two numbers or more"):
-        adjust_logits(z, [3])
-    with pytest.raises(InputError, match="2 classes, and the logits have 3"):
-        adjust_logits(z, [3, 1])
-    with pytest.raises(InputError, match="below 0"):
-        adjust_logits(z, [3, -1, 2])
-    with pytest.warns(MatcardWarning, match=r"classes \[1\]"):
-        adjusted = adjust_logits(z, [3, 0, 2])
-    torch.testing.assert_close(adjusted, adjust_logits(z, [3, 1, 2]))
-
-
-def test_adjusting_undoes_the_shift_that_training_with_logit_adjustment_learns() -> None:
-    prior = torch.tensor(COUNTS, dtype=torch.float64)
-    z = torch.tensor(LOGITS)
-    shifted = z + (prior / prior.sum()).log()
-    torch.testing.assert_close(adjust_logits(shifted, COUNTS, 1.0), z)
 
 
 def test_brier_is_scikit_learns_and_torchmetrics() -> None:
@@ -198,8 +161,12 @@ def test_brier_is_scikit_learns_and_torchmetrics() -> None:
     "name", ["weighted_cross_entropy", "class_balanced", "ldam", "balanced_softmax", "logit_adjustment"]
 )
 def test_class_counts_are_needed_and_checked(name) -> None:
-    with pytest.raises(InputError, match="class_counts"):
+    with pytest.raises(InputError, match=f"loss '{name}' needs class_counts"):
         build_loss(name)
+    with pytest.raises(InputError, match=f"loss '{name}' needs class_counts"):
+        build_loss("error", combine="add", base=name)
+    with pytest.raises(InputError, match=f"loss '{name}' needs class_counts"):
+        Loss.find(name)()(torch.zeros(2, 3), torch.tensor([0, 2]))  # as a base it may be made without
     for wrong in ([3, -1], [3], [3, math.nan], {0: 3, 1: 1}, "31a", 3, [[3, 1]], torch.ones(2, 2)):
         with pytest.raises(InputError, match="expected a list of two numbers or more, none of them below 0"):
             build_loss(name, class_counts=wrong)
@@ -229,6 +196,6 @@ def test_focal_keeps_its_slope_where_nothing_is_wrong() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(logits, targets, said) -> None:
-    for name in ("ce", "magnitude"):
+    for name in ("ce", "error"):
         with pytest.raises(InputError, match=said):
             build_loss(name)(logits, targets)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loss_cases import made
 
-from matcard.losses import build_loss
-from matcard.losses.seeding import seeded
+from matcard.losses.cardinality import seeded
 from matcard.losses.triplets import mine_triplets, triplet_loss
 
 
@@ -70,18 +70,18 @@ def test_seed_epoch_and_step_decide_the_draws() -> None:
         loss.on_epoch(epoch, 5)
         return [loss(z, y, h).item() for _ in range(count)]
 
-    options = {"space": "embedding", "combine": "divide"}
-    whole = build_loss("spread", seed=3, **options)
+    options = {"name": "triplet", "combine": "divide"}
+    whole = made("spread", seed=3, **options)
     first, second = steps(whole, 0), steps(whole, 1)
     assert len({*first, *second}) == 6
-    resumed = build_loss("spread", seed=3, **options)
+    resumed = made("spread", seed=3, **options)
     assert steps(resumed, 1) == second
-    assert steps(build_loss("spread", seed=4, **options), 0) != first
+    assert steps(made("spread", seed=4, **options), 0) != first
 
 
 def test_validation_draws_always_the_same_and_disturbs_no_training() -> None:
     y, h, z = torch.arange(40) % 4, torch.randn(40, 5, generator=seeded(9)), torch.zeros(40, 4)
-    loss, undisturbed = (build_loss("spread", seed=3, space="embedding", combine="ratio") for _ in range(2))
+    loss, undisturbed = (made("spread", seed=3, name="triplet", combine="ratio") for _ in range(2))
     undisturbed(z, y, h)
     expected = undisturbed(z, y, h).item()
     loss(z, y, h)
@@ -94,7 +94,7 @@ def test_validation_draws_always_the_same_and_disturbs_no_training() -> None:
 @pytest.mark.parametrize("combine", ["add", "divide", "multiply", "ratio"])
 @pytest.mark.parametrize("targets", [[0, 1, 2], [1, 1, 1]])
 def test_a_batch_without_a_triplet_adds_zero_and_keeps_the_graph(combine, targets) -> None:
-    loss = build_loss("magnitude", space="embedding", combine=combine, lambda_base=0.0)
+    loss = made("magnitude", name="triplet", combine=combine, lambda_base=0.0)
     h = torch.randn(3, 4, requires_grad=True)
     result = loss(torch.zeros(3, 3), torch.tensor(targets), h)
     result.backward()

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import cross_entropy, errors, excess
+from loss_cases import cross_entropy, errors, excess, made
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.losses import CardinalityOptions, build_loss, warmup
+from matcard.losses import LDAM, build_loss, make_options, warmup
 from matcard.losses.warmup import blend
 
 RNG = np.random.default_rng(21)
@@ -26,11 +26,11 @@ WITH_A_BASE = [
     {"combine": "replace"},
     {"combine": "multiply"},
     {"combine": "add", "lambda_base": 0.4, "lambda_invariant": 0.2},
-    {"space": "embedding", "combine": "add"},
-    {"space": "embedding", "combine": "add", "form": "per-class"},
-    {"space": "embedding", "combine": "divide", "lambda_base": 0.3},
-    {"space": "class-embedding", "combine": "reweight"},
-    {"space": "class-embedding", "combine": "effective-number", "base": "logit_adjustment"},
+    {"name": "triplet", "combine": "add"},
+    {"name": "per_class"},
+    {"name": "triplet", "combine": "divide", "lambda_base": 0.3},
+    {"name": "reweight"},
+    {"name": "effective_number", "base": "logit_adjustment"},
 ]
 
 
@@ -77,8 +77,8 @@ def test_the_blend_goes_from_0_to_1_in_equal_steps(start, ramp, epochs) -> None:
 @pytest.mark.parametrize("name", ["magnitude", "spread"])
 def test_the_loss_goes_from_the_base_to_itself(name, options) -> None:
     base = options.get("base", "cross_entropy")
-    loss = build_loss(name, class_counts=COUNTS, warmup=2, warmup_ramp=1, **options)
-    plain = build_loss(name, class_counts=COUNTS, **options)
+    loss = made(name, class_counts=COUNTS, warmup=2, warmup_ramp=1, **options)
+    plain = made(name, class_counts=COUNTS, **options)
     first = build_loss(base, class_counts=COUNTS)(LOGITS, TARGETS).item()
     for epoch, b in enumerate([0, 0, 0.5, 1, 1]):
         expected = (1 - b) * first + b * value(plain, epoch, 5)
@@ -90,14 +90,14 @@ def test_the_loss_goes_from_the_base_to_itself(name, options) -> None:
 
 def test_errors_alone_begin_on_cross_entropy_by_the_slow_formula() -> None:
     z, y = LOGITS.numpy(), TARGETS.numpy()
-    loss = build_loss("magnitude", scale=2.0, warmup=0.25, warmup_ramp=0.25)
+    loss = made("magnitude", scale=2.0, warmup=0.25, warmup_ramp=0.25)
     expected = 2 / 3 * cross_entropy(z, y).mean() + 1 / 3 * excess("magnitude", errors(z, y), 2.0)
     assert value(loss, 2, 8) == pytest.approx(expected)
 
 
 def test_the_gradient_of_the_warm_up_is_that_of_the_base() -> None:
     grads = []
-    for loss in (build_loss("magnitude", warmup=1, base="focal"), build_loss("focal")):
+    for loss in (made("magnitude", warmup=1, base="focal"), build_loss("focal")):
         leaf = LOGITS.clone().requires_grad_()
         loss.on_epoch(0, 4)
         loss(leaf, TARGETS).backward()
@@ -107,7 +107,7 @@ def test_the_gradient_of_the_warm_up_is_that_of_the_base() -> None:
 
 def test_what_breaks_the_invariant_does_not_break_the_warm_up() -> None:
     """0 times infinity is not a number: what does not count takes no part at all."""
-    loss = build_loss("spread", space="class-embedding", combine="reweight", warmup=1)
+    loss = made("spread", name="reweight", warmup=1)
     loss.on_epoch(0, 3)
     assert torch.isfinite(loss(LOGITS, TARGETS, EMBEDDINGS / 0))
     loss.on_epoch(1, 3)
@@ -115,24 +115,24 @@ def test_what_breaks_the_invariant_does_not_break_the_warm_up() -> None:
 
 
 def test_the_invariant_is_logged_while_it_does_not_count() -> None:
-    loss = build_loss("magnitude", warmup=1)
+    loss = made("magnitude", warmup=1)
     loss.on_epoch(0, 3)
     loss(LOGITS.clone().requires_grad_(), TARGETS)
-    assert loss.logged()["invariant"] == pytest.approx(build_loss("magnitude")(LOGITS, TARGETS).item())
+    assert loss.logged()["invariant"] == pytest.approx(made("magnitude")(LOGITS, TARGETS).item())
 
 
 def test_effective_numbers_are_gathered_in_the_warm_up_and_the_base_keeps_its_own_counts() -> None:
-    options = {"space": "class-embedding", "combine": "effective-number", "base": "logit_adjustment"}
-    warm = build_loss("magnitude", class_counts=COUNTS, warmup=1, **options)
-    plain = build_loss("magnitude", class_counts=COUNTS, **options)
+    options = {"name": "effective_number", "base": "logit_adjustment"}
+    warm = made("magnitude", class_counts=COUNTS, warmup=1, **options)
+    plain = made("magnitude", class_counts=COUNTS, **options)
     values = [[value(loss, epoch, 4) for epoch in range(3)] for loss in (plain, warm)]
     assert values[0] == values[1], "in the first epoch both have raw counts; from the second on the same numbers"
-    assert warm.first.class_counts.tolist() == COUNTS
-    assert warm.space.base.class_counts.tolist() != COUNTS
+    assert warm.warmup.base.class_counts.tolist() == COUNTS
+    assert warm.base.class_counts.tolist() != COUNTS
 
 
 def test_a_deferred_base_is_told_of_the_epochs() -> None:
-    loss = build_loss("magnitude", class_counts=COUNTS, warmup=4, base="ldam", base_drw_start=0.5)
+    loss = made("magnitude", class_counts=COUNTS, warmup=4, base=LDAM(drw_start=0.5))
     rival = build_loss("ldam", class_counts=COUNTS, drw_start=0.5)
     values = [[value(one, epoch, 8) for epoch in range(4)] for one in (loss, rival)]
     assert values[0] == values[1]
@@ -141,7 +141,7 @@ def test_a_deferred_base_is_told_of_the_epochs() -> None:
 
 
 def test_evaluation_takes_the_blend_of_the_epoch() -> None:
-    loss = build_loss("magnitude", warmup=1, warmup_ramp=1)
+    loss = made("magnitude", warmup=1, warmup_ramp=1)
     for epoch in range(3):
         trained = value(loss.train(), epoch, 3)
         assert loss.eval()(LOGITS, TARGETS).item() == trained
@@ -149,7 +149,7 @@ def test_evaluation_takes_the_blend_of_the_epoch() -> None:
 
 def test_a_run_that_resumes_goes_on_the_same() -> None:
     def fresh():
-        return build_loss("spread", class_counts=COUNTS, warmup=2, warmup_ramp=2, base="ldam", combine="multiply")
+        return made("spread", class_counts=COUNTS, warmup=2, warmup_ramp=2, base="ldam", combine="multiply")
 
     whole = fresh()
     values = [value(whole, epoch, 6) for epoch in range(6)]
@@ -164,14 +164,13 @@ def test_a_run_that_resumes_goes_on_the_same() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_a_loss_without_warm_up_has_the_state_it_had() -> None:
-    assert not build_loss("magnitude", class_counts=COUNTS, combine="add", base="focal").first
-    loss = build_loss("magnitude", class_counts=COUNTS, warmup=3)
-    assert loss.options.without_effect() == []
+    assert not made("magnitude", class_counts=COUNTS, combine="add", base="focal").warmup
+    loss = made("magnitude", class_counts=COUNTS, warmup=3)
     loss.on_epoch(0, 4)
 
 
 def test_a_warm_up_that_never_ends_is_told() -> None:
-    loss = build_loss("magnitude", warmup=4)
+    loss = made("magnitude", warmup=4)
     with pytest.warns(
         MatcardWarning, match=r"loss.warmup 4 lasts for all of the 4 epochs, and cross_entropy counts alone"
     ):
@@ -182,11 +181,6 @@ def test_a_warm_up_that_never_ends_is_told() -> None:
 @pytest.mark.parametrize("combine", ["divide", "multiply", "ratio"])
 @pytest.mark.parametrize("option", ["warmup", "warmup_ramp"])
 def test_forms_without_a_base_are_refused(combine, option) -> None:
-    with pytest.raises(InputError, match=rf"embedding {combine} has none: set loss.lambda_base above 0"):
-        CardinalityOptions(space="embedding", combine=combine, **{option: 1})
-    assert CardinalityOptions(space="embedding", combine=combine, lambda_base=1, **{option: 1}).warms_up
-
-
-def test_the_base_is_read_by_replace_only_with_a_warm_up() -> None:
-    assert CardinalityOptions(base="focal").without_effect() == ["base"]
-    assert CardinalityOptions(base="focal", warmup=1).without_effect() == []
+    with pytest.raises(InputError, match=rf"triplet {combine} has none: set loss.lambda_base above 0"):
+        make_options("triplet", combine=combine, **{option: 1})
+    assert make_options("triplet", combine=combine, lambda_base=1, **{option: 1}).warms_up

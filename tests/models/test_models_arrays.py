@@ -11,14 +11,14 @@ from torch_geometric.data import Data
 
 from matcard.errors import InputError
 from matcard.models import (
+    DEFAULTS,
     CGCNNOptions,
+    Classifier,
     GlassNetOptions,
     MLPOptions,
     ResNetOptions,
     build_model,
     check_model,
-    default_model,
-    model_options,
 )
 from matcard.models.resnet import Block
 
@@ -223,11 +223,11 @@ def test_weights_say_what_they_were_made_with(name):
     [
         (lambda: ResNetOptions(depth=18), "depth is 18: expected 8, 14"),
         (lambda: ResNetOptions(depth=2), "depth is 2"),
-        (lambda: ResNetOptions(width=0), "width is 0"),
-        (lambda: ResNetOptions(shortcut="C"), "shortcut is 'C'"),
+        (lambda: ResNetOptions(width=0), "width of model 'resnet' is 0"),
+        (lambda: ResNetOptions(shortcut="C"), "shortcut of model 'resnet' is 'C': expected one of A, B"),
         (lambda: GlassNetOptions(heads=3), "not a multiple of --model.heads 3"),
-        (lambda: GlassNetOptions(noise=-0.1), "noise is -0.1"),
-        (lambda: GlassNetOptions(rank=0), "rank is 0"),
+        (lambda: GlassNetOptions(noise=-0.1), "noise of model 'glassnet' is -0.1"),
+        (lambda: GlassNetOptions(rank=0), "rank of model 'glassnet' is 0"),
     ],
 )
 def test_options_out_of_range(made_by, says):
@@ -237,7 +237,7 @@ def test_options_out_of_range(made_by, says):
 
 def test_every_kind_has_a_model_that_takes_it():
     for kind in ("crystals", "compositions", "images", "table"):
-        check_model(model_options(default_model(kind))(), kind)
+        check_model(Classifier.find(DEFAULTS[kind]).options_class(), kind)
 
 
 @pytest.mark.parametrize(

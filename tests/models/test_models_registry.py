@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from matcard.models import (
     CGCNN,
     MLP,
     CGCNNOptions,
+    Classifier,
     CrystalTransformer,
     GlassNet,
     GlassNetOptions,
@@ -27,8 +29,6 @@ from matcard.models import (
     TransformerOptions,
     build_model,
     embedding,
-    model_names,
-    model_options,
 )
 
 CLASSES = {
@@ -41,9 +41,11 @@ CLASSES = {
 
 
 def test_names_options_and_classes():
-    assert model_names() == list(CLASSES)
+    assert sorted(Classifier.names()) == sorted(CLASSES)
     for name, (options, made) in CLASSES.items():
-        assert model_options(name) is options
+        assert Classifier.find(name) is made
+        assert made.options_class is options
+        assert inspect.getsourcefile(options) == inspect.getsourcefile(made)
         assert options().name == name
         assert next(iter(dataclasses.fields(options))).name == "name"
         data = {} if "crystals" in options.takes else {"input_shape": (1, 6, 6) if name == "resnet" else (3,)}
@@ -52,9 +54,9 @@ def test_names_options_and_classes():
 
 def test_unknown_names_get_the_nearest():
     with pytest.raises(InputError, match=r"unknown model 'cgnn'.*cgcnn"):
-        model_options("cgnn")
-    with pytest.raises(InputError, match="unknown model 'resnet50'"):
-        build_model(ModelOptions("resnet50"), num_classes=2)
+        Classifier.find("cgnn")
+    with pytest.raises(InputError, match="unknown model ''"):
+        build_model(ModelOptions(), num_classes=2)
 
 
 def test_one_class_is_none():
@@ -65,18 +67,18 @@ def test_one_class_is_none():
 @pytest.mark.parametrize(
     ("options", "value", "expected"),
     [
-        (CGCNNOptions, {"width": 0}, "--model.width is 0"),
-        (CGCNNOptions, {"convolutions": 0}, "--model.convolutions is 0"),
-        (CGCNNOptions, {"hidden_layers": 0}, "--model.hidden_layers is 0"),
-        (CGCNNOptions, {"dropout": 1.0}, "--model.dropout is 1.0"),
-        (CGCNNOptions, {"step": 0.0}, "--model.step 0.0"),
+        (CGCNNOptions, {"width": 0}, "option width of model 'cgcnn' is 0: expected a whole number in [1, inf)"),
+        (CGCNNOptions, {"convolutions": 0}, "convolutions of model 'cgcnn' is 0"),
+        (CGCNNOptions, {"hidden_layers": 0}, "hidden_layers of model 'cgcnn' is 0"),
+        (CGCNNOptions, {"dropout": 1.0}, "dropout of model 'cgcnn' is 1.0: expected a number in [0, 1)"),
+        (CGCNNOptions, {"step": 0.0}, "step of model 'cgcnn' is 0.0"),
         (CGCNNOptions, {"dmin": 9.0}, "dmin < dmax"),
-        (CGCNNOptions, {"var": -0.1}, "--model.var is -0.1"),
-        (CGCNNOptions, {"atom_features": "magpie"}, "expected cgcnn or learned"),
+        (CGCNNOptions, {"var": -0.1}, "var of model 'cgcnn' is -0.1"),
+        (CGCNNOptions, {"atom_features": "magpie"}, "expected one of cgcnn, learned"),
         (TransformerOptions, {"heads": 5}, "not a multiple of --model.heads 5"),
-        (TransformerOptions, {"heads": 0}, "--model.heads is 0"),
-        (MLPOptions, {"hidden": 0}, "--model.hidden is 0"),
-        (MLPOptions, {"dropout": -0.1}, "--model.dropout is -0.1"),
+        (TransformerOptions, {"heads": 0}, "heads of model 'transformer' is 0"),
+        (MLPOptions, {"hidden": 0}, "hidden of model 'mlp' is 0"),
+        (MLPOptions, {"dropout": -0.1}, "dropout of model 'mlp' is -0.1"),
     ],
 )
 def test_values_out_of_range(options, value, expected):
@@ -89,14 +91,6 @@ def test_defaults_are_the_originals():
     options = CGCNNOptions()
     assert (options.width, options.convolutions, options.hidden, options.hidden_layers) == (64, 3, 128, 1)
     assert (options.dmin, options.dmax, options.step, options.var, options.dropout) == (0.0, 8.0, 0.2, None, 0.5)
-
-
-def test_options_load_no_torch():
-    code = (
-        "import sys; from matcard.models import model_options, CGCNNOptions; model_options('mlp'); "
-        "assert not {'torch', 'numpy', 'pandas'} & set(sys.modules), sorted(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_models_need_nothing_heavy():

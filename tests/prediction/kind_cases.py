@@ -38,7 +38,7 @@ def train_glasses(folder, *more, seed=0):
     return train_on(
         glasses(), folder, "--data.kind=compositions", "--data.target=Tg", "--data.window=440,480",
         "--model.name=glassnet", "--model.width=4", "--model.heads=2", "--model.hidden=4", "--model.rank=2",
-        "--loss.name=magnitude", "--loss.space=embedding", "--loss.combine=divide", *more, seed=seed,
+        "--loss.name=triplet", "--loss.combine=divide", *more, seed=seed,
     )  # fmt: skip
 
 

@@ -174,7 +174,7 @@ def test_nothing_is_unpickled(trained, monkeypatch):
 
 
 def test_the_run_of_a_loss_without_head(source, tmp_path):
-    path = train_small(source, tmp_path / "headless", "--loss.name=magnitude", "--loss.space=embedding",
+    path = train_small(source, tmp_path / "headless", "--loss.name=triplet",
                        "--loss.combine=divide", seed=0)  # fmt: skip
     run = matcard.load_run(path, device="cpu")
     assert run.network.centroids is not None

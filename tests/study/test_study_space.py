@@ -45,7 +45,7 @@ def test_shipped_spaces_are_valid_and_say_what_they_are_for(name):
     checked(entries, **entries.get("config", {}))
     text = (resource_dir("configs") / "tune" / f"{name}.yaml").read_text()
     assert text.startswith("#")
-    assert "loss.lambda_base:" not in text.replace("{loss.combine: divide, loss.lambda_base: 1.0}", "")
+    assert "loss.lambda_base:" not in text.replace("loss.combine: divide, loss.lambda_base: 1.0}", "")
 
 
 @pytest.mark.parametrize("name", sorted(set(SHIPPED) - {"rivals"}))
@@ -72,7 +72,7 @@ def test_the_shipped_training_of_a_trial_states_its_epochs():
 BAD = [
     ({"loss.scal": LOG}, ["loss.scal", "loss.scale"]),
     ({"scale": LOG}, ["'scale'", "loss.scale"]),
-    ({"loss.gama": LOG, "loss.name": {"choices": ["focal", "spread"]}}, ["loss.gama", "loss.gamma"]),
+    ({"loss.gama": LOG, "loss.name": {"choices": ["focal", "error"]}}, ["loss.gama", "loss.gamma"]),
     ({"model.head": LOG, "model.name": {"choices": ["transformer", "cgcnn"]}}, ["model.head", "model.heads"]),
     ({"loss.scale": {**LOG, "low": 10, "high": 1}}, ["loss.scale", "empty"]),
     ({"loss.scale": {**LOG, "low": 10}}, ["loss.scale", "from 10 to 10", "empty"]),
@@ -91,13 +91,18 @@ BAD = [
     ({"trainer.batch_size": {"type": "float", "low": 8, "high": 64}}, ["batch_size", "whole number", "type: int"]),
     ({"model.width": {"type": "int", "low": 8.5, "high": 64}}, ["low", "8.5", "whole"]),
     ({"optimizer.name": {"choices": ["adam", "rmsprop"]}}, ["rmsprop", "adamw"]),
-    ({"loss.space": {"choices": ["eror"]}}, ["eror", "class-embedding"]),
-    ({"loss.name": {"choices": ["spred"]}}, ["spred", "spread"]),
+    ({"loss.invariant": {"choices": ["sprd"]}}, ["sprd", "magnitude, spread"]),
+    ({"loss.name": {"choices": ["eror"]}}, ["eror", "error"]),
+    ({"loss.base.name": {"choices": ["error"]}}, ["single samples", "'error'", "focal"]),
+    ({"loss.base.gama": LOG, "loss.base.name": {"choices": ["focal"]}}, ["loss.base.gama", "loss.base.gamma"]),
     ({"trainer.deterministic": {"choices": [1, 0]}}, ["deterministic", "true or false"]),
-    ({"loss.scale": {**LOG, "when": {"loss.combin": ["add"]}}}, ["loss.combin", "loss.combine"]),
+    ({"loss.scale": {**LOG, "when": {"loss.invarant": ["spread"]}}}, ["loss.invarant", "loss.invariant"]),
     ({"loss.scale": {**LOG, "when": ["add"]}}, ["when", "mapping"]),
-    ({"loss.lambda_invariant": {**LOG, "when": {"loss.combine": "add"}}}, ["never searched", "loss.combine is add"]),
-    ({"loss.combine": {"choices": ["add", "reweight"]}}, ["no valid configuration", "do not go together", "when"]),
+    (
+        {"loss.scale": {**LOG, "when": {"loss.invariant": "magnitude"}}},
+        ["never searched", "loss.invariant is magnitude"],
+    ),
+    ({"loss.scale": {"choices": ["median", "auto"]}}, ["no valid configuration", "learned by descent", "when"]),
     ({"optimizer.lr": {"type": "float", "low": -1, "high": 1}}, ["optimizer.lr", "above 0"]),
     ({"form": {"choices": {"a": {"loss.scal": 1}}}}, ["form", "loss.scal", "loss.scale"]),
     ({"form": {"choices": {"a": 3}}}, ["form, a", "3"]),
@@ -152,7 +157,7 @@ def test_an_option_that_the_chosen_loss_lacks_is_not_searched():
     chosen = {"loss.name": "focal", "loss.gamma": 1.5}
     point, values = space.walk(base(), lambda p: chosen[p.name])
     assert point == chosen
-    assert values["loss"] == {"name": "focal", "gamma": 1.5}, "options of the spread are set aside"
+    assert values["loss"] == {"name": "focal", "gamma": 1.5}, "options of the default are set aside"
     point, values = space.walk(base(), lambda p: {**chosen, "loss.name": "brier"}[p.name])
     assert point == {"loss.name": "brier"}
     assert config_from_dict(values).loss.name == "brier"
@@ -162,19 +167,23 @@ def test_alternatives_set_several_options_and_conditions_may_name_either():
     entries = {
         "form": {
             "choices": {
-                "weights": {"loss.space": "class-embedding", "loss.combine": "reweight"},
-                "sum": {"loss.space": "error", "loss.combine": "add"},
+                "weights": {"loss.name": "reweight"},
+                "sum": {"loss.name": "error", "loss.combine": "add"},
             }
         },
         "loss.lambda_invariant": {**LOG, "when": {"form": "sum"}},
-        "loss.base": {"choices": ["focal", "brier"], "when": {"loss.combine": ["add"], "loss.space": ["error"]}},
+        "loss.base.name": {"choices": ["focal", "brier"], "when": {"loss.combine": ["add"], "loss.name": ["error"]}},
+        "loss.base.gamma": LOG,
     }
     space = checked(entries)
-    chosen = {"form": "sum", "loss.lambda_invariant": 0.5, "loss.base": "focal"}
+    chosen = {"form": "sum", "loss.lambda_invariant": 0.5, "loss.base.name": "focal", "loss.base.gamma": 1.5}
     point, values = space.walk(base(), lambda p: chosen[p.name])
     assert point == chosen
     config = config_from_dict(values)
-    assert (config.loss.space, config.loss.combine, config.loss.base) == ("error", "add", "focal")
+    assert (config.loss.name, config.loss.combine) == ("error", "add")
+    assert (config.loss.base.name, config.loss.base.gamma) == ("focal", 1.5)
+    without = space.walk(base(), lambda p: {**chosen, "loss.base.name": "brier"}[p.name])[0]
+    assert "loss.base.gamma" not in without
     assert space.walk(base(), lambda p: {**chosen, "form": "weights"}[p.name])[0] == {"form": "weights"}
 
 
@@ -194,8 +203,8 @@ def test_a_trial_of_optuna_chooses_what_the_space_says():
 def test_a_configuration_outside_the_space_has_no_point():
     space = checked({"loss.scale": LOG, "optimizer.lr": {"type": "float", "low": 0.001, "high": 0.01, "step": 0.001}})
     assert space.point_of(base()) == {"loss.scale": 3.0, "optimizer.lr": 0.003}
-    assert space.point_of(base(loss={"name": "spread", "scale": "median"})) is None
-    assert space.point_of(base(loss={"name": "spread", "scale": 11.0})) is None
+    assert space.point_of(base(loss={"scale": "median"})) is None
+    assert space.point_of(base(loss={"scale": 11.0})) is None
     assert space.point_of(base(optimizer={"lr": 0.0035})) is None, "between two steps"
 
 

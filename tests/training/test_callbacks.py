@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from matcard.errors import MatcardWarning
-from matcard.losses import CardinalityOptions
+from matcard.losses import MagnitudeLoss
 from matcard.training.callbacks import CollapseGuard, MetricsFile
 
 
@@ -20,19 +20,19 @@ def trainer(epoch: int, **metrics: float) -> SimpleNamespace:
 
 
 def test_a_collapse_is_told_once_with_advice():
-    guard = CollapseGuard(CardinalityOptions(name="magnitude"))
+    guard, module = CollapseGuard(), SimpleNamespace(loss=MagnitudeLoss())
     with pytest.warns(MatcardWarning, match="epoch 3 predicts one class only: .*loss.combine=add"):
-        guard.on_validation_end(trainer(2, val_classes_predicted=1.0), None)
+        guard.on_validation_end(trainer(2, val_classes_predicted=1.0), module)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        guard.on_validation_end(trainer(3, val_classes_predicted=1.0), None)
+        guard.on_validation_end(trainer(3, val_classes_predicted=1.0), module)
 
 
 @pytest.mark.parametrize(("epoch", "classes"), [(0, 1.0), (1, 1.0), (5, 2.0)])
 def test_no_collapse_is_not_told(epoch, classes):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        CollapseGuard(CardinalityOptions()).on_validation_end(trainer(epoch, val_classes_predicted=classes), None)
+        CollapseGuard().on_validation_end(trainer(epoch, val_classes_predicted=classes), None)
 
 
 def test_a_resumed_metrics_file_repeats_no_epoch(tmp_path):

@@ -82,9 +82,9 @@ def watched(module: Module, loss) -> dict[str, float]:
     ("name", "options"),
     [
         ("cross_entropy", {}),
-        ("magnitude", {"scale": 2.0}),
-        ("spread", {"space": "class-embedding", "combine": "reweight"}),
-        ("magnitude", {"space": "embedding", "combine": "divide"}),
+        ("error", {"scale": 2.0}),
+        ("reweight", {"invariant": "spread"}),
+        ("triplet", {"combine": "divide"}),
     ],
 )
 def test_shares_are_those_of_the_gradient_of_each_embedding(name, options) -> None:

@@ -292,16 +292,17 @@ LOSSES = [
     "--loss.name=focal", "--loss.name=ldam", "--loss.name=balanced_softmax", "--loss.name=logit_adjustment",
     "--loss.name=brier",
     *(
-        f"--loss.name={name} --loss.space={space} --loss.combine={combine}"
-        for name in ("magnitude", "spread")
-        for space, combines in (
+        f"--loss.name={name}{combine} --loss.invariant={invariant}"
+        for name, combines in (
             ("error", ("replace", "multiply", "add")),
-            ("embedding", ("add", "divide", "multiply", "ratio")),
-            ("class-embedding", ("reweight",)),
+            ("triplet", ("add", "divide", "multiply", "ratio")),
         )
-        for combine in combines
+        for combine in (f" --loss.combine={combine}" for combine in combines)
+        for invariant in ("magnitude", "spread")
     ),
-    "--loss.name=magnitude --loss.space=class-embedding --loss.combine=effective-number --loss.base=class_balanced",
+    "--loss.name=per_class", "--loss.name=per_class --loss.invariant=spread",
+    "--loss.name=reweight", "--loss.name=reweight --loss.invariant=spread",
+    "--loss.name=effective_number --loss.base.name=logit_adjustment --loss.base.tau=0.5",
 ]  # fmt: skip
 
 
@@ -345,7 +346,7 @@ def test_parts_are_scored_on_the_gpu(small_table, tmp_path, monkeypatch):
 
 
 def test_terms_of_the_loss_are_means_over_the_epoch(small_table, tmp_path):
-    loss = ("--loss.name=magnitude", "--loss.space=error", "--loss.combine=add", "--loss.lambda_invariant=0.5")
+    loss = ("--loss.name=error", "--loss.combine=add", "--loss.lambda_invariant=0.5")
     run = run_here(*options(small_table, tmp_path / "run", *loss, "--trainer.batch_size=16"))
     rows = pd.read_csv(run.path / "metrics.csv")
     np.testing.assert_allclose(rows["train_loss"], rows["loss_base"] + 0.5 * rows["loss_invariant"], rtol=1e-5)

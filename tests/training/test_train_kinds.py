@@ -14,7 +14,7 @@ from rich.console import Console
 
 from matcard.data.prepare import prepare, read_labelled
 from matcard.errors import InputError
-from matcard.models.options import CGCNNOptions, GlassNetOptions, MLPOptions, ResNetOptions
+from matcard.models import CGCNNOptions, GlassNetOptions, MLPOptions, ResNetOptions
 from matcard.resources import resource_dir
 from matcard.training.config import parse_config
 from matcard.training.fit import check_config

@@ -13,7 +13,7 @@ from tune_cases import ROWS, SMOOTHING, run
 
 from matcard import tune as command
 from matcard.errors import InputError, MatcardWarning
-from matcard.losses.options import CardinalityOptions
+from matcard.losses import make_options
 from matcard.study.results.comparison import differing_options
 from matcard.study.trial.evaluation import load_scores
 from matcard.training.config import config_from_dict, parse_config, read_config
@@ -122,22 +122,16 @@ def test_folds_give_the_mean_and_hold_the_test_part_out(here, played):
     assert sizes == pytest.approx(0.85 * 400, abs=12), "all but the test part"
 
 
-def test_options_that_play_no_part_are_not_compared():
+def test_options_that_one_loss_has_not_are_compared_with_none():
     config = parse_config(ROWS, prog="", description="")
-    losses = (("class-embedding", "reweight", 1.0), ("error", "add", 0.3))
     reweight, add = (
-        dataclasses.replace(
-            config, loss=CardinalityOptions(name="spread", space=space, combine=combine, lambda_invariant=weight)
-        )
-        for space, combine, weight in losses
+        dataclasses.replace(config, loss=make_options(name, invariant="spread", **options))
+        for name, options in (("reweight", {}), ("error", {"combine": "add", "lambda_invariant": 0.3}))
     )
     differing = {option: values for option, *values in differing_options(reweight, add)}
     assert differing["loss.lambda_invariant"] == [None, 0.3]
-    assert set(differing) == {"loss.space", "loss.combine", "loss.lambda_invariant"}, (
-        "nothing that both have by default"
-    )
-    other = dataclasses.replace(reweight, loss=dataclasses.replace(reweight.loss, lambda_invariant=0.2))
-    assert differing_options(reweight, other) == [], "neither reads it"
+    assert differing["loss.name"] == ["reweight", "error"]
+    assert not {"loss.invariant", "loss.scale", "loss.base.name"} & set(differing), "nothing that both have by default"
 
 
 def test_several_metrics_give_a_front(here, figures, played):

@@ -30,16 +30,10 @@ def shown_metrics(metrics: Sequence[str]) -> list[str]:
 
 
 def differing_options(defaults: Config, best: Config) -> list[tuple[str, Any, Any]]:
-    """Give the options that differ, each with its two values; None where a side has none or does not read it."""
-    sides = [flatten(config_to_dict(config)) for config in (defaults, best)]
-    idle = [{f"loss.{name}" for name in config.loss.not_read()} for config in (defaults, best)]
-    rows = []
-    for name in dict.fromkeys([*sides[0], *sides[1]]):
-        if sides[0].get(name) != sides[1].get(name):
-            before, after = (None if name in out else side.get(name) for side, out in zip(sides, idle, strict=True))
-            if before != after:
-                rows.append((name, before, after))
-    return rows
+    """Give the options that differ, each with its two values; None where a side has none."""
+    before, after = (flatten(config_to_dict(config)) for config in (defaults, best))
+    names = dict.fromkeys([*before, *after])
+    return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
 
 def comparison_table(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.errors import InputError
 from matcard.study.search.parameter import same
-from matcard.training.config import flatten, option_kinds, option_types, overlaid
+from matcard.training.config import flatten, nested, option_kinds, option_types, overlaid
 from matcard.training.options import Config
 
 if TYPE_CHECKING:
@@ -121,15 +121,3 @@ def known_options(values: Values) -> dict[str, Any]:
 @cache
 def _known(kinds: tuple[tuple[str, type], ...]) -> dict[str, Any]:
     return dict(option_types(Config, dict(kinds)))
-
-
-def nested(options: Values) -> dict[str, Any]:
-    """Give options by dotted names as nested mappings."""
-    result: dict[str, Any] = {}
-    for name, value in options.items():
-        *groups, last = name.split(".")
-        inner = result
-        for group in groups:
-            inner = inner.setdefault(group, {})
-        inner[last] = value
-    return result

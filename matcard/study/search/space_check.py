@@ -10,8 +10,16 @@ import typing
 from typing import TYPE_CHECKING, Any, Literal
 
 from matcard.errors import InputError
-from matcard.training.config import NAMED, config_from_dict, nearest_options, option_kinds, option_types
+from matcard.training.config import (
+    NAMED,
+    config_from_dict,
+    flatten,
+    nested,
+    option_kinds,
+    option_types,
+)
 from matcard.training.options import Config
+from matcard.training.parser import nearest_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,19 +95,20 @@ def _options_of_all(space: Space, base: Mapping[str, Any]) -> dict[str, set[Any]
     names = _names(space, base)
     known: dict[str, set[Any]] = {}
     for chosen in itertools.product(*names.values()):
-        kinds = option_kinds({part: {"name": name} for part, name in zip(names, chosen, strict=True)})
+        kinds = option_kinds(nested({f"{part}.name": name for part, name in zip(names, chosen, strict=True) if name}))
         for option, kind in option_types(Config, kinds):
             known.setdefault(option, set()).add(kind)
     return known
 
 
 def _names(space: Space, base: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Give the names of the losses and models that can be chosen."""
-    names = {part: [str(base[part]["name"])] for part in NAMED}
+    """Give the names of the models, losses and base losses that can be chosen; "" of a base where a loss has none."""
+    options = flatten(base)
+    names = {part: [options.get(f"{part}.name", "")] for part in NAMED}
     for part, found in names.items():
         for parameter in space.parameters:
-            options = [parameter.given(choice) for choice in parameter.choices]
-            found += [o[f"{part}.name"] for o in options if isinstance(o.get(f"{part}.name"), str)]
+            sets = [parameter.given(choice) for choice in parameter.choices]
+            found += [o[f"{part}.name"] for o in sets if isinstance(o.get(f"{part}.name"), str)]
     return {part: list(dict.fromkeys(found)) for part, found in names.items()}
 
 

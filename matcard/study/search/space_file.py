@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from graphlib import CycleError, TopologicalSorter
+from itertools import accumulate, chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def _parameter(name: str, entry: Any, where: str) -> Parameter:
         raise InputError(f"{where}: unknown entry {key!r} of type {kind}; {nearest_names(key, sorted(allowed))}")
     when = entry.get("when") or {}
     if not isinstance(when, dict):
-        raise InputError(f"{where}, when: expected a mapping such as {{loss.combine: [add]}}, found {when!r}")
+        raise InputError(f"{where}, when: expected a mapping such as {{loss.name: [error]}}, found {when!r}")
     conditions = {str(key): tuple(v if isinstance(v, list) else [v]) for key, v in when.items()}
     if kind == "categorical":
         return _categorical(name, entry.get("choices"), conditions, where)
@@ -120,7 +121,8 @@ def _ordered(parameters: Sequence[Parameter], where: str) -> tuple[Parameter, ..
     graph = {}
     for parameter in parameters:
         # The name of the loss decides which other options of the loss there are.
-        kinds = {f"{option.split('.', 1)[0]}.name" for option in parameter.options} - parameter.options
+        sections = (accumulate(option.split(".")[:-1], "{}.{}".format) for option in parameter.options)
+        kinds = {f"{section}.name" for section in chain(*sections)} - parameter.options
         needed = {*parameter.when, *kinds}
         graph[parameter.name] = [other.name for other in parameters if {other.name, *other.options} & needed]
     try:

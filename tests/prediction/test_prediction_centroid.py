@@ -7,12 +7,15 @@ import io
 import numpy as np
 import pytest
 import torch
-from loss_cases import unit
 
 from matcard.errors import InputError
-from matcard.losses import CentroidClassifier
+from matcard.prediction.centroid import CentroidClassifier
 
 RNG = np.random.default_rng(2)
+
+
+def unit(h: np.ndarray) -> np.ndarray:
+    return h / np.linalg.norm(h, axis=1, keepdims=True)
 
 
 def fitted(num_classes: int, targets: list[int]) -> tuple[CentroidClassifier, np.ndarray, np.ndarray]:
