@@ -50,13 +50,14 @@ _CONTROL = re.compile(rb"[\x80-\x9f]")
 
 def plain_name(path: Path) -> str:
     """Give a file's name without the ending of a compression."""
-    return path.stem if path.suffix.lower() in _OPENERS else path.name
+    stem, _, ending = path.name.rpartition(".")
+    return stem if stem and f".{ending.lower()}" in _OPENERS else path.name
 
 
 def file_kind(path: Path) -> FileKind:
     """Say what a file holds, by its name in any case: `NaCl.CIF.gz`, `POSCAR-x`, `x.poscar` and `CONTCAR` are known."""
     name = plain_name(path)
-    return "poscar" if _POSCAR.fullmatch(name) else _ENDINGS.get(Path(name).suffix.lower(), "other")
+    return "poscar" if _POSCAR.fullmatch(name) else _ENDINGS.get(name[name.rfind(".") :].lower(), "other")
 
 
 def is_structure_file(path: Path) -> bool:

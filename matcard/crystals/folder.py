@@ -41,26 +41,28 @@ class Folder:
             self._by_name = {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
         self.structures = [file for file in self._by_name.values() if is_structure_file(file)]
         self.has_labels = LABELS in self._by_name
+        self._labels: dict[Wanted, tuple[list[str | None], pd.DataFrame]] = {}
         self._by_id: dict[str, list[Path]] = defaultdict(list)
-        for file in self.structures:
-            self._by_id[structure_name(file)].append(file)
-            self._by_id[structure_name(file).casefold()].append(file)
+        self._by_lower_case: dict[str, list[Path]] = defaultdict(list)
+        for file in self.structures if self.has_labels else ():
+            name = structure_name(file)
+            self._by_id[name].append(file)
+            self._by_lower_case[name.casefold()].append(file)
 
     def find(self, name: str) -> Path | StructureError:
         """Give the file that an id stands for; names in another case are taken where one alone fits."""
-        exact = [file for file in self._by_id.get(name, ()) if name == structure_name(file)]
-        if exact:
+        if exact := self._by_id.get(name):
             return min(exact, key=_preference)
         if name in self._by_name:
             return self._by_name[name]
-        similar = dict.fromkeys(self._by_id.get(name.casefold(), ()))
+        similar = self._by_lower_case.get(name.casefold(), ())
         if len(similar) > 1:
             listed = ", ".join(file.name for file in similar)
             return StructureError(
                 f"{listed} differ from {name!r} by upper and lower case; rename the one that is meant"
             )
         if similar:
-            return next(iter(similar))
+            return similar[0]
         return StructureError(
             f"no structure file (looked for {_LOOKED_FOR.format(name)}); add the file or delete the row"
         )
@@ -71,6 +73,8 @@ class Folder:
         Raises:
             InputError: it cannot be read, or lacks the column of ids that is asked for.
         """
+        if wanted in self._labels:
+            return self._labels[wanted]
         path = self._by_name[LABELS]
         with readable(path):
             cells = read_csv(path, header=None, dtype=str, skipinitialspace=True)
@@ -91,7 +95,8 @@ class Folder:
                 dtype={ids: str},
                 skipinitialspace=True,
             )
-        return as_ids(table[ids].str.strip()), table.drop(columns=ids)
+        self._labels[wanted] = as_ids(table[ids].str.strip()), table.drop(columns=ids)
+        return self._labels[wanted]
 
     def files(self, wanted: Wanted) -> list[Path]:
         """Give the files that the folder's crystals come from; others, such as a log that grows, play no part."""

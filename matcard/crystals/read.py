@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]
     Source = str | Path | IO[bytes] | list[Path] | tuple[Path, ...]
+    Found = Folder | list[Path] | IO[bytes]
 
 PARALLEL_ROWS = 20_000
 """Texts and files fewer than this are parsed sooner in one process than others are started."""
@@ -78,11 +79,11 @@ def read_crystals(
         InputError: when the source as a whole cannot be used, or is changed while it is read.
     """
     wanted = Wanted(id_column, structure_column)
-    origin = _files_of(source, wanted)
-    if origin:
-        crystals, told = _kept(source, origin, wanted, jobs, progress)
+    found, name = _found(source), _name(source)
+    if origin := _files(found, wanted):
+        crystals, told = _kept(found, origin, name, wanted, jobs, progress)
     else:
-        crystals, told = _read(source, wanted, jobs, progress)
+        crystals, told = _read(found, name, wanted, jobs, progress)
     for message in told:
         warnings.warn(message, MatcardWarning, stacklevel=2)
     return crystals if repeats else crystals.with_unique_ids()
@@ -92,7 +93,8 @@ def iter_crystals(
     source: Source, *, id_column: str | None = None, structure_column: str | None = None, jobs: int | None = None
 ) -> Iterator[Crystals]:
     """Read like `read_crystals` with `repeats`, some thousand rows at a time and past the cache."""
-    return _checked(_batches(source, Wanted(id_column, structure_column)), jobs, None)
+    batches = _batches(_found(source), _name(source), Wanted(id_column, structure_column))
+    return _checked(batches, jobs, None)
 
 
 def from_objects(
@@ -130,21 +132,13 @@ def from_objects(
     return Crystals.concatenate(_checked(iter([Batch(names, where, frame, listed, len(listed))]), 1, None))
 
 
-def source_files(source: str | Path, wanted: Wanted = Wanted()) -> list[Path]:  # noqa: B008
+def source_files(source: str | Path) -> list[Path]:
     """Give the files that a source's crystals come from; others that lie beside them play no part.
 
     Raises:
         InputError: when there is nothing there.
     """
-    path = Path(source).expanduser()
-    if path.name == LABELS and path.is_file():
-        path = path.parent
-    if path.is_dir():
-        return Folder(path).files(wanted)
-    if not path.exists() and glob.has_magic(str(source)):
-        return [file for file in matching_files(source) if file.is_file()]
-    require_file(path)
-    return [path]
+    return _files(_found(source), Wanted())
 
 
 def source_digest(source: str | Path, memory: Path) -> str:
@@ -154,15 +148,34 @@ def source_digest(source: str | Path, memory: Path) -> str:
     return FilesState(source_files(source) or every, memory).digest()
 
 
-def _files_of(source: Source, wanted: Wanted) -> list[Path]:
-    """Give the files that crystals are read from; none of a stream."""
-    if isinstance(source, (str, Path)):
-        return source_files(source, wanted)
-    return list(source) if isinstance(source, (list, tuple)) else []
+def _found(source: Source) -> Found:
+    """Look what there is: a folder with or without labels, some files, or a stream.
+
+    Raises:
+        InputError: when there is nothing there.
+    """
+    if isinstance(source, (list, tuple)):
+        return list(source)
+    if not isinstance(source, (str, Path)):
+        return source
+    path = Path(source).expanduser()
+    if path.is_dir() or (path.name == LABELS and path.is_file()):
+        return Folder(path if path.is_dir() else path.parent)
+    if not path.exists() and glob.has_magic(str(source)):
+        return [file for file in matching_files(source) if file.is_file()]
+    require_file(path)
+    return [path]
+
+
+def _files(found: Found, wanted: Wanted) -> list[Path]:
+    """Give the files of what was found; none of a stream."""
+    if isinstance(found, Folder):
+        return found.files(wanted)
+    return found if isinstance(found, list) else []
 
 
 def _kept(
-    source: Source, origin: list[Path], wanted: Wanted, jobs: int | None, progress: Progress | None
+    found: Found, origin: list[Path], name: str, wanted: Wanted, jobs: int | None, progress: Progress | None
 ) -> tuple[Crystals, list[str]]:
     cache = cache_dir() / "crystals"
     state = FilesState(origin, cache / "digests")
@@ -172,31 +185,32 @@ def _kept(
     decisive = [code, state.digest(), [path.name if within else str(path) for path in origin], *astuple(wanted)]
 
     def build(folder: Path) -> dict[str, Any]:
-        crystals, told = _read(source, wanted, jobs, progress)
+        crystals, told = _read(found, name, wanted, jobs, progress)
         state.require_unchanged()
         write_arrays(folder, {name: getattr(crystals, name) for name in _ARRAYS})
         write_frame(pd.DataFrame({name: getattr(crystals, name) for name in _ROWS}), folder / "rows.parquet")
         write_frame(crystals.columns, folder / "columns.parquet")
-        return {"source": _name(source), "told": told}
+        return {"source": name, "told": told}
 
-    folder, noted = kept(cache, decisive, f"the parsed crystals of {_name(source)}", build)
+    folder, noted = kept(cache, decisive, f"the parsed crystals of {name}", build)
     rows = read_frame(folder / "rows.parquet")
     said = {name: rows[name].to_numpy(dtype=object) for name in _ROWS}
     return Crystals(**map_arrays(folder), **said, columns=read_frame(folder / "columns.parquet")), noted["told"]
 
 
-def _read(source: Source, wanted: Wanted, jobs: int | None, progress: Progress | None) -> tuple[Crystals, list[str]]:
+def _read(
+    found: Found, name: str, wanted: Wanted, jobs: int | None, progress: Progress | None
+) -> tuple[Crystals, list[str]]:
     """Read all rows, and give what is to be said whenever the result is taken from the cache."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MatcardWarning)
-        crystals = Crystals.concatenate(_checked(_batches(source, wanted), jobs, progress))
+        crystals = Crystals.concatenate(_checked(_batches(found, name, wanted), jobs, progress))
     told = []
     for warning in caught:
         if issubclass(warning.category, MatcardWarning):
             told.append(str(warning.message))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    name = _name(source)
     if not len(crystals):
         raise InputError(f"{name} has no rows; is it the right file?")
     if len(doubtful := np.flatnonzero(~is_none(crystals.doubts))):
@@ -214,20 +228,11 @@ def _name(source: Source) -> str:
     return f"{len(source)} files" if isinstance(source, (list, tuple)) else STDIN
 
 
-def _batches(source: Source, wanted: Wanted) -> Iterator[Batch]:
-    """Choose the reader by what `source` is.
-
-    Raises:
-        InputError: when there is nothing there.
-    """
-    if isinstance(source, (list, tuple)):
-        return _files_batches(source, "the list", wanted)
-    if not isinstance(source, (str, Path)):
-        return stream_batches(source, wanted)
-    path = Path(source).expanduser()
-    if path.is_dir() or (path.name == LABELS and path.is_file()):
-        return Folder(path if path.is_dir() else path.parent).batches(wanted)
-    return _files_batches(source_files(source), str(source), wanted)
+def _batches(found: Found, name: str, wanted: Wanted) -> Iterator[Batch]:
+    """Choose the reader by what there is."""
+    if isinstance(found, Folder):
+        return found.batches(wanted)
+    return _files_batches(found, name, wanted) if isinstance(found, list) else stream_batches(found, wanted)
 
 
 def _files_batches(paths: Sequence[Path], name: str, wanted: Wanted) -> Iterator[Batch]:

@@ -58,7 +58,7 @@ def same_crystals(one, other):
 
 def test_what_is_kept_is_what_is_read(rows, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(read, "_files_of", lambda *_: [])
+        patch.setattr(read, "_files", lambda *_: [])
         fresh = read_crystals(rows)
     first, second = Calls(), Calls()
     for calls in (first, second):
