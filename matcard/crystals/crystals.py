@@ -254,6 +254,15 @@ def is_none(values: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     return np.array([value is None for value in values], dtype=bool)
 
 
+def valid(text: str) -> str:
+    """Give text as it is, but for what is no valid Unicode, such as half of a surrogate pair: that by its code."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
 def objects(values: Iterable[Any]) -> Shaped[np.ndarray, " N"]:
     """Give values of any type as an array of objects."""
     listed = list(values)

@@ -221,9 +221,7 @@ def _from_ase_dict(value: Mapping[str, Any]) -> Raw:
 
 def from_structure(structure: Any) -> Raw:
     """Decode a `pymatgen.core.Structure`."""
-    lattice = getattr(structure, "lattice", None)
-    if lattice is None:
-        raise StructureError(f"a {type(structure).__name__} has no lattice; a pymatgen Structure was expected")
+    lattice = structure.lattice
     _refuse_partly_periodic(lattice.pbc)
     for k, site in enumerate(structure):
         if not site.is_ordered:

@@ -16,7 +16,15 @@ import pandas as pd
 from joblib import delayed
 
 from matcard.crystals.cache import FilesState, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
-from matcard.crystals.crystals import Crystals, Raw, is_none, lattice_from_parameters, objects, offsets_from_counts
+from matcard.crystals.crystals import (
+    Crystals,
+    Raw,
+    is_none,
+    lattice_from_parameters,
+    objects,
+    offsets_from_counts,
+    valid,
+)
 from matcard.crystals.decode import Blocks, atomic_numbers, decode_some, object_decoder
 from matcard.crystals.files import LABELS, file_kind, is_structure_file, matching_files, require_file
 from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
@@ -305,11 +313,9 @@ def _laid_out(batch: Batch, decoded: list[Any]) -> Crystals:
         decoded = [result for _, _, result in blocks]
     raws = [result if isinstance(result, Raw) else _NOTHING for result in decoded]
     faults = objects(None if isinstance(result, Raw) else _said(result) for result in decoded)
-    names = objects(name or "" for name in ids)
-    for i, name in enumerate(names):
-        if not _is_unicode(name):
-            names[i] = name.encode("utf-8", "backslashreplace").decode()
-            faults[i] = f"the id {names[i]} is no valid Unicode text; write it anew"
+    names = objects(valid(name or "") for name in ids)
+    for i in np.flatnonzero([name is not None and name != known for name, known in zip(ids, names, strict=True)]):
+        faults[i] = f"the id {names[i]} is no valid Unicode text; write it anew"
     offsets = offsets_from_counts(np.array([len(raw.symbols) for raw in raws], dtype=np.int64))
     numbers = _numbers(raws)
     for i, k in first_bad_sites(offsets, numbers == 0):
@@ -321,7 +327,7 @@ def _laid_out(batch: Batch, decoded: list[Any]) -> Crystals:
         offsets,
         numbers,
         np.concatenate([_NOTHING.frac_coords, *(raw.frac_coords for raw in raws)]),
-        objects(where),
+        objects(map(valid, where)),
         doubts=objects("; ".join(raw.notes) or None for raw in raws),
         columns=batch.columns.iloc[place].reset_index(drop=True),
     )
@@ -355,11 +361,3 @@ def _lattices(raws: Sequence[Raw]) -> Float64[np.ndarray, "N 3 3"]:
             given = np.stack([raws[k].lattice for k in some])
             lattice[some] = lattice_from_parameters(given) if shape == (6,) else given
     return lattice
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

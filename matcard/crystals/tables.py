@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from matcard.crystals.crystals import StructureError
+from matcard.crystals.crystals import StructureError, valid
 from matcard.crystals.decode import looks_like_structure
 from matcard.crystals.files import (
     CHUNK,
@@ -158,13 +158,17 @@ def as_ids(values: pd.Series[Any]) -> list[str | None]:
 
 
 def scalars(frame: pd.DataFrame) -> pd.DataFrame:
-    """Put `LISTS` in place of lists, arrays and dicts: what is left can be labels or groups."""
-    nested = (list, tuple, dict, np.ndarray)
+    """Put `LISTS` in place of lists, arrays and dicts: what is left can be labels or groups, and is valid Unicode."""
     kept = frame.copy(deep=False)
-    for k, dtype in enumerate(frame.dtypes):
-        if dtype.kind == "O" and any(isinstance(value, nested) for value in frame.iloc[:, k]):
-            kept.isetitem(k, [LISTS if isinstance(value, nested) else value for value in frame.iloc[:, k]])
+    for k in np.flatnonzero([dtype.kind == "O" for dtype in frame.dtypes]).tolist():
+        kept.isetitem(k, np.array([None, *map(_scalar, frame.iloc[:, k])], dtype=object)[1:])
     return kept
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return valid(value)
+    return LISTS if isinstance(value, (list, tuple, dict, np.ndarray)) else value
 
 
 def read_csv(path: Path, *, lines: bool = False, **options: Any) -> pd.DataFrame:

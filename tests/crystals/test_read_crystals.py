@@ -57,3 +57,14 @@ def test_a_source_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "none.jsonl").write_text("")
     with pytest.raises(InputError, match="no rows"):
         read_crystals(tmp_path / "none.jsonl")
+
+
+def test_text_that_is_no_unicode_is_written_by_its_code_everywhere(tmp_path: Path) -> None:
+    """In columns and in the names of files: it could not be written to the files of a run."""
+    table = tmp_path / "some.jsonl"
+    table.write_text(json.dumps({"id": "a", "structure": CSCL.as_dict(), "phase": "x\udc80", "tags": ["\udc80"]}))
+    assert read_crystals(table).columns["phase"].tolist() == ["x\\udc80"]
+    (tmp_path / "caf\udce9.vasp").write_text(CSCL.to(fmt="poscar"))
+    crystals = read_crystals(tmp_path)
+    assert "no valid Unicode" in crystals.faults[0]
+    assert crystals.where[0].encode().endswith(b"caf\\udce9.vasp")
