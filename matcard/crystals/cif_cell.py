@@ -15,14 +15,13 @@ from matcard.crystals import cif_blocks as names
 from matcard.crystals.cif_blocks import Block, CifError, last_digit, plain
 from matcard.crystals.cif_content import Content, compare
 from matcard.crystals.symmetry import (
+    DEN,
     Group,
     Sites,
     SymmetryError,
-    coincide,
     expand,
     group_of,
     groups_of_hall,
-    maps_onto_itself,
     operation,
     settings_of,
     settings_of_number,
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float64, UInt8
 
 
+_SAME = 0.1
+"""Sites closer than this, in angstrom, are the same where two ways to fill a cell are compared."""
 _NAMES = (*names.HALL, *names.SYMBOLS, *names.NUMBER, names.CODE)
 
 
@@ -112,8 +113,21 @@ class Cell:
 
     def alike(self, one: Filled, other: Filled) -> bool:
         """Say whether two ways fill the cell with the same sites."""
-        lattice = self.lattice
-        return coincide(one.numbers, one.frac_coords, other.numbers, other.frac_coords, lattice)
+        return len(one.numbers) == len(other.numbers) and self._holds(other, one.numbers, one.frac_coords)
+
+    def is_mapped_onto_itself(self, filled: Filled, group: Group) -> bool:
+        """Say whether a group only exchanges sites of one element."""
+        return all(
+            self._holds(filled, filled.numbers, filled.frac_coords @ group.rotations[i].T + group.translations[i] / DEN)
+            for i in group.generators
+        )
+
+    def _holds(self, filled: Filled, numbers: UInt8[np.ndarray, " n"], frac_coords: Float64[np.ndarray, "n 3"]) -> bool:
+        """Say whether each of some sites is one of those that fill the cell, within `_SAME`."""
+        apart = frac_coords[:, None] - filled.frac_coords
+        apart -= np.rint(apart)
+        close = np.square(apart @ self.lattice).sum(axis=2) < _SAME**2
+        return bool((close & (numbers[:, None] == filled.numbers)).any(axis=1).all())
 
     def _multiplicity(self, sites: Sites, operations: int) -> str | None:
         """Say which site has not its multiplicity; some programs give the number of operations that keep a site."""
@@ -195,7 +209,7 @@ def _same_by(cell: Cell, filled: Filled, group: Group, other: Group) -> bool:
     if other.that_breaks(cell.lattice) is not None:
         return False
     if len(other) > len(group):
-        return maps_onto_itself(other, filled.numbers, filled.frac_coords, cell.lattice)
+        return cell.is_mapped_onto_itself(filled, other)
     try:
         return cell.alike(cell.filled(other), filled)
     except (CifError, SymmetryError):

@@ -30,8 +30,6 @@ _CLOSE = 1e-4
 _EXACT = 1e-9
 _WRITTEN = re.compile(r"[-+*/\d.,xyzXYZ\s]+")
 _SETTING = re.compile(r"(.+?)(?:\s*:\s*(-?\w[-\w]*)|\s*([Hh][Rr]|[HRhrSZ]))")
-_SAME = 0.1
-"""Sites closer than this, in angstrom, are the same where two ways to fill a cell are compared."""
 _MOST = 1024
 """Operations that a list may have at most."""
 
@@ -284,35 +282,6 @@ def expand(
         )
     chosen = np.concatenate([operations + i * m for i, operations in enumerate(distinct)])
     return Sites(counts, group.copies(frac_coords)[chosen] % 1.0)
-
-
-def maps_onto_itself(
-    group: Group,
-    kinds: Int64[np.ndarray, " n"],
-    frac_coords: Float64[np.ndarray, "n 3"],
-    lattice: Float64[np.ndarray, "3 3"],
-) -> bool:
-    """Say whether a group only exchanges sites of one kind."""
-    return all(
-        coincide(kinds, frac_coords @ group.rotations[i].T + group.translations[i] / DEN, kinds, frac_coords, lattice)
-        for i in group.generators
-    )
-
-
-def coincide(
-    kinds: Int64[np.ndarray, " n"],
-    frac_coords: Float64[np.ndarray, "n 3"],
-    others: Int64[np.ndarray, " o"],
-    other_coords: Float64[np.ndarray, "o 3"],
-    lattice: Float64[np.ndarray, "3 3"],
-) -> bool:
-    """Say whether each site is one of the others: of the same kind and within `_SAME`, over all images."""
-    if len(kinds) != len(others):
-        return False
-    apart = frac_coords[:, None] - other_coords
-    apart -= np.round(apart)
-    close = np.square(apart @ lattice).sum(axis=2) < _SAME**2
-    return bool((close & (kinds[:, None] == others)).any(axis=1).all())
 
 
 @lru_cache(maxsize=8192)

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from matcard.crystals.symmetry import (
     DEN,
     SymmetryError,
-    coincide,
     expand,
     group_of,
     groups_of_hall,
-    maps_onto_itself,
     settings_of,
     settings_of_number,
 )
@@ -103,18 +101,6 @@ def test_sites_are_those_of_a_plain_search(setting, seed):
     apart = np.abs((gap := sites.frac_coords[:, None] - np.array(places)) - np.round(gap)).max(axis=2)
     assert apart.min(axis=1).max() < 1e-9
     assert len(set(apart.argmin(axis=1).tolist())) == len(places)
-    assert maps_onto_itself(group, np.ones(len(places)), sites.frac_coords, np.linalg.cholesky(metric))
-
-
-def test_a_group_does_not_map_onto_itself_what_it_would_multiply():
-    (inversion,) = settings_of("P -1")
-    xyz, kinds, cube = np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]]), np.array([1, 1]), 10 * np.eye(3)
-    assert maps_onto_itself(inversion, kinds, xyz, cube)
-    assert not maps_onto_itself(inversion, np.array([1, 2]), xyz, cube)
-    assert not maps_onto_itself(inversion, kinds[:1], xyz[:1], cube)
-    assert coincide(kinds, xyz, kinds, xyz[::-1] + np.array([0, 1, 0.005]), cube)
-    assert not coincide(kinds, xyz, kinds[:1], xyz[:1], cube)
-    assert not coincide(kinds, xyz, kinds, xyz + 0.05, cube)
 
 
 @pytest.mark.parametrize(
