@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="table of crystals that matcard reads")
     parser.add_argument("--crystals", type=int, default=2000, help="random sample that matcard's side is timed on")
     parser.add_argument("--rivals", type=int, default=300, help="part of it that the slower ways are timed on")
+    parser.add_argument("--texts", action="store_true", help="time CIF text to crystals alone")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # what pymatgen says of rounded CIFs
@@ -53,6 +54,9 @@ def main() -> None:
     sample = table.take(rng.choice(len(table), min(args.crystals, len(table)), replace=False))
     print(f"{len(table)} crystals, {len(sample)} of them taken: {sample.num_sites.mean():.1f} atoms each\n")
     few = sample.take(np.arange(min(args.rivals, len(sample))))
+    if args.texts:
+        report(texts(few))
+        return
     report({"reading the table": reading} | texts(few) | parsing(few) | building(sample, few) | loading(sample))
     whole(args.data)
 

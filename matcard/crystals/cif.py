@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from matcard.crystals import cif_blocks as names
 from matcard.crystals.cif_blocks import Block, CifError, no_number, plain, read_blocks
 from matcard.crystals.cif_cell import Cell, Listed, call_site, fill
-from matcard.crystals.cif_content import Atom, element, formula_of, refuse_mixed
+from matcard.crystals.cif_content import Atom, element, elements_of, formula_of, refuse_mixed
 from matcard.crystals.symmetry import SymmetryError
 from matcard.crystals.validate import MIN_HEIGHT
 
@@ -26,7 +26,7 @@ _WHOLE = 1e-3
 """An occupancy this close to 1 is 1."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class CifCrystal:
     """What one data block of a CIF holds: a crystal, or a fault.
 
@@ -90,8 +90,7 @@ def _crystal(block: Block, deuterium: bool) -> CifCrystal:
     lattice, thinnest = _lattice(block)
     written, units = block.texts(names.FORMULA), names.numbers(block.texts(names.UNITS)[:1])
     formula = formula_of(written[0], deuterium) if written else None
-    elements = frozenset(chemical_symbols[number] for number in formula or ())
-    listed = _sites(block, elements, deuterium, doubts)
+    listed = _sites(block, elements_of(written[0], deuterium) if written else frozenset(), deuterium, doubts)
     cell = Cell(lattice, thinnest, listed, formula, units[0] if units and units[0] > 0 else None, block.measured)
     filled = fill(block, cell, doubts)
     if names.HYDROGENS in block.values and any(n > 0 for n in names.numbers(block.values[names.HYDROGENS])):
@@ -117,12 +116,10 @@ def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
         said = " ".join(values[0] for values in given)
         raise CifError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
     turn = (cos[0] * cos[1] - cos[2]) / (sin[0] * sin[1])
-    rows = [
-        [a * sin[1], 0.0, a * cos[1]],
-        [-b * sin[0] * turn, b * sin[0] * math.sqrt(max(1 - turn**2, 0.0)), b * cos[0]],
-        [0.0, 0.0, c],
-    ]
-    return np.array(rows), thinnest
+    rows = [a * sin[1], 0.0, a * cos[1]]
+    rows += [-b * sin[0] * turn, b * sin[0] * math.sqrt(max(1 - turn**2, 0.0)), b * cos[0]]
+    rows += [0.0, 0.0, c]
+    return np.array(rows).reshape(3, 3), thinnest
 
 
 def _no_cell(block: Block, given: Sequence[Sequence[str]], parameters: Sequence[float]) -> CifError:

@@ -108,7 +108,7 @@ class Block:
 
     def has(self, names: Iterable[str]) -> bool:
         """Say whether one of these names stands in the block, with or without a value."""
-        return any(name in self.spelled for name in names)
+        return not self.spelled.keys().isdisjoint(names)
 
     def spell(self, name: str) -> str:
         """Give a name as the file has it."""
@@ -229,7 +229,11 @@ def _block(data: gemmi.cif.Block) -> Block:
                 name, kind = _meaning(tag)
                 if name:
                     values = values or loop.values
-                    _keep(block, name, tag, values[k :: len(tags)])
+                    column = values[k :: len(tags)]
+                    if column and name not in spelled and column[0][:1] not in _DOUBTFUL:
+                        spelled[name], kept[name] = tag, column
+                    else:
+                        _keep(block, name, tag, column)
                 elif kind:
                     _note(block, kind, tag, "")
     return block

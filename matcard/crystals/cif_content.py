@@ -109,6 +109,12 @@ def formula_of(written: str, deuterium: bool) -> Mapping[int, float] | None:
     return {number: amount for number, amount in amounts.items() if amount} or None
 
 
+@lru_cache(maxsize=4096)
+def elements_of(written: str, deuterium: bool) -> frozenset[str]:
+    """Give the symbols of the elements in a formula."""
+    return frozenset(map(_symbol, formula_of(written, deuterium) or ()))
+
+
 def compare(
     numbers: Mapping[int, int], formula: Mapping[int, float] | None, units: float | None, measured: bool
 ) -> Content:

@@ -113,13 +113,13 @@ class Group:
         while not reached.all():
             found.append(int(reached.argmin()))
             reached[found[-1]] = True
-            products, count = self._numbered(_products(self, np.array(found))), 0
+            products, count = self.numbered(_products(self, np.array(found))), 0
             while count < reached.sum():
                 count = int(reached.sum())
                 reached[products[reached]] = True
         return found
 
-    def _numbered(self, codes: Int64[np.ndarray, "M s"]) -> Int64[np.ndarray, "M s"]:
+    def numbered(self, codes: Int64[np.ndarray, "M s"]) -> Int64[np.ndarray, "M s"]:
         """Give the places of operations that are named by their codes."""
         own = _codes(self.rotations, self.translations)
         order = own.argsort()
@@ -139,27 +139,6 @@ class Group:
         changes = np.abs(self.rotations.transpose(0, 2, 1) @ metric @ self.rotations - metric)
         lengths = np.sqrt(metric.diagonal())
         return self.texts[int((changes / np.outer(lengths, lengths)).max(axis=(1, 2)).argmax())]
-
-    def distinct(self, keeping: bytes) -> Int64[np.ndarray, " n"]:
-        """Give operations that copy a site to all its places, one for each; none if `keeping` is no group.
-
-        Args:
-            keeping: for each operation, whether it keeps the site (an array of bool, as bytes).
-        """
-        if keeping not in self._distinct:
-            self._distinct[keeping] = self._cosets(np.flatnonzero(np.frombuffer(keeping, dtype=bool)))
-        return self._distinct[keeping]
-
-    @cached_property
-    def _distinct(self) -> dict[bytes, Int64[np.ndarray, " n"]]:
-        return {}
-
-    def _cosets(self, keeping: Int64[np.ndarray, " s"]) -> Int64[np.ndarray, " n"]:
-        """Give the first operation of each left coset of a subgroup; none if it is no group."""
-        products = self._numbered(_products(self, keeping))
-        first = np.flatnonzero(products.min(axis=1) == np.arange(len(self)))
-        is_group = np.isin(products[keeping], keeping).all() and len(first) * len(keeping) == len(self)
-        return first if is_group else first[:0]
 
     def copies(self, frac_coords: Float64[np.ndarray, "k 3"]) -> Float64[np.ndarray, "kM 3"]:
         """Give the copies of sites by each operation, site after site."""
@@ -273,15 +252,35 @@ def expand(
             )
         rounded = (apart * near[..., None]).sum(axis=1) / near.sum(axis=1)[:, None]
         frac_coords = frac_coords + rounded
-    distinct = [group.distinct(row.tobytes()) for row in near]
-    counts = list(map(len, distinct))
+    counts, chosen = _distinct(group, near.tobytes())
     if 0 in counts:
         raise SymmetryError(
             f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
             "digits (1/3 as 0.33333)"
         )
-    chosen = np.concatenate([operations + i * m for i, operations in enumerate(distinct)])
     return Sites(counts, group.copies(frac_coords)[chosen] % 1.0)
+
+
+@lru_cache(maxsize=4096)
+def _distinct(group: Group, keeping: bytes) -> tuple[list[int], Int64[np.ndarray, " n"]]:
+    """Give how many places each site has, and which of its copies, site after site, stand for them.
+
+    Args:
+        group: M operations.
+        keeping: for each site and operation, whether it keeps the site: an array of bool, as bytes. A site that they
+            say is kept by operations that are no group has no place.
+    """
+    rows = np.frombuffer(keeping, dtype=bool).reshape(-1, len(group))
+    places = [_cosets(group, np.flatnonzero(row)) for row in rows]
+    return list(map(len, places)), np.concatenate([place + i * len(group) for i, place in enumerate(places)])
+
+
+def _cosets(group: Group, keeping: Int64[np.ndarray, " s"]) -> Int64[np.ndarray, " n"]:
+    """Give the first operation of each left coset of a subgroup; none if it is no group."""
+    products = group.numbered(_products(group, keeping))
+    first = np.flatnonzero(products.min(axis=1) == np.arange(len(group)))
+    is_group = np.isin(products[keeping], keeping).all() and len(first) * len(keeping) == len(group)
+    return first if is_group else first[:0]
 
 
 @lru_cache(maxsize=8192)
