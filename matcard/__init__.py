@@ -8,7 +8,7 @@ from matcard._lazy import attach
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = attach(__name__, {"load_run": "prediction.run"})
+__getattr__, __dir__, __all__ = attach(__name__, {"load_run": "prediction.predictor"})
 
 if TYPE_CHECKING:
-    from matcard.prediction.run import load_run as load_run
+    from matcard.prediction.predictor import load_run as load_run

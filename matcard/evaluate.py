@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from matcard.evaluation.decision import Decision
     from matcard.prediction.assess import Assessment
-    from matcard.prediction.run import Run
+    from matcard.prediction.predictor import Predictor
 
 DESCRIPTION = """Measure a trained run on a new labelled set: its classes by the run's own threshold, its scores at the
 most likely class and at the decision rule that was chosen on validation, with intervals. Without --data.source the
@@ -56,30 +56,28 @@ def main(argv: Sequence[str]) -> None:
         else:
             decide(console, Path(options.run), asked, save=options.save)
         return
-    from matcard.prediction.assess import assess, check_prior
-    from matcard.prediction.inputs.base import Named
-    from matcard.prediction.labelled import read_labelled_set
-    from matcard.prediction.run import load_run
+    from matcard.data.options import DataOptions
+    from matcard.prediction.assess import assess, check_prior, read_set
+    from matcard.prediction.predictor import load_run
     from matcard.prediction.writers import check_output
 
     run = load_run(options.run, device=options.device)
     check_prior(prior, run.class_names)
     if asked is not None:
-        decision = decide(console, Path(options.run), asked, save=options.save)
-        run.description = replace(run.description, decision=decision)
+        run.decision = decide(console, Path(options.run), asked, save=options.save)
     folder = Path(options.output) if options.output else folder_of(Path(options.run), options.source)
     check_output(folder / PREDICTIONS)
-    with crystal_progress(console, "reading", run.inputs.unit) as progress:
-        labelled = read_labelled_set(
-            run,
+    with crystal_progress(console, "reading", run.kind.unit) as progress:
+        asked_for = DataOptions(
             options.source,
             target=options.source_target,
-            named=Named(options.id_column, options.structure_column, options.composition_column),
-            leave_out_unknown=options.leave_out_unknown,
+            id_column=options.id_column,
+            structure_column=options.structure_column,
+            composition_column=options.composition_column,
             jobs=options.jobs,
-            progress=progress,
         )
-    found = assess(run, labelled, prior=prior, batch_size=options.batch_size, jobs=options.jobs)
+        samples = read_set(run, asked_for, leave_out_unknown=options.leave_out_unknown, progress=progress)
+    found = assess(run, samples, prior=prior, batch_size=options.batch_size, jobs=options.jobs)
     write(folder, found, options.source)
     show(console, run, found, folder)
 
@@ -206,11 +204,11 @@ def write(folder: Path, found: Assessment, source: str) -> None:
     to_json({"source": source, **found.metrics}, folder / "metrics.json")
 
 
-def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
+def show(console: Console, run: Predictor, found: Assessment, folder: Path) -> None:
     """Print the scores, what was left out, what is not new, and whether the class shares fit."""
     from matcard.evaluation.tables import averages_table, calibration_line, recall_table, shares_table
 
-    metrics, unit = found.metrics, run.inputs.unit
+    metrics, unit = found.metrics, run.kind.unit
     console.print(recall_table(metrics))
     console.print(averages_table(metrics))
     console.print(calibration_line(metrics))
@@ -229,8 +227,8 @@ def show(console: Console, run: Run, found: Assessment, folder: Path) -> None:
         console.print(
             f"whether {unit} of this set stood in training is not known: the model's training.json is missing"
         )
-    elif any(overlap[name] for name in run.inputs.overlap):
-        found_again = " and ".join(f"{overlap[name]} {said}" for name, said in run.inputs.overlap.items())
+    elif any(overlap[name] for name in run.kind.overlap):
+        found_again = " and ".join(f"{overlap[name]} {said}" for name, said in run.kind.overlap.items())
         warnings.warn(
             f"of {overlap['total']} {unit} {found_again} stood in training: on those the scores say little about "
             f"new {unit}",

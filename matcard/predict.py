@@ -32,16 +32,15 @@ def main(argv: Sequence[str]) -> None:
     """Predict and write a table."""
     options = build_parser().parse_intermixed_args(argv)  # options may stand between runs and inputs
     runs, inputs = split_paths(options.paths)
-    from matcard.prediction.ensemble import Ensemble
-    from matcard.prediction.inputs.base import Named
-    from matcard.prediction.run import load_run
+    from matcard.data.samples import Named
+    from matcard.prediction.predictor import load_run
     from matcard.prediction.stream import predict_sources
 
-    ensemble = Ensemble([load_run(run, device=options.device) for run in runs])
+    predictor = load_run(*runs, device=options.device)
     console = make_console()
-    with crystal_progress(console, "predicting", ensemble.inputs.unit) as progress:
+    with crystal_progress(console, "predicting", predictor.kind.unit) as progress:
         tally = predict_sources(
-            ensemble,
+            predictor,
             inputs,
             Path(options.output),
             batch_size=options.batch_size,
@@ -50,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
             named=Named(options.id_column, options.structure_column, options.composition_column),
             progress=progress,
         )
-    show(console, tally, Path(options.output), ensemble.decision.rule, ensemble.inputs.unit)
+    show(console, tally, Path(options.output), predictor.decision.rule, predictor.kind.unit)
     if tally.errors == tally.rows:
         raise InputError(f"none of the inputs could be predicted ({tally.rows}); the first: {tally.first_error}")
 

@@ -12,7 +12,7 @@ from matcard.training.config import parse_config
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matcard.data.tables import Table
+    from matcard.data.samples import Samples
     from matcard.training.options import Config
 
 DESCRIPTION = """Train a classifier of crystals, choose its best epoch on the validation part and measure it
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> None:
 
     console = make_console()
 
-    def report(folder: Path, table: Table) -> None:
-        show_page(folder, lambda: write_report(folder, table=table), console)
+    def report(folder: Path, samples: Samples) -> None:
+        show_page(folder, lambda: write_report(folder, samples=samples), console)
 
     if isinstance(begun, Path):
         resume(begun, console, report)

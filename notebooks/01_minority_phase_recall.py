@@ -39,7 +39,7 @@ import pandas as pd
 from IPython.display import display
 from rich.console import Console
 
-from matcard.data.prepare import read_labelled
+from matcard.data.read import read_labelled
 from matcard.evaluation.choice import best_score
 from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask
 from matcard.evaluation.decision import Decision
@@ -48,8 +48,8 @@ from matcard.evaluation.scoring import bootstrap_intervals
 from matcard.evaluation.statistics import wilson
 from matcard.evaluation.style import BLUE, DOTTED, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SHARES, VERMILLION, tidy
 from matcard.files import read_json
-from matcard.training import train
 from matcard.training.config import parse_config
+from matcard.training.run import train
 
 SMALL = "MATCARD_NOTEBOOK_SMALL" in os.environ  # the tests' quick pass
 EPOCHS, RESAMPLES = (1, 20) if SMALL else (10, 2000)  # 24 epochs are matcard's default: 2.5 times as long
@@ -248,8 +248,8 @@ plt.show()
 # $t$ and $\mu$: does it fail where these say little?
 
 # %%
-table = read_labelled(config.data).table
-composition = table.columns.set_index(pd.Index(table.ids))[["tolerance_factor", "octahedral_factor"]]
+samples = read_labelled(config.data)
+composition = samples.columns.set_index(pd.Index(samples.ids))[["tolerance_factor", "octahedral_factor"]]
 jitter = 0.004 * np.random.default_rng(0).normal(
     size=(len(targets), 2)
 )  # crystals of one composition would hide each other

@@ -43,8 +43,8 @@ from matcard.evaluation.style import BLUE, GREY, VERMILLION, tidy
 from matcard.files import read_json
 from matcard.predict import main as predict_command
 from matcard.report.run import write_report
-from matcard.training import train
 from matcard.training.config import parse_config
+from matcard.training.run import train
 
 SMALL = "MATCARD_NOTEBOOK_SMALL" in os.environ  # the tests' quick pass
 CRYSTALS, EPOCHS = (120, 1) if SMALL else (600, 30)

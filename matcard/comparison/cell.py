@@ -15,8 +15,8 @@ from matcard.comparison.outcome import measured
 from matcard.comparison.published import reproduce
 from matcard.comparison.rivals import run_rival
 from matcard.prediction.network import read_out
+from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict
-from matcard.training.data import DataModule
 from matcard.training.fit import fit
 from matcard.training.rundir import RunDir
 from matcard.work.trainings import EndsWhenStopped, told
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matcard.comparison.cells import Cell
-    from matcard.data.labelled import LabelledData
+    from matcard.data.dataset import TrainingSet
     from matcard.work.attempt import Line, Record
 
 
@@ -64,7 +64,7 @@ class CellJob:
 
 
 def run_network(
-    config: Mapping[str, Any], data: LabelledData, *, tested: bool, folder: Path, line: Line
+    config: Mapping[str, Any], data: TrainingSet, *, tested: bool, folder: Path, line: Line
 ) -> dict[str, Any]:
     """Train a network and measure it at its best epoch.
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from matcard.comparison.cells import digest
 from matcard.comparison.experiment import concerning, with_sources
-from matcard.data.prepare import prepare, read_labelled
+from matcard.data.read import divide, read_labelled
 from matcard.errors import MatcardWarning
 from matcard.training.config import config_from_dict, config_to_dict
 from matcard.training.options import Config
+from matcard.training.rundir import write_left_out
 from matcard.work.content import content_of, require_same
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from matcard.comparison.experiment import Task
-    from matcard.data.labelled import LabelledData
-    from matcard.data.labelling import LabelledTable
+    from matcard.data.dataset import TrainingSet
     from matcard.data.options import DataOptions
+    from matcard.data.samples import Samples
 
 _MOST_KEPT = 4
 """Tables and divisions kept at once; the least recently used goes."""
@@ -47,16 +48,16 @@ def check_data(task: Task, seed: int, folder: Path) -> None:
     name = f"{task.name.replace('/', '-')}-{digest(_decisive(task.config['data']))[:12]}"
     section = with_sources(task.config["data"], task)
     with concerning(f"task {task.name}"):
-        labelled = _labelled(section)
-        labelled.write_left_out(folder / f"{name}-left_out.csv")
-        labelled.check_left_out(_options(section).max_left_out)
+        samples = _samples(section)
+        write_left_out(samples, folder / f"{name}-left_out.csv")
+        samples.check_left_out(_options(section).max_left_out)
         open_data(section, seed, f"task {task.name}")
     who = f"task {task.name}: the comparison in {folder.parent}, with {section['source']},"
     advice = "new runs would not compare with its own; name another --folder, or put the data back"
-    require_same(content_of(labelled), folder / f"{name}.parquet", who, advice)
+    require_same(content_of(samples), folder / f"{name}.parquet", who, advice)
 
 
-def open_data(section: Mapping[str, Any], seed: int, what: str) -> LabelledData:
+def open_data(section: Mapping[str, Any], seed: int, what: str) -> TrainingSet:
     """Read and divide data, once in a process.
 
     Args:
@@ -68,15 +69,15 @@ def open_data(section: Mapping[str, Any], seed: int, what: str) -> LabelledData:
         InputError: data that cannot be read or divided.
     """
     with concerning(what):
-        data: LabelledData = _once(
-            ["division", seed, section], lambda: prepare(_labelled(section), _options(section), seed=seed)
+        data: TrainingSet = _once(
+            ["division", seed, section], lambda: divide(_samples(section), _options(section), seed=seed)
         )
     return data
 
 
-def _labelled(section: Mapping[str, Any]) -> LabelledTable:
-    table: LabelledTable = _once(["table", section], lambda: read_labelled(_options(section)))
-    return table
+def _samples(section: Mapping[str, Any]) -> Samples:
+    samples: Samples = _once(["samples", section], lambda: read_labelled(_options(section)))
+    return samples
 
 
 def _once(about: list[Any], make: Callable[[], Any]) -> Any:

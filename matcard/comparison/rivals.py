@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.comparison.outcome import measured
+from matcard.crystals.crystals import Crystals
 from matcard.data.composition_features import magpie_of_crystals
 from matcard.errors import InputError, nearest_names
 from matcard.evaluation.decision import DecisionOptions
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
-    from matcard.data.labelled import LabelledData
+    from matcard.data.dataset import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def rival_options(section: Mapping[str, Any]) -> Any:
     return RIVALS[name](**given)
 
 
-def run_rival(config: Mapping[str, Any], data: LabelledData, *, tested: bool) -> dict[str, Any]:
+def run_rival(config: Mapping[str, Any], data: TrainingSet, *, tested: bool) -> dict[str, Any]:
     """Fit a rival on the training part and measure it as a network is.
 
     Raises:
@@ -104,16 +105,12 @@ def run_rival(config: Mapping[str, Any], data: LabelledData, *, tested: bool) ->
     return {**about, **found, "seconds": time.perf_counter() - began}
 
 
-def features_of(data: LabelledData) -> Float[np.ndarray, "N F"]:
+def features_of(data: TrainingSet) -> Float[np.ndarray, "N F"]:
     """Describe samples by numbers: crystals by matminer's Magpie features of their composition, all else as it is."""
-    from matcard.data.labelled import CrystalData
-
-    if isinstance(data, CrystalData):
-        return np.asarray(magpie_of_crystals(data.crystals).to_numpy(dtype=np.float64))
-    from matcard.data.arrays import ArrayData
-
-    assert isinstance(data, ArrayData)
-    inputs = np.asarray(data.inputs, dtype=np.float32)
+    inputs = data.samples.inputs
+    if isinstance(inputs, Crystals):
+        return np.asarray(magpie_of_crystals(inputs).to_numpy(dtype=np.float64))
+    inputs = np.asarray(inputs, dtype=np.float32)
     return inputs.reshape(len(inputs), -1)
 
 

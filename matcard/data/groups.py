@@ -14,15 +14,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from matcard.crystals.crystals import Crystals
 from matcard.crystals.spacegroups import symmetries
-from matcard.crystals.table import CrystalTable
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Int64, Shaped
 
-    from matcard.crystals.crystals import Crystals
-    from matcard.data.tables import ArrayTable, Table
+    from matcard.data.samples import Samples
 
     Keys = Shaped[np.ndarray, " N"]
     Content = tuple[tuple[int, int], ...]
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-6  # of a whole: above what single precision loses (6e-8), below a digit that tables write (1e-5, .001 %)
 
 
-def group_keys(table: Table, kind: str) -> Keys:
+def group_keys(samples: Samples, kind: str) -> Keys:
     """Give each of N samples the name of its group.
 
     Args:
-        table: N crystals, images or rows.
+        samples: N crystals, images or rows.
         kind: `formula`, `chemical_system`, `prototype` (of crystals), `duplicates` (of images and rows),
             `chemical_system` (of compositions, too), `column:NAME` or `random`, as in `SplitOptions`.
 
@@ -45,56 +44,39 @@ def group_keys(table: Table, kind: str) -> Keys:
         InputError: an unknown kind or column, with the nearest names.
     """
     if kind == "random":
-        return np.array([f"#{i}" for i in range(len(table))], dtype=object)
+        return np.array([f"#{i}" for i in range(len(samples))], dtype=object)
     if kind.startswith("column:"):
-        return _column(table, kind.removeprefix("column:"))
-    if isinstance(table, CrystalTable):
+        return _column(samples, kind.removeprefix("column:"))
+    if isinstance(samples.inputs, Crystals):
         of_crystals = {"formula": reduced_formulas, "chemical_system": chemical_systems, "prototype": prototypes}
         if kind in of_crystals:
-            return of_crystals[kind](table.crystals)
+            return of_crystals[kind](samples.inputs)
         kinds = [*of_crystals, "column:NAME", "random"]
     else:
-        shares = table.made_of is not None and table.made_of.shares
         if kind == "duplicates":
-            return duplicates(table)
-        if kind == "chemical_system" and shares:
-            return same_numbers(table.inputs > 0)
-        kinds = ["duplicates", *(["chemical_system"] if shares else []), "column:NAME", "random"]
+            return duplicates(samples)
+        if kind == "chemical_system" and samples.kind.shares:
+            return same_numbers(samples.inputs > 0)
+        kinds = ["duplicates", *(["chemical_system"] if samples.kind.shares else []), "column:NAME", "random"]
     raise InputError(f"there are no groups of kind {kind!r}; {nearest_names(kind, kinds)}")
 
 
-def default_groups(table: Table) -> str:
+def default_groups(samples: Samples) -> str:
     """Give the kind of groups that are never divided unless another is asked for."""
-    return "formula" if isinstance(table, CrystalTable) else "duplicates"
+    return "formula" if isinstance(samples.inputs, Crystals) else "duplicates"
 
 
-def crystals_of(table: Table) -> Crystals:
-    """Give the crystals of a table.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    if not isinstance(table, CrystalTable):
-        raise InputError("--data.split.kind element is for crystals; choose duplicates, column or random")
-    return table.crystals
-
-
-def given_test(table: Table) -> Bool[np.ndarray, " N"] | None:
-    """Say which samples are the test part that came with the data; None where none did."""
-    return None if isinstance(table, CrystalTable) else table.test
-
-
-def duplicates(table: ArrayTable) -> Int64[np.ndarray, " N"]:
+def duplicates(samples: Samples) -> Int64[np.ndarray, " N"]:
     """Give images or rows of the same numbers the same number, and compositions that differ by no more than rounding.
 
     Floats are compared as the network sees them, in single precision. Shares of a whole were divided by a sum of
     rounded shares, so one composition, written twice, may come out different in its seventh digit.
     """
-    rows = same_numbers(table.inputs)
-    if table.made_of is None or not table.made_of.shares:
+    rows = same_numbers(samples.inputs)
+    if not samples.kind.shares:
         return rows
     _, firsts = np.unique(rows, return_index=True)
-    return np.take(within_rounding(table.inputs[firsts]), rows)
+    return np.take(within_rounding(samples.inputs[firsts]), rows)
 
 
 def same_numbers(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]:
@@ -180,11 +162,11 @@ def _prototype(found: Any, numbers: Int[np.ndarray, " n"]) -> str:
     return f"{found.number} {' '.join(f'({symbols})' for symbols in elements)}"
 
 
-def _column(table: Table, name: str) -> Keys:
-    columns = [str(column) for column in table.columns.columns]
+def _column(samples: Samples, name: str) -> Keys:
+    columns = [str(column) for column in samples.columns.columns]
     if name not in columns:
         raise InputError(f"--data.split.column {name!r}: the source has no such column; {nearest_names(name, columns)}")
-    values = table.columns.iloc[:, columns.index(name)]
+    values = samples.columns.iloc[:, columns.index(name)]
     missing = values.isna().to_numpy()
     if missing.any():
         warnings.warn(
@@ -193,7 +175,7 @@ def _column(table: Table, name: str) -> Keys:
             stacklevel=3,
         )
     keys = values.astype(str).to_numpy(dtype=object)
-    keys[missing] = [f"missing {i}" for i in table.ids[missing]]
+    keys[missing] = [f"missing {i}" for i in samples.ids[missing]]
     return keys
 
 

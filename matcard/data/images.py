@@ -1,35 +1,139 @@
-"""Images: from scikit-learn, from the official files of MNIST and CIFAR, and from npz, to arrays of bytes."""
+"""Images as samples: scikit-learn's digits, the official files of MNIST and CIFAR, npz."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from sklearn.datasets import load_digits
 
-from matcard.crystals.files import readable, require_file
+from matcard.crystals.crystals import objects
+from matcard.crystals.files import CHUNK, readable, require_file
+from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.image_files import read_cifar, read_idx
+from matcard.data.inputs import files_alone
+from matcard.data.options import DataOptions
+from matcard.data.samples import Kind, Samples
 from matcard.data.sources import fetch
-from matcard.data.tables import ArrayTable
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+    from typing import IO, Self
 
-    from jaxtyping import Int, Shaped, UInt8
+    from jaxtyping import Bool, Int, Shaped, UInt8
 
     from matcard.data.card import Card
-    from matcard.data.options import DataOptions
+    from matcard.data.samples import Named, Progress, Source
 
 LABEL = "label"
 """Column of the classes where no card names another."""
 _CHANNELS = (1, 3, 4)
 _PARTS = ("train", "test")
+UNLABELLED = "x"
+"""Array of an npz file that holds images without classes."""
+TAKES = f"npz files (with an array {UNLABELLED}, or as for training), or folders of the files of MNIST or CIFAR"
+
+
+@dataclass(frozen=True)
+class ImageKind(Kind):
+    """Images of one shape (channels, height, width) and type of numbers, bytes or floats."""
+
+    target: ClassVar[str | None] = LABEL
+    overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
+
+    shape: tuple[int, ...]
+    dtype: str
+    name: Literal["images"] = "images"
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """The shape of a sample."""
+        return {"input_shape": self.shape}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Make it of plain values."""
+        return cls(tuple(stored["shape"]), str(stored["dtype"]))
+
+    def find(self, words: Sequence[str]) -> list[Source]:
+        """Find npz files and folders of images."""
+        return files_alone(words, lambda folder: [folder], TAKES)
+
+    def pieces(
+        self, source: Source, named: Named, stream: IO[bytes], jobs: int | None, progress: Progress
+    ) -> Iterator[Samples]:
+        """Read a file, which is held whole."""
+        assert isinstance(source, Path)
+        require_file(source)
+        alone = None
+        if source.suffix == ".npz":
+            with readable(source), np.load(source, allow_pickle=False) as file:
+                alone = file[UNLABELLED] if UNLABELLED in file.files else None
+        if alone is None:
+            samples = read(DataOptions(source=str(source)), None, self, None)
+        else:
+            images = self.require(channels_first(alone, str(source)), str(source))
+            ids = [str(k) for k in range(len(images))]
+            samples = self.samples(images, ids, [f"{source.name} image {name}" for name in ids])
+        for k in range(0, len(samples), CHUNK):
+            yield samples.take(np.arange(k, min(k + CHUNK, len(samples))))
+            progress(min(k + CHUNK, len(samples)), len(samples))
+
+    def wrap(self, given: Iterable[Any], ids: Sequence[str] | None) -> Samples:
+        """Take an array (n, height, width), or with channels beside."""
+        images = self.require(channels_first(np.asarray(given), "the array"), "the array")
+        names = [str(name) for name in (range(len(images)) if ids is None else ids)]
+        if len(names) != len(images):
+            raise InputError(f"{len(images)} images and {len(names)} ids: give an id for each")
+        return self.samples(images, names, [f"images[{k}]" for k in range(len(images))])
+
+    def samples(
+        self,
+        images: Shaped[np.ndarray, "n C H W"],
+        ids: Sequence[str],
+        where: Sequence[str],
+        columns: pd.DataFrame | None = None,
+        test: Bool[np.ndarray, " n"] | None = None,
+    ) -> Samples:
+        """Give images as samples."""
+        frame = pd.DataFrame(index=range(len(images))) if columns is None else columns
+        return Samples(objects(ids), objects(where), images, frame, objects([None] * len(images)), self, test)
+
+    def blank(self) -> Shaped[np.ndarray, "1 C H W"]:
+        """Give an image of zeros."""
+        return np.zeros((1, *self.shape), self.dtype)
+
+    def dataset(self, inputs: Any, targets: Any, **_: Any) -> ArrayDataset:
+        """Give the images as they are; nothing of them takes long."""
+        return ArrayDataset(inputs, targets)
+
+    def contents(self, inputs: Any, columns: pd.DataFrame) -> list[tuple[str, ...]]:
+        """Give nothing."""
+        return [()] * len(inputs)
+
+    def marks(self, samples: Samples) -> dict[str, list[str]]:
+        """Give digests of their numbers."""
+        return {"numbers": digests(samples.inputs)}
+
+    def require(self, images: Shaped[np.ndarray, "n C H W"], name: str) -> Shaped[np.ndarray, "n C H W"]:
+        """Refuse images of another shape or type.
+
+        Raises:
+            InputError: they are.
+        """
+        if images.shape[1:] != self.shape or str(images.dtype) != self.dtype:
+            raise InputError(
+                f"{name}: images of shape {images.shape[1:]} ({images.dtype}); the run was trained on "
+                f"{self.shape} ({self.dtype}), channels first"
+            )
+        return images
 
 
 class Part(NamedTuple):
@@ -39,10 +143,16 @@ class Part(NamedTuple):
     labels: Int[np.ndarray, " N"]
 
 
-def read_images(options: DataOptions, card: Card | None) -> ArrayTable:
+def read(options: DataOptions, card: Card | None, like: ImageKind | None, progress: Progress | None) -> Samples:
     """Read images with their classes; where files have a training and a test part, the latter is marked.
 
     Of two sources the second is the test part, whatever parts they have.
+
+    Args:
+        options: one source or two.
+        card: the source's, where it is the name of one.
+        like: what a run was trained on; images of another shape or type are refused.
+        progress: not called.
 
     Raises:
         InputError: files that are missing or of another format, or images and classes that do not fit.
@@ -72,7 +182,10 @@ def read_images(options: DataOptions, card: Card | None) -> ArrayTable:
             )
         tested = {f"test_source-{part}" for part in second}
         parts |= {f"test_source-{part}": images for part, images in second.items()}
-    return _table(parts, names, card.target if card else LABEL, options.source, tested)
+    samples = _samples(parts, names, card.target if card else LABEL, options.source, tested)
+    if like is not None:
+        like.require(samples.inputs, options.source)
+    return samples
 
 
 def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:
@@ -137,9 +250,9 @@ def _cifar_labels(path: Path) -> str:
     return "fine_labels" if of_hundred else "labels"
 
 
-def _table(
+def _samples(
     parts: Mapping[str, Part], class_names: Sequence[str], target: str, source: str, tested: Set[str]
-) -> ArrayTable:
+) -> Samples:
     images = [channels_first(part.images, f"{source}, {name} part") for name, part in parts.items()]
     if len({(array.shape[1:], array.dtype) for array in images}) > 1:
         raise InputError(f"{source}: images of the training and test part differ: {[a.shape for a in images]}")
@@ -161,14 +274,11 @@ def _table(
         for i in range(len(part.labels))
     ]
     held = [np.full(len(part.labels), name in tested) for name, part in parts.items()]
-    return ArrayTable(
-        ids=np.array(ids, dtype=object),
-        inputs=np.concatenate(images),
-        columns=pd.DataFrame({target: pd.Categorical.from_codes(labels, categories=pd.Index(names))}),
-        left_out=pd.DataFrame({"id": [], "where": [], "reason": [], target: []}, dtype=object),
-        kind="images",
-        test=None if single else np.concatenate(held),
-    )
+    inputs = np.concatenate(images)
+    kind = ImageKind(tuple(inputs.shape[1:]), str(inputs.dtype))
+    columns = pd.DataFrame({target: pd.Categorical.from_codes(labels, categories=pd.Index(names))})
+    where = [f"{source} image {name}" for name in ids]
+    return kind.samples(inputs, ids, where, columns, None if single else np.concatenate(held))
 
 
 def channels_first(

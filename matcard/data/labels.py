@@ -54,7 +54,7 @@ class Labels:
         if self.edges:
             return _by_edges(values, self.edges, self.target)
         position: dict[str | None, int] = {_word(name): k for k, name in enumerate(self.class_names)}
-        return np.array([position.get(name, -1) for name in _texts(values)], dtype=np.int64)
+        return np.array([position.get(name, -1) for name in label_texts(values)], dtype=np.int64)
 
 
 def target_column(columns: pd.DataFrame, target: str, source: str = "the source") -> pd.Series[Any]:
@@ -187,7 +187,7 @@ def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, 
     import pandas as pd
 
     present = values[values.notna()].infer_objects()
-    names = {name for name in _texts(present) if name is not None}
+    names = {name for name in label_texts(present) if name is not None}
     if isinstance(values.dtype, pd.CategoricalDtype):
         return tuple(name for name in map(str, values.cat.categories) if name in names)
     if pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present):
@@ -247,8 +247,8 @@ def _word(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split())
 
 
-def _texts(values: pd.Series[Any]) -> list[str | None]:
-    """Give the category of each value as text: whole numbers without a point, None where missing."""
+def label_texts(values: pd.Series[Any]) -> list[str | None]:
+    """Give each value of a target as text: whole numbers without a point, None where missing."""
     cleaned = _cleaned(values)
     return [
         None if missing else str(int(value)) if isinstance(value, float) and value % 1 == 0 else _word(str(value))

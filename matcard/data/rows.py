@@ -1,72 +1,274 @@
-"""Table rows and compositions: from a file, a card or scikit-learn's generator to arrays of numbers."""
+"""Table rows and compositions as samples: which columns describe them; a network sees their numbers."""
 
 from __future__ import annotations
 
-import warnings
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
+from sklearn.datasets import make_classification
 
+from matcard.crystals.crystals import objects
+from matcard.crystals.decode import atomic_numbers
 from matcard.crystals.files import require_file
 from matcard.crystals.tables import ID_COLUMNS, INDEX, as_ids, open_table, require_column
-from matcard.data.kinds import COMPOSITION_COLUMNS
-from matcard.data.row_columns import RowColumns
-from matcard.data.tables import ArrayTable
-from matcard.errors import InputError, MatcardWarning, listed
+from matcard.data.columns import id_faults, ids_of, number_columns, numbers_of
+from matcard.data.compositions import describe_formulas, proportions
+from matcard.data.dataset import ArrayDataset, digests
+from matcard.data.inputs import files_alone
+from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
+from matcard.data.samples import Kind, Named, Samples
+from matcard.data.sources import load_frame
+from matcard.errors import InputError, listed
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from jaxtyping import Bool, Shaped
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import IO, Self
 
+    from jaxtyping import Bool, Float64, Int64, Shaped
+
+    from matcard.crystals.tables import Table
     from matcard.data.card import Card
     from matcard.data.options import DataOptions
-    from matcard.data.row_columns import Numbers, RowKind
+    from matcard.data.samples import Progress, Source
 
+RowName = Literal["table", "compositions"]
 PART = "part"
 """Column that says which part a row is of, where the makers of the data divided them."""
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 """How files of rows end."""
+TAKES = f"tables, patterns such as 'new/*.csv', or folders of tables, by the endings {', '.join(ENDINGS)}"
 _WHERE = "__where__"
-_FEWEST_COUNTED = 10
-"""In fewer rows a feature may be 1, 2, 3... by chance."""
 _HELD_OUT = ("test", "validation")
+_ELEMENT = re.compile(r"[A-Z][a-z]?")
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+")
 
 
-def read_rows(options: DataOptions, card: Card | None, kind: RowKind) -> ArrayTable:
+class Numbers(NamedTuple):
+    """N rows as F numbers each, the names of the numbers, and what is wrong with a row ("" where nothing is)."""
+
+    inputs: Float64[np.ndarray, "N F"]
+    features: tuple[str, ...]
+    faults: Shaped[np.ndarray, " N"]
+
+
+@dataclass(frozen=True)
+class RowKind(Kind):
+    """Rows of numbers, of the same columns for training and for prediction.
+
+    Attributes:
+        name: `table` or `compositions`.
+        names: columns of numbers; of compositions the components, whose amounts are divided by their sum.
+        formula: column of chemical formulas, in place of `names`.
+        described: what is made of a formula, as `--data.composition_features` says.
+        features: names of the F numbers that are made of them.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("id_column", "composition_column")
+    overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
+
+    name: RowName
+    names: tuple[str, ...] = ()
+    formula: str | None = None
+    described: Literal["fractions", "magpie"] = "fractions"
+    features: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return self.names if self.formula is None else (self.formula,)
+
+    @property
+    def shares(self) -> bool:
+        """Whether the numbers are shares of elements or components, so that a row consists of those above 0."""
+        return self.name == "compositions" and (self.formula is None or self.described == "fractions")
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """The shape of a sample."""
+        return {"input_shape": (len(self.features),)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Make it of plain values."""
+        return cls(**{**stored, "names": tuple(stored["names"]), "features": tuple(stored["features"])})
+
+    def find(self, words: Sequence[str]) -> list[Source]:
+        """Find tables; a folder stands for those in it."""
+
+        def in_folder(folder: Path) -> list[Path]:
+            files = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(ENDINGS)]
+            if not files:
+                raise InputError(f"{folder} holds no file that ends in {', '.join(ENDINGS)}")
+            return files
+
+        found = files_alone(words, in_folder, TAKES)
+        for path in found:
+            if not str(path).lower().endswith(ENDINGS):
+                raise InputError(f"{path}: inputs of this run are {TAKES}")
+        return found
+
+    def pieces(
+        self, source: Source, named: Named, stream: IO[bytes], jobs: int | None, progress: Progress
+    ) -> Iterator[Samples]:
+        """Read a table."""
+        assert isinstance(source, Path)
+        table, kind, id_column, done = _table(source), None, None, 0
+        for frame, total in table.pieces:
+            frame = _named_by_text(frame)
+            if kind is None:
+                kind, id_column = self.settled(frame, str(source), named)
+            else:  # JSON lines name their columns one by one
+                frame = frame.reindex(columns=list(dict.fromkeys([*frame, *kind.used])))
+            places = frame.index.tolist()
+            ids = list(map(str, places)) if id_column is None else as_ids(frame.reindex(columns=[id_column])[id_column])
+            yield kind.samples(frame, ids, [f"{table.name} {table.unit} {k}" for k in places])
+            done += len(frame)
+            progress(done, total)
+
+    def wrap(self, given: Iterable[Any], ids: Sequence[str] | None) -> Samples:
+        """Take a pandas DataFrame; of runs on formulas also a list of them."""
+        if isinstance(given, pd.DataFrame):
+            frame = _named_by_text(given)
+        elif self.formula is not None:
+            formulas = [given] if isinstance(given, str) else list(given)
+            frame = pd.DataFrame({self.formula: formulas}, dtype=object)
+        else:
+            raise InputError(
+                f"a {type(given).__name__} was given: a pandas DataFrame with the columns {listed(self.used)} was "
+                "expected"
+            )
+        if not len(frame) or (ids is not None and len(ids) != len(frame)):
+            number = len(frame) if ids is None else len(ids)
+            raise InputError(f"{len(frame)} rows and {number} ids: give one or more, and an id for each")
+        kind, column = self.settled(frame, "the frame", Named())
+        own = [str(k) for k in range(len(frame))] if column is None else as_ids(frame[column])
+        names: Sequence[str | None] = own if ids is None else ids
+        return kind.samples(frame, names, [f"rows[{k}]" for k in range(len(frame))])
+
+    def samples(
+        self,
+        frame: pd.DataFrame,
+        ids: Sequence[str | None],
+        where: Sequence[str],
+        test: Bool[np.ndarray, " N"] | None = None,
+        aside: Sequence[str | None] = (),
+    ) -> Samples:
+        """Make the numbers of rows; `aside` are columns that say nothing else of them."""
+        numbers = self.numbers(frame)
+        names = objects(str(name) if name is not None else "" for name in ids)
+        columns = frame.drop(columns=[name for name in (*self.used, *aside) if name in frame]).reset_index(drop=True)
+        kind = replace(self, features=numbers.features)
+        faults = objects(fault or None for fault in numbers.faults)
+        return Samples(names, objects(where), numbers.inputs, columns, faults, kind, test)
+
+    def numbers(self, frame: pd.DataFrame) -> Numbers:
+        """Give the numbers of N rows; each column of `used` must be there."""
+        if self.formula is not None:
+            inputs, features, faults = describe_formulas(frame[self.formula], self.described)
+            return Numbers(inputs, tuple(features), faults)
+        inputs, faults = numbers_of(frame, self.names)
+        if self.name == "compositions":
+            inputs, faults = proportions(inputs, faults)
+        return Numbers(inputs, self.names, faults)
+
+    def blank(self) -> Float64[np.ndarray, "1 F"]:
+        """Give a row of zeros."""
+        return np.zeros((1, len(self.features)))
+
+    def dataset(self, inputs: Any, targets: Int64[np.ndarray, " N"], **_: Any) -> ArrayDataset:
+        """Give the rows as they are; nothing of them takes long."""
+        return ArrayDataset(inputs, targets)
+
+    def notes(self, dataset: ArrayDataset) -> list[str]:
+        """Say what the numbers are."""
+        return [f"{len(self.features)} columns of numbers: {listed(self.features, 24)}"]
+
+    def contents(self, inputs: Float64[np.ndarray, "N F"], columns: pd.DataFrame) -> list[tuple[str, ...]]:
+        """Give the components of compositions, or the elements of formulas; nothing of Magpie features.
+
+        Components that training had no column for count for nothing in the numbers. Columns are taken for such by
+        name, formulas of two elements and more: Y and No may be anything.
+        """
+        if not self.shares:
+            return [()] * len(inputs)
+        names = np.array(self.features, dtype=object)
+        beside = [] if self.formula is not None else [name for name in columns if _is_compound(str(name))]
+        amounts = [pd.to_numeric(columns[name], errors="coerce").to_numpy(np.float64, na_value=0.0) for name in beside]
+        others = np.column_stack([np.empty((len(inputs), 0)), *amounts]) > 0
+        more = np.array([*map(str, beside)], dtype=object)
+        return [(*names[row], *more[other]) for row, other in zip(inputs > 0, others, strict=True)]
+
+    def marks(self, samples: Samples) -> dict[str, list[str]]:
+        """Give digests of the numbers."""
+        return {"numbers": digests(samples.inputs)}
+
+    def settled(self, frame: pd.DataFrame, name: str, named: Named) -> tuple[RowKind, str | None]:
+        """Find the column of formulas and that of ids among those of a file.
+
+        Raises:
+            InputError: a column is not there.
+        """
+        for option, column in (("id_column", named.id_column), ("composition_column", named.composition_column)):
+            if column is not None:
+                require_column(column, map(str, frame), name, option)
+        kind = self
+        if self.formula is not None:
+            looked_for = (named.composition_column, self.formula, *COMPOSITION_COLUMNS)
+            kind = replace(self, formula=next((name for name in looked_for if name in frame), self.formula))
+        absent = [column for column in kind.used if column not in frame]
+        if absent and self.formula is not None:
+            require_column(absent[0], map(str, frame), name, "composition_column")
+        if absent:
+            none = "; where a component is absent from all rows, add its column with 0"
+            raise InputError(
+                f"{name} lacks {listed(absent)}, which the run was trained on"
+                f"{none if self.name == 'compositions' else ''}; it has {listed(frame) or 'no columns'}"
+            )
+        return kind, named.id_column or next((name for name in ID_COLUMNS if name in frame), None)
+
+
+def read(options: DataOptions, card: Card | None, like: RowKind | None, progress: Progress | None) -> Samples:
     """Read rows of numbers, or compositions.
 
     Args:
         options: source, columns, how compositions are described.
         card: the source's, where it is the name of one.
-        kind: `table` or `compositions`.
+        like: what a run was trained on, whose columns are read.
+        progress: not called.
 
     Raises:
         InputError: a file that cannot be read, a column that is not there, or no column of numbers.
     """
     if card is not None and card.format == "make_classification":
-        return synthetic_rows(card, options)
-    frame, parts = _read(options, card)
-    target = options.target or (card.target if card else None)
-    ids, id_column = _ids(frame, options.id_column or (card.id_column if card else None), options.source)
-    aside = {name for name in (id_column, target, PART, _WHERE, options.split.column) if name is not None}
-    if card is not None and card.window is not None:
-        aside.add(card.window.column)
-    columns = _columns(frame, options, card, kind, aside)
-    numbers = columns.numbers(frame)
-    faults = np.where(numbers.faults == "", _id_faults(ids, frame[_WHERE]), numbers.faults)
-    return _sorted_out(frame, ids, numbers._replace(faults=faults), parts, columns, [*columns.used, id_column])
+        samples = synthetic_rows(card, options)
+        if like is not None and like != samples.kind:
+            raise InputError(f"{card.name} does not describe its rows as the run's data did, by {listed(like.used)}")
+        return samples
+    frame, test = _read(options, card)
+    ids, id_column = ids_of(frame, options.id_column or (card.id_column if card else None), options.source)
+    if like is None:
+        target = options.target or (card.target if card else None)
+        aside = {name for name in (id_column, target, PART, _WHERE, options.split.column) if name is not None}
+        if card is not None and card.window is not None:
+            aside.add(card.window.column)
+        kind = _columns(frame, options, card, aside)
+    else:
+        named = Named(composition_column=options.composition_column or (card.composition_column if card else None))
+        kind, _ = like.settled(frame, options.source, named)
+    samples = kind.samples(frame, ids.tolist(), frame[_WHERE].tolist(), test, (id_column, _WHERE))
+    return replace(samples, faults=np.where(samples.sound, id_faults(ids, frame[_WHERE]), samples.faults))
 
 
-def synthetic_rows(card: Card, options: DataOptions) -> ArrayTable:
+def synthetic_rows(card: Card, options: DataOptions) -> Samples:
     """Make the rows of a card by scikit-learn's make_classification (I. Guyon, 2003).
 
     Raises:
         InputError: parameters that make_classification refuses.
     """
-    import pandas as pd
-    from sklearn.datasets import make_classification
-
     wanted = options.synthetic
     parameters: dict[str, Any] = dict(card.parameters)
     if wanted.samples is not None:
@@ -83,24 +285,20 @@ def synthetic_rows(card: Card, options: DataOptions) -> ArrayTable:
     names = card.class_names or tuple(map(str, range(int(parameters["n_classes"]))))
     features = tuple(f"x{k}" for k in range(inputs.shape[1]))
     target = pd.Categorical.from_codes(codes, categories=pd.Index(names))
-    return ArrayTable(
-        ids=np.array([str(i) for i in range(len(codes))], dtype=object),
-        inputs=inputs,
-        columns=pd.DataFrame({card.target: target}),
-        left_out=pd.DataFrame({"id": [], "where": [], "reason": [], card.target: []}, dtype=object),
-        kind="table",
-        features=features,
-        made_of=RowColumns("table", features),
+    ids = [str(i) for i in range(len(codes))]
+    return Samples(
+        objects(ids),
+        objects(f"{card.name} row {name}" for name in ids),
+        inputs,
+        pd.DataFrame({card.target: target}),
+        objects([None] * len(ids)),
+        RowKind("table", features, features=features),
     )
 
 
 def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[np.ndarray, " N"] | None]:
     """Give all rows with a column that says where each stands, and which of them came as the test part."""
-    import pandas as pd
-
     if card is not None:
-        from matcard.data.sources import load_frame
-
         frame = load_frame(card)
         frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]
     else:
@@ -121,130 +319,42 @@ def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[n
 
 
 def _read_file(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
     require_file(path)
-    table = open_table(path) if path.name.lower().endswith(ENDINGS) else None
-    if table is None:
-        raise InputError(f"{path}: rows and compositions are read from {', '.join(ENDINGS)}")
+    table = _table(path)
     pieces = [piece.frame for piece in table.pieces]
     frame = pd.concat(pieces).infer_objects() if pieces else pd.DataFrame()
     if len(frame) == 0:
         raise InputError(f"{path} has no rows; is it the right file?")
     where = [f"{table.name} {table.unit} {k}" for k in frame.index]
-    frame = frame.drop(columns=INDEX, errors="ignore").reset_index(drop=True)
-    frame = frame.set_axis([str(name) for name in frame], axis=1)
-    return frame.assign(**{_WHERE: where})
+    return _named_by_text(frame).reset_index(drop=True).assign(**{_WHERE: where})
 
 
-def _ids(frame: pd.DataFrame, column: str | None, source: str) -> tuple[Shaped[np.ndarray, " N"], str | None]:
-    """Give the ids, by the named column, a usual one, or the number of the row."""
-    if column is not None:
-        require_column(column, map(str, frame), source, "id_column")
-    column = column or next((name for name in ID_COLUMNS if name in frame), None)
-    if column is None:
-        return np.array([str(i) for i in range(1, len(frame) + 1)], dtype=object), None
-    return np.array([name or "" for name in as_ids(frame[column])], dtype=object), column
-
-
-def _id_faults(ids: Shaped[np.ndarray, " N"], where: pd.Series[Any]) -> Shaped[np.ndarray, " N"]:
-    first: dict[str, int] = {}
-    faults = np.full(len(ids), "", dtype=object)
-    for i, name in enumerate(ids.tolist()):
-        if not name:
-            faults[i] = "no id; give the row one"
-        elif first.setdefault(name, i) != i:
-            faults[i] = f"duplicated id {name!r}, first in {where.iloc[first[name]]}; give each row an id of its own"
-    return faults
-
-
-def _columns(
-    frame: pd.DataFrame, options: DataOptions, card: Card | None, kind: RowKind, aside: set[str]
-) -> RowColumns:
+def _columns(frame: pd.DataFrame, options: DataOptions, card: Card | None, aside: set[str]) -> RowKind:
     """Find what describes a row: named columns, a column of formulas, or all that hold numbers."""
-    if kind == "compositions" and options.features is None:
-        formula = _formula_column(frame, options, card)
+    name = kind_of(options)
+    assert name in ("table", "compositions")
+    if name == "compositions" and options.features is None:
+        formula = options.composition_column or (card.composition_column if card else None)
         if formula is not None:
-            return RowColumns(kind, formula=formula, described=options.composition_features)
+            require_column(formula, map(str, frame), options.source, "composition_column")
+        formula = formula or next((name for name in COMPOSITION_COLUMNS if name in frame), None)
+        if formula is not None:
+            return RowKind(name, formula=formula, described=options.composition_features)
     named = options.features or (list(card.feature_columns) if card else None) or None
-    return RowColumns(kind, tuple(_feature_columns(frame, named, aside, options.source)))
+    return RowKind(name, tuple(number_columns(frame, named, aside, options.source)))
 
 
-def _formula_column(frame: pd.DataFrame, options: DataOptions, card: Card | None) -> str | None:
-    column = options.composition_column or (card.composition_column if card else None)
-    if column is not None:
-        require_column(column, map(str, frame), options.source, "composition_column")
-        return column
-    return next((name for name in COMPOSITION_COLUMNS if name in frame), None)
+def _table(path: Path) -> Table:
+    table = open_table(path) if path.name.lower().endswith(ENDINGS) else None
+    if table is None:
+        raise InputError(f"{path}: rows and compositions are read from {', '.join(ENDINGS)}")
+    return table
 
 
-def _feature_columns(frame: pd.DataFrame, named: list[str] | None, aside: set[str], source: str) -> list[str]:
-    if named is not None:
-        for name in named:
-            require_column(name, map(str, frame), source, "features")
-        return named
-    found = [name for name in map(str, frame) if name not in aside and _mostly_numbers(frame[name])]
-    counting = [name for name in found if _counts_rows(frame[name])]
-    if counting:
-        # Rows are often sorted by class, which their numbers then give away.
-        warnings.warn(
-            f"{source}: {listed(map(repr, counting))} counts the rows and is not used to predict; name it with "
-            "--data.features if it means something",
-            MatcardWarning,
-            stacklevel=4,
-        )
-        found = [name for name in found if name not in counting]
-    if not found:
-        names = listed(name for name in map(str, frame) if name != _WHERE)
-        raise InputError(
-            f"{source} has no column of numbers beside id and target among {names}; if it holds crystals, name the "
-            "column of structures with --data.structure_column, if formulas, with --data.composition_column"
-        )
-    return found
+def _named_by_text(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.set_axis([str(name) for name in frame], axis=1).drop(columns=INDEX, errors="ignore")
 
 
-def _mostly_numbers(values: pd.Series[Any]) -> bool:
-    """Say whether most of a column's cells are numbers; the others are then malformed."""
-    import pandas as pd
-
-    present = values.dropna()
-    return len(present) > 0 and pd.to_numeric(present, errors="coerce").notna().mean() > 0.5
-
-
-def _counts_rows(values: pd.Series[Any]) -> bool:
-    """Say whether a column is 0, 1, 2... or 1, 2, 3..., begun again at most once, as with a second file of rows."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
-    if len(numbers) < _FEWEST_COUNTED or numbers[0] not in (0, 1):
-        return False
-    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-    return len(breaks) == 0 or (len(breaks) == 1 and bool(numbers[breaks[0]] == numbers[0]))
-
-
-def _sorted_out(
-    frame: pd.DataFrame,
-    ids: Shaped[np.ndarray, " N"],
-    numbers: Numbers,
-    test: Bool[np.ndarray, " N"] | None,
-    made_of: RowColumns,
-    used: list[str | None],
-) -> ArrayTable:
-    """Part the rows that can be used from those that cannot."""
-    columns = frame.drop(columns=[name for name in used if name in frame] + [_WHERE])
-    sound = numbers.faults == ""
-    about = {"id": ids[~sound], "where": frame[_WHERE][~sound].to_numpy(), "reason": numbers.faults[~sound]}
-    rest = columns[~sound].reset_index(drop=True)
-    rest = rest.rename(columns={name: f"source_{name}" for name in about if name in rest})
-    for place, (name, values) in enumerate(about.items()):
-        rest.insert(place, name, values)
-    return ArrayTable(
-        ids=ids[sound],
-        inputs=numbers.inputs[sound],
-        columns=columns[sound].reset_index(drop=True),
-        left_out=rest,
-        kind=made_of.kind,
-        features=numbers.features,
-        made_of=made_of,
-        test=None if test is None else test[sound],
-    )
+def _is_compound(name: str) -> bool:
+    symbols = set(_ELEMENT.findall(name))
+    return _FORMULA.fullmatch(name) is not None and len(symbols) > 1 and symbols <= atomic_numbers().keys()

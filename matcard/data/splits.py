@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from matcard.crystals.crystals import Crystals
 from matcard.data.dealing import deal
-from matcard.data.groups import contains_element, crystals_of, default_groups, given_test, group_keys
+from matcard.data.groups import contains_element, default_groups, group_keys
 from matcard.data.options import MATBENCH_FOLDS, check_shares
 from matcard.errors import InputError, MatcardWarning, listed
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Int, Int64, Shaped
 
     from matcard.data.options import Seen, SplitOptions
-    from matcard.data.tables import Table
+    from matcard.data.samples import Samples
 
 PARTS = ("train", "val", "test")
 _FRACTIONS = (0.7, 0.15, 0.15)
@@ -104,58 +105,43 @@ class Split:
         return Split(train, val, test, cut=cut, **{name: saved[name] for name in _ABOUT})
 
 
-def split_table(
-    table: Table,
-    codes: Int[np.ndarray, " N"],
-    options: SplitOptions,
-    *,
-    seed: int = 0,
-    class_names: Sequence[str] | None = None,
-    of_numbers: bool = False,
-) -> Split:
-    """Split labelled samples as the options say.
+def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> Split:
+    """Split samples, each of which has a class, as the options say.
 
     Args:
-        table: N crystals, images or rows.
-        codes: (N,) class of each.
+        samples: N of them.
         options: kind of groups, shares, folds.
         seed: another seed gives another split.
-        class_names: how the classes are called in warnings; their codes where not given.
-        of_numbers: whether the classes were made of a number, which decides the folds of Matbench.
 
     Raises:
         InputError: too few groups, an unknown column, a kind of groups that such samples do not have, an element that
-            is in no crystal or in all of them, folds of Matbench where samples are left out, no test part where one
-            was to come with the data.
+            is in no crystal or in all of them, no test part where one was to come with the data.
     """
-    kind, held = options.kind, None if options.folds is not None else given_test(table)
+    codes, labels = samples.codes, samples.labels
+    kind, held = options.kind, None if options.folds is not None else samples.test
     if held is None and (kind == "given" or options.seen == "test"):
         named = "kind given" if kind == "given" else "seen test"
         raise InputError(
             f"--data.split.{named} is for a test part that comes with the data, and none does: leave it out, or name "
             "one with --data.test_source"
         )
-    by = default_groups(table) if kind in (None, "given", "matbench", "element") else str(kind)
+    by = default_groups(samples) if kind in (None, "given", "matbench", "element") else str(kind)
     by = f"column:{options.column}" if kind == "column" else by
-    how: dict[str, Any] = {"fractions": options.fractions, "seed": seed, "class_names": class_names}
+    how: dict[str, Any] = {"fractions": options.fractions, "seed": seed, "class_names": samples.class_names}
     if kind == "element":
         if held is not None:
             raise InputError("--data.split.kind element: these data come with a test part already; leave it out")
-        holding = _with_element(table, str(options.element))
-        split = hold_out(codes, group_keys(table, by), holding, kind=f"element:{options.element}", **how)
+        holding = _with_element(samples, str(options.element))
+        split = hold_out(codes, group_keys(samples, by), holding, kind=f"element:{options.element}", **how)
     elif kind == "matbench":
-        if len(table.left_out):
-            raise InputError(
-                f"--data.split.kind matbench: the official folds are those of all rows of the source, and "
-                f"{len(table.left_out)} of them cannot be used"
-            )
-        holding = matbench_test(codes, options.fold or 0, classified=not of_numbers)
-        split = hold_out(codes, group_keys(table, by), holding, kind="matbench", **how)
+        classified = labels is not None and not (labels.edges or labels.window)
+        holding = matbench_test(codes, options.fold or 0, classified=classified)
+        split = hold_out(codes, group_keys(samples, by), holding, kind="matbench", **how)
         split = replace(split, fold=options.fold, folds=options.folds)
     elif held is not None:
-        split = _kept_apart(codes, group_keys(table, by), held, options.seen, how)
+        split = _kept_apart(codes, group_keys(samples, by), held, options.seen, how)
     else:
-        groups = group_keys(table, by)
+        groups = group_keys(samples, by)
         split = make_split(codes, groups, kind=by, fold=options.fold, folds=options.folds, **how)
     return replace(split, groups=by)
 
@@ -173,8 +159,10 @@ def matbench_test(codes: Int[np.ndarray, " N"], fold: int, *, classified: bool) 
     return np.isin(np.arange(len(codes)), positions)
 
 
-def _with_element(table: Table, element: str) -> Bool[np.ndarray, " N"]:
-    held = contains_element(crystals_of(table), element)
+def _with_element(samples: Samples, element: str) -> Bool[np.ndarray, " N"]:
+    if not isinstance(samples.inputs, Crystals):
+        raise InputError("--data.split.kind element is for crystals; choose duplicates, column or random")
+    held = contains_element(samples.inputs, element)
     if held.all() or not held.any():
         raise InputError(
             f"--data.split.element {element}: it is in {'every' if held.all() else 'no'} crystal of the source; choose "

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from matcard.data.labels import Labels, target_column
+from matcard.data.read import read
+from matcard.data.samples import Named
 from matcard.errors import InputError, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored
-from matcard.prediction.ensemble import Ensemble
-from matcard.prediction.inputs.base import Rows
-from matcard.prediction.labelled import training_overlap
-from matcard.prediction.run import BATCH_SIZE
+from matcard.files import read_json
+from matcard.prediction.modelfile import TRAINING, model_folder
+from matcard.prediction.predictor import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from jaxtyping import Float, Float64, Int64
 
-    from matcard.prediction.labelled import LabelledSet
-    from matcard.prediction.run import Run
+    from matcard.data.options import DataOptions
+    from matcard.data.samples import Progress, Samples
+    from matcard.prediction.predictor import Predictor
 
 LABELS, ESTIMATE = "labels", "estimate"
 """Where the shares of `--prior` come from: the labels of the new set, or its probabilities alone."""
@@ -53,9 +56,74 @@ class Assessment:
     shares_differ: bool
 
 
+def read_set(
+    predictor: Predictor, options: DataOptions, *, leave_out_unknown: bool = False, progress: Progress | None = None
+) -> Samples:
+    """Read a new set and give each row its class, by the run's own threshold or the run's own classes.
+
+    Args:
+        predictor: of one run.
+        options: source, columns, jobs; the target is by default that of the run.
+        leave_out_unknown: leave rows of classes out that the run does not know, instead of refusing.
+        progress: called with the rows parsed and their number, an estimate or None.
+
+    Raises:
+        InputError: a source or column that is not there, classes that the run does not know, or no row to use.
+    """
+    made, kind = predictor.description.target, predictor.kind
+    kind.check_named(Named(options.id_column, options.structure_column, options.composition_column))
+    column = options.target or made["column"] or kind.target
+    if column is None:
+        raise InputError(
+            f"--data.target is not given, and {predictor.path} does not name one: name the column of the labels"
+        )
+    samples = read(replace(options, target=column, kind=kind.name), kind, progress)
+    target_column(samples.columns, column, options.source)
+    edges = made["bins"] or ([] if made["threshold"] is None else [made["threshold"]])
+    window = tuple(made["window"]) if made["window"] else None
+    none = np.empty(0, np.int64)
+    samples = samples.with_labels(Labels(none, predictor.class_names, column, tuple(edges), window))
+    unknown = unknown_classes(samples)
+    if unknown and not leave_out_unknown:
+        found = listed(f"{name} ({count})" for name, count in unknown.items())
+        raise InputError(
+            f"{options.source} has classes that {predictor.path} does not know: {found}; it knows "
+            f"{listed(predictor.class_names)}. Rename them in the source, or leave these rows out by "
+            "--leave-out-unknown"
+        )
+    if not len(samples.used):
+        raise InputError(
+            f"{options.source} has no sample with a class of {predictor.path}: {listed(predictor.class_names)}"
+        )
+    return samples
+
+
+def unknown_classes(samples: Samples) -> dict[str, int]:
+    """Count the sound rows of each class that is not known, by its name."""
+    of_none = samples.sound & (samples.codes < 0) & (samples.texts != "")
+    return {str(name): int(count) for name, count in pd.Series(samples.texts[of_none]).value_counts().items()}
+
+
+def training_overlap(predictor: Predictor, samples: Samples) -> dict[str, int] | None:
+    """Count the samples that stood in the training part by each of their marks; None where that is not known.
+
+    Returns:
+        {mark: count}, such as `ids` and `formulas` of crystals, and `total`, the number of samples.
+    """
+    folder = model_folder(predictor.path)
+    if folder is None or not (folder / TRAINING).is_file():
+        return None
+    trained = read_json(folder / TRAINING)
+    counts = {}
+    for name, texts in predictor.kind.marks(samples).items():
+        known = set(trained[name])
+        counts[name] = sum(text in known for text in texts)
+    return {**counts, "total": len(samples)}
+
+
 def assess(
-    run: Run,
-    labelled: LabelledSet,
+    predictor: Predictor,
+    samples: Samples,
     *,
     prior: str | list[float] | None = None,
     batch_size: int = BATCH_SIZE,
@@ -64,8 +132,8 @@ def assess(
     """Predict a labelled set and score it at argmax and at the decision rule of the run.
 
     Args:
-        run: loaded.
-        labelled: of `matcard.prediction.labelled.read_labelled_set`.
+        predictor: of one run.
+        samples: of `read_set`.
         prior: class shares to correct the probabilities for: `labels` counts those of the set, `estimate` takes them
             from its probabilities alone (Saerens et al. 2002), or C numbers.
         batch_size: samples that go through the network together.
@@ -74,43 +142,40 @@ def assess(
     Raises:
         InputError: no sample that the network can take, or shares that do not fit the classes.
     """
-    import pandas as pd
-
-    samples, codes = labelled.samples, labelled.codes
-    ensemble = Ensemble([run])
-    rows = Rows(labelled.ids.tolist(), [""] * len(samples), samples, np.full(len(samples), None, dtype=object))
-    readings = ensemble.read(rows.samples, rows.errors, batch_size=batch_size, jobs=jobs)
-    if not len(readings.positions):
-        raise InputError(f"none of {len(samples)} {run.inputs.unit} can be predicted; the first: {readings.errors[0]}")
-    targets, probabilities = codes[readings.positions], readings.reads[0].probabilities
-    known = run.description
+    used, known = samples.take(samples.used), predictor.description
+    found = predictor.read(used, batch_size=batch_size, jobs=jobs)
+    if not len(found.positions):
+        raise InputError(f"none of {len(used)} {used.kind.unit} can be predicted; the first: {found.faults[0]}")
+    targets, probabilities = used.codes[found.positions], found.scores[0].probabilities
     train_counts = np.array(known.class_counts)
     metrics = scored(
-        targets, probabilities, train_counts=train_counts, decision=known.decision, temperature=known.temperature
+        targets, probabilities, train_counts=train_counts, decision=predictor.decision, temperature=known.temperature
     )
     shift = share_shift(train_counts, np.bincount(targets, minlength=len(known.class_names)))
-    overlap = training_overlap(run, samples)
+    read_again = np.full(len(samples), None, dtype=object)
+    read_again[samples.used] = found.faults
+    left_out = replace(samples, faults=np.where(samples.sound, read_again, samples.faults))
     metrics |= {
         "shift": shift._asdict(),
-        "overlap": overlap,
+        "overlap": training_overlap(predictor, used),
         "left_out": {
-            "malformed": labelled.malformed + len(samples) - len(targets),
-            "unlabelled": labelled.unlabelled,
-            "unknown": labelled.unknown,
+            "malformed": int((~left_out.sound).sum()),
+            "unlabelled": int((samples.sound & (samples.texts == "")).sum()),
+            "unknown": unknown_classes(samples),
         },
     }
     if prior is not None:
-        metrics["corrected"] = corrected(run, targets, probabilities, prior)
-    table = ensemble.lay_out(rows, readings)
-    table.insert(2, "target", np.array(known.class_names, dtype=object)[codes])
-    refused = table.loc[table["error"].notna(), ["id", "error", "target"]].assign(source=labelled.source)
-    refused = refused.rename(columns={"source": "where", "error": "reason", "target": "class"})
-    left_out = pd.concat([labelled.left_out, refused], ignore_index=True)
-    return Assessment(metrics, targets, probabilities, table, left_out, shift.p_value < SURE)
+        metrics["corrected"] = corrected(predictor, targets, probabilities, prior)
+    table = predictor.lay_out(used, found)
+    table.insert(2, "target", np.array(known.class_names, dtype=object)[used.codes])
+    return Assessment(metrics, targets, probabilities, table, left_out.left_out, shift.p_value < SURE)
 
 
 def corrected(
-    run: Run, targets: Int64[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"], prior: str | list[float]
+    predictor: Predictor,
+    targets: Int64[np.ndarray, " N"],
+    probabilities: Float[np.ndarray, "N C"],
+    prior: str | list[float],
 ) -> dict[str, Any]:
     """Give the metrics of the most likely class, where the probabilities are corrected for other class shares.
 
@@ -123,8 +188,8 @@ def corrected(
     Raises:
         InputError: shares that do not fit the classes.
     """
-    check_prior(prior, run.class_names)
-    known = run.description
+    check_prior(prior, predictor.class_names)
+    known = predictor.description
     names, train_counts = known.class_names, np.array(known.class_counts)
     calibrated = known.bias_corrected.apply(probabilities)
     if prior == ESTIMATE:

@@ -36,9 +36,8 @@ class ModelDescription:
         class_counts: of the training part.
         target: `column`, `threshold` and `bins` that made the classes.
         model: options of the network, its `name` among them.
-        kind: what a sample is.
-        inputs: how it becomes the input of the network, see `matcard.prediction.inputs`. Mean and deviation of arrays
-            are among the weights.
+        kind: what a sample is and how it becomes the input of the network, see `matcard.data.samples.Kind`. Mean and
+            deviation of arrays are among the weights.
         decision: the rule chosen on validation, for probabilities as the network gives them.
         temperature: fitted on validation; divides log-probabilities.
         bias_corrected: fitted on validation; makes probabilities that follow the shares of training.
@@ -53,8 +52,7 @@ class ModelDescription:
     class_counts: tuple[int, ...]
     target: dict[str, Any]
     model: dict[str, Any]
-    kind: str
-    inputs: dict[str, Any]
+    kind: dict[str, Any]
     decision: Decision
     temperature: Temperature
     bias_corrected: BiasCorrected
@@ -89,8 +87,7 @@ class ModelDescription:
                 class_counts=tuple(stored["class_counts"]),
                 target=dict(stored["target"]),
                 model=dict(stored["model"]),
-                kind=str(stored["kind"]),
-                inputs=dict(stored["inputs"]),
+                kind=dict(stored["kind"]),
                 decision=Decision.from_dict(stored["decision"], path),
                 temperature=Temperature(**stored["temperature"]),
                 bias_corrected=BiasCorrected(
@@ -123,7 +120,7 @@ def save_model(folder: Path, description: ModelDescription, tensors: dict[str, T
 
 
 def save_training(folder: Path, marks: Mapping[str, Iterable[str]]) -> None:
-    """Write what tells the samples of the training part, as `Inputs.marks` gives it, each text once."""
+    """Write what tells the samples of the training part, as `Kind.marks` gives it, each text once."""
     to_json({name: sorted(set(texts)) for name, texts in marks.items()}, folder / TRAINING)
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matcard.crystals.folder import STDIN
+from matcard.data.samples import Named
 from matcard.errors import InputError, listed
-from matcard.prediction.inputs.base import NOTHING
-from matcard.prediction.run import BATCH_SIZE
+from matcard.prediction.predictor import BATCH_SIZE
 from matcard.prediction.writers import check_output, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
-    from matcard.prediction.ensemble import Ensemble
-    from matcard.prediction.inputs.base import Named
+    from matcard.data.samples import Kind, Progress, Samples, Source
+    from matcard.prediction.predictor import Predictor
 
 
 @dataclass
@@ -45,21 +46,21 @@ class Tally:
 
 
 def predict_sources(
-    ensemble: Ensemble,
+    predictor: Predictor,
     inputs: Sequence[str],
     output: Path,
     *,
     batch_size: int = BATCH_SIZE,
     jobs: int | None = None,
     calibrated: bool = False,
-    named: Named = NOTHING,
+    named: Named = Named(),  # noqa: B008
     stream: IO[bytes] | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Tally:
     """Predict all inputs in order and write a row for each; some thousand are held in memory at a time.
 
     Args:
-        ensemble: one run or several.
+        predictor: one run or several.
         inputs: files, patterns, folders, tables of the kind of data that the runs were trained on; of crystals also
             what ASE reads and `-` for standard input.
         output: .parquet, .csv or .jsonl; written whole or not at all.
@@ -75,16 +76,17 @@ def predict_sources(
             one of the inputs.
     """
     check_output(output)
-    kind = ensemble.inputs
+    kind = predictor.kind
     kind.check_named(named)
-    paths = kind.find(inputs)
-    if any(path is not None and output.exists() and path.samefile(output) for path in paths):
+    sources = kind.find(inputs)
+    files = [path for source in sources for path in ([source] if isinstance(source, Path) else source or ())]
+    if output.exists() and any(path.samefile(output) for path in files):
         raise InputError(f"-o {output} is one of the inputs: name another file")
-    tally = Tally(0, 0, 0, dict.fromkeys(ensemble.class_names, 0), 0.0, [])
+    tally = Tally(0, 0, 0, dict.fromkeys(predictor.class_names, 0), 0.0, [])
     began = time.perf_counter()
     with open_table(output) as write:
-        for rows in kind.read(paths, named, stream or sys.stdin.buffer, tally.failures, jobs, progress):
-            table = ensemble.table(rows, batch_size=batch_size, jobs=jobs, calibrated=calibrated)
+        for samples in _pieces(kind, sources, named, stream or sys.stdin.buffer, tally.failures, jobs, progress):
+            table = predictor.table(samples, batch_size=batch_size, jobs=jobs, calibrated=calibrated)
             write(table)
             tally.rows += len(table)
             errors = table["error"].dropna()
@@ -100,3 +102,30 @@ def predict_sources(
             raise InputError(f"{listed(inputs)}: nothing to predict")
     tally.seconds = time.perf_counter() - began
     return tally
+
+
+def _pieces(
+    kind: Kind,
+    sources: Sequence[Source],
+    named: Named,
+    stream: IO[bytes],
+    failures: list[str],
+    jobs: int | None,
+    progress: Progress,
+) -> Iterator[Samples]:
+    """Read one input after another; what cannot be read to its end is a row that says so, and a message."""
+    done = 0
+
+    def advance(read: int, total: int | None) -> None:
+        progress(done + read, total if len(sources) == 1 else None)
+
+    for source in sources:
+        begun = done
+        try:
+            for samples in kind.pieces(source, named, stream, jobs, advance):
+                yield samples
+                begun += len(samples)
+        except InputError as error:
+            failures.append(str(error))
+            yield kind.failed(str(source or STDIN), str(error))
+        done = begun

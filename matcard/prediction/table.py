@@ -52,8 +52,8 @@ def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, 
 
 
 def prediction_table(
-    ids: Sequence[str],
-    where: Sequence[str],
+    ids: Shaped[np.ndarray, " n"],
+    where: Shaped[np.ndarray, " n"],
     errors: Shaped[np.ndarray, " n"],
     predictions: Predictions,
     class_names: Sequence[str],

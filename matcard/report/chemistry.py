@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from matcard.crystals.crystals import Crystals
-    from matcard.crystals.table import CrystalTable
+    from matcard.data.samples import Samples
     from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
 
@@ -66,7 +66,7 @@ _DIVERGING = LinearSegmentedColormap.from_list(
 
 def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw the share of crystals found for each element, over all classes and over the minority classes."""
-    crystals, test = run.test_table.crystals, run.test
+    crystals, test = run.test_samples.inputs, run.test
     rare = run.minority[test.targets]
     drawn = Markup("")
     for name, what, among in (
@@ -95,7 +95,7 @@ def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:
 
 def by_system(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw the share of crystals found in each crystal system."""
-    systems, source = crystal_systems(run.test_table)
+    systems, source = crystal_systems(run.test_samples)
     known = systems != ""
     order = [name for name in SYSTEMS if name in set(systems.tolist())]
     skipped = len(systems) - int(known.sum())
@@ -107,7 +107,7 @@ def by_system(run: FinishedRun, figures: FigureFolder) -> Markup:
 
 def by_sites(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw the share of crystals found by the number of sites in the cell."""
-    bins, order = site_bins(run.test_table.crystals.num_sites)
+    bins, order = site_bins(run.test_samples.inputs.num_sites)
     return _grouped(run, figures, "sites", bins, order, bins != "", "by the number of sites in the cell")
 
 
@@ -171,18 +171,18 @@ def element_shares(crystals: Crystals, right: Bool[np.ndarray, " n"]) -> pd.Data
     return _shares("element", [chemical_symbols[z] for z in present.tolist()], n[present], found[present])
 
 
-def crystal_systems(table: CrystalTable) -> tuple[Shaped[np.ndarray, " n"], str]:
+def crystal_systems(samples: Samples) -> tuple[Shaped[np.ndarray, " n"], str]:
     """Give the crystal system of each crystal (empty where unknown), and where it comes from, in words.
 
     The source's column `crystal_system` is taken where it has one; else spglib finds the space groups.
     """
-    if _SYSTEM_COLUMN in table.columns:
-        values = table.columns[_SYSTEM_COLUMN].astype(str).str.strip().str.lower().to_numpy(dtype=object)
+    if _SYSTEM_COLUMN in samples.columns:
+        values = samples.columns[_SYSTEM_COLUMN].astype(str).str.strip().str.lower().to_numpy(dtype=object)
         return np.where(np.isin(values.astype(str), list(_LAST_NUMBER)), values, ""), f"column {_SYSTEM_COLUMN}"
-    n = len(table)
+    n = len(samples)
     looked_at = np.unique(np.linspace(0, n - 1, min(n, MOST_SYMMETRIES)).astype(np.int64))
     systems = np.full(n, "", dtype=object)
-    numbers = space_groups(table.crystals.take(looked_at))
+    numbers = space_groups(samples.inputs.take(looked_at))
     systems[looked_at] = [system_of(number) for number, _ in numbers]
     part = f", {MOST_SYMMETRIES:,} evenly chosen crystals" if n > MOST_SYMMETRIES else ""
     return systems, f"found by spglib within {SYMPREC} Å{part}"

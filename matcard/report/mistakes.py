@@ -102,7 +102,7 @@ def _mistake_table(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> pd.DataFra
 
 
 def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, chosen: Int[np.ndarray, " k"]) -> Markup:
-    crystals = run.test_table.crystals.take(chosen)
+    crystals = run.test_samples.inputs.take(chosen)
     formulas, groups, sites = reduced_formulas(crystals), space_groups(crystals), crystals.num_sites
     cards = Markup("")
     for k, row in enumerate(chosen.tolist()):

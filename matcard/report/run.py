@@ -13,7 +13,7 @@ from matcard.training.finished import FinishedRun
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.data.tables import Table
+    from matcard.data.samples import Samples
     from matcard.report.embeddings import Projection
 
 
@@ -26,7 +26,7 @@ def write_report(
     *,
     baseline: Path | None = None,
     projection: Projection = "pca",
-    table: Table | None = None,
+    samples: Samples | None = None,
 ) -> Path:
     """Write the report of a finished run, and its figures as PNG and CSV; gives the report's path.
 
@@ -36,13 +36,13 @@ def write_report(
         run_dir: directory of the run.
         baseline: directory of a run of the same data, usually with cross-entropy, to stand beside this one.
         projection: of the embeddings; `umap` needs the package umap-learn.
-        table: what the run's source holds, where it is at hand; else the source is read again.
+        samples: what the run's source holds, where it is at hand; else the source is read again.
 
     Raises:
         InputError: a directory that holds no finished run, or UMAP without its package.
     """
     check_projection(projection)
-    run = FinishedRun(run_dir, table)
+    run = FinishedRun(run_dir, samples)
     beside = None if baseline is None else FinishedRun(baseline)
     figures = FigureFolder(run.path / FIGURES)
     of_crystals = (

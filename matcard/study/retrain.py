@@ -19,7 +19,7 @@ from matcard.study.trial.evaluation import SCORES, PartScores
 from matcard.training.config import config_from_dict, read_config
 from matcard.training.fit import fit
 from matcard.training.results import write_results
-from matcard.training.rundir import RunDir, with_resolved_paths, write_text
+from matcard.training.rundir import RunDir, with_resolved_paths, write_left_out, write_text
 from matcard.work.attempt import read_record, settle
 from matcard.work.jobs import Jobs
 from matcard.work.trainings import EndsWhenStopped, told
@@ -58,13 +58,13 @@ class Retraining:
 
     def __call__(self, folder: Path, line: Line) -> Record:
         """Train, or go on with what lies in the folder; write the scores of the validation and of the test part."""
-        labelled, data = self.data.labelled(self.config), self.data.batches(self.config, self.index)
+        samples, data = self.data.samples(self.config), self.data.batches(self.config, self.index)
         run = RunDir(folder)
         if not run.config.is_file():
             run.create(self.config)
-        labelled.write_left_out(run.left_out)
-        write_text(run.fingerprint, data.labelled.fingerprint + "\n")
-        write_text(run.split, data.labelled.split.to_json(data.labelled.ids))
+        write_left_out(samples, run.left_out)
+        write_text(run.fingerprint, data.set.fingerprint + "\n")
+        write_text(run.split, data.set.split.to_json(data.set.ids))
         console = Console(quiet=True)
         with told(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once, of a trial's training, or meant for programmers

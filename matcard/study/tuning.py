@@ -129,7 +129,7 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
         # Read and drawn as graphs once, before workers would, and before a study is begun on what cannot be read.
         trial_config = config_from_dict(settings.trial)
         data.batches(trial_config)
-        content = content_of(data.labelled(trial_config))
+        content = content_of(data.samples(trial_config))
         require_same(content, folder.data, f"--study {folder.path}", "name another --study, or put the data back")
         begun = begin(folder, settings, space, metrics, data)
         console.print(f"study: {folder.path}", soft_wrap=True)

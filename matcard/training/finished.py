@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from matcard.crystals.table import CrystalTable
+from matcard.crystals.crystals import Crystals
 from matcard.data.kinds import kind_of
-from matcard.data.prepare import read_labelled
+from matcard.data.read import read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import Temperature
 from matcard.evaluation.choice import choose_decision
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Shaped
 
     from matcard.data.options import DataKind
-    from matcard.data.tables import Table
+    from matcard.data.samples import Samples
     from matcard.evaluation.decision import DecisionOptions
 
 _PROBABILITY = "prob_"
@@ -71,15 +71,15 @@ class FinishedRun:
 
     Args:
         path: the run's directory.
-        table: what the run's source holds, where they are at hand; else the source is read again.
+        samples: what the run's source holds, where it is at hand; else the source is read again.
 
     Raises:
         InputError: no directory of a run, or one that has not finished.
     """
 
-    def __init__(self, path: Path, table: Table | None = None) -> None:
+    def __init__(self, path: Path, samples: Samples | None = None) -> None:
         self.files = RunDir.open(path)
-        self._table = table
+        self._samples = samples
         if not self.files.test_metrics.is_file():
             raise InputError(
                 f"{path} has not finished, so that its results are not there yet: go on with it by "
@@ -178,32 +178,29 @@ class FinishedRun:
         return minority_mask(self.counts("train"))
 
     @cached_property
-    def test_table(self) -> CrystalTable:
+    def test_samples(self) -> Samples:
         """The crystals of the test part with their other columns, in the order of `test`.
 
         Raises:
             InputError: the source is gone, or no longer has them.
         """
-        table = self._read_table() if self._table is None else self._table
-        if not isinstance(table, CrystalTable):
+        samples = self._read() if self._samples is None else self._samples
+        if not isinstance(samples.inputs, Crystals):
             raise InputError(f"{self.source} holds no structures of crystals")
-        rows = {str(name): row for row, name in enumerate(table.crystals.ids.tolist())}
+        rows = {str(samples.ids[row]): row for row in samples.used.tolist()}
         missing = [name for name in self.test.ids if name not in rows]
         if missing:
             raise InputError(
                 f"{len(missing)} of the {len(self.test.ids)} test crystals are no longer in {self.source} "
                 f"(the first is {missing[0]}): it has changed since the run"
             )
-        index = np.array([rows[name] for name in self.test.ids], dtype=np.int64)
-        return type(table)(
-            table.crystals.take(index), table.columns.iloc[index].reset_index(drop=True), table.left_out.iloc[:0]
-        )
+        return samples.take(np.array([rows[name] for name in self.test.ids], dtype=np.int64))
 
-    def _read_table(self) -> Table:
+    def _read(self) -> Samples:
         with warnings.catch_warnings():
             # They were given when the run read the same source.
             warnings.simplefilter("ignore", MatcardWarning)
-            return read_labelled(self.files.load_config().data).table
+            return read_labelled(self.files.load_config().data)
 
     @cached_property
     def _kind(self) -> DataKind:

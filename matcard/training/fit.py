@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from matcard.models.base import Classifier
-    from matcard.training.data import DataModule
+    from matcard.training.batches import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
 
@@ -91,7 +91,7 @@ def fit(
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config, data)
     told = [Diagnostics(data.class_names)] if config.trainer.diagnostics else []
-    trainer = build_trainer(config, run, console, [*told, *callbacks], unit=data.labelled.unit)
+    trainer = build_trainer(config, run, console, [*told, *callbacks], unit=data.set.unit)
     checkpoint, how = checkpoint_to_resume(run)
     if how and trainer.is_global_zero:
         console.print(how, soft_wrap=True, markup=False)
@@ -150,7 +150,7 @@ def build_module(config: Config, data: DataModule) -> TrainingModule:
         InputError: a compiled route is asked for that is not there.
     """
     loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
-    model = build_model(config.model, num_classes=data.num_classes, **data.labelled.model_arguments)
+    model = build_model(config.model, num_classes=data.num_classes, **data.set.model_arguments)
     _choose_kernel(model, config.trainer, len(data.parts["train"]))
     return TrainingModule(
         model,

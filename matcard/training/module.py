@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from matcard.losses.base import Loss
     from matcard.models.base import Classifier
-    from matcard.training.data import DataModule
+    from matcard.training.batches import DataModule
     from matcard.training.options import OptimizerOptions
 
 PLATEAU_FACTOR = 1 / 3
@@ -77,7 +77,7 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(_mixed(self.seed, self.current_epoch, batch_index, self.global_rank))
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        output = self.model(self.data.labelled.augmented(batch))
+        output = self.model(self.data.set.augmented(batch))
         loss: Tensor = self.loss(output.logits, batch.y, output.embedding)
         self._epoch_losses.append(loss.detach())
         for name, term in self.loss.terms.items():

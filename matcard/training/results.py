@@ -19,7 +19,6 @@ from matcard.evaluation.scoring import scored
 from matcard.evaluation.tables import averages_table, calibration_line, recall_table
 from matcard.files import to_json, written_whole
 from matcard.prediction.applicability import Reference
-from matcard.prediction.inputs import inputs_of
 from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
 from matcard.prediction.network import read_out
 from matcard.training.config import config_to_dict
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from matcard.evaluation.calibration import BiasCorrected, Temperature
     from matcard.evaluation.decision import Decision, DecisionOptions
     from matcard.prediction.network import Scores
-    from matcard.training.data import DataModule
+    from matcard.training.batches import DataModule
     from matcard.training.module import TrainingModule
     from matcard.training.options import Config
     from matcard.training.rundir import RunDir
@@ -56,8 +55,8 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     temperature = fit_temperature(scores["val"].targets, scores["val"].probabilities)
     temperature.save(run.path / "temperature.json")
     bias_corrected = fit_bias_corrected(scores["val"].targets, scores["val"].probabilities)
-    write_predictions(run, scores, data.labelled.ids, data.class_names, decision)
-    write_embeddings(run, scores, data.labelled.ids, config.seed)
+    write_predictions(run, scores, data.set.ids, data.class_names, decision)
+    write_embeddings(run, scores, data.set.ids, config.seed)
     write_model(run, config, module, data, scores, decision, temperature, bias_corrected)
 
     test = scores["test"]
@@ -138,27 +137,26 @@ def write_model(
 ) -> None:
     """Write the `model/` folder: the network, its classes, decision, calibration and where the training part lies."""
     reference = Reference.fit(scores["train"].embeddings, scores["val"].embeddings, seed=config.seed)
-    inputs = inputs_of(data.labelled)
-    trained = inputs.trained_on(data.labelled, data.parts["train"])
+    trained = data.set.samples.take(data.parts["train"])
+    kind = trained.kind
     values = config_to_dict(config)
     description = ModelDescription(
         class_names=tuple(data.class_names),
         class_counts=tuple(data.class_counts.tolist()),
         target=target_of(config.data),
         model=values["model"],
-        kind=inputs.kind,
-        inputs=inputs.to_dict(),
+        kind=kind.to_dict(),
         decision=decision,
         temperature=temperature,
         bias_corrected=bias_corrected,
-        components=tuple(dict.fromkeys(chain.from_iterable(inputs.contents(trained)))),
+        components=tuple(dict.fromkeys(chain.from_iterable(kind.contents(trained.inputs, trained.columns[[]])))),
         novelty_limit=reference.limit,
         train_size=len(data.parts["train"]),
         config=values,
     )
     tensors = module.network.state_dict()
     tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
-    save_training(run.path / FOLDER, inputs.marks(trained))
+    save_training(run.path / FOLDER, kind.marks(trained))
     save_model(run.path / FOLDER, description, tensors)
 
 

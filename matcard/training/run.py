@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from matcard.cli import make_console, rank
-from matcard.data.prepare import prepare, read_labelled
+from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.choice import check_decision
 from matcard.evaluation.tables import class_count_table
 from matcard.progress import crystal_progress
-from matcard.training.data import DataModule
+from matcard.training.batches import DataModule
 from matcard.training.fit import check_config, fit
 from matcard.training.results import write_results
-from matcard.training.rundir import RunDir, write_text
+from matcard.training.rundir import RunDir, write_left_out, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matcard.data.labelling import LabelledTable
-    from matcard.data.tables import Table
+    from matcard.data.samples import Samples
     from matcard.training.options import Config
 
-    Report = Callable[[Path, Table], object]
+    Report = Callable[[Path, Samples], object]
     """Writes the report of a finished run from its directory and what its source holds."""
 
 
@@ -61,49 +61,52 @@ def resume(path: Path, console: Console | None = None, report: Report | None = N
 
 def _carry_out(run: RunDir, config: Config, console: Console, report: Report | None) -> RunDir:
     with crystal_progress(console, "parsing") as progress:
-        labelled = read_labelled(config.data, progress)
-    labelled.check_left_out(config.data.max_left_out)
+        samples = read_labelled(config.data, progress)
+    samples.check_left_out(config.data.max_left_out)
     begun = run.split.is_file()
     saved = run.split.read_text(encoding="utf-8") if begun else None
     with crystal_progress(console, "crystals to graphs") as graphs:
-        samples = prepare(labelled, config.data, seed=config.seed, saved_split=saved, progress=graphs)
-    if begun and run.fingerprint.read_text(encoding="utf-8").strip() != samples.fingerprint:
+        divided = divide(samples, config.data, seed=config.seed, saved_split=saved, progress=graphs)
+    if begun and run.fingerprint.read_text(encoding="utf-8").strip() != divided.fingerprint:
         raise InputError(
             f"--resume {run.path}: the labels of {config.data.source} have changed since the run began; start a new run"
         )
-    data = DataModule(samples, config.trainer, config.seed)
-    _show_data(run, data, labelled, console)
+    data = DataModule(divided, config.trainer, config.seed)
+    _show_data(run, data, samples, console)
     check_decision(config.decision, data.class_names, data.class_counts)
 
     def begin() -> None:
         if begun or rank() != 0:
             return
         run.create(config)
-        labelled.write_left_out(run.left_out)
+        write_left_out(samples, run.left_out)
         # The split last: where it is found, by a resumed run or by another process, all else is there too.
-        write_text(run.fingerprint, samples.fingerprint + "\n")
-        write_text(run.split, samples.split.to_json(samples.ids))
+        write_text(run.fingerprint, divided.fingerprint + "\n")
+        write_text(run.split, divided.split.to_json(divided.ids))
 
     module = fit(run, config, data, console, begin=begin)
     if module is not None:
         write_results(run, module, data, console)
         if report and config.report:
-            report(run.path, labelled.table)
+            report(run.path, samples)
     return run
 
 
-def _show_data(run: RunDir, data: DataModule, labelled: LabelledTable, console: Console) -> None:
+def _show_data(run: RunDir, data: DataModule, samples: Samples, console: Console) -> None:
     """Print the classes of each part, what was left out or cut, and what is odd about the data."""
     counts = {part: data.count(part) for part in data.parts}
-    cut = data.labelled.split.cut
+    cut = data.set.split.cut
     if len(cut):
         counts["cut"] = np.bincount(data.codes[cut], minlength=data.num_classes)
-    console.print(class_count_table(data.class_names, counts, labelled.left_out_counts))
+    bad = ~samples.sound
+    lost = samples.codes[bad & (samples.codes >= 0)]
+    console.print(class_count_table(data.class_names, counts, np.bincount(lost, minlength=data.num_classes)))
     if len(cut):
-        console.print(f"{len(cut)} {data.labelled.unit} are cut out of the parts on purpose, see {run.split}")
-    if len(labelled.unlabelled):
-        console.print(f"{len(labelled.unlabelled)} rows without a target are left out, see {run.left_out}")
-    for name, count in labelled.lost_classes.items():
+        console.print(f"{len(cut)} {data.set.unit} are cut out of the parts on purpose, see {run.split}")
+    if unlabelled := int((~bad & (samples.codes < 0)).sum()):
+        console.print(f"{unlabelled} rows without a target are left out, see {run.left_out}")
+    of_none = samples.texts[bad & (samples.codes < 0) & (samples.texts != "")]
+    for name, count in Counter(of_none.tolist()).items():
         console.print(f"{count} rows left out are of class {name!r}, which has no row that can be used")
-    for note in data.labelled.notes:
+    for note in data.set.notes:
         console.print(note)

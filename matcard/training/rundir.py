@@ -23,6 +23,7 @@ from matcard.training.config import config_from_dict, config_to_dict, read_confi
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matcard.data.samples import Samples
     from matcard.training.options import Config
 
 _PACKAGES = (
@@ -167,6 +168,12 @@ def with_resolved_paths(values: Mapping[str, Any]) -> dict[str, Any]:
         if (value := resolved[part][option]) and Path(value).exists():
             resolved[part] = {**resolved[part], option: str(Path(value).resolve())}
     return resolved
+
+
+def write_left_out(samples: Samples, path: Path) -> None:
+    """Write every row that is not used: id, where, reason, class."""
+    with written_whole(path) as beside:
+        samples.left_out.to_csv(beside, index=False)
 
 
 def write_text(path: Path, text: str) -> None:

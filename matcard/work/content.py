@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from matcard.data.tables import ArrayTable
+from matcard.crystals.crystals import Crystals
 from matcard.errors import InputError
 from matcard.files import written_whole
 
@@ -16,26 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from matcard.data.labelling import LabelledTable
+    from matcard.data.samples import Samples
 
 
-def content_of(labelled: LabelledTable) -> pd.DataFrame:
-    """Give id, class and a digest of the structure, image or row of each sample."""
-    names = np.array(labelled.class_names, dtype=object)
-    digests = [hashlib.sha256(content).hexdigest()[:32] for content in _contents(labelled)]
-    return pd.DataFrame({"id": labelled.table.ids.astype(str), "class": names[labelled.codes], "digest": digests})
+def content_of(samples: Samples) -> pd.DataFrame:
+    """Give id, class and a digest of the structure, image or row of each sample that is used."""
+    used = samples.take(samples.used)
+    names = np.array(used.class_names, dtype=object)
+    digests = [hashlib.sha256(content).hexdigest()[:32] for content in _contents(used.inputs)]
+    return pd.DataFrame({"id": used.ids.astype(str), "class": names[used.codes], "digest": digests})
 
 
-def _contents(labelled: LabelledTable) -> Iterator[bytes]:
-    table = labelled.table
-    if isinstance(table, ArrayTable):
-        for sample in np.ascontiguousarray(table.inputs):
+def _contents(inputs: Any) -> Iterator[bytes]:
+    if not isinstance(inputs, Crystals):
+        for sample in np.ascontiguousarray(inputs):
             yield sample.tobytes()
         return
-    crystals = table.crystals
-    for k, (start, stop) in enumerate(zip(crystals.offsets[:-1], crystals.offsets[1:], strict=True)):
-        sites = crystals.numbers[start:stop].tobytes() + crystals.frac_coords[start:stop].tobytes()
-        yield crystals.lattice[k].tobytes() + sites
+    for k, (start, stop) in enumerate(zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True)):
+        sites = inputs.numbers[start:stop].tobytes() + inputs.frac_coords[start:stop].tobytes()
+        yield inputs.lattice[k].tobytes() + sites
 
 
 def difference(before: pd.DataFrame, now: pd.DataFrame) -> str:

@@ -21,7 +21,7 @@ from matcard.comparison.search import Search
 from matcard.crystals.neighbors import GraphOptions
 from matcard.data.composition_features import magpie_features
 from matcard.data.options import DataOptions, SyntheticOptions
-from matcard.data.prepare import prepare, read_labelled
+from matcard.data.read import divide, read_labelled
 from matcard.data.splits import Split
 from matcard.errors import InputError
 from matcard.resources import resource_dir
@@ -238,7 +238,7 @@ def test_help_names_every_option():
 def points(tmp_path_factory):
     synthetic = SyntheticOptions(samples=400)
     given = DataOptions(source="make_classification", synthetic=synthetic)
-    return prepare(read_labelled(given), given, seed=0)
+    return divide(read_labelled(given), given, seed=0)
 
 
 def rival_config(**rival):
@@ -249,7 +249,7 @@ def test_a_rival_is_scikit_learns(points):
     found = run_rival(rival_config(name="boosting", max_iter=7), points, tested=True)
     split = points.split
     plain = HistGradientBoostingClassifier(max_iter=7, max_leaf_nodes=31, random_state=3)
-    x = points.inputs.astype(np.float32)
+    x = points.samples.inputs.astype(np.float32)
     plain.fit(x[split.train], points.codes[split.train])
     predicted = plain.predict(x[split.test])
     assert found["test"]["argmax"]["accuracy"] == pytest.approx((predicted == points.codes[split.test]).mean())
@@ -266,8 +266,9 @@ def test_the_forest_is_balanced(points):
     inputs = rng.normal(codes[:, None] * 1.2, 1.0, (1000, 4)).astype(np.float32)
     order = rng.permutation(1000)
     split = Split(np.sort(order[:500]), np.sort(order[500:700]), np.sort(order[700:]), "random", 0)
-    names = ("common", "rare")
-    rare = replace(points, inputs=inputs, codes=codes, ids=np.arange(1000).astype(str), class_names=names, split=split)
+    labels = replace(points.samples.labels, codes=codes, class_names=("common", "rare"))
+    names = np.arange(1000).astype(str)
+    rare = replace(points, samples=replace(points.samples, inputs=inputs, ids=names, labels=labels), split=split)
     found = run_rival(rival_config(name="balanced_forest", n_estimators=50, max_features=0.5), rare, tested=True)
     plain = RandomForestClassifier(50, max_features=0.5, class_weight="balanced_subsample", random_state=3)
     plain.fit(inputs[split.train], codes[split.train])
@@ -285,9 +286,8 @@ def test_options_of_rivals():
 def test_crystals_are_described_by_matminers_features(tmp_path):
     given = DataOptions(graph=GraphOptions(radius=3.0, neighbors=2))
     labelled = read_labelled(given)
-    kept = labelled.table.take(np.arange(0, len(labelled.codes), 60))
-    few = replace(labelled, table=kept, codes=labelled.codes[::60])
-    data = prepare(few, given, seed=0)
+    kept = labelled.take(np.arange(0, len(labelled), 60))
+    data = divide(kept, given, seed=0)
     formulas = [str(formula) for formula in kept.columns["formula"]]
     np.testing.assert_allclose(features_of(data), magpie_features(formulas).to_numpy(), rtol=1e-9, atol=1e-9)
 

@@ -17,7 +17,7 @@ from matcard.comparison import cell
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
 from matcard.errors import InputError, MatcardWarning, TrainingError
-from matcard.training.data import DataModule
+from matcard.training.batches import DataModule
 
 
 def test_every_cell_once_and_everything_written(tmp_path, trained):

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 import yaml
+from sample_cases import parted
 
-from matcard.crystals.table import CrystalTable
 from matcard.data.card import FORMATS, Card, Download, Query, Window, card_names, load_card, read_card
 from matcard.data.sources import load_crystals
 from matcard.errors import InputError
@@ -27,7 +27,7 @@ VALID = {
 
 
 def load_table(card, **options):
-    return CrystalTable.of(load_crystals(card, **options))
+    return parted(load_crystals(card, **options))
 
 
 @pytest.fixture

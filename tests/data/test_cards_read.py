@@ -16,8 +16,8 @@ import pytest
 from bad_server import Answer
 from card_cases import download_of, make_card
 from pymatgen.core import Lattice, Structure
+from sample_cases import parted
 
-from matcard.crystals.table import CrystalTable
 from matcard.data import sources
 from matcard.data.archives import extract
 from matcard.data.cache import folder_of
@@ -27,7 +27,7 @@ from matcard.errors import InputError, MatcardWarning
 
 
 def load_table(card, **options):
-    return CrystalTable.of(load_crystals(card, **options))
+    return parted(load_crystals(card, **options))
 
 
 def salt(k):

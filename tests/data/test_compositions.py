@@ -8,7 +8,7 @@ import pytest
 
 from matcard.data.compositions import describe_formulas, element_fractions, proportions
 from matcard.data.options import DataOptions
-from matcard.data.prepare import read_labelled
+from matcard.data.read import read_labelled
 from matcard.errors import InputError
 
 
@@ -62,12 +62,12 @@ def test_a_table_of_formulas(tmp_path):
     formulas = ["CuZr", "Fe2O3", "NaCl", "oh no", "MgO", "Al2O3"]
     pd.DataFrame({"composition": formulas, "glass": [1, 0, 0, 1, 0, 1]}).to_csv(path, index=False)
     labelled = read_labelled(DataOptions(source=str(path), target="glass"))
-    assert labelled.table.kind == "compositions"
-    assert labelled.table.inputs.shape == (5, 118)
-    assert labelled.table.left_out["reason"].tolist()[0].startswith("'oh no' is no chemical formula")
+    assert labelled.kind.name == "compositions"
+    assert labelled.inputs.shape == (6, 118)
+    assert labelled.left_out["reason"].tolist()[0].startswith("'oh no' is no chemical formula")
     named = tmp_path / "named.csv"
     pd.read_csv(path).rename(columns={"composition": "what"}).to_csv(named, index=False)
     options = DataOptions(source=str(named), target="glass", composition_column="what", composition_features="magpie")
-    assert read_labelled(options).table.inputs.shape[1] > 118
+    assert read_labelled(options).inputs.shape[1] > 118
     with pytest.raises(InputError, match="no column 'whatever'"):
         read_labelled(DataOptions(source=str(named), target="glass", composition_column="whatever"))

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pymatgen.core import Composition, Lattice, Structure
+from sample_cases import of_crystals, rows
 
 from matcard.crystals import read_crystals
 from matcard.crystals.crystals import Crystals, offsets_from_counts
-from matcard.crystals.table import CrystalTable
 from matcard.data.groups import (
     chemical_systems,
     contains_element,
@@ -24,8 +24,7 @@ from matcard.data.groups import (
     within_rounding,
 )
 from matcard.data.options import DataOptions
-from matcard.data.row_columns import RowColumns
-from matcard.data.rows import read_rows
+from matcard.data.rows import RowKind
 from matcard.errors import InputError, MatcardWarning
 
 SYMBOLS = ["H", "Li", "C", "N", "O", "F", "Na", "Al", "Si", "Cl", "Fe", "Sr", "Ti", "Pb", "Xe", "He", "Og"]
@@ -40,7 +39,7 @@ def table_of(structures, **columns):
         np.concatenate([s.atomic_numbers for s in structures]).astype(np.uint8),
         np.concatenate([s.frac_coords for s in structures]),
     )
-    return CrystalTable(crystals, pd.DataFrame(columns, index=range(n)), pd.DataFrame())
+    return of_crystals(crystals, **columns)
 
 
 def boxes(contents):
@@ -79,7 +78,7 @@ PROTOTYPES = [ROCK_SALT, PEROVSKITE, WURTZITE, OLIVINE]
     )
 )
 def test_reduced_formulas_are_the_ratios_of_the_elements(contents):
-    keys = reduced_formulas(boxes([[s for s, n in c.items() for _ in range(n)] for c in contents]).crystals)
+    keys = reduced_formulas(boxes([[s for s, n in c.items() for _ in range(n)] for c in contents]).inputs)
     for key, content in zip(keys, contents, strict=True):
         divisor = np.gcd.reduce(list(content.values()))
         assert Composition(key) == Composition({s: n // divisor for s, n in content.items()})
@@ -87,11 +86,11 @@ def test_reduced_formulas_are_the_ratios_of_the_elements(contents):
 
 def test_reduced_formulas_are_written_as_pymatgen_does():
     contents = [["O"] * 3 + ["Ti", "Sr"], ["Cl", "Cl", "Na", "Na"], ["Pb", "I", "Cs", "I", "I"], ["Xe", "F", "F"]]
-    assert reduced_formulas(boxes(contents).crystals).tolist() == ["SrTiO3", "NaCl", "CsPbI3", "XeF2"]
+    assert reduced_formulas(boxes(contents).inputs).tolist() == ["SrTiO3", "NaCl", "CsPbI3", "XeF2"]
 
 
 def test_reduced_formulas_of_real_crystals_group_as_the_formulas_they_come_with(test_data):
-    table = CrystalTable.of(read_crystals(test_data / "mp_small_4000.parquet"))
+    table = of_crystals(read_crystals(test_data / "mp_small_4000.parquet"))
     mine, given_ = group_keys(table, "formula"), table.columns["formula"].to_numpy()
     pairs = set(zip(mine, given_, strict=True))
     assert len(pairs) == len(set(mine)) == len(set(given_))
@@ -99,14 +98,14 @@ def test_reduced_formulas_of_real_crystals_group_as_the_formulas_they_come_with(
 
 def test_chemical_systems_list_the_elements_alphabetically():
     table = boxes([["Ti", "O", "Sr", "O"], ["Fe"], ["Na", "Cl", "Cl"]])
-    assert chemical_systems(table.crystals).tolist() == ["O-Sr-Ti", "Fe", "Cl-Na"]
+    assert chemical_systems(table.inputs).tolist() == ["O-Sr-Ti", "Fe", "Cl-Na"]
 
 
 def test_contains_element():
     table = boxes([["Fe", "O"], ["F", "Na"], ["Fe"]])
-    assert contains_element(table.crystals, "Fe").tolist() == [True, False, True]
+    assert contains_element(table.inputs, "Fe").tolist() == [True, False, True]
     with pytest.raises(InputError, match="'Iron' is no symbol of an element"):
-        contains_element(table.crystals, "Iron")
+        contains_element(table.inputs, "Iron")
 
 
 @pytest.mark.parametrize(("structure", "number"), list(zip(PROTOTYPES, [225, 221, 186, 62], strict=True)))
@@ -123,7 +122,7 @@ def test_a_prototype_is_the_same_for_other_elements_cells_origins_and_site_order
         structure, others, structure.get_primitive_structure(), structure * (2, 1, 1), shifted, half,
         Structure.from_sites(list(structure)[::-1]),
     ]  # fmt: skip
-    keys = prototypes(table_of(variants).crystals)
+    keys = prototypes(table_of(variants).inputs)
     assert len(set(keys)) == 1
     assert keys[0].startswith(f"{number} ")
 
@@ -134,7 +133,7 @@ def test_prototypes_of_different_structures_differ():
     antifluorite.replace_species({"Ca": "O", "F": "Na"})
     elemental = PEROVSKITE.copy()
     elemental.replace_species({"Sr": "Ti"})
-    keys = prototypes(table_of([*PROTOTYPES, fluorite, antifluorite, elemental]).crystals)
+    keys = prototypes(table_of([*PROTOTYPES, fluorite, antifluorite, elemental]).inputs)
     assert keys[4] == keys[5]
     assert len(set(keys)) == 6
 
@@ -163,7 +162,7 @@ def test_groups_by_column():
 def compositions(tmp_path, columns, **options):
     path = tmp_path / "rows.csv"
     pd.DataFrame(columns).to_csv(path, index=False)
-    return read_rows(DataOptions(source=str(path), target="y", **options), None, "compositions")
+    return rows(DataOptions(source=str(path), target="y", kind="compositions", **options))
 
 
 def test_compositions_of_the_same_elements_or_components_are_one_system(tmp_path):
@@ -184,7 +183,7 @@ def test_rows_and_features_of_compositions_have_no_chemical_system(tmp_path):
         group_keys(compositions(tmp_path, {"formula": ["ZrCu", "Al"], "y": [0, 1]}), "chemical_systm")
     table = compositions(tmp_path, {"a": [1, 2], "y": [0, 1]}, features=["a"])
     with pytest.raises(InputError, match="there are: duplicates, column:NAME, random"):
-        group_keys(replace(table, made_of=RowColumns("table", ("a",))), "chemical_system")
+        group_keys(replace(table, kind=RowKind("table", ("a",))), "chemical_system")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +219,7 @@ def test_compositions_are_the_same_but_for_rounding(tmp_path):
     assert len(np.unique(same_numbers(glasses.inputs))) == 3
     a, b, c, d = group_keys(glasses, "duplicates").tolist()
     assert a == b == d != c
-    plain = replace(glasses, made_of=RowColumns("table", tuple(glasses.features)))
+    plain = replace(glasses, kind=RowKind("table", glasses.kind.features))
     assert duplicates(plain).tolist() == same_numbers(glasses.inputs).tolist()
 
 

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matcard.data.images import read_images
 from matcard.data.options import DataOptions, SplitOptions
-from matcard.data.prepare import prepare, read_labelled
+from matcard.data.read import divide, read, read_labelled
 from matcard.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -32,23 +31,23 @@ def npz(path, **arrays):
 
 def test_the_digits_of_scikit_learn():
     labelled = read_labelled(DataOptions(source="digits"))
-    assert labelled.table.inputs.shape == (1797, 1, 8, 8)
-    assert labelled.table.inputs.dtype == np.uint8
+    assert labelled.inputs.shape == (1797, 1, 8, 8)
+    assert labelled.inputs.dtype == np.uint8
     assert labelled.class_names == tuple("0123456789")
-    assert labelled.table.test is None
+    assert labelled.test is None
 
 
 @pytest.mark.parametrize("channels", [None, 1, 3])
 def test_npz_of_arrays(tmp_path, channels):
     x_train, x_test, y_train, y_test = images(12, channels), images(5, channels), np.arange(12) % 3, np.arange(5) % 3
     options = npz(tmp_path / "some.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    table = read_labelled(options).table
+    table = read_labelled(options)
     assert table.inputs.shape == (17, channels or 1, 6, 6)
     expected = x_train[3] if channels is None else x_train[3, :, :, -1]
     np.testing.assert_array_equal(table.inputs[3, -1], expected)
     assert table.test.tolist() == [False] * 12 + [True] * 5
     assert table.ids[[0, 12]].tolist() == ["train-0", "test-0"]
-    data = prepare(read_labelled(options), options, seed=0)
+    data = divide(read_labelled(options), options, seed=0)
     assert data.split.kind == "given"
     np.testing.assert_array_equal(data.split.test, np.arange(12, 17))
 
@@ -59,7 +58,7 @@ def test_folds_go_before_a_given_test_part(tmp_path):
     )
     labelled = read_labelled(options)
     folds = [replace(options, split=SplitOptions(folds=3, fold=fold)) for fold in range(3)]
-    splits = [prepare(labelled, fold, seed=0).split for fold in folds]
+    splits = [divide(labelled, fold, seed=0).split for fold in folds]
     assert {split.kind for split in splits} == {"duplicates"}
     np.testing.assert_array_equal(np.sort(np.concatenate([split.test for split in splits])), np.arange(30))
 
@@ -70,9 +69,9 @@ def test_a_second_source_of_images_is_the_test_part(tmp_path):
     npz(tmp_path / "b.npz", x_train=np.concatenate([seen, images(5)]), y_train=np.arange(8) % 2)
     options = replace(first, test_source=str(tmp_path / "b.npz"))
     labelled = read_labelled(options)
-    assert labelled.table.test.tolist() == [False] * 24 + [True] * 8
-    assert labelled.table.ids[[0, 20, 24]].tolist() == ["train-0", "test-0", "test_source-train-0"]
-    split = prepare(labelled, options, seed=0).split
+    assert labelled.test.tolist() == [False] * 24 + [True] * 8
+    assert labelled.ids[[0, 20, 24]].tolist() == ["train-0", "test-0", "test_source-train-0"]
+    split = divide(labelled, options, seed=0).split
     assert split.test.tolist() == list(range(24, 32))
     assert split.cut.tolist() == [0, 1, 2], "equal images are not trained on"
     npz(tmp_path / "c.npz", x_train=images(4, side=7), y_train=[0, 1] * 2)
@@ -93,7 +92,7 @@ def test_npz_without_a_test_part_is_divided(tmp_path):
     options = npz(tmp_path / "some.npz", x_train=images(30), y_train=np.arange(30) % 2, class_names=["cat", "dog"])
     labelled = read_labelled(options)
     assert labelled.class_names == ("cat", "dog")
-    assert prepare(labelled, options, seed=0).split.kind == "duplicates"
+    assert divide(labelled, options, seed=0).split.kind == "duplicates"
 
 
 def encoded(arrays, form):
@@ -112,7 +111,7 @@ def test_npz_of_encoded_images(tmp_path):
     options = npz(
         tmp_path / "jpeg.npz", train_jpeg=content, train_offset=offsets, train_label=np.array([0, 1, 0, 1, 1])
     )
-    table = read_labelled(options).table
+    table = read_labelled(options)
     np.testing.assert_array_equal(table.inputs, pictures.transpose(0, 3, 1, 2))
     cut = npz(tmp_path / "cut.npz", train_jpeg=content[:-40], train_offset=offsets, train_label=np.arange(5) % 2)
     with pytest.raises(InputError, match="image 4 cannot be decoded"):
@@ -134,7 +133,7 @@ def test_a_folder_of_the_files_of_mnist(tmp_path):
     for name, (pictures, labels) in parts.items():
         write_idx(tmp_path / f"{name}-images-idx3-ubyte.gz", pictures)
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte.gz", labels)
-    table = read_labelled(DataOptions(source=str(tmp_path))).table
+    table = read_labelled(DataOptions(source=str(tmp_path)))
     np.testing.assert_array_equal(table.inputs[:, 0], np.concatenate([parts["train"][0], parts["t10k"][0]]))
     assert table.test.sum() == 4
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
@@ -155,9 +154,9 @@ def test_a_folder_of_the_files_of_cifar_100(tmp_path):
     (tmp_path / "meta").write_bytes(pickle.dumps(names, protocol=4))
     labelled = read_labelled(DataOptions(source=str(tmp_path)))
     assert labelled.class_names == ("apple", "bear")
-    assert labelled.table.inputs.shape == (8, 3, 32, 32)
-    np.testing.assert_array_equal(labelled.table.inputs[:6].reshape(6, -1), data["train"])
-    assert labelled.table.test.tolist() == [False] * 6 + [True] * 2
+    assert labelled.inputs.shape == (8, 3, 32, 32)
+    np.testing.assert_array_equal(labelled.inputs[:6].reshape(6, -1), data["train"])
+    assert labelled.test.tolist() == [False] * 6 + [True] * 2
 
 
 @pytest.mark.parametrize(
@@ -178,14 +177,14 @@ def test_a_folder_of_the_files_of_cifar_100(tmp_path):
 )
 def test_arrays_of_no_use(tmp_path, arrays, says):
     with pytest.raises(InputError, match=says):
-        read_images(npz(tmp_path / "bad.npz", **arrays), None)
+        read(npz(tmp_path / "bad.npz", **arrays))
 
 
 def test_a_file_that_is_no_npz(tmp_path):
     path = tmp_path / "bad.npz"
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"bad\.npz cannot be read"):
-        read_images(DataOptions(source=str(path)), None)
+        read(DataOptions(source=str(path)))
 
 
 def test_cifar_10_with_its_tail(test_data, tmp_path):
@@ -196,7 +195,7 @@ def test_cifar_10_with_its_tail(test_data, tmp_path):
         some = 200 if part == "train" else 40
         arrays[f"{part}_label"] = arrays[f"{part}_label"][:some]
         arrays[f"{part}_offset"] = arrays[f"{part}_offset"][: some + 1]
-    table = read_images(npz(tmp_path / "some.npz", **arrays), None)
+    table = read(npz(tmp_path / "some.npz", **arrays))
     assert table.inputs.shape == (240, 3, 32, 32)
     assert table.inputs.std() > 40, "photographs, not noise around a grey"
     assert table.test.sum() == 40

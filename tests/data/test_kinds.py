@@ -10,7 +10,7 @@ import pytest
 
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions
-from matcard.data.prepare import read_labelled
+from matcard.data.read import read_labelled
 from matcard.errors import InputError
 
 CIF = "data_x\n_cell_length_a 1.0\n"
@@ -60,7 +60,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
     path = tmp_path / "some.csv"
     path.write_text("formula,label\nNaCl,0\nMgO,1\n", encoding="utf-8-sig")
     assert kind_of(DataOptions(source=str(path))) == "compositions"
-    assert read_labelled(DataOptions(source=str(path), target="label")).table.features[0] == "H"
+    assert read_labelled(DataOptions(source=str(path), target="label")).kind.features[0] == "H"
 
 
 def test_options_go_before_what_is_found(tmp_path):

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
+from sample_cases import parted
 
-from matcard.crystals.table import CrystalTable
 from matcard.data.cache import folder_of
 from matcard.data.card import Query, load_card
 from matcard.data.materials_project import frozen_query, require_key
@@ -22,7 +22,7 @@ SALT = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def load_table(card, **options):
-    return CrystalTable.of(load_crystals(card, **options))
+    return parted(load_crystals(card, **options))
 
 
 class Ordering(enum.Enum):

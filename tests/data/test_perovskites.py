@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from pymatgen.core import Composition
+from sample_cases import coded, of_crystals
 from sklearn.metrics import f1_score
 from sklearn.tree import DecisionTreeClassifier
 
 from matcard.crystals import find_faults
-from matcard.crystals.table import CrystalTable
 from matcard.data.groups import group_keys
 from matcard.data.options import SplitOptions
 from matcard.data.perovskites import perovskite_phases, table
 from matcard.data.perovskites.ions import enumerate_compositions
 from matcard.data.perovskites.phases import PHASES
-from matcard.data.splits import split_table
+from matcard.data.splits import split_samples
 from matcard.errors import MatcardWarning
 
 # What seed 0 gives, on every platform. When the generator is changed on purpose, so is this.
@@ -60,7 +60,7 @@ def test_size_and_imbalance(phases):
 @pytest.mark.parametrize("seed", range(4))
 def test_every_split_has_25_of_the_rarest_phase_in_its_test_part(phases, seed):
     names, codes = np.unique(phases.columns["phase"], return_inverse=True)
-    split = split_table(CrystalTable.of(phases), codes, SplitOptions(), seed=seed)
+    split = split_samples(coded(of_crystals(phases), codes), SplitOptions(), seed=seed)
     assert (names[codes[split.test]] == "tetragonal").sum() >= 25
 
 
@@ -93,9 +93,7 @@ def test_columns_say_what_the_crystals_are(phases):
     which = [where[formula] for formula in columns["formula"]]
     for name in ("tolerance_factor", "octahedral_factor"):
         np.testing.assert_allclose(columns[name], getattr(compositions, name)[which], atol=1e-6)
-    for key, formula in list(zip(group_keys(CrystalTable.of(phases), "formula"), columns["formula"], strict=True))[
-        :500
-    ]:
+    for key, formula in list(zip(group_keys(of_crystals(phases), "formula"), columns["formula"], strict=True))[:500]:
         assert Composition(key) == Composition(formula)
     sites = columns["phase"].map({"cubic": 5, "tetragonal": 5, "rhombohedral": 10, "orthorhombic": 20, "hexagonal": 10})
     assert phases.num_sites.tolist() == sites.tolist()
@@ -112,7 +110,7 @@ def test_compositions_have_several_phases_and_snapshots(phases):
 def test_radii_alone_decide_little_but_something(phases):
     codes = pd.factorize(phases.columns["phase"])[0]
     factors = phases.columns[["tolerance_factor", "octahedral_factor"]].to_numpy()
-    split = split_table(CrystalTable.of(phases), codes, SplitOptions())
+    split = split_samples(coded(of_crystals(phases), codes), SplitOptions())
     tree = DecisionTreeClassifier(max_depth=6, random_state=0).fit(factors[split.train], codes[split.train])
     score = f1_score(codes[split.test], tree.predict(factors[split.test]), average="macro")
     assert 0.4 < score < 0.7

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sample_cases import rows
 
 from matcard.data.options import DataOptions, SplitOptions, SyntheticOptions
-from matcard.data.prepare import prepare, read_labelled
-from matcard.data.row_columns import RowColumns
-from matcard.data.rows import read_rows
+from matcard.data.read import divide, read_labelled
+from matcard.data.rows import RowKind
 from matcard.errors import InputError, MatcardWarning
+from matcard.training.rundir import write_left_out
 
 
 def table(n: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -34,36 +35,36 @@ def saved(tmp_path):
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
 def test_columns_of_numbers_are_the_features(saved, name):
     frame = table().assign(comment="as measured")
-    read = read_rows(DataOptions(source=saved(frame, name), target="kind"), None, "table")
-    assert read.features == ("a", "b", "c")
+    read = rows(DataOptions(source=saved(frame, name), target="kind", kind="table"))
+    assert read.kind.features == ("a", "b", "c")
     np.testing.assert_allclose(read.inputs, frame[["a", "b", "c"]].to_numpy())
     assert read.ids.tolist() == frame["id"].tolist()
     assert list(read.columns) == ["kind", "comment"]
     assert read.test is None
-    assert len(read.left_out) == 0
+    assert read.sound.all()
 
 
 def test_a_named_index_of_parquet_is_a_column(saved):
     frame = table().set_index("id")
     options = DataOptions(source=saved(frame, "rows.parquet"), target="kind")
-    assert read_rows(options, None, "table").ids.tolist() == frame.index.tolist()
+    assert rows(options).ids.tolist() == frame.index.tolist()
     again = frame.assign(id=[f"s{k}" for k in range(len(frame))])
     options = DataOptions(source=saved(again, "rows.parquet"), target="kind")
-    assert read_rows(options, None, "table").ids.tolist() == again["id"].tolist()
+    assert rows(options).ids.tolist() == again["id"].tolist()
     unnamed = frame.set_axis(range(5, 5 + len(frame)))
-    read = read_rows(DataOptions(source=saved(unnamed, "rows.parquet"), target="kind"), None, "table")
+    read = rows(DataOptions(source=saved(unnamed, "rows.parquet"), target="kind", kind="table"))
     assert read.ids[0] == "1"
-    assert read.features == ("a", "b", "c")
+    assert read.kind.features == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
 def test_json_lines_are_rows_too(tmp_path, name):
     frame = table()
     frame.to_json(tmp_path / name, orient="records", lines=True)
-    read = read_rows(DataOptions(source=str(tmp_path / name), kind="table", target="kind"), None, "table")
+    read = rows(DataOptions(source=str(tmp_path / name), kind="table", target="kind"))
     np.testing.assert_allclose(read.inputs, frame[["a", "b", "c"]].to_numpy(), atol=1e-9)
     assert read.ids.tolist() == frame["id"].tolist()
-    assert read.made_of == RowColumns("table", ("a", "b", "c"))
+    assert read.kind == RowKind("table", ("a", "b", "c"), features=("a", "b", "c"))
 
 
 def test_the_columns_of_compositions_make_the_same_numbers_again(tmp_path):
@@ -71,34 +72,34 @@ def test_the_columns_of_compositions_make_the_same_numbers_again(tmp_path):
     frame.to_csv(tmp_path / "t.csv", index=False)
     for features in (None, ["Na2O", "CaO"]):
         options = DataOptions(source=str(tmp_path / "t.csv"), target="k", features=features)
-        read = read_rows(options, None, "compositions")
-        again = read.made_of.numbers(frame)
+        read = rows(replace(options, kind="compositions"))
+        again = read.kind.numbers(frame)
         np.testing.assert_array_equal(again.inputs, read.inputs)
-        assert again.features == read.features
-        assert read.made_of.used == tuple(features or ["formula"])
+        assert again.features == read.kind.features
+        assert read.kind.used == tuple(features or ["formula"])
 
 
 def test_a_target_of_numbers_is_no_feature(saved):
     labelled = read_labelled(DataOptions(source=saved(table()), target="c", threshold=0.0))
-    assert labelled.table.features == ("a", "b")
+    assert labelled.kind.features == ("a", "b")
     assert labelled.class_names == ("c < 0", "c >= 0")
     np.testing.assert_array_equal(labelled.codes, (table()["c"] >= 0).to_numpy().astype(int))
 
 
 def test_named_columns_alone_are_taken(saved):
-    read = read_rows(DataOptions(source=saved(table()), target="kind", features=["c", "a"]), None, "table")
-    assert read.features == ("c", "a")
+    read = rows(DataOptions(source=saved(table()), target="kind", features=["c", "a"]))
+    assert read.kind.features == ("c", "a")
     np.testing.assert_allclose(read.inputs, table()[["c", "a"]].to_numpy())
     with pytest.raises(InputError, match=r"no column 'd' \(--data.features\)"):
-        read_rows(DataOptions(source=saved(table()), target="kind", features=["d"]), None, "table")
+        rows(DataOptions(source=saved(table()), target="kind", features=["d"]))
 
 
 def test_the_column_of_groups_is_no_feature(saved):
     split = SplitOptions(kind="column", column="lab")
     source = saved(table().assign(lab=np.arange(40) // 4))
     options = DataOptions(source=source, target="kind", split=split)
-    assert read_rows(options, None, "table").features == ("a", "b", "c")
-    data = prepare(read_labelled(options), options, seed=0)
+    assert rows(options).kind.features == ("a", "b", "c")
+    data = divide(read_labelled(options), options, seed=0)
     parts = [{i // 4 for i in getattr(data.split, part).tolist()} for part in ("train", "val", "test")]
     assert sum(map(len, parts)) == 10
 
@@ -112,23 +113,25 @@ def test_malformed_rows_are_left_out_with_their_reason(saved, tmp_path):
     frame.loc[7, "id"] = None
     frame.loc[8, "kind"] = None
     labelled = read_labelled(DataOptions(source=saved(frame), target="kind"))
-    said = dict(zip(labelled.table.left_out["where"], labelled.table.left_out["reason"], strict=True))
+    left_out = labelled.left_out
+    said = dict(zip(left_out["where"], left_out["reason"], strict=True))
     assert said["rows.csv line 5"] == "a is missing"
     assert said["rows.csv line 6"] == "b is 'broken': a finite number was expected"
     assert said["rows.csv line 7"].startswith("b is ")
     assert said["rows.csv line 8"].startswith("duplicated id 'r0-2', first in rows.csv line 4")
     assert said["rows.csv line 9"] == "no id; give the row one"
-    assert labelled.unlabelled["id"].tolist() == ["r0-8"]
-    assert len(labelled.table) == 40 - 6
-    assert labelled.left_out_counts.sum() == 5
-    labelled.write_left_out(tmp_path / "left_out.csv")
+    assert said["rows.csv line 10"] == "kind is missing"
+    assert left_out["id"].tolist() == ["r0-3", "r0-4", "r0-5", "r0-2", "", "r0-8"]
+    assert left_out["class"].tolist() == ["common", "rare", "common", "common", "common", ""]
+    assert (len(labelled), len(labelled.used)) == (40, 40 - 6)
+    write_left_out(labelled, tmp_path / "left_out.csv")
     listed = pd.read_csv(tmp_path / "left_out.csv")
     assert len(listed) == 6
     assert set(listed) == {"id", "where", "reason", "class"}
 
 
 def test_rows_without_ids_are_numbered(saved):
-    read = read_rows(DataOptions(source=saved(table().drop(columns="id")), target="kind"), None, "table")
+    read = rows(DataOptions(source=saved(table().drop(columns="id")), target="kind"))
     assert read.ids.tolist() == [str(k) for k in range(1, 41)]
 
 
@@ -142,14 +145,14 @@ def test_rows_without_ids_are_numbered(saved):
 )
 def test_tables_of_no_use(saved, frame, options, says):
     with pytest.raises(InputError, match=says):
-        read_rows(DataOptions(source=saved(frame), target="kind", **options), None, "table")
+        rows(DataOptions(source=saved(frame), target="kind", **options, kind="table"))
 
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "rows.xlsx"
     path.write_bytes(b"PK")
     with pytest.raises(InputError, match=r"from \.parquet, \.csv"):
-        read_rows(DataOptions(source=str(path), target="kind"), None, "table")
+        rows(DataOptions(source=str(path), target="kind", kind="table"))
 
 
 def test_a_second_file_is_the_test_part(saved):
@@ -157,17 +160,17 @@ def test_a_second_file_is_the_test_part(saved):
     second.loc[:2, ["a", "b", "c"]] = first.loc[:2, ["a", "b", "c"]]
     options = DataOptions(source=saved(first), test_source=saved(second, "test.csv"), target="kind")
     labelled = read_labelled(options)
-    data = prepare(labelled, options, seed=0)
+    data = divide(labelled, options, seed=0)
     assert (data.split.kind, data.split.groups) == ("given", "duplicates")
     assert data.ids[data.split.test].tolist() == second["id"].tolist()
     assert data.ids[data.split.cut].tolist() == first["id"].tolist()[:3]
     assert len(data.split.train) + len(data.split.val) == 37
     assert any("3 samples are left out of training and validation" in note for note in data.notes)
-    kept = prepare(labelled, replace(options, split=SplitOptions(seen="keep")), seed=0)
+    kept = divide(labelled, replace(options, split=SplitOptions(seen="keep")), seed=0)
     assert kept.ids[kept.split.test].tolist() == second["id"].tolist()
     assert (len(kept.split.train) + len(kept.split.val), len(kept.split.cut)) == (40, 0)
     assert any("3 of 12 test samples have their group (duplicates) in another part" in note for note in kept.notes)
-    alone = prepare(labelled, replace(options, split=SplitOptions(seen="test")), seed=0)
+    alone = divide(labelled, replace(options, split=SplitOptions(seen="test")), seed=0)
     assert alone.ids[alone.split.test].tolist() == second["id"].tolist()[3:]
     assert alone.ids[alone.split.cut].tolist() == second["id"].tolist()[:3]
     np.testing.assert_array_equal(alone.split.train, kept.split.train)
@@ -176,19 +179,17 @@ def test_a_second_file_is_the_test_part(saved):
 
 def test_a_test_part_of_other_columns_is_refused(saved):
     with pytest.raises(InputError, match=r"test.csv has no column 'b'"):
-        read_rows(
+        rows(
             DataOptions(
                 source=saved(table()), test_source=saved(table(seed=1).drop(columns="b"), "test.csv"), target="kind"
-            ),
-            None,
-            "table",
+            )
         )
 
 
 def test_equal_rows_are_on_one_side(saved):
     frame = pd.concat([table(), table().assign(id=lambda f: f["id"] + "again")], ignore_index=True)
     options = DataOptions(source=saved(frame), target="kind")
-    data = prepare(read_labelled(options), options, seed=3)
+    data = divide(read_labelled(options), options, seed=3)
     assert data.split.kind == "duplicates"
     for part in ("train", "val", "test"):
         places = set(getattr(data.split, part).tolist())
@@ -203,24 +204,24 @@ def test_a_second_file_is_the_test_part_whatever_the_groups(saved):
         target="kind",
         split=SplitOptions(kind="column", column="lab"),
     )
-    data = prepare(read_labelled(options), options, seed=0)
+    data = divide(read_labelled(options), options, seed=0)
     assert (data.split.kind, data.split.groups, data.split.seen) == ("given", "column:lab", 8)
     assert data.split.test.tolist() == list(range(40, 52))
     assert data.split.cut.tolist() == list(range(32, 40))
     labs = first["lab"].to_numpy()
     assert set(labs[data.split.train]).isdisjoint(labs[data.split.val])
     seen = replace(options, split=SplitOptions(kind="random"))
-    assert prepare(read_labelled(seen), seen, seed=0).split.seen == 0, "each sample is a group of its own"
+    assert divide(read_labelled(seen), seen, seed=0).split.seen == 0, "each sample is a group of its own"
 
 
 def test_a_second_file_of_groups_that_are_all_known_leaves_nothing(saved):
     again = table().assign(id=[f"t{k}" for k in range(40)])
     options = DataOptions(source=saved(table()), test_source=saved(again, "test.csv"), target="kind")
     with pytest.raises(InputError, match="nothing is left to train on"):
-        prepare(read_labelled(options), options, seed=0)
+        divide(read_labelled(options), options, seed=0)
     options = replace(options, test_source=saved(table(), "same.csv"))
     with pytest.raises(InputError, match="none of the samples of the test part can be used"):
-        prepare(read_labelled(options), options, seed=0)
+        divide(read_labelled(options), options, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_a_second_file_of_groups_that_are_all_known_leaves_nothing(saved):
 def test_groups_that_rows_do_not_have(saved, split, says):
     options = DataOptions(source=saved(table()), target="kind", split=SplitOptions(**split))
     with pytest.raises(InputError, match=says):
-        prepare(read_labelled(options), options, seed=0)
+        divide(read_labelled(options), options, seed=0)
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -246,15 +247,15 @@ def test_a_column_that_counts_the_rows_is_no_feature(saved, first):
     for test_source in (None, test):
         options = DataOptions(source=source, test_source=test_source, target="kind")
         with pytest.warns(MatcardWarning, match=r"'Unnamed: 0' counts the rows.*--data\.features"):
-            assert read_rows(options, None, "table").features == ("a", "b", "c")
+            assert rows(options).kind.features == ("a", "b", "c")
     named = DataOptions(source=source, target="kind", features=["Unnamed: 0", "a"])
-    assert read_rows(named, None, "table").features == ("Unnamed: 0", "a")
+    assert rows(named).kind.features == ("Unnamed: 0", "a")
 
 
 @pytest.mark.parametrize("values", [[0, 1] * 20, [1] * 40, range(2, 42), [*range(40, 0, -1)], [*range(10)] * 4])
 def test_other_whole_numbers_are_features(saved, values):
     source = saved(table().assign(number=list(values)))
-    assert "number" in read_rows(DataOptions(source=source, target="kind"), None, "table").features
+    assert "number" in rows(DataOptions(source=source, target="kind", kind="table")).kind.features
 
 
 def test_a_window_of_a_number(saved):
@@ -276,11 +277,11 @@ def test_synthetic_rows_are_as_asked_for():
     options = DataOptions(source="ten_clusters", synthetic=SyntheticOptions(samples=3000, majority=0.5, seed=1))
     labelled = read_labelled(options)
     counts = np.bincount(labelled.codes)
-    assert labelled.table.inputs.shape == (3000, 20)
+    assert labelled.inputs.shape == (3000, 20)
     assert counts[0] / 3000 == pytest.approx(0.5, abs=0.02)
     assert counts[1:].max() - counts[1:].min() < 30
     other = read_labelled(DataOptions(source="ten_clusters", synthetic=SyntheticOptions(samples=3000, majority=0.5)))
-    assert not np.array_equal(labelled.table.inputs, other.table.inputs)
+    assert not np.array_equal(labelled.inputs, other.inputs)
     with pytest.raises(InputError, match="share between 0 and 1"):
         SyntheticOptions(majority=1.5)
     with pytest.raises(InputError, match="samples is 0"):
@@ -304,8 +305,8 @@ def test_glasses(test_data):
         window=(500.0, 600.0),
     )
     labelled = read_labelled(options)
-    held = labelled.table.test
+    held = labelled.test
     assert (len(held), held.sum()) == (28153 + 7023, 7023)
     assert (labelled.codes[~held].sum(), labelled.codes[held].sum()) == (8029, 1942)
-    assert labelled.table.inputs.shape[1] == 18
-    np.testing.assert_allclose(labelled.table.inputs.sum(1), 1.0)
+    assert labelled.inputs.shape[1] == 18
+    np.testing.assert_allclose(labelled.inputs.sum(1), 1.0)

@@ -5,17 +5,16 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sample_cases import coded, of_crystals, of_rows
 from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from matcard.crystals.crystals import Crystals, offsets_from_counts
-from matcard.crystals.table import CrystalTable
 from matcard.data.options import DataOptions, SplitOptions
-from matcard.data.splits import PARTS, Split, hold_out, make_split, matbench_test, seen_note, split_table
-from matcard.data.tables import ArrayTable
+from matcard.data.read import divide
+from matcard.data.splits import PARTS, Split, hold_out, make_split, matbench_test, seen_note, split_samples
 from matcard.errors import InputError, MatcardWarning
 
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -50,7 +49,7 @@ def table_of(formulas, **columns):
         np.concatenate(contents).astype(np.uint8),
         np.concatenate(sites),
     )
-    return CrystalTable(crystals, pd.DataFrame(columns, index=range(n)), pd.DataFrame())
+    return of_crystals(crystals, **columns)
 
 
 @st.composite
@@ -253,7 +252,7 @@ FORMULAS = ["NaCl", "NaCl", "KCl", "FeO", "Fe2O3", "MgO", "CaO", "SrO", "BaO", "
 def test_a_held_out_element_is_in_the_test_part_alone():
     table = table_of(FORMULAS)
     codes = np.arange(len(FORMULAS)) % 2
-    split = split_table(table, codes, SplitOptions(kind="element", element="Fe"))
+    split = split_samples(coded(table, codes), SplitOptions(kind="element", element="Fe"))
     assert split.kind == "element:Fe"
     assert [FORMULAS[i] for i in split.test] == ["FeO", "Fe2O3"] * 2
     in_train, in_val = ({FORMULAS[i] for i in part} for part in (split.train, split.val))
@@ -266,13 +265,13 @@ def test_a_held_out_element_is_in_the_test_part_alone():
 def test_an_element_that_cannot_be_held_out_is_refused(element, says):
     table = table_of(["NaCl", "KCl", "RbCl", "CsCl"])
     with pytest.raises(InputError, match=says):
-        split_table(table, np.array([0, 1, 0, 1]), SplitOptions(kind="element", element=element))
+        split_samples(coded(table, [0, 1, 0, 1]), SplitOptions(kind="element", element=element))
 
 
 @pytest.mark.parametrize("kind", ["formula", "chemical_system", "random"])
-def test_split_table_groups_as_the_options_say(kind):
+def test_samples_are_grouped_as_the_options_say(kind):
     table = table_of(FORMULAS)
-    split = split_table(table, np.arange(len(FORMULAS)) // 12, SplitOptions(kind=kind), seed=2)
+    split = split_samples(coded(table, np.arange(len(FORMULAS)) // 12), SplitOptions(kind=kind), seed=2)
     part = part_of(split, len(FORMULAS))
     assert (split.kind, split.seed) == (kind, 2)
     if kind != "random":
@@ -285,7 +284,7 @@ def test_split_table_groups_as_the_options_say(kind):
 def test_split_by_column_and_by_fold():
     table = table_of(FORMULAS, lab=[f"lab {i // 4}" for i in range(24)])
     options = SplitOptions(kind="column", column="lab", folds=2, fold=1)
-    split = split_table(table, np.arange(24) % 2, options)
+    split = split_samples(coded(table, np.arange(24) % 2), options)
     assert (split.kind, split.fold, split.folds) == ("column:lab", 1, 2)
     assert len(split.test) == 12
     part = part_of(split, 24).reshape(6, 4)
@@ -364,7 +363,7 @@ def test_the_folds_of_matbench_are_the_official_ones(of_numbers):
     codes = (np.random.default_rng(0).random(len(table)) < 0.3).astype(int)
     for fold, expected in enumerate(official(codes, classified=not of_numbers)):
         options = SplitOptions(kind="matbench", fold=fold)
-        splits = [split_table(table, codes, options, seed=seed, of_numbers=of_numbers) for seed in (0, 1)]
+        splits = [split_samples(coded(table, codes, of_numbers=of_numbers), options, seed=seed) for seed in (0, 1)]
         for split in splits:
             np.testing.assert_array_equal(split.test, np.sort(expected))
             assert (part_of(split, len(table)) >= 0).all()
@@ -384,9 +383,16 @@ def test_the_folds_of_matbench_do_not_depend_on_how_classes_are_numbered():
 
 
 def test_the_folds_of_matbench_need_all_rows():
-    table = replace(table_of(MANY), left_out=pd.DataFrame({"id": ["x"], "where": ["row 3"], "reason": ["bad"]}))
-    with pytest.raises(InputError, match=r"official folds are those of all rows.* 1 of them cannot be used"):
-        split_table(table, np.arange(len(MANY)) % 2, SplitOptions(kind="matbench", fold=0))
+    samples = coded(table_of(MANY), np.arange(len(MANY)) % 2)
+    options = DataOptions(split=SplitOptions(kind="matbench", fold=0), jobs=1)
+    for change in ("faults", "codes"):
+        bad = replace(samples, faults=samples.faults.copy(), labels=replace(samples.labels, codes=samples.codes.copy()))
+        if change == "faults":
+            bad.faults[2] = "bad"
+        else:
+            bad.codes[2] = -1
+        with pytest.raises(InputError, match=r"official folds are those of all rows.* 1 of them cannot be used"):
+            divide(bad, options, seed=0)
 
 
 def test_a_test_part_of_its_own_goes_with_no_other():
@@ -406,7 +412,7 @@ def test_of_groups_on_both_sides_of_a_given_test_part_one_side_is_cut(data, seen
     table = rows_of(groups, held)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MatcardWarning)
-        split = split_table(table, codes, SplitOptions(kind="column", column="group", seen=seen), seed=seed)
+        split = split_samples(coded(table, codes), SplitOptions(kind="column", column="group", seen=seen), seed=seed)
     cut = {"train": both & ~held, "test": both & held, "keep": np.zeros_like(held)}[seen]
     np.testing.assert_array_equal(split.cut, np.flatnonzero(cut))
     np.testing.assert_array_equal(split.test, np.flatnonzero(held & ~cut))
@@ -422,11 +428,4 @@ def test_of_groups_on_both_sides_of_a_given_test_part_one_side_is_cut(data, seen
 
 def rows_of(groups, held):
     n = len(groups)
-    return ArrayTable(
-        ids=np.array([f"r{i}" for i in range(n)], dtype=object),
-        inputs=np.zeros((n, 1)),
-        columns=pd.DataFrame({"group": groups}),
-        left_out=pd.DataFrame(),
-        kind="table",
-        test=held,
-    )
+    return of_rows(np.zeros((n, 1)), {"group": groups}, held)

@@ -8,8 +8,8 @@ import pytest
 
 from matcard.crystals.neighbors import GraphOptions
 from matcard.data.card import load_card
+from matcard.data.kinds import tell_unused
 from matcard.data.options import DataOptions, SyntheticOptions
-from matcard.data.unused import tell_unused
 from matcard.errors import InputError, MatcardWarning
 
 

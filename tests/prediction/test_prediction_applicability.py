@@ -101,7 +101,9 @@ def test_elements_that_training_had_not_are_named(trained):
 
 def test_a_crystal_far_from_all_others_is_flagged(trained):
     run = matcard.load_run(trained, device="cpu")
-    run.reference = Reference(run.reference.embeddings, run.reference.limit / 1e4)
+    (member,) = run.members
+    near = Reference(member.reference.embeddings, member.reference.limit / 1e4)
+    run.members = [member._replace(reference=near)]
     far = [atoms for atoms in crystals() if atoms.info["id"] not in _training_ids(trained)]
     table = run.predict(far)
     flagged = table[table["novelty"] > 1]

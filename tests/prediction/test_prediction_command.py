@@ -17,10 +17,10 @@ import pytest
 from prediction_cases import as_row, crystals, structure
 
 from matcard.cli import run_command
+from matcard.data import crystals as crystal_kind
 from matcard.errors import InputError
 from matcard.predict import count_classes, main, split_paths
-from matcard.prediction.ensemble import divided
-from matcard.prediction.inputs import crystals as crystal_inputs
+from matcard.prediction.predictor import divided
 from matcard.prediction.table import columns
 
 
@@ -184,7 +184,7 @@ def test_a_table_that_breaks_off_is_told_and_the_rest_is_read(trained, source, f
 
 
 def test_pieces_are_predicted_as_they_are_read(trained, source, expected, monkeypatch, tmp_path):
-    monkeypatch.setattr(crystal_inputs, "CHUNK", 7)
+    monkeypatch.setattr(crystal_kind, "CHUNK", 7)
     out = tmp_path / "out.parquet"
     table = predict(trained, source, out=out)
     groups = pq.ParquetFile(out)
@@ -254,7 +254,7 @@ def test_a_prediction_that_fails_leaves_the_old_file(trained, source, monkeypatc
     def fail(*_args, **_more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("matcard.prediction.ensemble.Ensemble.table", fail)
+    monkeypatch.setattr("matcard.prediction.predictor.Predictor.table", fail)
     with pytest.raises(KeyboardInterrupt):
         predict(trained, source, out=out)
     assert out.read_text() == "old"

@@ -14,12 +14,11 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 import matcard
 from matcard.cli import run_command
 from matcard.crystals import read_crystals
+from matcard.data import crystals as crystal_kind
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import folder_of, main, parse_prior
 from matcard.evaluation.calibration import with_priors
 from matcard.evaluation.decision import Decision
-from matcard.prediction.inputs import CrystalInputs
-from matcard.prediction.inputs import crystals as inputs_crystals
 
 KINDS = ["cesiumchloride", "rocksalt", "zincblende"]
 
@@ -84,14 +83,14 @@ def test_rows_that_are_not_used_are_listed(trained, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:of .* crystals:matcard.errors.MatcardWarning")
 def test_crystals_that_make_no_graph_are_listed_too(trained, tmp_path, capsys, monkeypatch):
-    dataset = CrystalInputs.dataset
+    dataset = crystal_kind.CrystalKind.dataset
 
-    def refused(self, samples, jobs=None):
-        if "new-c4" in samples.ids:
+    def refused(self, inputs, targets, **how):
+        if "new-c4" in inputs.ids:
             raise InputError("no graph, for a test")
-        return dataset(self, samples, jobs)
+        return dataset(self, inputs, targets, **how)
 
-    monkeypatch.setattr(CrystalInputs, "dataset", refused)
+    monkeypatch.setattr(crystal_kind.CrystalKind, "dataset", refused)
     rows = new_rows(12)
     rows[2]["kind"] = None
     source = write(tmp_path / "new.jsonl", rows)
@@ -102,7 +101,7 @@ def test_crystals_that_make_no_graph_are_listed_too(trained, tmp_path, capsys, m
     assert list(left) == ["id", "where", "reason", "class"]
     assert left["id"].tolist() == ["new-c2", "new-c4"]
     assert left["class"].tolist() == ["", rows[4]["kind"]]
-    assert left["where"].tolist() == [str(source)] * 2
+    assert left["where"].tolist() == ["new.jsonl line 3", "new.jsonl line 5"]
     assert left["reason"].tolist() == ["kind is missing", "no graph, for a test"]
     assert table.set_index("id")["error"].dropna().to_dict() == {"new-c4": "no graph, for a test"}
 
@@ -301,7 +300,7 @@ def test_a_card_is_read_with_the_options_that_are_given(trained, tmp_path, monke
         asked.update(given)
         return read_crystals(write(tmp_path / "new.jsonl", new_rows(9)))
 
-    monkeypatch.setattr(inputs_crystals, "load_crystals", load_crystals)
+    monkeypatch.setattr(crystal_kind, "load_crystals", load_crystals)
     with pytest.warns(
         MatcardWarning, match=r"--data.id_column plays no part: perovskite_phases holds crystals of a card"
     ):

@@ -75,7 +75,7 @@ def test_tables_give_what_the_run_gave(glass_run, ending, tmp_path):
 
 
 def test_a_loss_on_embeddings_alone_has_its_centroids(glass_run):
-    assert matcard.load_run(glass_run, device="cpu").network.centroids is not None
+    assert matcard.load_run(glass_run, device="cpu").members[0].network.centroids is not None
     assert any(name.startswith("centroids.") for name in load_file(glass_run / "model" / "model.safetensors"))
 
 
@@ -104,8 +104,8 @@ def test_what_standardises_is_kept(point_run):
     np.testing.assert_allclose(tensors["model.mean"], train.mean(), rtol=1e-5)
     np.testing.assert_allclose(tensors["model.std"], train.std(ddof=0), rtol=1e-5)
     said = json.loads((point_run / "model" / "model.json").read_text())
-    assert said["kind"] == "table"
-    assert said["inputs"]["made_of"]["names"] == ["a", "b", "c"]
+    assert said["kind"]["name"] == "table"
+    assert said["kind"]["names"] == ["a", "b", "c"]
 
 
 def test_rows_that_cannot_be_used_keep_their_place(glass_run, tmp_path):

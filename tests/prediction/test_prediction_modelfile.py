@@ -46,7 +46,7 @@ def test_kept_models_predict_as_they_did(folder):
 def test_a_model_of_each_kind_is_kept():
     kept = [json.loads((path / "model.json").read_text()) for path in KEPT.glob("model_*")]
     assert {said["format_version"] for said in kept} == {FORMAT_VERSION}
-    assert {said["kind"] for said in kept} == {"crystals", "compositions", "table"}
+    assert {said["kind"]["name"] for said in kept} == {"crystals", "compositions", "table"}
 
 
 def test_what_is_written_is_read(copy, tmp_path):
@@ -63,8 +63,8 @@ def test_the_description_is_plain_json(trained):
     assert said["format_version"] == FORMAT_VERSION
     assert said["class_names"] == ["cesiumchloride", "rocksalt", "zincblende"]
     assert said["target"] == {"column": "kind", "threshold": None, "bins": None, "window": None}
-    assert said["kind"] == "crystals"
-    assert said["inputs"]["graph"]["neighbors"] == 12
+    assert said["kind"]["name"] == "crystals"
+    assert said["kind"]["graph"]["neighbors"] == 12
     assert said["matcard_version"] == matcard.__version__
     assert (
         sum(said["class_counts"])
@@ -91,7 +91,7 @@ def test_another_format_is_refused(copy, version):
         matcard.load_run(copy)
 
 
-@pytest.mark.parametrize("name", ["class_names", "decision", "temperature", "inputs", "novelty_limit"])
+@pytest.mark.parametrize("name", ["class_names", "decision", "temperature", "kind", "novelty_limit"])
 def test_a_description_with_something_missing(copy, name):
     said = json.loads((copy / "model.json").read_text())
     del said[name]
@@ -136,10 +136,10 @@ def test_an_option_that_is_not_known(copy):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"kind": "molecules"}, "KeyError: 'molecules'"),
-        ({"inputs": {}}, "KeyError: 'graph'"),
-        ({"inputs": {"graph": {"moons": 3}}}, "TypeError: .*'moons'"),
-        ({"inputs": {"graph": 3}}, "TypeError: .*mapping"),
+        ({"kind": {"name": "molecules"}}, "KeyError: 'molecules'"),
+        ({"kind": {"name": "crystals"}}, "KeyError: 'graph'"),
+        ({"kind": {"name": "crystals", "graph": {"moons": 3}}}, "TypeError: .*'moons'"),
+        ({"kind": {"name": "crystals", "graph": 3}}, "TypeError: .*mapping"),
     ],
 )
 def test_inputs_that_are_not_known(copy, changed, words):

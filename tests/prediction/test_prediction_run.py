@@ -20,6 +20,7 @@ from matcard.evaluation.decision import Decision
 from matcard.models.output import Output
 from matcard.prediction.network import Scores
 from matcard.prediction.table import columns
+from matcard.training.config import config_from_dict
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_other_objects_are_refused(run, wrong):
 
 
 def test_ids_are_as_many_as_structures(run):
-    with pytest.raises(InputError, match="2 structures and 1 ids"):
+    with pytest.raises(InputError, match="2 structures, 1 ids"):
         run.predict(crystals()[:2], ids=["a"])
     with pytest.raises(InputError, match="0 structures"):
         run.predict([])
@@ -151,8 +152,9 @@ def test_ids_are_as_many_as_structures(run):
 
 def test_it_knows_its_options_and_classes(run, trained):
     assert run.class_names == ("cesiumchloride", "rocksalt", "zincblende")
-    assert run.config.model.width == 8
-    assert run.config.data.target == "kind"
+    config = config_from_dict(run.description.config)
+    assert config.model.width == 8
+    assert config.data.target == "kind"
     assert run.description.decision == Decision.load(trained / "decision.json")
     assert "classes=['cesiumchloride'" in repr(run)
 
@@ -177,7 +179,7 @@ def test_the_run_of_a_loss_without_head(source, tmp_path):
     path = train_small(source, tmp_path / "headless", "--loss.name=triplet",
                        "--loss.combine=divide", seed=0)  # fmt: skip
     run = matcard.load_run(path, device="cpu")
-    assert run.network.centroids is not None
+    assert run.members[0].network.centroids is not None
     table = run.predict(crystals())
     saved = pd.read_parquet(path / "predictions.parquet").set_index("id").loc[[f"c{k}" for k in range(60)]]
     np.testing.assert_allclose(table["prob_rocksalt"], saved["prob_rocksalt"], atol=2e-5)

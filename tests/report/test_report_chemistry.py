@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,8 @@ from pymatgen.core import Element
 from pymatgen.symmetry.groups import SpaceGroup
 from report_cases import crystals
 
-from matcard.crystals.table import CrystalTable
+from matcard.crystals.neighbors import GraphOptions
+from matcard.data.crystals import CrystalKind
 from matcard.evaluation.statistics import wilson
 from matcard.report.chemistry import crystal_systems, element_shares, group_shares, position, site_bins, system_of
 
@@ -28,11 +31,11 @@ def test_crystal_systems_are_those_of_the_tables(number):
 
 def test_crystal_systems_from_structures_or_from_a_column():
     cells = crystals(np.diag([4, 4, 4]), np.diag([4, 4, 5]), np.diag([4, 5, 6]))
-    table = CrystalTable(cells, pd.DataFrame({"x": range(3)}), pd.DataFrame())
+    table = CrystalKind(GraphOptions()).samples(cells)
     systems, source = crystal_systems(table)
     assert systems.tolist() == ["cubic", "tetragonal", "orthorhombic"]
     assert "spglib" in source
-    named = CrystalTable(cells, pd.DataFrame({"crystal_system": ["Cubic", "weird", None]}), pd.DataFrame())
+    named = replace(table, columns=pd.DataFrame({"crystal_system": ["Cubic", "weird", None]}))
     assert crystal_systems(named)[0].tolist() == ["cubic", "", ""]
 
 

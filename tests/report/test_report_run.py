@@ -17,7 +17,7 @@ from matcard.report import chemistry, embeddings, mistakes, ranking, recall, sum
 from matcard.report.__main__ import main
 from matcard.report.page import FigureFolder
 from matcard.report.run import write_report
-from matcard.training import FinishedRun
+from matcard.training.finished import FinishedRun
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 ANCHORS = [
@@ -128,7 +128,7 @@ def test_data_of_figures_are_those_of_the_run(nasty_report):
     assert mistakes["probability_of_true"].is_monotonic_increasing
     sites = pd.read_csv(folder / "sites.csv", dtype={"group": str})
     everything = sites[sites["classes"] == "all classes"].set_index("group")
-    numbers = run.test_table.crystals.num_sites
+    numbers = run.test_samples.inputs.num_sites
     for group, row in everything.iterrows():
         assert row["n"] == (numbers == int(group)).sum()
         assert row["found"] == test.right[numbers == int(group)].sum()
@@ -136,7 +136,7 @@ def test_data_of_figures_are_those_of_the_run(nasty_report):
     assert logged[f"gradient_share_{NASTY[3]}"].tolist() == pytest.approx([4 / 15] * 3)
     assert logged["effective_errors_spread"].tolist() == [8.0, 7.0, 6.0]
     elements = pd.read_csv(folder / "elements.csv").set_index("element")
-    with_iron = np.array([26 in run.test_table.crystals.structure(i).atomic_numbers for i in range(len(test.ids))])
+    with_iron = np.array([26 in run.test_samples.inputs.structure(i).atomic_numbers for i in range(len(test.ids))])
     assert elements.loc["Fe", "n"] == with_iron.sum()
     assert elements.loc["Fe", "found"] == test.right[with_iron].sum()
 
@@ -186,7 +186,7 @@ def test_a_source_that_has_changed_is_not_mixed_up(tmp_path):
     lost = FinishedRun(run).test.ids[[3, 5]]
     table[~table["material_id"].isin(lost)].to_parquet(tmp_path / "run.parquet")
     with pytest.raises(InputError, match=r"^2 of the .* no longer"):
-        FinishedRun(run).test_table  # noqa: B018
+        FinishedRun(run).test_samples  # noqa: B018
 
 
 def test_predictions_without_a_part_are_refused(tmp_path):
@@ -199,9 +199,9 @@ def test_predictions_without_a_part_are_refused(tmp_path):
 
 def test_crystals_at_hand_are_not_read_again(tmp_path):
     run = finished_run(tmp_path / "run")
-    table = FinishedRun(run)._read_table()
+    samples = FinishedRun(run)._read()
     (tmp_path / "run.parquet").unlink()
-    assert FinishedRun(run, table).test_table.crystals.ids.tolist() == FinishedRun(run).test.ids.tolist()
+    assert FinishedRun(run, samples).test_samples.ids.tolist() == FinishedRun(run).test.ids.tolist()
 
 
 def test_an_unfinished_run_is_refused(tmp_path, capsys):

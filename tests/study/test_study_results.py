@@ -233,10 +233,10 @@ def test_data_are_read_once_and_not_pickled(tmp_path: Path) -> None:
     words = [f"--data.source={tmp_path}/rows.csv", "--data.target=kind", "--model.name=mlp"]
     config = parse_config(words, prog="", description="")
     data = TrialData(0)
-    assert data.labelled(config) is data.labelled(config)
-    assert data.batches(config).labelled is data.batches(config).labelled
+    assert data.samples(config) is data.samples(config)
+    assert data.batches(config).set is data.batches(config).set
     other = pickle.loads(pickle.dumps(data))
     assert len(pickle.dumps(data)) < 1000
-    assert other.labelled(config) is data.labelled(config), "read once in a process"
-    assert TrialData(0).labelled(config) is not data.labelled(config), "another command reads anew"
+    assert other.samples(config) is data.samples(config), "read once in a process"
+    assert TrialData(0).samples(config) is not data.samples(config), "another command reads anew"
     assert np.array_equal(other.batches(config).parts["test"], data.batches(config, 1).parts["test"])

@@ -103,12 +103,12 @@ def test_bad_rows_are_listed_and_counted(small_table, tmp_path):
     table.write_text("\n".join(map(json.dumps, rows)))
     done = command(*options(table, tmp_path / "run"), check=True)
     left_out = pd.read_csv(tmp_path / "run" / "left_out.csv")
-    assert left_out["id"].tolist() == ["c3", "c8", "c7"]
-    assert left_out["class"].tolist()[1] == "lost"
+    assert left_out["id"].tolist() == ["c3", "c7", "c8"]
+    assert left_out["class"].tolist()[2] == "lost"
     assert "1 rows left out are of class 'lost'" in done.stdout
     assert left_out["class"].tolist()[0] == rows[3]["kind"]
     assert "volume" in left_out["reason"][0]
-    assert "kind is missing" in left_out["reason"][2]
+    assert "kind is missing" in left_out["reason"][1]
     assert "left out" in done.stdout
     assert "1 rows without a target" in done.stdout
 
@@ -365,7 +365,7 @@ def test_two_processes_share_the_work(small_table, tmp_path):
 
 
 def test_a_report_that_fails_fails_no_run(small_table, tmp_path, monkeypatch):
-    def fail(path, *, table):
+    def fail(path, *, samples):
         raise RuntimeError("no room")
 
     monkeypatch.setattr("matcard.report.run.write_report", fail)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from matcard.data.prepare import prepare, read_labelled
+from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError
 from matcard.models import CGCNNOptions, GlassNetOptions, MLPOptions, ResNetOptions
 from matcard.resources import resource_dir
@@ -118,7 +118,7 @@ def test_crystals_made_rarer(small_table, tmp_path):
         "--data.imbalance.kind=ratio", "--data.imbalance.factor=3", "--data.graph.neighbors=8",
     ]  # fmt: skip
     options = parsed(*words).data
-    data = prepare(read_labelled(options), options, seed=4)
+    data = divide(read_labelled(options), options, seed=4)
     counts = np.bincount(data.codes[data.split.train])
     assert counts[0] // counts[1] == 3
     assert counts[1] == counts[2]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from matcard.data.samplers import ClassSampler
 from matcard.data.splits import Split
-from matcard.training.data import DataModule, GlobalBatches
+from matcard.training.batches import DataModule, GlobalBatches
 from matcard.training.options import TrainerOptions
 
 

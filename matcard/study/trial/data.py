@@ -12,17 +12,17 @@ import numpy as np
 
 from matcard.data.groups import group_keys
 from matcard.data.imbalance import make_imbalanced
-from matcard.data.prepare import prepare, read_labelled
-from matcard.data.splits import Split, hold_out, make_split, split_table
-from matcard.training.data import DataModule
+from matcard.data.read import divide, read_labelled
+from matcard.data.splits import Split, hold_out, make_split, split_samples
+from matcard.training.batches import DataModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jaxtyping import Int, Shaped
 
-    from matcard.data.labelled import LabelledData
-    from matcard.data.labelling import LabelledTable
+    from matcard.data.dataset import TrainingSet
+    from matcard.data.samples import Samples
     from matcard.training.options import Config
 
 _MOST_KEPT = 24
@@ -53,32 +53,24 @@ class TrialData:
         data = self._once(f"division {repeat}", config, lambda: self._divided(config, repeat))
         return DataModule(data, config.trainer, config.seed)
 
-    def labelled(self, config: Config) -> LabelledTable:
-        """Give the table of a configuration."""
-        table: LabelledTable = self._once("table", config, lambda: read_labelled(config.data))
-        return table
+    def samples(self, config: Config) -> Samples:
+        """Give the samples of a configuration."""
+        samples: Samples = self._once("samples", config, lambda: read_labelled(config.data))
+        return samples
 
-    def _divided(self, config: Config, repeat: int) -> LabelledData:
-        labelled, options = self.labelled(config), config.data
+    def _divided(self, config: Config, repeat: int) -> TrainingSet:
+        samples, options = self.samples(config), config.data
         if repeat == 0 and self._folds is None:
-            return prepare(labelled, options, seed=self._seed)
-        table = labelled.table
-        names = labelled.class_names
-        split = split_table(
-            table,
-            labelled.codes,
-            options.split,
-            seed=self._seed,
-            class_names=names,
-            of_numbers=labelled.of_numbers,
-        )
-        groups = self._once("groups", config, lambda: group_keys(table, split.groups))
+            return divide(samples, options, seed=self._seed)
+        used = samples.take(samples.used)
+        split = split_samples(used, options.split, seed=self._seed)
+        groups = self._once("groups", config, lambda: group_keys(used, split.groups))
         if self._folds is None:
-            split = another_division(split, labelled.codes, groups, options.split.fractions, self._seed + repeat)
+            split = another_division(split, used.codes, groups, options.split.fractions, self._seed + repeat)
         else:
-            split = fold_of_rest(split, labelled.codes, groups, self._seed, repeat, self._folds)
-        split = make_imbalanced(split, labelled.codes, options.imbalance, seed=self._seed)
-        return prepare(labelled, options, seed=self._seed, saved_split=split.to_json(table.ids))
+            split = fold_of_rest(split, used.codes, groups, self._seed, repeat, self._folds)
+        split = make_imbalanced(split, used.codes, options.imbalance, seed=self._seed)
+        return divide(samples, options, seed=self._seed, saved_split=split.to_json(used.ids))
 
     def _once(self, what: str, config: Config, make: Callable[[], Any]) -> Any:
         key = json.dumps([self._name, what, asdict(config.data)])

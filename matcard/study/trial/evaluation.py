@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from lightning.pytorch.callbacks import Callback
 
-    from matcard.training.data import DataModule
+    from matcard.training.batches import DataModule
     from matcard.training.module import TrainingModule
     from matcard.training.options import Config
 
@@ -72,7 +72,7 @@ class PartScores:
     def of(cls, module: TrainingModule, data: DataModule, part: str) -> PartScores:
         """Score a part."""
         scores = read_out(module.network, data.eval_dataloader(part))
-        ids = data.labelled.ids[scores.positions].astype(str)
+        ids = data.set.ids[scores.positions].astype(str)
         return cls(ids, scores.targets, scores.probabilities, data.class_counts, np.array(data.class_names))
 
     @classmethod

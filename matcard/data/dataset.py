@@ -1,7 +1,9 @@
-"""Images, compositions and table rows as arrays in memory, and batches cut from them."""
+"""Data sets of torch: arrays in batches, and the samples of a training in their three parts."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +12,6 @@ import torch
 from torch.utils.data import Dataset
 
 from matcard.data.augment import augment
-from matcard.data.labelled import LabelledData
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int, Int64, Shaped
     from torch import Tensor
 
-    from matcard.data.row_columns import RowColumns
+    from matcard.data.samples import Samples
     from matcard.data.splits import Split
 
 BYTE = 255.0
@@ -70,39 +71,61 @@ class ArrayDataset(Dataset[ArrayBatch]):
         return ArrayBatch(*map(torch.from_numpy, (x, self.targets[index], index)))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ArrayData(LabelledData):
-    """Labelled images, compositions or table rows.
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Samples with a class, divided: all that training must know of a data set.
 
     Attributes:
-        inputs: (N, F) numbers of rows, (N, channels, height, width) of images.
-        mean: what the network subtracts from the inputs, of a shape that broadcasts to a sample's.
-        std: what it divides them by, of the same shape.
-        features: names of the F columns; none for images.
-        made_of: the columns of the source that `inputs` were made of; None for images.
-        augment: what is done to a training batch.
+        samples: N of them, none at fault.
+        split: positions of the three parts.
+        dataset: gives whole batches with `y` and `index`.
+        model_arguments: what a network must be told of the data when it is made, beside the number of classes.
+        notes: what is odd about the data, a sentence each.
+        augment: what is done to a training batch of images.
     """
 
-    inputs: Shaped[np.ndarray, "N ..."]
-    mean: Float32[np.ndarray, ...]
-    std: Float32[np.ndarray, ...]
-    features: tuple[str, ...] = ()
-    made_of: RowColumns | None = None
+    samples: Samples
+    split: Split
+    dataset: Dataset[Any]
+    model_arguments: dict[str, Any]
+    notes: tuple[str, ...] = ()
     augment: Literal["none", "flip", "crop-flip"] = "none"
 
     @property
-    def dataset(self) -> ArrayDataset:
-        """The arrays with their targets."""
-        return ArrayDataset(self.inputs, self.codes)
+    def ids(self) -> Shaped[np.ndarray, " N"]:
+        """The names of the samples."""
+        return self.samples.ids
 
     @property
-    def model_arguments(self) -> dict[str, Any]:
-        """The shape of a sample, and what standardises it."""
-        return {"input_shape": self.inputs.shape[1:], "mean": self.mean, "std": self.std}
+    def codes(self) -> Int64[np.ndarray, " N"]:
+        """Their classes."""
+        return self.samples.codes
 
-    def augmented(self, batch: ArrayBatch) -> ArrayBatch:
-        """Give a training batch with its images mirrored and moved, as `augment` says."""
-        return ArrayBatch(augment(batch.x, self.augment), batch.y, batch.index)
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The C classes."""
+        return self.samples.class_names
+
+    @property
+    def unit(self) -> str:
+        """What samples are called where they are counted."""
+        return self.samples.kind.unit
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 of ids, classes and class names: tells whether a resumed run sees the same data."""
+        text = json.dumps([self.ids.tolist(), self.codes.tolist(), list(self.class_names)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def augmented(self, batch: Any) -> Any:
+        """Give a training batch as the network is to see it; draws from torch's generator."""
+        return batch if self.augment == "none" else ArrayBatch(augment(batch.x, self.augment), batch.y, batch.index)
+
+
+def digests(inputs: Shaped[np.ndarray, "N ..."]) -> list[str]:
+    """Tell samples by a digest of their numbers as a network sees them, in single precision."""
+    rows = np.ascontiguousarray(inputs, dtype="<f4") + np.float32(0)  # -0 is 0
+    return [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).hexdigest() for row in rows]
 
 
 def standardisation(
@@ -143,3 +166,5 @@ _PIECE = 4096
 """Samples whose deviations are held in memory at a time."""
 _CONSTANT = 1e-9
 """A deviation this small beside the mean is rounding."""
+_DIGEST = 8
+"""Bytes that tell samples apart."""

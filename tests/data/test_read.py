@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions
-from matcard.data.prepare import read_labelled
+from matcard.data.read import read_labelled
 from matcard.errors import InputError
 from matcard.training.config import parse_config
 
@@ -34,7 +34,7 @@ def test_the_home_folder_is_written_out(tmp_path, monkeypatch):
     assert kind_of(DataOptions(source="~/rows.csv")) == "table"
     assert parse_config(["--data.source=~/rows.csv"], prog="", description="").model.name == "mlp"
     labelled = read_labelled(DataOptions(source="~/rows.csv", test_source="~/rows.csv", target="y"))
-    assert labelled.table.test.tolist() == [False, False, True, True]
+    assert labelled.test.tolist() == [False, False, True, True]
 
 
 def test_labels_are_not_asked_of_structure_files_alone(tmp_path, monkeypatch):
@@ -58,9 +58,10 @@ def test_a_source_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_pa
 def test_a_word_among_numbers_stops_nothing_where_its_row_is_left_out(tmp_path, edges):
     (tmp_path / "rows.csv").write_text("id,x,y\na,1,0\nb,2,9\na,3,unknown\na,4,8\n")
     labelled = read_labelled(DataOptions(source=str(tmp_path / "rows.csv"), target="y", **edges))
-    assert labelled.codes.tolist() == [0, 1]
-    assert labelled.left_out_codes.tolist() == [-1, 1]
-    assert labelled.left_out_texts.tolist() == ["unknown", "8"]
+    assert labelled.codes.tolist() == [0, 1, -1, 1]
+    assert labelled.used.tolist() == [0, 1]
+    assert labelled.texts.tolist() == ["0", "9", "unknown", "8"]
+    assert labelled.left_out["class"].tolist() == ["unknown", labelled.class_names[1]]
 
 
 def test_a_class_that_only_unusable_rows_have_is_not_missing_without_a_word(tmp_path):

@@ -11,16 +11,18 @@ from matcard.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from matcard.data.samples import Source
+
 STDIN = "-"
 
 
-def find_paths(inputs: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path | None]:
+def find_paths(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path | None]:
     """Find the files and folders that are meant, in order; None stands for standard input.
 
     Patterns (quoted from the shell) are expanded in sorted order, `**` through folders.
 
     Args:
-        inputs: words of the command line.
+        words: of the command line.
         in_folder: what a folder stands for.
         takes: what inputs are, for messages.
 
@@ -28,7 +30,7 @@ def find_paths(inputs: Sequence[str], in_folder: Callable[[Path], list[Path]], t
         InputError: a path that does not exist, or a pattern that fits nothing.
     """
     found: list[Path | None] = []
-    for name in inputs:
+    for name in words:
         path = Path(name).expanduser()
         if name == STDIN:
             found.append(None)
@@ -44,23 +46,13 @@ def find_paths(inputs: Sequence[str], in_folder: Callable[[Path], list[Path]], t
     return found
 
 
-def files_alone(inputs: Sequence[str], endings: tuple[str, ...], takes: str) -> list[Path | None]:
-    """Find inputs that are files with one of `endings`, which a folder stands for, and never standard input.
+def files_alone(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Source]:
+    """Find inputs as `find_paths` does, and refuse standard input.
 
     Raises:
-        InputError: as `find_paths`, and for anything else.
+        InputError: as `find_paths`, and for standard input.
     """
-
-    def in_folder(folder: Path) -> list[Path]:
-        files = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(endings)]
-        if not files:
-            raise InputError(f"{folder} holds no file that ends in {', '.join(endings)}")
-        return files
-
-    found = find_paths(inputs, in_folder, takes)
-    for path in found:
-        if path is None:
-            raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
-        if not path.name.lower().endswith(endings):
-            raise InputError(f"{path}: inputs of this run are {takes}, by the endings {', '.join(endings)}")
-    return found
+    found = find_paths(words, in_folder, takes)
+    if None in found:
+        raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
+    return list(found)

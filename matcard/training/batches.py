@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Int
 
-    from matcard.data.labelled import LabelledData
+    from matcard.data.dataset import TrainingSet
     from matcard.training.options import TrainerOptions
 
 
@@ -65,24 +65,24 @@ class DataModule(lightning.LightningDataModule):
     """Train, validation and test batches, with what a loss and a report must know of the classes.
 
     Args:
-        labelled: the samples, their classes and the three parts.
+        divided: the samples, their classes and the three parts.
         options: batch size, sampler, workers.
         seed: seeds the order of the training part.
     """
 
     def __init__(
         self,
-        labelled: LabelledData,
+        divided: TrainingSet,
         options: TrainerOptions,
         seed: int,
     ) -> None:
         super().__init__()
-        self.labelled = labelled
-        self.dataset = labelled.dataset
-        split = labelled.split
+        self.set = divided
+        self.dataset = divided.dataset
+        split = divided.split
         self.parts = {"train": split.train, "val": split.val, "test": split.test}
-        self.codes = labelled.codes
-        self.class_names = labelled.class_names
+        self.codes = divided.codes
+        self.class_names = divided.class_names
         self.options = options
         self.seed = seed
 

@@ -1,4 +1,4 @@
-"""Batches of arrays, their mean and deviation, and random changes of images."""
+"""Batches of arrays, their mean and deviation, random changes of images, and what training knows of a data set."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.arrays import ArrayBatch, ArrayData, ArrayDataset, standardisation
 from matcard.data.augment import PAD, augment, cropped
+from matcard.data.dataset import ArrayBatch, ArrayDataset, TrainingSet, standardisation
 from matcard.data.groups import same_numbers
+from matcard.data.options import DataOptions
+from matcard.data.read import divide, read_labelled
 from matcard.data.splits import Split
 
 few = settings(deadline=None, max_examples=20)
@@ -122,42 +124,33 @@ def test_augmentation_is_of_the_seed():
     assert augment(images, "none") is images
 
 
-def data(**more) -> ArrayData:
-    inputs = np.random.default_rng(0).random((8, 1, 4, 4)).astype(np.float32)
-    split = split_of(8)
-    mean, std = standardisation(inputs, split, "train")
-    return ArrayData(
-        ids=np.array([f"i{k}" for k in range(8)], dtype=object),
-        codes=np.arange(8) % 2,
-        class_names=("a", "b"),
-        split=split,
-        kind="images",
-        inputs=inputs,
-        mean=mean,
-        std=std,
-        **more,
-    )
+def data(tmp_path, **more) -> TrainingSet:
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=np.random.default_rng(0).random((24, 4, 4)).astype(np.float32), y_train=np.arange(24) % 2)
+    options = DataOptions(source=str(path), **more)
+    return divide(read_labelled(options), options, seed=0)
 
 
-def test_what_a_network_is_told():
-    arguments = data().model_arguments
+def test_what_a_network_is_told(tmp_path):
+    arguments = data(tmp_path).model_arguments
     assert arguments["input_shape"] == (1, 4, 4)
     assert arguments["mean"].shape == arguments["std"].shape == (1, 1, 1)
-    assert data().unit == "images"
+    assert data(tmp_path).unit == "images"
 
 
-def test_training_batches_are_augmented_and_keep_their_classes():
-    batch = data().dataset.__getitems__([1, 4, 6])
-    assert data().augmented(batch).x is batch.x
-    changed = data(augment="crop-flip").augmented(batch)
+def test_training_batches_are_augmented_and_keep_their_classes(tmp_path):
+    plain = data(tmp_path)
+    batch = plain.dataset.__getitems__([1, 4, 6])
+    assert plain.augmented(batch).x is batch.x
+    changed = data(tmp_path, augment="crop-flip").augmented(batch)
     assert isinstance(changed, ArrayBatch)
     assert not torch.equal(changed.x, batch.x)
     assert torch.equal(changed.y, batch.y)
     assert torch.equal(changed.index, batch.index)
 
 
-def test_the_fingerprint_is_of_ids_and_classes():
-    one, other = data(), data()
+def test_the_fingerprint_is_of_ids_and_classes(tmp_path):
+    one, other = data(tmp_path), data(tmp_path)
     assert one.fingerprint == other.fingerprint
     other.codes[0] = 1
     assert one.fingerprint != other.fingerprint

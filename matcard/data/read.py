@@ -1,0 +1,150 @@
+"""From options to samples with classes, and to a training set in three parts: the data half of the straight line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from matcard.crystals.files import source_exists
+from matcard.data import crystals, images, rows
+from matcard.data.card import card_names, load_card
+from matcard.data.dataset import TrainingSet, standardisation
+from matcard.data.imbalance import make_imbalanced
+from matcard.data.kinds import kind_of, tell_unused
+from matcard.data.labels import make_labels, target_column
+from matcard.data.splits import Split, seen_note, split_samples
+from matcard.errors import InputError, listed, nearest_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from matcard.data.options import DataKind, DataOptions
+    from matcard.data.samples import Kind, Progress, Samples
+
+KINDS: dict[DataKind, tuple[Callable[..., Samples], type[Kind]]] = {
+    "crystals": (crystals.read, crystals.CrystalKind),
+    "compositions": (rows.read, rows.RowKind),
+    "table": (rows.read, rows.RowKind),
+    "images": (images.read, images.ImageKind),
+}
+"""How each kind is read, and its class: a new one is a file of this package and a line here."""
+
+
+def read(options: DataOptions, like: Kind | None = None, progress: Progress | None = None) -> Samples:
+    """Read every row of a card or a path, in order; one that cannot be used has a fault.
+
+    Args:
+        options: what is read.
+        like: what a run was trained on, so that the same columns are read in the same way.
+        progress: called with the rows parsed and their number, an estimate or None, where crystals are not yet parsed.
+
+    Raises:
+        InputError: no such source or column, or a file that cannot be read.
+    """
+    source = options.source
+    card = load_card(source) if source in card_names() else None
+    if card is None and not source_exists(source):
+        raise InputError(
+            f"--data.source {source}: neither a file or folder nor the name of a data set; "
+            f"{nearest_names(source, card_names())}"
+        )
+    tell_unused(options, card)
+    kind = kind_of(options)
+    if card is not None and kind != card.kind:
+        raise InputError(f"--data.kind {kind}: the data set {card.name} holds {card.kind}; leave the option out")
+    samples = KINDS[kind][0](options, card, like, progress)
+    if not samples.sound.any():
+        raise InputError(
+            f"none of the {len(samples)} rows of {source} can be used. The first is {samples.where[0]}: "
+            f"{samples.faults[0]}"
+        )
+    return samples
+
+
+def read_labelled(options: DataOptions, progress: Progress | None = None) -> Samples:
+    """Read a source and give each row its class, by the options or the card.
+
+    Raises:
+        InputError: as `read`; a target that is not there, or that gives fewer than two classes.
+    """
+    samples = read(options, progress=progress)
+    card = load_card(options.source) if options.source in card_names() else None
+    ways: dict[str, Any] = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
+    target = options.target
+    if target is None and card is not None:
+        target = card.target
+        if all(way is None for way in ways.values()):
+            # A window is in the target's column already, as words.
+            ways |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
+    target = target or samples.kind.target
+    if target is None:
+        raise InputError(
+            f"--data.target is not given: name the column of {options.source} to predict, one of "
+            f"{listed(samples.columns)}"
+        )
+    values = target_column(samples.columns, target, options.source)
+    try:
+        sound = samples.sound
+        labels = make_labels(values[sound], target=target, where=samples.where[sound], **ways)
+    except InputError as error:
+        bad = np.flatnonzero(~samples.sound)
+        if not len(bad):
+            raise
+        # The class that is missing may be among them.
+        raise InputError(
+            f"{error}. {len(bad)} rows of {options.source} cannot be used and do not count; the first is "
+            f"{samples.where[bad[0]]}: {samples.faults[bad[0]]}"
+        ) from error
+    return samples.with_labels(labels)
+
+
+def divide(
+    samples: Samples,
+    options: DataOptions,
+    *,
+    seed: int,
+    saved_split: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingSet:
+    """Divide the rows that can be used, or as a saved run did, and build or open the graphs of crystals.
+
+    Args:
+        samples: with classes.
+        options: how they are divided, and what is made of them.
+        seed: of the division.
+        saved_split: of an earlier run, in place of a division.
+        progress: called with the crystals done and their number where graphs are built.
+
+    Raises:
+        InputError: a split that cannot be made, or a saved one of other data.
+    """
+    used = samples.take(samples.used)
+    if saved_split is not None:
+        split = Split.from_json(saved_split, used.ids)
+    else:
+        if options.split.kind == "matbench" and len(used) < len(samples):
+            raise InputError(
+                "--data.split.kind matbench: the official folds are those of all rows of the source, and "
+                f"{len(samples) - len(used)} of them cannot be used"
+            )
+        split = split_samples(used, options.split, seed=seed)
+        split = make_imbalanced(split, used.codes, options.imbalance, seed=seed)
+    kind = used.kind
+    dataset = kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)
+    arguments = kind.model_arguments
+    if "input_shape" in arguments:
+        mean, std = standardisation(used.inputs, split, options.standardise)
+        arguments = {**arguments, "mean": mean, "std": std}
+    notes = (*kind.notes(dataset), *seen_note(split, options.split.seen))
+    return TrainingSet(used, split, dataset, arguments, notes, options.augment)
+
+
+def kind_from_dict(stored: Mapping[str, Any]) -> Kind:
+    """Give the kind that `Kind.to_dict` has described.
+
+    Raises:
+        KeyError: no such kind, or something is missing.
+        TypeError: something of another type.
+    """
+    return KINDS[stored["name"]][1].from_dict(stored)

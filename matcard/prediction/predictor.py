@@ -1,0 +1,317 @@
+"""Trained runs, loaded: from samples to probabilities, classes and embeddings, by one network or several together."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from matcard.data.read import kind_from_dict
+from matcard.errors import InputError, MatcardWarning, listed
+from matcard.evaluation.decision import mean_decision
+from matcard.models import Classifier, build_model
+from matcard.prediction.applicability import Reference
+from matcard.prediction.centroid import CentroidClassifier
+from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder, read_model
+from matcard.prediction.network import Network, Scores, read_out
+from matcard.prediction.table import Predictions, prediction_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import pandas as pd
+    from jaxtyping import Float32, Int64, Shaped
+    from torch import Tensor
+
+    from matcard.data.samples import Kind, Samples
+
+BATCH_SIZE = 256
+"""Samples that go through a network together."""
+
+
+class Member(NamedTuple):
+    """A trained network, what is known of it, and where its training part lies."""
+
+    path: Path
+    description: ModelDescription
+    kind: Kind
+    network: Network
+    reference: Reference
+
+
+class Readings(NamedTuple):
+    """What each network says of the samples `positions`, and why the others cannot be used."""
+
+    positions: Int64[np.ndarray, " m"]
+    scores: list[Scores]
+    faults: Shaped[np.ndarray, " n"]
+
+
+class Predictor:
+    """One trained network, or several that share their classes; of crystals each builds its own graphs.
+
+    `load_run` makes one.
+
+    Args:
+        members: one or more.
+        device: to compute on.
+
+    Raises:
+        InputError: networks of different classes or different kinds of data.
+    """
+
+    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+        first = members[0]
+        for other in members[1:]:
+            if other.description.class_names != first.description.class_names:
+                raise InputError(
+                    f"{other.path} has the classes {listed(other.description.class_names)}, {first.path} has "
+                    f"{listed(first.description.class_names)}: runs of an ensemble share their classes and their order"
+                )
+            if other.kind.read_as != first.kind.read_as:
+                raise InputError(
+                    f"{other.path} was trained on other columns or another kind of data than {first.path}: runs of an "
+                    "ensemble are read the same inputs"
+                )
+        self.members = [member._replace(network=member.network.eval().to(device)) for member in members]
+        self.device = device
+        self.path = first.path
+        self.kind = first.kind
+        self.description = first.description
+        self.decision = mean_decision([member.description.decision for member in members])
+
+    def __repr__(self) -> str:
+        paths = ", ".join(repr(str(member.path)) for member in self.members)
+        return f"Predictor({paths}, classes={list(self.class_names)}, device={str(self.device)!r})"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The C classes, in the order of the probabilities."""
+        return self.description.class_names
+
+    def predict(
+        self,
+        objects: Iterable[Any],
+        *,
+        ids: Sequence[str] | None = None,
+        batch_size: int = BATCH_SIZE,
+        calibrated: bool = False,
+    ) -> pd.DataFrame:
+        """Predict the class of crystals, compositions, table rows or images, whatever was trained on.
+
+        Args:
+            objects: pymatgen `Structure` and ASE `Atoms` objects, mixed as you like; a pandas DataFrame with the
+                columns of training, or a list of formulas; an array of images.
+            ids: one for each; by default those of a DataFrame, or the positions 0, 1, ...
+            batch_size: samples that go through a network together.
+            calibrated: divide the log-probabilities by the temperature that was fitted on validation. The predicted
+                classes stay the same: the decision rule was chosen on probabilities as the network gives them.
+
+        Returns:
+            a row for each sample, in order, with the columns of `matcard.prediction.table.columns`: of several
+            networks the mean of their probabilities and the deviation. One that cannot be used has the reason in
+            `error` and no prediction.
+
+        Raises:
+            InputError: objects of another kind, or ids that are not as many.
+        """
+        return self.table(self.kind.wrap(objects, ids), batch_size=batch_size, calibrated=calibrated)
+
+    def embed(self, objects: Iterable[Any], *, batch_size: int = BATCH_SIZE) -> Float32[np.ndarray, "n F"]:
+        """Give the embedding of samples, the vector that feeds the head of the network; of several side by side.
+
+        Args:
+            objects: as `predict` takes them.
+            batch_size: samples that go through a network together.
+
+        Returns:
+            a row for each sample, in order; NaN where it cannot be used, with a `MatcardWarning` that says why.
+        """
+        samples = self.kind.wrap(objects, None)
+        found = self.read(samples, batch_size=batch_size)
+        if len(found.positions) < len(samples):
+            first = next(i for i, fault in enumerate(found.faults) if fault is not None)
+            warnings.warn(
+                f"{len(samples) - len(found.positions)} of {len(samples)} {self.kind.unit} cannot be used, "
+                f"their embedding is NaN; the first is {samples.where[first]}: {found.faults[first]}",
+                MatcardWarning,
+                stacklevel=2,
+            )
+        embeddings = np.concatenate([scores.embeddings for scores in found.scores], axis=1)
+        full = np.full((len(samples), embeddings.shape[1]), np.nan, dtype=np.float32)
+        full[found.positions] = embeddings
+        return full
+
+    def table(
+        self, samples: Samples, *, batch_size: int = BATCH_SIZE, jobs: int | None = None, calibrated: bool = False
+    ) -> pd.DataFrame:
+        """Predict samples; the columns are those of `matcard.prediction.table.columns`."""
+        return self.lay_out(samples, self.read(samples, batch_size=batch_size, jobs=jobs), calibrated=calibrated)
+
+    def lay_out(self, samples: Samples, found: Readings, *, calibrated: bool = False) -> pd.DataFrame:
+        """Give the table of `samples`, of which `found` was read."""
+        by_member = np.stack([scores.probabilities for scores in found.scores])
+        shown = by_member
+        if calibrated and len(found.positions):
+            temperatures = [member.description.temperature for member in self.members]
+            shown = np.stack([t.apply(p) for t, p in zip(temperatures, by_member, strict=True)])
+        mean = by_member.mean(axis=0)
+        pairs = list(zip(self.members, found.scores, strict=True))
+        predictions = Predictions(
+            positions=found.positions,
+            mean=shown.mean(axis=0),
+            std=shown.std(axis=0, ddof=1) if len(self.members) > 1 else None,
+            chosen=self.decision.apply(mean) if len(mean) else np.empty(0, np.int64),
+            argmax=mean.argmax(axis=1),
+            novelty=np.max([member.reference.novelty(scores.embeddings) for member, scores in pairs], axis=0),
+            foreign=self._foreign(samples.take(found.positions)),
+        )
+        return prediction_table(samples.ids, samples.where, found.faults, predictions, self.class_names)
+
+    def read(self, samples: Samples, *, batch_size: int = BATCH_SIZE, jobs: int | None = None) -> Readings:
+        """Take the sound samples through the networks; those that these cannot take get a fault.
+
+        Args:
+            samples: n of them.
+            batch_size: samples that go through a network together.
+            jobs: processes that build graphs.
+        """
+        faults = samples.faults.copy()
+
+        def work(positions: Int64[np.ndarray, " m"]) -> list[Scores]:
+            inputs, targets = samples.take(positions).inputs, np.zeros(len(positions), np.int64)
+            made = {kind: kind.dataset(inputs, targets, jobs=jobs) for kind in {m.kind for m in self.members}}
+            parts = [range(k, min(k + batch_size, len(targets))) for k in range(0, len(targets), batch_size)]
+            return [read_out(m.network, map(made[m.kind].__getitems__, parts)) for m in self.members]  # type: ignore[attr-defined]
+
+        kept: list[Int64[np.ndarray, " m"]] = []
+        found: list[list[Scores]] = [[self._nothing(member) for member in self.members]]
+        for positions, result in divided(np.flatnonzero(samples.sound), work):
+            if isinstance(result, str):
+                faults[positions] = result
+            else:
+                kept.append(positions)
+                found.append([scores._replace(positions=positions) for scores in result])
+        by_member = [Scores.join(parts) for parts in zip(*found, strict=True)]
+        return Readings(np.concatenate([np.empty(0, np.int64), *kept]), by_member, faults)
+
+    def _nothing(self, member: Member) -> Scores:
+        none, width = np.empty(0, np.int64), member.reference.embeddings.shape[1]
+        return Scores(none, none, np.empty((0, len(self.class_names))), np.empty((0, width), np.float32))
+
+    def _foreign(self, samples: Samples) -> list[list[str]]:
+        """Give the elements or components of each sample that some network has not seen in training."""
+        known = set.intersection(*(set(member.description.components) for member in self.members))
+        contents = samples.kind.contents(samples.inputs, samples.columns)
+        return [[name for name in names if name not in known] for names in contents]
+
+
+def load_run(path: str | Path, *more: str | Path, device: str = "auto") -> Predictor:
+    """Load finished runs, or their `model` folders alone, for prediction. Nothing in their files is executed.
+
+    Args:
+        path: directory of the run, or its `model` folder wherever it was moved.
+        more: runs of the same classes, to predict with together.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`: the first GPU where there is one.
+
+    Raises:
+        InputError: no finished run there, damaged files, another format, no such device, or runs that do not fit.
+    """
+    return Predictor([_member(Path(run)) for run in (path, *more)], find_device(device))
+
+
+def find_device(name: str) -> torch.device:
+    """Give the device of a name.
+
+    Raises:
+        InputError: there is none of it here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: not to be had here; use auto or cpu") from error
+    return device
+
+
+def _member(path: Path) -> Member:
+    folder = model_folder(path)
+    if folder is None:
+        raise InputError(_no_model(path))
+    description, tensors = read_model(folder)
+    try:
+        kind = kind_from_dict(description.kind)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / DESCRIPTION}: inputs that this version does not know ({type(error).__name__}: {error}); it was "
+            f"written by matcard {description.matcard_version}"
+        ) from error
+    reference = Reference(_take(tensors, "reference.", folder)["embeddings"].numpy(), description.novelty_limit)
+    return Member(path, description, kind, _network(description, kind, tensors, folder), reference)
+
+
+def _network(description: ModelDescription, kind: Kind, tensors: dict[str, Tensor], folder: Path) -> Network:
+    values = {**description.model, "init_from": None, "freeze": False}
+    try:
+        options = Classifier.find(values["name"]).options_class(**values)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder}: model options that this version does not know ({error}); it was written by matcard "
+            f"{description.matcard_version}"
+        ) from error
+    centroids = None
+    if any(name.startswith("centroids.") for name in tensors):
+        centroids = CentroidClassifier()
+    model = build_model(options, num_classes=len(description.class_names), **kind.model_arguments)
+    network = Network(model, centroids)
+    state = {name: value for name, value in tensors.items() if not name.startswith("reference.")}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{folder}: weights and description do not fit together ({error}); copy both again") from error
+    return network
+
+
+def _take(tensors: dict[str, Tensor], prefix: str, folder: Path) -> dict[str, Tensor]:
+    taken = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    if not taken:
+        raise InputError(f"{folder}: the weights lack {prefix}*; copy the folder again")
+    return taken
+
+
+def _no_model(path: Path) -> str:
+    if not path.is_dir():
+        return f"{path} is no directory: expected that of a run of matcard.train, or its {FOLDER} folder"
+    if not (path / "config.yaml").is_file():
+        return f"{path} is not the directory of a run: it has neither config.yaml nor {FOLDER}/model.json"
+    if (path / "test_metrics.json").is_file():
+        return (
+            f"{path} has no {FOLDER} folder: it was removed; train the run again by "
+            f"python -m matcard.train --config {path / 'config.yaml'}"
+        )
+    return f"{path} is not finished: go on with it by python -m matcard.train --resume {path}"
+
+
+def divided(
+    positions: Int64[np.ndarray, " m"], work: Callable[[Int64[np.ndarray, " m"]], Any]
+) -> Iterator[tuple[Int64[np.ndarray, " k"], Any]]:
+    """Work on all positions at once, and where that is refused on their halves, down to the one that is at fault.
+
+    Yields:
+        positions in order, with the result, or with the message of the `InputError` of a single one.
+    """
+    if not len(positions):
+        return
+    try:
+        yield positions, work(positions)
+    except InputError as error:
+        if len(positions) == 1:
+            yield positions, str(error)
+        else:
+            for half in np.array_split(positions, 2):
+                yield from divided(half, work)
