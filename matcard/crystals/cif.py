@@ -163,7 +163,9 @@ def _sites(block: Block, formula: frozenset[str], deuterium: bool, doubts: list[
         if names.is_null(columns[axis][i]):
             raise CifError(f"{call_site(called, i)} has no coordinate {'xyz'[axis]}; complete or delete it")
         raise no_number(f"the coordinate {'xyz'[axis]} of {call_site(called, i)}", columns[axis][i])
-    return Listed(called, numbers, np.array(values).T, columns, names.numbers(block.texts(*names.MULTIPLICITY)))
+    return Listed(
+        called, numbers, np.array(values, order="F").T, columns, names.numbers(block.texts(*names.MULTIPLICITY))
+    )
 
 
 def _elements(

@@ -216,7 +216,7 @@ def _block(data: gemmi.cif.Block) -> Block:
         if pair is not None:
             tag, value = pair
             name, kind = _meaning(tag)
-            if name and name not in spelled and value[:1] not in _DOUBTFUL:  # as nearly all of them
+            if name and name not in spelled and (value[:1] not in _DOUBTFUL or value[1:2].isalnum()):  # as most are
                 spelled[name], kept[name] = tag, [value]
             elif name:
                 _keep(block, name, tag, [value])

@@ -290,7 +290,7 @@ def operation(text: str) -> gemmi.Op:
         text = re.sub(r",\s*[+-]?\s*1\s*$", "", text)
     if (strange := next((c for c in text if not c.isascii()), None)) is not None:
         raise SymmetryError(f"the operation {text!r} has the character {strange!r}; write it in ASCII, as in 1/2+x")
-    hint = "" if text.count(",") == 2 and text[-1:] != "," else "; put quotes around x, y, z"
+    hint = "; put quotes around x, y, z" if text.endswith(",") else ""
     try:
         parsed = gemmi.Op(text if _WRITTEN.fullmatch(text) else "")
     except (ValueError, RuntimeError):
