@@ -100,14 +100,6 @@ def trials_of(
             close_storage(study._storage)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until something is true."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.05)
-
-
 def free_port() -> int:
     """Give a port of this machine that nobody listens at."""
     with socket.socket() as listener:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import optuna
 import pytest
-from study_cases import NAME, Plays, free_port, new_study, trials_of, wait_for
+from clusters import wait_for
+from study_cases import NAME, Plays, free_port, new_study, trials_of
 
 from matcard.errors import InputError
 from matcard.study.storage import open_storage

@@ -12,8 +12,9 @@ from multiprocessing import current_process
 from pathlib import Path
 
 import pytest
+from clusters import running_cluster, wait_for
 from rich.console import Console
-from work_cases import Listed, Steps, running_cluster, steps_of, wait_for
+from work_cases import Listed, Steps, steps_of
 
 from matcard.errors import InputError
 from matcard.work import cluster
@@ -111,7 +112,8 @@ def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_
     script = tmp_path / "coordinator.py"
     script.write_text(COORDINATOR)
     with running_cluster(tmp_path, workers=4) as scheduler:
-        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        here = Path(__file__).parent
+        path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
         first = subprocess.Popen(
             [sys.executable, script, scheduler, tmp_path, *names], env={**os.environ, "PYTHONPATH": path}
         )

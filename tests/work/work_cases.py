@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from clusters import wait_for
 
 from matcard.files import written_whole
 from matcard.work.attempt import RECORD, PrunedError, StoppedError
 from matcard.work.conduct import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from matcard.work.attempt import Line, Record
 
@@ -106,36 +104,3 @@ def steps_of(log: Path, name: str) -> list[int]:
     """Give the steps that were taken of a task, by whichever attempts, in order."""
     taken = sorted(log.glob(f"{name}-[0-9]*-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
     return [int(path.name.split("-")[1]) for path in taken]
-
-
-def wait_for(what: Any, seconds: float = 60.0) -> None:
-    """Wait until something is true."""
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.02)
-
-
-@contextmanager
-def running_cluster(folder: Path, *, workers: int) -> Iterator[str]:
-    """Start a scheduler and its workers as a user does; gives the path of the scheduler's file."""
-    file = folder / "scheduler.json"
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
-    dask = [sys.executable, "-m", "dask"]
-    near = ["--host", "127.0.0.1", "--no-dashboard"]
-    commands = [
-        [*dask, "scheduler", "--scheduler-file", str(file), "--port", "0", *near],
-        [*dask, "worker", "--scheduler-file", str(file), "--nworkers", str(workers), "--nthreads", "1", *near],
-    ]
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for command in commands:
-            processes.append(subprocess.Popen(command, cwd=folder, env=environment))
-            wait_for(file.exists)
-        yield str(file)
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-        for process in processes:
-            process.wait(60)
