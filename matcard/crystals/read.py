@@ -314,7 +314,8 @@ def _laid_out(batch: Batch, decoded: list[Any]) -> Crystals:
     raws = [result if isinstance(result, Raw) else _NOTHING for result in decoded]
     faults = objects(None if isinstance(result, Raw) else _said(result) for result in decoded)
     names = objects(valid(name or "") for name in ids)
-    for i in np.flatnonzero([name is not None and name != known for name, known in zip(ids, names, strict=True)]):
+    changed = [name is not None and name != known for name, known in zip(ids, names, strict=True)]
+    for i in np.flatnonzero(changed).tolist():
         faults[i] = f"the id {names[i]} is no valid Unicode text; write it anew"
     offsets = offsets_from_counts(np.array([len(raw.symbols) for raw in raws], dtype=np.int64))
     numbers = _numbers(raws)
