@@ -126,6 +126,13 @@ class CrystalKind(Kind):
         }
         return [f"{np.sum(atoms)} atoms {what}" for what, atoms in counts.items() if np.any(atoms)]
 
+    def oddities(self, dataset: GraphDataset) -> list[str | None]:
+        """Tell atoms that have no neighbour: the network sees nothing of where they are."""
+        return [
+            f"{count} atoms without any neighbour within {self.graph.radius:g} A" if count else None
+            for count in dataset.graphs.isolated.tolist()
+        ]
+
     def contents(self, inputs: Crystals, columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give the symbols of the elements in each crystal, by atomic number."""
         bounds = zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True)

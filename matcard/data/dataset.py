@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from matcard.crystals.crystals import Crystals
 from matcard.data.augment import augment
 
 if TYPE_CHECKING:
@@ -113,13 +114,31 @@ class TrainingSet:
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 of ids, classes and class names: tells whether a resumed run sees the same data."""
-        text = json.dumps([self.ids.tolist(), self.codes.tolist(), list(self.class_names)])
-        return hashlib.sha256(text.encode()).hexdigest()
+        """A line for each of inputs, labels and split with its sha256, by which a resumed run knows its data."""
+        inputs = self.samples.inputs
+        labels = json.dumps([self.ids.tolist(), self.codes.tolist(), list(self.class_names)])
+        digests = {
+            self.samples.kind.unit: inputs.content_digest() if isinstance(inputs, Crystals) else _sha256(inputs),
+            "labels": hashlib.sha256(labels.encode()).hexdigest(),
+            "split": hashlib.sha256(self.split.to_json(self.ids).encode()).hexdigest(),
+        }
+        return "\n".join(f"{digest}  {name}" for name, digest in digests.items())
 
     def augmented(self, batch: Any) -> Any:
         """Give a training batch as the network is to see it; draws from torch's generator."""
         return batch if self.augment == "none" else ArrayBatch(augment(batch.x, self.augment), batch.y, batch.index)
+
+
+def changed(before: str, now: str) -> list[str]:
+    """Name what differs between two fingerprints."""
+    return [line.split()[-1] for line in now.splitlines() if line not in before.splitlines()]
+
+
+def _sha256(inputs: Shaped[np.ndarray, "N ..."]) -> str:
+    """Give the sha256 of numbers with their type and shape."""
+    sha = hashlib.sha256(f"{inputs.dtype.str} {inputs.shape}".encode())
+    sha.update(np.ascontiguousarray(inputs).data)
+    return sha.hexdigest()
 
 
 def digests(inputs: Shaped[np.ndarray, "N ..."]) -> list[str]:

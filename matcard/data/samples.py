@@ -155,6 +155,10 @@ class Kind(ABC):
         """Say what is odd about the samples of a data set, a sentence each."""
         return []
 
+    def oddities(self, dataset: Any) -> list[str | None]:
+        """Say of each sample of a `dataset` why its prediction is not to be trusted, whatever is close to it."""
+        return [None] * len(dataset)
+
     @abstractmethod
     def contents(self, inputs: Any, columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give what each sample consists of, by name: elements, components; nothing where that is not known."""

@@ -43,11 +43,12 @@ class Member(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """What each network says of the samples `positions`, and why the others cannot be used."""
+    """What each network says of the samples `positions`, what is odd about these, and why the others cannot be used."""
 
     positions: Int64[np.ndarray, " m"]
     scores: list[Scores]
     faults: Shaped[np.ndarray, " n"]
+    odd: Sequence[str | None]
 
 
 class Predictor:
@@ -168,6 +169,7 @@ class Predictor:
             argmax=mean.argmax(axis=1),
             novelty=np.max([member.reference.novelty(scores.embeddings) for member, scores in pairs], axis=0),
             foreign=self._foreign(samples.take(found.positions)),
+            odd=found.odd,
         )
         return prediction_table(samples.ids, samples.where, found.faults, predictions, self.class_names)
 
@@ -181,22 +183,26 @@ class Predictor:
         """
         faults = samples.faults.copy()
 
-        def work(positions: Int64[np.ndarray, " m"]) -> list[Scores]:
+        def work(positions: Int64[np.ndarray, " m"]) -> tuple[list[Scores], list[str | None]]:
             inputs, targets = samples.take(positions).inputs, np.zeros(len(positions), np.int64)
             made = {kind: kind.dataset(inputs, targets, jobs=jobs) for kind in {m.kind for m in self.members}}
             parts = [range(k, min(k + batch_size, len(targets))) for k in range(0, len(targets), batch_size)]
-            return [read_out(m.network, map(made[m.kind].__getitems__, parts)) for m in self.members]  # type: ignore[attr-defined]
+            scores = [read_out(m.network, map(made[m.kind].__getitems__, parts)) for m in self.members]  # type: ignore[attr-defined]
+            said = zip(*(kind.oddities(dataset) for kind, dataset in made.items()), strict=True)
+            return scores, [next(filter(None, each), None) for each in said]
 
         kept: list[Int64[np.ndarray, " m"]] = []
         found: list[list[Scores]] = [[self._nothing(member) for member in self.members]]
+        odd: list[str | None] = []
         for positions, result in divided(np.flatnonzero(samples.sound), work):
             if isinstance(result, str):
                 faults[positions] = result
             else:
                 kept.append(positions)
-                found.append([scores._replace(positions=positions) for scores in result])
+                odd += result[1]
+                found.append([scores._replace(positions=positions) for scores in result[0]])
         by_member = [Scores.join(parts) for parts in zip(*found, strict=True)]
-        return Readings(np.concatenate([np.empty(0, np.int64), *kept]), by_member, faults)
+        return Readings(np.concatenate([np.empty(0, np.int64), *kept]), by_member, faults, odd)
 
     def _nothing(self, member: Member) -> Scores:
         none, width = np.empty(0, np.int64), member.reference.embeddings.shape[1]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Predictions(NamedTuple):
-    """Of the m inputs at `positions`: probabilities, their standard deviation over runs, classes, how new they are."""
+    """Of the m inputs at `positions`: probabilities, their deviation over runs, classes, how new or odd they are."""
 
     positions: Int64[np.ndarray, " m"]
     mean: Float64[np.ndarray, "m C"]
@@ -23,6 +23,7 @@ class Predictions(NamedTuple):
     argmax: Int64[np.ndarray, " m"]
     novelty: Float64[np.ndarray, " m"]
     foreign: Sequence[Sequence[str]]
+    odd: Sequence[str | None]
 
 
 def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, str]:
@@ -31,9 +32,9 @@ def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, 
     * `id`, `source`: name of the input; its file and row;
     * `predicted`: class by the decision rule chosen on validation; `predicted_argmax`: the most likely class;
     * `prob_<class>`: probabilities, of several runs their mean; `std_<class>`: standard deviation over the runs;
-    * `applicable`: false where the input is unlike the training part, for the `reason` beside it: elements or
-      components that were not in it, or `novelty` (distance to the nearest training embedding, over the 99th
-      percentile of that of the validation part) above 1;
+    * `applicable`: false where the input is unlike the training part, for the `reason` beside it: atoms without
+      any neighbour, elements or components that were not in it, or `novelty` (distance to the nearest training
+      embedding, over the 99th percentile of that of the validation part) above 1;
     * `error`: why an input has no prediction.
     """
     std = {f"std_{name}": "float64" for name in class_names} if ensemble else {}
@@ -63,7 +64,8 @@ def prediction_table(
 
     found = predictions.positions
     names = np.array(class_names, dtype=object)
-    reasons = [_reason(z, x) for z, x in zip(predictions.foreign, predictions.novelty, strict=True)]
+    told = zip(predictions.foreign, predictions.novelty, predictions.odd, strict=True)
+    reasons = [_reason(*each) for each in told]
     filled: dict[str, Sequence[object] | Shaped[np.ndarray, " m"]] = {
         "predicted": names[predictions.chosen],
         "predicted_argmax": names[predictions.argmax],
@@ -80,9 +82,9 @@ def prediction_table(
     return table[list(types)].astype(types)
 
 
-def _reason(foreign: Sequence[str], novelty: float) -> str | None:
+def _reason(foreign: Sequence[str], novelty: float, odd: str | None) -> str | None:
     """Say why a sample is unlike the training part; None where it is like it."""
-    said = []
+    said = [odd] if odd else []
     if foreign:
         said.append(f"not in training: {', '.join(foreign)}")
     if novelty > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matcard.cli import make_console, rank
+from matcard.data.dataset import changed
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError
 from matcard.evaluation.choice import check_decision
@@ -67,9 +68,10 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
     saved = run.split.read_text(encoding="utf-8") if begun else None
     with crystal_progress(console, "crystals to graphs") as graphs:
         divided = divide(samples, config.data, seed=config.seed, saved_split=saved, progress=graphs)
-    if begun and run.fingerprint.read_text(encoding="utf-8").strip() != divided.fingerprint:
+    if begun and (different := changed(run.fingerprint.read_text(encoding="utf-8"), divided.fingerprint)):
         raise InputError(
-            f"--resume {run.path}: the labels of {config.data.source} have changed since the run began; start a new run"
+            f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
+            "began; put them back, or start a new run"
         )
     data = DataModule(divided, config.trainer, config.seed)
     _show_data(run, data, samples, console)

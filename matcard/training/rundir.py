@@ -53,7 +53,7 @@ class RunDir:
 
     @property
     def fingerprint(self) -> Path:
-        """Sha256 of ids and classes, so that a resumed run sees the same data."""
+        """Sha256 of the inputs, the labels and the split, so that a resumed run sees the same data."""
         return self.path / "data.sha256"
 
     @property

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from matcard.data.augment import PAD, augment, cropped
 from matcard.data.dataset import ArrayBatch, ArrayDataset, TrainingSet, standardisation
+from matcard.data.dataset import changed as what_changed
 from matcard.data.groups import same_numbers
 from matcard.data.options import DataOptions
 from matcard.data.read import divide, read_labelled
@@ -149,11 +150,14 @@ def test_training_batches_are_augmented_and_keep_their_classes(tmp_path):
     assert torch.equal(changed.index, batch.index)
 
 
-def test_the_fingerprint_is_of_ids_and_classes(tmp_path):
+def test_the_fingerprint_names_what_differs(tmp_path):
     one, other = data(tmp_path), data(tmp_path)
     assert one.fingerprint == other.fingerprint
+    assert what_changed(one.fingerprint, other.fingerprint) == []
     other.codes[0] = 1
-    assert one.fingerprint != other.fingerprint
+    assert what_changed(one.fingerprint, other.fingerprint) == ["labels"]
+    other.samples.inputs.flat[0] += 1
+    assert what_changed(one.fingerprint, other.fingerprint) == [one.unit, "labels"]
 
 
 def test_samples_of_the_same_numbers_are_one_group():

@@ -99,6 +99,16 @@ def test_elements_that_training_had_not_are_named(trained):
     assert table["predicted"].notna().all()
 
 
+def test_atoms_without_a_neighbour_are_told(trained):
+    """The network sees nothing of where they are."""
+    table = matcard.load_run(trained, device="cpu").predict(
+        [bulk("NaCl", "rocksalt", a=5.6), bulk("NaCl", "rocksalt", a=60.0)]
+    )
+    assert table["applicable"].tolist() == [True, False]
+    assert table["reason"][1].startswith("2 atoms without any neighbour within 8 A")
+    assert table["predicted"].notna().all()
+
+
 def test_a_crystal_far_from_all_others_is_flagged(trained):
     run = matcard.load_run(trained, device="cpu")
     (member,) = run.members

@@ -177,11 +177,15 @@ def test_what_cannot_be_resumed_says_why(finished, tmp_path):
     assert "stands alone" in done.stderr
 
 
-def test_changed_labels_are_noticed(finished, small_table, tmp_path):
+@pytest.mark.parametrize("what", ["labels", "crystals", "crystals and labels", "split"])
+def test_changed_data_are_noticed_by_content(finished, small_table, tmp_path, what):
     begun = tmp_path / "begun"
     begun.mkdir()
     rows = [json.loads(line) for line in small_table.read_text().splitlines()]
-    rows[0]["kind"] = "rocksalt" if rows[0]["kind"] != "rocksalt" else "caesium"
+    if "labels" in what:
+        rows[0]["kind"] = "rocksalt" if rows[0]["kind"] != "rocksalt" else "caesium"
+    if "crystals" in what:
+        rows[0]["structure"]["sites"][0]["abc"][0] += 0.01
     table = tmp_path / "changed.jsonl"
     table.write_text("\n".join(map(json.dumps, rows)))
     config = yaml.safe_load((finished / "config.yaml").read_text())
@@ -189,7 +193,11 @@ def test_changed_labels_are_noticed(finished, small_table, tmp_path):
     (begun / "config.yaml").write_text(yaml.safe_dump(config))
     for name in ("split.json", "data.sha256"):
         (begun / name).write_text((finished / name).read_text())
-    with pytest.raises(InputError, match="changed since"):
+    if what == "split":
+        split = json.loads((begun / "split.json").read_text())
+        split["train"], split["val"] = split["train"][1:], [*split["val"], split["train"][0]]
+        (begun / "split.json").write_text(json.dumps(split))
+    with pytest.raises(InputError, match=f"the {what} of .* have changed since"):
         resume(begun)
 
 
