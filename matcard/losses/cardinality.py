@@ -107,6 +107,13 @@ class CardinalityLoss(Loss[C]):
         super().on_epoch(epoch, epochs)
         self._step = 0
 
+    def collapse_advice(self) -> str:
+        """Say what to change when an epoch predicts one class only."""
+        return (
+            f"{self.options.name} may weigh samples too evenly or too unevenly: change loss.scale (now "
+            f"{self.options.scale}), or lower optimizer.lr"
+        )
+
     def draws(self) -> torch.Generator:
         """Give the generator of this step; outside training always the same."""
         if not self.training:

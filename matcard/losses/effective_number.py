@@ -74,10 +74,6 @@ class EffectiveNumber(CardinalityLoss[EffectiveNumberOptions]):
             counts.copy_(self._numbers(len(counts)))
         self.reservoir.clear()
 
-    def collapse_advice(self) -> str:
-        """Say what to change when an epoch predicts one class only."""
-        return f"the numbers may be too even: change loss.scale (now {self.options.scale}), or lower optimizer.lr"
-
     def _numbers(self, num_classes: int) -> ClassCounts:
         rows, targets = self.reservoir.rows, self.reservoir.targets
         scale = self.measure.scale(rows[self.reservoir.keys.argsort()[:MEDIAN_ROWS]])

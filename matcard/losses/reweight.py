@@ -51,13 +51,6 @@ class Reweight(CardinalityLoss[ReweightOptions]):
         base = self.base.average(logits, targets, weights)
         return base, {"base": base, "invariant": weights.sum(), "scale": scale}
 
-    def collapse_advice(self) -> str:
-        """Say what to change when an epoch predicts one class only."""
-        return (
-            f"the weights may be too even or too uneven: change loss.scale (now {self.options.scale}), or "
-            "lower optimizer.lr"
-        )
-
 
 def class_points(embeddings: Embeddings, targets: Targets, num_classes: int) -> Float[Tensor, "N F+C"]:
     """Give (h / |h|, onehot(y)), detached."""
