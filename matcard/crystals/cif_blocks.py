@@ -47,7 +47,7 @@ _USED = frozenset(
 _SYMMETRY = re.compile(r"_(symmetry|space_?group|symop)")
 _HARMLESS = re.compile(
     r"_id$|comment|details|description|cell_setting|crystal_system|bravais|centring_type|laue|patterson|"
-    r"point_group|schoenflies|wyckoff|reference_setting|transform|magn(?!_name|_number)"
+    r"point_group|schoenflies|wyckoff|reference_setting|transform|mxmymz|time_?reversal|(?<!symop_)magn(?!_name|_number)"
 )
 _MODULATED = re.compile(
     r"_(cell_modulation_dimension|cell_wave_vector|space_group_(symop_)?(magn_)?ssg_|atom_site_(moment_)?fourier)"

@@ -185,6 +185,8 @@ def _by_operations(block: Block, cell: Cell, doubts: list[str]) -> Filled | None
 def _listed_group(block: Block) -> Group | None:
     """Give the group of the operations that the file lists, of the magnetic ones where it has both."""
     if magnetic := block.texts(*names.MAGNETIC):
+        if unknown := [name for name in block.unknown if "symop" in name.lower()]:
+            raise CifError(f"the symmetry {unknown[0]} is not understood, beside magnetic operations; correct it")
         if not (centerings := block.texts(*names.CENTERINGS)):
             return group_of(tuple(magnetic))
         products = [operation(shift) * operation(text) for shift in centerings for text in magnetic]

@@ -215,10 +215,19 @@ class TestMagnetic:
     @pytest.mark.parametrize("dot", [".", "_"])
     def test_magnetic_operations_and_centerings(self, dot):
         said = (
+            f"_space_group_magn{dot}number_BNS 2.7",
             operations(["x,y,z,+1", "-x,-y,-z,-1"], f"_space_group_symop_magn_operation{dot}xyz"),
             operations(["x,y,z,+1", "x+1/2,y+1/2,z,-1"], f"_space_group_symop{dot}magn_centering_xyz"),
         )
         assert atoms(cif(SKEW, PAIR, *said, self.MOMENTS)) == {"Li": 4, "F": 4}
+
+    def test_magnetic_centerings_under_a_name_that_is_not_understood(self):
+        said = (
+            operations(["x,y,z,+1", "-x,-y,-z,-1"], "_space_group_symop_magn_operation_xyz"),
+            operations(["x,y,z,+1", "x+1/2,y+1/2,z,-1"], "_space_group_symop_magn_centring_xyz"),
+        )
+        reason = "the symmetry _space_group_symop_magn_centring_xyz is not understood, beside magnetic operations"
+        assert reason in fault(cif(SKEW, PAIR, *said))
 
     def test_a_magnetic_group_by_its_name_alone(self):
         assert "is not understood" in fault(cif(SKEW, PAIR, '_space_group_magn.name_BNS "P -1\'"', self.MOMENTS))
