@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import make_classification
 
-from matcard.crystals.crystals import objects
+from matcard.crystals.crystals import objects, valid
 from matcard.crystals.decode import atomic_numbers
 from matcard.crystals.files import require_file
-from matcard.crystals.tables import ID_COLUMNS, INDEX, as_ids, open_table, require_column
+from matcard.crystals.tables import ID_COLUMNS, INDEX, as_ids, open_table, require_column, scalars
 from matcard.data.columns import id_faults, ids_of, number_columns, numbers_of
 from matcard.data.compositions import describe_formulas, proportions
 from matcard.data.dataset import ArrayDataset, digests
@@ -159,10 +159,14 @@ class RowKind(Kind):
     ) -> Samples:
         """Make the numbers of rows; `aside` are columns that say nothing else of them."""
         numbers = self.numbers(frame)
-        names = objects(str(name) if name is not None else "" for name in ids)
+        written = [str(name) if name is not None else "" for name in ids]
+        names = objects(map(valid, written))
         columns = frame.drop(columns=[name for name in (*self.used, *aside) if name in frame]).reset_index(drop=True)
+        columns = scalars(columns)
         kind = replace(self, features=numbers.features)
         faults = objects(fault or None for fault in numbers.faults)
+        for i in np.flatnonzero([name != known for name, known in zip(written, names, strict=True)]).tolist():
+            faults[i] = faults[i] or f"the id {names[i]} is no valid Unicode text; write it anew"
         return Samples(names, objects(where), numbers.inputs, columns, faults, kind, test)
 
     def numbers(self, frame: pd.DataFrame) -> Numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -310,3 +311,16 @@ def test_glasses(test_data):
     assert (labelled.codes[~held].sum(), labelled.codes[held].sum()) == (8029, 1942)
     assert labelled.inputs.shape[1] == 18
     np.testing.assert_allclose(labelled.inputs.sum(1), 1.0)
+
+
+def test_ids_that_are_no_unicode_are_faults_of_their_rows(tmp_path):
+    """They could not be written to the files of a run; words of other columns are written by their codes."""
+    path = tmp_path / "rows.jsonl"
+    rows = [{"id": f"r{k}", "a": k / 7, "kind": "xy"[k % 2]} for k in range(20)]
+    rows[3]["id"] = "r\ud800"
+    rows[4]["kind"] = "x\udc80"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    samples = read_labelled(DataOptions(source=str(path), target="kind", kind="table"))
+    assert samples.faults[3] == "the id r\\ud800 is no valid Unicode text; write it anew"
+    assert samples.ids[3] == "r\\ud800"
+    assert samples.class_names == ("x", "x\\udc80", "y")
