@@ -33,7 +33,7 @@ WORK = (
 )
 """What commands whose options are those of a training call once they are parsed."""
 YAML_OPTIONS = {"--config", "--space", "--trial_config", "--experiment"}
-OTHER_TOOLS = re.compile(r"\b(pip|ruff|git|pytest|sbatch|jupytext|qsub) |#SBATCH ")
+OTHER_TOOLS = re.compile(r"\b(pip|ruff|git|pytest|sbatch|srun|dask|ssh|torchrun|jupytext|qsub) |#SBATCH ")
 FLAG = re.compile(r"(?<![\w-])--[a-z]{2}[\w.-]*")
 
 
