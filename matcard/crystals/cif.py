@@ -106,19 +106,19 @@ def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
         parameters = [gemmi.cif.as_number(plain(values[0])) if values else math.nan for values in given]
     if not (min(parameters) >= 0 and math.isfinite(sum(parameters)) and sum(map(len, given)) == len(given)):
         raise _no_cell(block, given, parameters)
-    a, b, c = parameters[:3]
-    angles = [math.radians(angle) for angle in parameters[3:]]
-    cos, sin = [math.cos(angle) for angle in angles], [math.sin(angle) for angle in angles]
-    square = 1 + 2 * math.prod(cos) - sum(cosine**2 for cosine in cos)
-    faces = b * c * sin[0], c * a * sin[1], a * b * sin[2]
+    a, b, c, *angles = parameters
+    alpha, beta, gamma = map(math.radians, angles)
+    cos_alpha, cos_beta, cos_gamma = math.cos(alpha), math.cos(beta), math.cos(gamma)
+    sin_alpha, sin_beta, sin_gamma = math.sin(alpha), math.sin(beta), math.sin(gamma)
+    square = 1 + 2 * cos_alpha * cos_beta * cos_gamma - cos_alpha**2 - cos_beta**2 - cos_gamma**2
+    faces = b * c * sin_alpha, c * a * sin_beta, a * b * sin_gamma
     thinnest = a * b * c * math.sqrt(max(square, 0.0)) / max(faces) if min(faces) > 0 else 0.0
     if not thinnest >= MIN_HEIGHT:
         said = " ".join(values[0] for values in given)
         raise CifError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
-    turn = (cos[0] * cos[1] - cos[2]) / (sin[0] * sin[1])
-    rows = [a * sin[1], 0.0, a * cos[1]]
-    rows += [-b * sin[0] * turn, b * sin[0] * math.sqrt(max(1 - turn**2, 0.0)), b * cos[0]]
-    rows += [0.0, 0.0, c]
+    turn = (cos_alpha * cos_beta - cos_gamma) / (sin_alpha * sin_beta)
+    rise = math.sqrt(max(1 - turn**2, 0.0))
+    rows = [a * sin_beta, 0.0, a * cos_beta, -b * sin_alpha * turn, b * sin_alpha * rise, b * cos_alpha, 0.0, 0.0, c]
     return np.array(rows).reshape(3, 3), thinnest
 
 

@@ -132,9 +132,12 @@ def compare(
     if formula is None:
         return Content()
     ratios = {number: numbers.get(number, 0) / amount for number, amount in formula.items()}
-    ratio = max([each for number, each in ratios.items() if number > 1] or ratios.values())
-    whole = units is not None and (_equal(ratio, units) or (_equal(ratio, 1.0) and _of_cell(formula, units)))
-    alike = len(formula) == len(numbers) and not _above(max(ratios.values()), min(ratios.values()))
+    low, high = min(ratios.values()), max(ratios.values())
+    alike = len(formula) == len(numbers) and not _above(high, low)
+    ratio = high if alike else max([each for number, each in ratios.items() if number > 1] or [high])
+    whole = units is not None and (
+        _equal(ratio, units) or (_equal(ratio, 1.0) and not any(amount % units for amount in formula.values()))
+    )
     if alike and (whole or units is None):
         return Content(borne_out=whole)
     said = " ".join(f"{_symbol(number)}{amount:g}" for number, amount in formula.items())
@@ -156,11 +159,6 @@ def compare(
 
 def _symbol(number: int) -> str:
     return chemical_symbols[number] if number else "D"
-
-
-def _of_cell(formula: Mapping[int, float], units: float) -> bool:
-    """Say whether a formula may be that of the whole cell: Z divides all amounts."""
-    return all(_equal(round(amount / units), amount / units) for amount in formula.values())
 
 
 def _above(one: float, other: float) -> bool:
