@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader
 from torch_geometric.loader import DataLoader as ListLoader
 
 from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_graphs, read_crystals
-from matcard.crystals.atom_features import atom_features
 from matcard.crystals.cif import read_cif
 from matcard.crystals.graphs import GraphDataset
 from matcard.crystals.neighbors import Edges, nearest
+from matcard.models.atom_features import atom_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -38,10 +38,10 @@ from torch_geometric.loader import DataLoader as ListLoader
 from torch_geometric.nn import CGConv, global_mean_pool
 
 from matcard.crystals import GraphOptions, build_graphs, read_crystals
-from matcard.crystals.atom_features import atom_features
 from matcard.crystals.crystals import Crystals
 from matcard.crystals.graphs import GraphDataset
 from matcard.models import CGCNN, CGCNNOptions
+from matcard.models.atom_features import atom_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,7 +8,7 @@ import json
 import sys
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,8 @@ from matcard.crystals.files import (
     readable,
     structure_name,
 )
-from matcard.crystals.json_stream import JsonStream
 from matcard.errors import InputError, nearest_names
+from matcard.json_stream import JsonStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -320,16 +320,16 @@ def _json_pieces(path: Path) -> Iterator[Piece]:
     with readable(path), open_bytes(path) as file:
         stream = JsonStream(file, path)
         if stream.peek() == "[":
-            yield from _json_frames(stream, stream.items(), None, None)
+            yield from _json_frames(file, path, stream.items(), None, None)
             return
         held: dict[str, Any] = {}
         for key in stream.entries():
             if key == "data" and {"columns", "index"} <= held.keys():
-                yield from _json_frames(stream, stream.items(), held["columns"], held["index"])
+                yield from _json_frames(file, path, stream.items(), held["columns"], held["index"])
                 return
             held[key] = stream.value()
         if {"columns", "data"} <= held.keys():
-            yield from _json_frames(stream, iter(held["data"]), held["columns"], held.get("index"))
+            yield from _json_frames(file, path, iter(held["data"]), held["columns"], held.get("index"))
         elif looks_like_structure(held):
             yield Piece(pd.DataFrame([{"id": structure_name(path), "structure": held}], index=[1]), 1)
         else:
@@ -340,7 +340,7 @@ def _json_pieces(path: Path) -> Iterator[Piece]:
 
 
 def _json_frames(
-    stream: JsonStream, rows: Iterator[Any], columns: list[str] | None, index: list[Any] | None
+    file: IO[bytes], path: Path, rows: Iterator[Any], columns: list[str] | None, index: list[Any] | None
 ) -> Iterator[Piece]:
     start = 0
     while chunk := list(islice(rows, CHUNK)):
@@ -349,11 +349,9 @@ def _json_frames(
         if index:
             frame[INDEX] = index[start : start + len(chunk)]
         start += len(chunk)
-        yield Piece(frame, len(index) if index else stream.estimate(start))
+        yield Piece(frame, len(index) if index else estimate_rows(file, path, start))
     if index and start != len(index):
-        raise InputError(
-            f"{stream.path} has {len(index)} index entries for {start} rows; fetch or write the file again"
-        )
+        raise InputError(f"{path} has {len(index)} index entries for {start} rows; fetch or write the file again")
 
 
 _READERS: dict[str, Callable[[Path], Table]] = {

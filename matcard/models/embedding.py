@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from matcard.crystals.atom_features import WIDTH, atom_features
 from matcard.errors import InputError
+from matcard.models.atom_features import WIDTH, atom_features
 
 if TYPE_CHECKING:
     import numpy as np

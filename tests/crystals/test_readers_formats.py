@@ -27,6 +27,7 @@ from format_cases import (
     species_of,
     three_structures,
 )
+from matminer.utils.io import store_dataframe_as_json
 from pymatgen.core import Lattice, Structure
 from reading import from_atoms, from_structures, iter_crystals, read_crystals
 
@@ -145,7 +146,7 @@ def test_matminer_json_is_streamed(tmp_path, structures, monkeypatch):
             return handed[-1]
 
     rows = [[s.as_dict(), g, k] for s, g, k in zip(structures, GAPS, KINDS, strict=True)] * 100
-    monkeypatch.setattr("matcard.crystals.json_stream.JsonStream._BLOCK", 4096)
+    monkeypatch.setattr("matcard.json_stream.JsonStream._BLOCK", 4096)
     content = {"columns": ["structure", "gap", "kind"], "index": [f"m{k}" for k in range(300)], "data": rows}
     path = tmp_path / "t.json"
     path.write_text(json.dumps(content))
@@ -155,6 +156,21 @@ def test_matminer_json_is_streamed(tmp_path, structures, monkeypatch):
     assert next(pieces).crystals.ids.tolist() == ["m0", "m1", "m2", "m3", "m4"]
     assert sum(map(len, handed)) < path.stat().st_size / 2
     assert sum(len(piece) for piece in pieces) == 295
+
+
+def test_what_matminer_writes_with_missing_values_is_read(tmp_path):
+    structures = [Structure(Lattice.cubic(4 + k), ["Na", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]]) for k in range(3)]
+    frame = pd.DataFrame(
+        {"formula": ["NaN", "NaN3", "N"], "gap": [0.5, np.nan, 3.0], "modulus": np.nan, "structure": structures},
+        index=["mp-1", "mp-2", "mp-3"],
+    )
+    path = tmp_path / "data.json.gz"
+    store_dataframe_as_json(frame, str(path), compression="gz", pbar=False)
+    table = read_crystals(path, target="gap")
+    assert table.columns["formula"].tolist() == ["NaN", "NaN3", "N"]
+    assert table.columns["gap"].isna().tolist() == [False, True, False]
+    assert table.columns["modulus"].isna().all()
+    assert table.crystals.ids.tolist() == ["mp-1", "mp-2", "mp-3"]
 
 
 def test_structure_column_by_name(tmp_path, structures):

@@ -20,9 +20,9 @@ from model_cases import (
     small,
 )
 
-from matcard.crystals.atom_features import atom_features
 from matcard.errors import InputError
 from matcard.models import CGCNN, CGCNNOptions, load_weights, read_weights
+from matcard.models.atom_features import atom_features
 from matcard.models.original import load_safely
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import codecs
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-from matcard.crystals.files import estimate_rows
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,10 +71,6 @@ class JsonStream:
             key = self.value()
             self._take(":")
             yield str(key)
-
-    def estimate(self, rows: int) -> int | None:
-        """Estimate how many rows there are."""
-        return estimate_rows(self._file, self.path, rows)
 
     def _separated(self, start: str, end: str) -> Iterator[None]:
         self._take(start)

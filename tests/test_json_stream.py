@@ -6,17 +6,12 @@ import io
 import json
 import math
 
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matminer.utils.io import store_dataframe_as_json
-from pymatgen.core import Lattice, Structure
-from reading import read_crystals
 
-from matcard.crystals.json_stream import JsonStream
 from matcard.errors import InputError
+from matcard.json_stream import JsonStream
 
 TRICKY = st.text(alphabet='NaN"\\,:[]{} n\n\u00e4\u2212', max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers(-999, 999) | st.just(0.5) | TRICKY
@@ -58,18 +53,3 @@ def test_nan_is_a_number():
     (row,) = stream_of(b'[["NaN", NaN]]', 5).items()
     assert row[0] == "NaN"
     assert math.isnan(row[1])
-
-
-def test_what_matminer_writes_with_missing_values_is_read(tmp_path):
-    structures = [Structure(Lattice.cubic(4 + k), ["Na", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]]) for k in range(3)]
-    frame = pd.DataFrame(
-        {"formula": ["NaN", "NaN3", "N"], "gap": [0.5, np.nan, 3.0], "modulus": np.nan, "structure": structures},
-        index=["mp-1", "mp-2", "mp-3"],
-    )
-    path = tmp_path / "data.json.gz"
-    store_dataframe_as_json(frame, str(path), compression="gz", pbar=False)
-    table = read_crystals(path, target="gap")
-    assert table.columns["formula"].tolist() == ["NaN", "NaN3", "N"]
-    assert table.columns["gap"].isna().tolist() == [False, True, False]
-    assert table.columns["modulus"].isna().all()
-    assert table.crystals.ids.tolist() == ["mp-1", "mp-2", "mp-3"]
