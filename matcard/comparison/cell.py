@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from matcard.comparison.cells import Cell
     from matcard.data.dataset import TrainingSet
-    from matcard.work.attempt import Line, Record
+    from matcard.work.attempt import Record, Wire
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class CellJob:
     cell: Cell
     data: Mapping[str, Any] | None
 
-    def __call__(self, folder: Path, line: Line) -> Record:
+    def __call__(self, folder: Path, line: Wire) -> Record:
         """Train, or go on with what lies in the folder, and give the runs.
 
         Raises:
@@ -53,7 +53,7 @@ class CellJob:
         with told():
             return {"runs": self._runs(folder, line)}
 
-    def _runs(self, folder: Path, line: Line) -> list[dict[str, Any]]:
+    def _runs(self, folder: Path, line: Wire) -> list[dict[str, Any]]:
         cell, tested = self.cell, self.cell.stage == "test"
         if self.data is None:
             return reproduce(cell.config)
@@ -64,7 +64,7 @@ class CellJob:
 
 
 def run_network(
-    config: Mapping[str, Any], data: TrainingSet, *, tested: bool, folder: Path, line: Line
+    config: Mapping[str, Any], data: TrainingSet, *, tested: bool, folder: Path, line: Wire
 ) -> dict[str, Any]:
     """Train a network and measure it at its best epoch.
 

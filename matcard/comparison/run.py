@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Folder:
+class CompareDir:
     """Names of what lies in the folder of a comparison."""
 
     path: Path
@@ -56,7 +56,7 @@ class Folder:
         return self.path / "data"
 
 
-def compare(options: CompareOptions, *, console: Console | None = None, command: str | None = None) -> Folder:
+def compare(options: CompareOptions, *, console: Console | None = None, command: str | None = None) -> CompareDir:
     """Run a comparison, or go on with it, and write its tables, figures and report.
 
     Args:
@@ -72,7 +72,7 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     console = console or make_console()
     experiment = read_experiment(options)
     experiment.check()
-    folder = Folder(Path(options.folder) if options.folder else Path("runs/compare") / experiment.name)
+    folder = CompareDir(Path(options.folder) if options.folder else Path("runs/compare") / experiment.name)
     with held(folder.path, "--folder"):
         for task in experiment.tasks if experiment.protocol == "matcard" else ():
             console.print(f"reading the data of {task.name}", soft_wrap=True, markup=False)
@@ -91,7 +91,7 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
 
 
 def _run(
-    experiment: Experiment, plan: Plan, store: CellStore, options: CompareOptions, folder: Folder, console: Console
+    experiment: Experiment, plan: Plan, store: CellStore, options: CompareOptions, folder: CompareDir, console: Console
 ) -> None:
     before = count_done(plan.rows(store.records))
     try:
@@ -107,7 +107,7 @@ def _run(
         ) from None
 
 
-def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], command: str) -> None:
+def write_outputs(folder: CompareDir, experiment: Experiment, rows: Sequence[Row], command: str) -> None:
     """Write results.parquet, table.md, table.tex, figures and report.html from the cells alone."""
     results = results_table(rows)
     tell_changed(results)
@@ -124,7 +124,7 @@ def write_outputs(folder: Folder, experiment: Experiment, rows: Sequence[Row], c
 
 
 def _print_outcome(
-    folder: Folder, experiment: Experiment, rows: Sequence[Row], store: CellStore, console: Console
+    folder: CompareDir, experiment: Experiment, rows: Sequence[Row], store: CellStore, console: Console
 ) -> None:
     # As many columns as a screen has room for; all are in the file.
     metrics = tuple(dict.fromkeys([experiment.metrics[0], experiment.metrics[-1]]))

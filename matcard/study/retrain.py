@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matcard.study.folder import StudyDir
     from matcard.study.settings import Settings
     from matcard.training.options import Config
-    from matcard.work.attempt import Line, Record
+    from matcard.work.attempt import Record, Wire
     from matcard.work.conduct import Agenda
 
 TEST = "test.npz"
@@ -56,7 +56,7 @@ class Retraining:
     index: int
     tested: bool
 
-    def __call__(self, folder: Path, line: Line) -> Record:
+    def __call__(self, folder: Path, line: Wire) -> Record:
         """Train, or go on with what lies in the folder; write the scores of the validation and of the test part."""
         samples, data = self.data.samples(self.config), self.data.batches(self.config, self.index)
         run = RunDir(folder)

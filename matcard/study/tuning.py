@@ -21,7 +21,7 @@ from matcard.study.results.gain import paired_bootstrap
 from matcard.study.results.table import DEFAULTS, complete
 from matcard.study.retrain import retrain
 from matcard.study.search.pruning import make_pruner
-from matcard.study.search.samplers import MakeSampler, check_sampler
+from matcard.study.search.samplers import check_sampler, make_sampler
 from matcard.study.search.space_check import check_space
 from matcard.study.search.space_file import make_space
 from matcard.study.settings import Settings, read_entries, trial_settings
@@ -244,8 +244,8 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
         raise InputError(f"{where} holds another study of the name {name!r}: name another --study")
     _put_in_line(study, settings, space)
     parallel = options.jobs > 1 or options.scheduler is not None
-    make = MakeSampler(options.sampler, space, settings.config["seed"], parallel)
-    study.sampler = make(len(study.trials) if before else 0)
+    found = len(study.trials) if before else 0
+    study.sampler = make_sampler(options.sampler, settings.config["seed"], found=found, parallel=parallel)
     return Begun(folder, settings, space, metrics, data, study)
 
 

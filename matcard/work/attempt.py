@@ -28,7 +28,7 @@ Record = dict[str, Any]
 """How an attempt ended: `status` (finished, failed, pruned), `reason`, when and where, and what the job gave."""
 
 
-class Line(Protocol):
+class Wire(Protocol):
     """What a job may say to the coordinator, and hear from it."""
 
     @property
@@ -42,7 +42,7 @@ class Line(Protocol):
 class Job(Protocol):
     """What a task does; picklable."""
 
-    def __call__(self, folder: Path, line: Line) -> Record:
+    def __call__(self, folder: Path, line: Wire) -> Record:
         """Work in a folder, going on with what lies there, and give plain values for the record.
 
         Raises:
@@ -114,7 +114,7 @@ def settle(folder: Path, final: Path) -> None:
     folder.rename(final)
 
 
-def attempt(job: Job, folder: Path, line: Line, *, alone: bool) -> None:
+def attempt(job: Job, folder: Path, line: Wire, *, alone: bool) -> None:
     """Make an attempt; it leaves a record in its folder unless it was stopped.
 
     Nothing is done where another attempt has ended meanwhile, or where this one was begun before: its worker died then,
@@ -146,7 +146,7 @@ def attempt(job: Job, folder: Path, line: Line, *, alone: bool) -> None:
     to_json(record, folder / RECORD)
 
 
-def attempted(job: Job, folder: Path, line: Line) -> Record:
+def attempted(job: Job, folder: Path, line: Wire) -> Record:
     """Do a job and give its record, whether it ends well or not.
 
     Raises:
@@ -182,7 +182,7 @@ def where() -> dict[str, Any]:
     return {name: value for name, value in environment().items() if name != "command"}
 
 
-class Direct:
+class DirectWire:
     """The line of a job in the coordinator's own process.
 
     Args:

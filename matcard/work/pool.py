@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from matcard.work.attempt import Direct, attempt
+from matcard.work.attempt import DirectWire, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,5 +63,5 @@ class Inline:
         assert self._next is not None, "only what was submitted is waited for"
         (job, folder), self._next = self._next, None
         with self._interruption.allowed():
-            attempt(job, folder, Direct(lambda message: answer(folder, message)), alone=True)
+            attempt(job, folder, DirectWire(lambda message: answer(folder, message)), alone=True)
         return [folder]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lightning import LightningModule, Trainer
 
-    from matcard.work.attempt import Line
+    from matcard.work.attempt import Wire
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says of it on CUDA, on CPUs and on Apple's devices."""
@@ -24,7 +24,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 class EndsWhenStopped(Callback):
     """Ends a training, between two batches, whose attempt is to stop; its last finished epoch stays."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Wire) -> None:
         self._line = line
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

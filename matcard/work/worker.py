@@ -27,7 +27,7 @@ _one_at_a_time = threading.Lock()
 """Random numbers and devices belong to the process."""
 
 
-class _Wire:
+class DaskWire:
     """The line of a job in a worker.
 
     Args:
@@ -69,7 +69,7 @@ def work(job: Job, folder: Path, name: str, topic: str) -> None:
     with _one_at_a_time:
         _boxes[name], _folders[name] = queue.SimpleQueue(), str(folder)
         try:
-            attempt(job, folder, _Wire(name, topic), alone=False)
+            attempt(job, folder, DaskWire(name, topic), alone=False)
         finally:
             _stopped.discard(name)
             del _boxes[name], _folders[name]

@@ -15,7 +15,7 @@ from matcard.comparison.run import compare
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.comparison.run import Folder
+    from matcard.comparison.run import CompareDir
 
 TASK: dict[str, Any] = {
     "config": "synthetic",
@@ -47,14 +47,14 @@ def options(path: Path, **changes: Any) -> CompareOptions:
     return CompareOptions(**{"config": str(path), "folder": str(path.parent / "comparison"), **changes})
 
 
-def run(opts: CompareOptions) -> tuple[Folder, str]:
+def run(opts: CompareOptions) -> tuple[CompareDir, str]:
     """Run a comparison; gives its folder and what was printed."""
     console = Console(file=io.StringIO(), width=140)
     folder = compare(opts, console=console, command="python -m matcard.compare")
     return folder, console.file.getvalue()
 
 
-def results(folder: Folder) -> pd.DataFrame:
+def results(folder: CompareDir) -> pd.DataFrame:
     """Read the runs of a comparison."""
     return pd.read_parquet(folder.path / "results.parquet")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matcard.training.options import Config
-    from matcard.work.attempt import Line, Record
+    from matcard.work.attempt import Record, Wire
 
 NAME = "study"
 SPACE = make_space({"optimizer.lr": {"type": "float", "low": 0.001, "high": 0.1, "log": True}})
@@ -53,7 +53,7 @@ class Plays:
     epochs: int = 1
     most: float = 1.0
 
-    def __call__(self, folder: Path, line: Line) -> Record:
+    def __call__(self, folder: Path, line: Wire) -> Record:
         (self.log / f"{self.rate!r}-{time.monotonic_ns()}").touch()
         if self.kill is not None and self.kill.exists():
             self.kill.unlink()

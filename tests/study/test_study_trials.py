@@ -17,7 +17,7 @@ from study_cases import NAME, Plays, new_study, trainings, trials_of
 
 from matcard.study.storage import open_storage
 from matcard.study.trials import FIRST_FAILURES, may_begin, too_many_failed
-from matcard.work.attempt import Direct, attempt
+from matcard.work.attempt import DirectWire, attempt
 from matcard.work.conduct import KILLED, conduct
 from matcard.work.interruption import Interruption
 from matcard.work.pool import Inline
@@ -160,8 +160,8 @@ def test_trials_that_a_killed_coordinator_left_running(tmp_path, log):
             items.append(agenda.next({item.key for item in items}))
         assert [item.key for item in items] == ["0000", "0001", "0002"]
     ended, moved, _ = items
-    attempt(ended.job, tmp_path / "running/0000/1", Direct(lambda _: None), alone=False)
-    attempt(moved.job, tmp_path / "trials/0001", Direct(lambda _: None), alone=False)
+    attempt(ended.job, tmp_path / "running/0000/1", DirectWire(lambda _: None), alone=False)
+    attempt(moved.job, tmp_path / "trials/0001", DirectWire(lambda _: None), alone=False)
     before = trainings(log)
     run(new_study(tmp_path), tmp_path, plays(log), 5)
     assert states(tmp_path) == ["complete"] * 5

@@ -23,7 +23,7 @@ from matcard.study.trial import objective
 from matcard.study.trial.data import TrialData
 from matcard.study.trial.objective import Objective
 from matcard.training.config import config_to_dict, parse_config
-from matcard.work.attempt import Direct, StoppedError, attempt, read_record
+from matcard.work.attempt import DirectWire, StoppedError, attempt, read_record
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 
@@ -72,7 +72,7 @@ def test_a_study_that_was_renamed_or_copied_goes_on_and_anothers_journal_is_refu
         run("--study=d", "--trials=4")
 
 
-class Stopping(Direct):
+class Stopping(DirectWire):
     """Asks for the end of the attempt after some epochs."""
 
     def __init__(self, epochs):
@@ -90,7 +90,7 @@ class Stopping(Direct):
 def test_a_stopped_trial_goes_on_from_its_last_epoch_and_ends_as_it_would_have(here):
     config = parse_config([*ROWS, "--trainer.max_epochs=4"], prog="", description="")
     job = Objective(config_to_dict(config), StudyOptions(seeds=2), ("macro_f1",), TrialData(0))
-    attempt(job, here / "whole/1", Direct(lambda _: None), alone=False)
+    attempt(job, here / "whole/1", DirectWire(lambda _: None), alone=False)
     with pytest.raises(StoppedError):
         job(here / "none", Stopping(2))
     for number, epochs in ((1, 2), (2, 4), (3, 99)):

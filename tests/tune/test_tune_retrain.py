@@ -13,7 +13,7 @@ from matcard import tune as command
 from matcard.errors import MatcardWarning
 from matcard.study import retrain
 from matcard.study.results import retrained
-from matcard.study.results.gain import Estimate
+from matcard.study.results.gain import Gain
 from matcard.study.trial.evaluation import SCORES, PartScores
 from matcard.training.config import config_to_dict, parse_config
 from matcard.work.attempt import RECORD
@@ -100,14 +100,14 @@ def test_what_is_left_to_train_is_what_has_no_record(here):
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (Estimate(-0.01, -0.03, 0.01), "the defaults are ahead"),
-        (Estimate(0.01, -0.01, 0.03), "a difference is not shown"),
-        (Estimate(0.0, 0.0, 0.0), "a difference is not shown"),
-        (Estimate(0.01, math.nan, math.nan), "a difference is not shown"),
-        (Estimate(0.02, 0.01, 0.03), "more than the seeds' scatter"),
+        (Gain(-0.01, -0.03, 0.01), "the defaults are ahead"),
+        (Gain(0.01, -0.01, 0.03), "a difference is not shown"),
+        (Gain(0.0, 0.0, 0.0), "a difference is not shown"),
+        (Gain(0.01, math.nan, math.nan), "a difference is not shown"),
+        (Gain(0.02, 0.01, 0.03), "more than the seeds' scatter"),
     ],
 )
 def test_the_verdict_over_seeds_is_honest(gain, words):
     assert words in retrained.verdict("macro_f1", gain)
-    opposite = Estimate(-gain.value, -gain.high, -gain.low)
+    opposite = Gain(-gain.value, -gain.high, -gain.low)
     assert words in retrained.verdict("log_loss", opposite), "there lower is better"

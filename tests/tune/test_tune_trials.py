@@ -89,3 +89,11 @@ def test_a_training_that_puts_all_in_one_class_is_no_success(here, monkeypatch):
     with pytest.raises(NoValueError, match="collapsed: the best epoch predicts 'plain' for every sample"):
         trained(config, SimpleNamespace(class_names=("plain", "odd")), here / "run", keep_weights=False)
     assert not (here / "run" / SCORES).exists()
+
+
+def test_sobol_points_go_on_in_the_next_command(here, played):
+    whole = run("--study=whole", "--trials=6", "--sampler=qmc")
+    run("--study=parts", "--trials=3", "--sampler=qmc")
+    parts = run("--study=parts", "--trials=6", "--sampler=qmc")
+    assert parts["optimizer.lr"].tolist() == whole["optimizer.lr"].tolist()
+    assert whole["optimizer.lr"].nunique() == 6

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from work_cases import Fails, Listed, Steps, steps_of
 
 from matcard.errors import InputError, TrainingError
-from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, Attempt, Direct, NoValueError, attempt, attempts
+from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, Attempt, DirectWire, NoValueError, attempt, attempts
 from matcard.work.conduct import KILLED, MOST_DEATHS, conduct, next_step
 from matcard.work.interruption import Interruption
 from matcard.work.pool import Inline
@@ -53,7 +53,7 @@ class Scripted:
         events = self.script.get(folder.parent.name, [])
         event = events.pop(0) if events else "ends"
         for late in self.late:
-            attempt(*late, Direct(lambda _: None), alone=False)
+            attempt(*late, DirectWire(lambda _: None), alone=False)
         self.late = []
         if event == "half":
             folder.mkdir(parents=True)
@@ -62,7 +62,7 @@ class Scripted:
         elif event == "late":
             self.late.append((job, folder))
         elif event == "ends":
-            attempt(job, folder, Direct(lambda message: answer(folder, message)), alone=False)
+            attempt(job, folder, DirectWire(lambda message: answer(folder, message)), alone=False)
         return [folder]
 
 
@@ -123,14 +123,14 @@ def test_a_late_attempt_is_taken_where_it_is_the_first_and_ignored_where_it_is_n
     assert agenda.records["a"]["status"] == "finished"
     assert steps_of(log, "a") == [0, 1, 2], "the second looked for the record of the first before it began"
     folder = tmp_path / "running" / "a" / "9"
-    attempt(Steps(log, "a"), folder, Direct(lambda _: None), alone=False)
+    attempt(Steps(log, "a"), folder, DirectWire(lambda _: None), alone=False)
     again = Listed({"b": Steps(log, "b")})
     run(again, Scripted(1, {}, log), tmp_path)
     assert set(again.records) == {"b"}
 
 
 def test_an_end_that_a_killed_coordinator_did_not_see_is_recorded_without_another_attempt(tmp_path, log):
-    attempt(Steps(log, "a"), tmp_path / "running/a/1", Direct(lambda _: None), alone=False)
+    attempt(Steps(log, "a"), tmp_path / "running/a/1", DirectWire(lambda _: None), alone=False)
     agenda = Listed({"a": Steps(log, "a")})
     pool = Scripted(1, {}, log)
     run(agenda, pool, tmp_path)
@@ -153,7 +153,7 @@ def test_an_attempt_that_was_begun_is_not_begun_again(tmp_path, log):
     """Dask gives an attempt whose worker died to another worker, unasked."""
     folder = tmp_path / "a" / "1"
     folder.mkdir(parents=True)
-    attempt(Steps(log, "a"), folder, Direct(lambda _: None), alone=False)
+    attempt(Steps(log, "a"), folder, DirectWire(lambda _: None), alone=False)
     assert steps_of(log, "a") == []
     assert attempts(tmp_path / "a") == [Attempt(1)]
 

@@ -18,7 +18,7 @@ from matcard.work.conduct import Item
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.work.attempt import Line, Record
+    from matcard.work.attempt import Record, Wire
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Steps:
     deaths: int = 0
     at: int = 1
 
-    def __call__(self, folder: Path, line: Line) -> Record:
+    def __call__(self, folder: Path, line: Wire) -> Record:
         if self.at == self.count and not list(self.log.glob(f"{self.name}-died-*")):
             threading.Thread(target=self.die_with_record, args=(folder,), daemon=True).start()
         done = folder / "done"
@@ -74,7 +74,7 @@ class Fails:
 
     error: BaseException
 
-    def __call__(self, folder: Path, line: Line) -> Record:
+    def __call__(self, folder: Path, line: Wire) -> Record:
         raise self.error
 
 

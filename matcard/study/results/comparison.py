@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from matcard.study.results.gain import Estimate
+    from matcard.study.results.gain import Gain
     from matcard.training.options import Config
 
 _SHOWN = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
@@ -41,7 +41,7 @@ def comparison_table(
     options: Sequence[tuple[str, Any, Any]],
     defaults: Mapping[str, float],
     best: Mapping[str, float],
-    gains: Mapping[str, Estimate] | None,
+    gains: Mapping[str, Gain] | None,
     metrics: Sequence[str],
 ) -> Table:
     """Show the options that differ and the metrics, with the gain of each and its interval."""
@@ -68,7 +68,7 @@ def write_comparison(
     options: Sequence[tuple[str, Any, Any]],
     defaults: Mapping[str, float],
     best: Mapping[str, float],
-    gains: Mapping[str, Estimate] | None,
+    gains: Mapping[str, Gain] | None,
     how: str,
 ) -> None:
     """Write the same as JSON, of every metric."""

@@ -20,7 +20,7 @@ RESAMPLES = 400
 LEVEL = 0.95
 
 
-class Estimate(NamedTuple):
+class Gain(NamedTuple):
     """A number with its 95 % interval; NaN where undefined."""
 
     value: float
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
 
 def paired_bootstrap(
     first: Sequence[PartScores], second: Sequence[PartScores], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Estimate] | None:
+) -> dict[str, Gain] | None:
     """Give the gain of each metric of the first over the second, over resampled samples.
 
     The samples are drawn inside each class, the same for both; the metric is the mean over trainings. The interval says
@@ -52,12 +52,12 @@ def paired_bootstrap(
     return {name: _estimate(a[name] - b[name]) for name in a}
 
 
-def bootstrap(scores: Sequence[PartScores], *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
+def bootstrap(scores: Sequence[PartScores], *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Gain]:
     """Give the mean of each metric over trainings, with its interval over samples drawn anew inside each class."""
     return {name: _estimate(values) for name, values in _draws(scores, resamples, seed).items()}
 
 
-def over_seeds(first: Sequence[float], second: Sequence[float], validation_share: float) -> Estimate:
+def over_seeds(first: Sequence[float], second: Sequence[float], validation_share: float) -> Gain:
     """Give the mean gain of one metric of the first over the second, by the corrected resampled t-test over seeds.
 
     Args:
@@ -65,13 +65,13 @@ def over_seeds(first: Sequence[float], second: Sequence[float], validation_share
         second: of the other, with the same seeds.
         validation_share: ratio of validation to training samples.
     """
-    return Estimate(*corrected_t_test(first, second, validation_share, LEVEL)[:3])
+    return Gain(*corrected_t_test(first, second, validation_share, LEVEL)[:3])
 
 
-def _estimate(draws: Float[np.ndarray, " B"]) -> Estimate:
+def _estimate(draws: Float[np.ndarray, " B"]) -> Gain:
     """Give the first of the draws, which is of the samples as they are, and the interval of the others."""
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    return Estimate(float(draws[0]), *np.quantile(draws[1:], tails).tolist())
+    return Gain(float(draws[0]), *np.quantile(draws[1:], tails).tolist())
 
 
 def _draws(scores: Sequence[PartScores], resamples: int, seed: int) -> dict[str, Float[np.ndarray, " B"]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from matcard.study.results.gain import Estimate
+    from matcard.study.results.gain import Gain
     from matcard.study.trial.evaluation import PartScores
     from matcard.training.options import Config
 
@@ -54,7 +54,7 @@ class Retrained:
         return {side: mean_metrics(self.values[side]) for side in SIDES}
 
     @cached_property
-    def gains(self) -> dict[str, Estimate]:
+    def gains(self) -> dict[str, Gain]:
         """Metric -> what the best gains on the defaults, by the corrected resampled t-test."""
         shares = [len(scores.targets) / scores.train_counts.sum() for scores in self.validation["best"]]
         best, defaults = (self.values[side] for side in ("best", "defaults"))
@@ -64,7 +64,7 @@ class Retrained:
         }
 
     @cached_property
-    def tested(self) -> dict[str, Estimate]:
+    def tested(self) -> dict[str, Gain]:
         """Metric -> mean over seeds on test, bootstrapped over its samples."""
         return bootstrap(self.test)
 
@@ -125,7 +125,7 @@ def tested_table(retrained: Retrained, metrics: Sequence[str]) -> Table:
     return table
 
 
-def verdict(metric: str, gain: Estimate) -> str:
+def verdict(metric: str, gain: Gain) -> str:
     """Say which of the two configurations the validation parts of several seeds speak for."""
     label, ahead = metric_label(metric), gain.value if higher_is_better(metric) else -gain.value
     if ahead < 0:

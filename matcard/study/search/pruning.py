@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
     from matcard.study.options import StudyOptions
-    from matcard.work.attempt import Line
+    from matcard.work.attempt import Wire
 
 
 def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
@@ -56,7 +56,7 @@ class EpochReports(Callback):
         repeats: number of folds or seeds.
     """
 
-    def __init__(self, line: Line, metric: str, finished: Sequence[float], epochs: int, repeats: int) -> None:
+    def __init__(self, line: Wire, metric: str, finished: Sequence[float], epochs: int, repeats: int) -> None:
         self._line = line
         self._metric = metric
         self._finished = list(finished)
@@ -79,7 +79,7 @@ class EpochReports(Callback):
             raise PrunedError
 
 
-def report_repeat(line: Line, value: float, repeat: int, repeats: int) -> None:
+def report_repeat(line: Wire, value: float, repeat: int, repeats: int) -> None:
     """Report a finished fold or seed, for pruning by a signed-rank test before the last.
 
     Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from matcard.study.options import StudyOptions
     from matcard.study.trial.data import TrialData
-    from matcard.work.attempt import Line, Record
+    from matcard.work.attempt import Record, Wire
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Objective:
     metrics: tuple[str, ...]
     data: TrialData
 
-    def __call__(self, folder: Path, line: Line) -> Record:
+    def __call__(self, folder: Path, line: Wire) -> Record:
         """Train, or go on with what lies in the folder.
 
         Raises:
