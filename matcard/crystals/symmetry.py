@@ -28,6 +28,7 @@ _METRIC = 0.01
 # Coordinates are known to this at the best: copies this close are one site (as pymatgen takes them).
 _CLOSE = 1e-4
 _EXACT = 1e-9
+"""What differs by less, in angstrom or in units of a cell vector, is the same but for the arithmetic."""
 _WRITTEN = re.compile(r"[-+*/\d.,xyzXYZ\s]+")
 _SETTING = re.compile(r"(.+?)(?:\s*:\s*(-?\w[-\w]*)|\s*([Hh][Rr]|[HRhrSZ]))")
 _MOST = 1024
@@ -238,10 +239,11 @@ def expand(
     apart = frac_coords @ group.moved + group.shifts
     apart = (apart - np.rint(apart)).reshape(k, m, 3)
     vectors = apart @ lattice
-    near = np.einsum("kmi,kmi->km", vectors, vectors) < MIN_DISTANCE**2
+    squared = np.einsum("kmi,kmi->km", vectors, vectors)
+    near = squared < MIN_DISTANCE**2
     if np.count_nonzero(near) == k:
         return Sites([m] * k, group.copies(frac_coords) % 1.0)
-    if np.abs(apart[near]).max() > _EXACT:
+    if squared[near].max() > _EXACT**2:
         allowed = (np.maximum(digits(), _CLOSE) @ np.abs(group.moved)).reshape(k, m, 3) + _EXACT
         if (far := near & (np.abs(apart) > allowed).any(axis=2)).any():
             i, j = (int(index) for index in np.argwhere(far)[0])
