@@ -14,8 +14,8 @@ from torch import nn
 from typing_extensions import TypeVar
 
 from matcard.errors import InputError, MatcardWarning, nearest_names
-from matcard.losses.gather import gather_batch
 from matcard.options import Named, NamedOptions
+from matcard.ranks import gather_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ class Loss(Part, ABC, Named[O], what="loss"):
     command line, `python -m matcard.losses` and the tests of all losses know it.
 
     In training, where several processes run, each computes the loss of the batch of all of them, and the
-    gradients that DDP averages are those of one process with the whole batch (see `matcard.losses.gather`).
+    gradients that DDP averages are those of one process with the whole batch (see `matcard.ranks`).
     For the same reason gradients accumulated over small batches are *not* those of the large one: magnitude
     and spread are no sums over samples, so two halves of a batch know nothing of each other's twins. Use
     larger batches or more devices in place of accumulation.

@@ -73,12 +73,3 @@ def read_out(network: Network, batches: Iterable[Any]) -> Scores:
             return Scores.join([Scores.of(network, batch.to(device)) for batch in batches])
     finally:
         network.train(training)
-
-
-def gathered(parts: list[Scores]) -> Scores:
-    """Join the scores of every rank: each holds the samples that it was given, none twice."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return Scores.join(parts)
-    ranks: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(ranks, parts)
-    return Scores.join(scores for rank in ranks for scores in rank)

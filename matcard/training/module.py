@@ -11,7 +11,8 @@ import torch
 from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.prediction.centroid import CentroidClassifier
-from matcard.prediction.network import Network, Scores, gathered, read_out
+from matcard.prediction.network import Network, Scores, read_out
+from matcard.ranks import gather_objects
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,7 +97,7 @@ class TrainingModule(lightning.LightningModule):
         self._scores.append(scores._replace(embeddings=scores.embeddings[:, :0]))  # not gathered over ranks
 
     def on_validation_epoch_end(self) -> None:
-        scores = gathered(self._scores)
+        scores = Scores.join(gather_objects(self._scores))
         train_loss = torch.stack(self._epoch_losses).mean().item()
         if not (np.isfinite(train_loss) and np.isfinite(scores.probabilities).all()):
             raise TrainingError(

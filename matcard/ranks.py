@@ -1,4 +1,4 @@
-"""The batch of all processes, with gradient.
+"""What several training processes share: the batch of all of them, with gradient, and objects.
 
 The cardinality losses are no sums over samples, so the mean of the losses of several processes is not the
 loss of their joint batch. Every process therefore gathers the rows of all of them and computes the same loss
@@ -28,6 +28,15 @@ def world_size() -> int:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
     return 1
+
+
+def gather_objects(own: list[Any]) -> list[Any]:
+    """Join lists of anything over all processes, by rank; a process alone keeps its own."""
+    if world_size() == 1:
+        return own
+    ranks: list[list[Any]] = [[]] * world_size()
+    distributed.all_gather_object(ranks, own)
+    return [item for rank in ranks for item in rank]
 
 
 def gather_batch(
