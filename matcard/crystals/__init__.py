@@ -17,7 +17,6 @@ __getattr__, __dir__, __all__ = attach(
         "build_graphs": "graphs",
         "find_faults": "validate",
         "from_objects": "read",
-        "iter_crystals": "read",
         "open_graphs": "graphs",
         "read_crystals": "read",
     },
@@ -32,6 +31,5 @@ if TYPE_CHECKING:
     from matcard.crystals.graphs import open_graphs as open_graphs
     from matcard.crystals.neighbors import GraphOptions as GraphOptions
     from matcard.crystals.read import from_objects as from_objects
-    from matcard.crystals.read import iter_crystals as iter_crystals
     from matcard.crystals.read import read_crystals as read_crystals
     from matcard.crystals.validate import find_faults as find_faults

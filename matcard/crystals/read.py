@@ -97,14 +97,6 @@ def read_crystals(
     return crystals if repeats else crystals.with_unique_ids()
 
 
-def iter_crystals(
-    source: Source, *, id_column: str | None = None, structure_column: str | None = None, jobs: int | None = None
-) -> Iterator[Crystals]:
-    """Read like `read_crystals` with `repeats`, some thousand rows at a time and past the cache."""
-    batches = _batches(_found(source), _name(source), Wanted(id_column, structure_column))
-    return _checked(batches, jobs, None)
-
-
 def from_objects(
     structures: Iterable[Any],
     ids: Sequence[str] | None = None,

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from matcard.crystals import Crystals, from_objects
-from matcard.crystals import iter_crystals as iter_all
+from matcard.crystals import Crystals, from_objects, read
 from matcard.crystals import read_crystals as read_all
+from matcard.crystals.tables import Wanted
 
 
 class Parted(NamedTuple):
@@ -33,8 +33,10 @@ def read_crystals(source, *, target=None, **options):
     return parted(read_all(source, **options).with_label(target))
 
 
-def iter_crystals(source, **options):
-    return (parted(piece) for piece in iter_all(source, **options))
+def iter_crystals(source):
+    """The pieces that a source is read in, before they are joined."""
+    batches = read._batches(read._found(source), str(source), Wanted())
+    return (parted(piece) for piece in read._checked(batches, None, None))
 
 
 def from_structures(structures, ids=None, columns=None):
