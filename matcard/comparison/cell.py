@@ -81,7 +81,7 @@ def run_network(
     """
     began = time.perf_counter()
     resolved = config_from_dict(config)
-    batches = DataModule(data, resolved.trainer, resolved.seed)
+    batches = DataModule(data, resolved)
     run = RunDir(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told of every cell alike; a collapse is seen in the metrics

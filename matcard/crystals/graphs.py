@@ -216,22 +216,30 @@ class GraphDataset(Dataset[Batch]):
 
         DataLoader(dataset, batch_size=256, shuffle=True, collate_fn=dataset.collate)
 
-    A batch is that of `Graphs.batch` with `index` (B,), the positions of its crystals, and `y` (B,), their
-    targets, if there are any. Split the positions among training, validation and test, not the graphs.
+    A batch is that of `Graphs.batch` with `index` (B,), the positions of its crystals, `y` (B,), their targets, and
+    `descriptors` (B, D), if there are any. Split the positions among training, validation and test, not the graphs.
 
     Args:
         graphs: N graphs, memory-mapped or not.
         targets: (N,) their labels.
+        descriptors: (N, D) fixed numbers of each crystal.
 
     Raises:
-        InputError: when targets and graphs differ in number.
+        InputError: when targets, descriptors and graphs differ in number.
     """
 
-    def __init__(self, graphs: Graphs, targets: Shaped[Tensor, " N"] | Shaped[np.ndarray, " N"] | None = None) -> None:
-        if targets is not None and len(targets) != len(graphs):
-            raise InputError(f"{len(targets)} targets for {len(graphs)} graphs; give one for each graph")
+    def __init__(
+        self,
+        graphs: Graphs,
+        targets: Shaped[Tensor, " N"] | Shaped[np.ndarray, " N"] | None = None,
+        descriptors: Float32[np.ndarray, "N D"] | None = None,
+    ) -> None:
+        for name, given in (("targets", targets), ("rows of descriptors", descriptors)):
+            if given is not None and len(given) != len(graphs):
+                raise InputError(f"{len(given)} {name} for {len(graphs)} graphs; give one for each graph")
         self.graphs = graphs
         self.targets = None if targets is None else torch.as_tensor(targets)
+        self.descriptors = None if descriptors is None else torch.as_tensor(descriptors)
 
     def __len__(self) -> int:
         return len(self.graphs)
@@ -246,6 +254,8 @@ class GraphDataset(Dataset[Batch]):
         batch.index = torch.as_tensor(indices)
         if self.targets is not None:
             batch.y = self.targets[batch.index]
+        if self.descriptors is not None:
+            batch.descriptors = self.descriptors[batch.index]
         return batch
 
     @staticmethod

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -19,34 +20,39 @@ from matcard.crystals.graphs import GraphDataset, build_graphs, open_graphs
 from matcard.crystals.neighbors import GraphOptions
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.cache import cache_dir
+from matcard.data.draws import Standard
 from matcard.data.groups import reduced_formulas
 from matcard.data.inputs import find_paths
 from matcard.data.samples import Kind, Samples
 from matcard.data.sources import load_crystals
-from matcard.errors import InputError
+from matcard.descriptors.describe import Part, describe, find_descriptors
+from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO, Self
 
     import pandas as pd
-    from jaxtyping import Int64
+    from jaxtyping import Int64, Shaped
 
+    from matcard.crystals.graphs import Graphs
     from matcard.data.card import Card
     from matcard.data.options import DataOptions
     from matcard.data.samples import Named, Progress, Source
+    from matcard.descriptors.describe import Described
 
 TAKES = "structure files, patterns such as 'new/*.cif', folders, tables, ASE databases, or - for standard input"
 
 
 @dataclass(frozen=True)
 class CrystalKind(Kind):
-    """Crystal graphs, built with `graph`."""
+    """Crystal graphs, built with `graph`, and fixed numbers beside them that `descriptors` make."""
 
     columns: ClassVar[tuple[str, ...]] = ("id_column", "structure_column")
     overlap: ClassVar[dict[str, str]] = {"ids": "by id", "formulas": "by formula"}
 
     graph: GraphOptions
+    descriptors: tuple[Part, ...] = ()
     name: Literal["crystals"] = "crystals"
 
     @property
@@ -57,7 +63,13 @@ class CrystalKind(Kind):
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Make it of plain values."""
-        return cls(GraphOptions(**stored["graph"]))
+        return cls(GraphOptions(**stored["graph"]), tuple(Part(*part) for part in stored["descriptors"]))
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """What standardises descriptors, where there are some: nothing as yet, the weights of a network hold it."""
+        width = sum(part.width for part in self.descriptors)
+        return {"descriptors": Standard(np.zeros(width), np.ones(width))} if width else {}
 
     def find(self, words: Sequence[str]) -> list[Source]:
         """Find structure files (those side by side are one input), folders, tables, databases, standard input."""
@@ -91,9 +103,38 @@ class CrystalKind(Kind):
             raise InputError(f"structures is a {type(given).__name__}: a list of structures was expected")
         return self.samples(from_objects([given] if object_decoder(given) else given, ids))
 
-    def samples(self, crystals: Crystals) -> Samples:
-        """Give crystals as samples."""
+    def samples(self, crystals: Crystals, *, jobs: int | None = None, progress: Progress | None = None) -> Samples:
+        """Give crystals as samples; those without descriptors, where the network takes some, have a fault.
+
+        Raises:
+            InputError: descriptors that cannot be had here.
+        """
+        if self.descriptors:
+            crystals = crystals.with_faults(self.described(crystals, jobs=jobs, progress=progress).reasons)
         return Samples(crystals.ids, crystals.where, crystals, crystals.columns, crystals.faults, self)
+
+    def described(self, crystals: Crystals, *, jobs: int | None = None, progress: Progress | None = None) -> Described:
+        """Compute the descriptors of crystals, or find them in the cache.
+
+        Raises:
+            InputError: a package that is not installed, a file that cannot be read, or other numbers than in training.
+        """
+        wanted = find_descriptors(",".join(part.name for part in self.descriptors))
+        found = describe(wanted, crystals, cache_dir() / "descriptors", jobs=jobs, progress=progress)
+        for known, here in zip(self.descriptors, found.parts, strict=True):
+            if here.width not in (0, known.width):
+                raise InputError(
+                    f"descriptors {known.name}: {here.width} numbers a crystal here and {known.width} in training "
+                    f"({here.version}; {known.version}); use what the network was trained on"
+                )
+            if here.version != known.version:
+                warnings.warn(
+                    f"descriptors {known.name} were made in training by {known.version}, and here by {here.version}: "
+                    "predictions may differ",
+                    MatcardWarning,
+                    stacklevel=3,
+                )
+        return found
 
     def blank(self) -> Crystals:
         """Give a crystal of nothing."""
@@ -109,11 +150,18 @@ class CrystalKind(Kind):
         jobs: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> GraphDataset:
-        """Give crystal graphs."""
+        """Give crystal graphs, with their descriptors."""
+        graphs: Graphs
         if kept:
             graphs = open_graphs(inputs, self.graph, cache_dir() / "graphs", jobs=jobs, progress=progress)
+        else:
+            graphs = build_graphs(inputs, self.graph, jobs=jobs, progress=progress)
+        if not self.descriptors:
             return GraphDataset(graphs, targets)
-        return GraphDataset(build_graphs(inputs, self.graph, jobs=jobs, progress=progress), targets)
+        found = self.described(inputs, jobs=jobs)
+        if missing := [reason for reason in found.reasons if reason is not None]:
+            raise InputError(missing[0])
+        return GraphDataset(graphs, targets, found.values)
 
     def notes(self, dataset: GraphDataset) -> list[str]:
         """Say how many atoms have fewer neighbours than asked for, or a shell that was cut."""
@@ -132,6 +180,18 @@ class CrystalKind(Kind):
             f"{count} atoms without any neighbour within {self.graph.radius:g} A" if count else None
             for count in dataset.graphs.isolated.tolist()
         ]
+
+    def families(self, samples: Samples) -> Shaped[np.ndarray, " N"]:
+        """Give the reduced formulas."""
+        return reduced_formulas(samples.inputs)
+
+    def coordinates(
+        self, inputs: Crystals, dataset: GraphDataset, jobs: int | None = None
+    ) -> Shaped[np.ndarray, "N F"]:
+        """Give the descriptors, or Magpie features and the volume per atom where there are none."""
+        if dataset.descriptors is not None:
+            return dataset.descriptors.numpy()
+        return describe(find_descriptors("magpie,volume"), inputs, cache_dir() / "descriptors", jobs=jobs).values
 
     def contents(self, inputs: Crystals, columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give the symbols of the elements in each crystal, by atomic number."""
@@ -165,4 +225,10 @@ def read(options: DataOptions, card: Card | None, like: CrystalKind | None, prog
             jobs=options.jobs,
             progress=progress,
         ).with_label(options.target)
-    return (like or CrystalKind(options.graph)).samples(crystals)
+    if like is None:
+        like = CrystalKind(options.graph)
+        if wanted := find_descriptors(options.descriptors):
+            # A few crystals tell versions and widths; the numbers of all of them follow.
+            some = crystals.take(np.flatnonzero(crystals.sound)[:1])
+            like = replace(like, descriptors=describe(wanted, some, cache_dir() / "descriptors").parts)
+    return like.samples(crystals, jobs=options.jobs, progress=progress)

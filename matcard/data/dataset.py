@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,21 +14,23 @@ from torch.utils.data import Dataset
 
 from matcard.crystals.crystals import Crystals
 from matcard.data.augment import augment
+from matcard.data.draws import directions, draw_probabilities, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float, Float32, Int, Int64, Shaped
+    from jaxtyping import Float, Float32, Float64, Int, Int64, Shaped
     from torch import Tensor
 
     from matcard.data.samples import Samples
     from matcard.data.splits import Split
+    from matcard.data.values import ValueColumns
 
 BYTE = 255.0
 """The largest value of a channel that is stored as a byte."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ArrayBatch:
     """B samples.
 
@@ -35,15 +38,19 @@ class ArrayBatch:
         x: (B, F) of rows, (B, channels, height, width) of images; as read, not standardised.
         y: (B,) their classes.
         index: (B,) their positions in the data set.
+        numbers: (B, V) to predict, standardised; NaN where missing, None where there are none.
     """
 
     x: Float[Tensor, "B ..."]
     y: Int[Tensor, " B"]
     index: Int[Tensor, " B"]
+    numbers: Float[Tensor, "B V"] | None = None
 
     def to(self, device: torch.device | str, **options: Any) -> ArrayBatch:
         """Give the batch on a device."""
-        return ArrayBatch(*(value.to(device, **options) for value in (self.x, self.y, self.index)))
+        moved = ArrayBatch(*(value.to(device, **options) for value in (self.x, self.y, self.index)))
+        moved.numbers = None if self.numbers is None else self.numbers.to(device, **options)
+        return moved
 
 
 class ArrayDataset(Dataset[ArrayBatch]):
@@ -83,6 +90,7 @@ class TrainingSet:
         model_arguments: what a network must be told of the data when it is made, beside the number of classes.
         notes: what is odd about the data, a sentence each.
         augment: what is done to a training batch of images.
+        values: numbers of each sample that a network can predict, too; None where there are none.
     """
 
     samples: Samples
@@ -91,6 +99,7 @@ class TrainingSet:
     model_arguments: dict[str, Any]
     notes: tuple[str, ...] = ()
     augment: Literal["none", "flip", "crop-flip"] = "none"
+    values: ValueColumns | None = None
 
     @property
     def ids(self) -> Shaped[np.ndarray, " N"]:
@@ -124,9 +133,37 @@ class TrainingSet:
         }
         return "\n".join(f"{digest}  {name}" for name, digest in digests.items())
 
+    def draws(self, sampler: str, scale: float, by_class: bool) -> Float64[np.ndarray, " n"]:
+        """Give the probability with which each sample of the training part is drawn.
+
+        Args:
+            sampler: what decides; see `matcard.data.draws.DrawKind`.
+            scale: of distances, in units of the median distance between families.
+            by_class: compare samples with those of their own class alone.
+
+        Raises:
+            InputError: what such samples have not is needed, or there are too many.
+        """
+        points, families, length = self.distances
+        classes = self.codes[self.split.train] if by_class else None
+        return draw_probabilities(
+            sampler, points=points, formulas=families, classes=classes, scale=scale, length=length
+        )
+
+    @cached_property
+    def distances(self) -> tuple[Float64[Tensor, "n F"] | None, Shaped[np.ndarray, " n"] | None, float]:
+        """The samples of the training part as points, the families that they are of, and the unit of distances."""
+        train = self.split.train
+        part, kind = self.samples.take(train), self.samples.kind
+        numbers, families = kind.coordinates(self.samples.inputs, self.dataset), kind.families(part)
+        if numbers is None:
+            return None, families, 1.0
+        points = directions(numbers[train])
+        return points, families, unit(points, np.arange(len(train)) if families is None else families)
+
     def augmented(self, batch: Any) -> Any:
         """Give a training batch as the network is to see it; draws from torch's generator."""
-        return batch if self.augment == "none" else ArrayBatch(augment(batch.x, self.augment), batch.y, batch.index)
+        return batch if self.augment == "none" else replace(batch, x=augment(batch.x, self.augment))
 
 
 def changed(before: str, now: str) -> list[str]:

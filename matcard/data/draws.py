@@ -93,7 +93,7 @@ def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"], seed:
 
 
 def draw_probabilities(
-    kind: DrawKind,
+    kind: str,
     *,
     points: Float[Tensor, "n F"] | None = None,
     formulas: Shaped[np.ndarray, " n"] | None = None,

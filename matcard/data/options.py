@@ -199,6 +199,9 @@ class DataOptions:
     window: tuple[float, float] | None = None
     """For a target of numbers: class 1 is from the first to the second of these, both included, as 500,600."""
 
+    auxiliary: list[str] | None = None
+    """Columns of numbers that the network learns beside the classes, as a,b, where some may be missing; see `value`."""
+
     id_column: str | None = None
     """Column that holds the ids; found by its usual names where not given."""
 
@@ -212,6 +215,11 @@ class DataOptions:
     """Columns of numbers that describe a row, as a,b,c; where not given all but ids, target and groups. Of
     compositions: the proportions of the components."""
 
+    descriptors: str = "none"
+    """Fixed numbers of crystals that the network gets beside their graphs, or alone with the model `mlp`, several by
+    comma: `chgnet` (384 numbers of a pretrained network; pip install "matcard[chgnet]"), `magpie`, `volume`,
+    `file:FEATURES.parquet` with a column `id`, what other packages bring, and at last `columns:a,b,c` of the source."""
+
     composition_features: Literal["fractions", "magpie"] = "fractions"
     """What is made of a formula: the fraction of each element, or matminer's Magpie features."""
 
@@ -223,6 +231,13 @@ class DataOptions:
     augment: Literal["none", "flip", "crop-flip"] = "none"
     """What is done to a training image: nothing; half of them are mirrored; they are moved by up to 4 pixels at
     random, too (He et al. 2016)."""
+
+    near_copies: Literal["keep", "drop"] = "keep"
+    """What is done with samples of the training part that lie close to an earlier one of their class: nothing, or they
+    are cut out. Distances are those of the samplers; see `trainer.sampler`."""
+
+    near_copies_radius: float = 0.1
+    """How far a near copy is at most, in units of the median distance between samples of different formulas."""
 
     max_left_out: float = 0.05
     """Largest share of rows that cannot be used; more stops the run. Rows without a target do not count."""
@@ -258,6 +273,7 @@ class DataOptions:
             raise InputError(f"--data.window {self.window}: expected two numbers, the lower one first, such as 500,600")
         choices = {
             "standardise": ("train", "all", "none"),
+            "near_copies": ("keep", "drop"),
             "augment": ("none", "flip", "crop-flip"),
             "composition_features": ("fractions", "magpie"),
         }
@@ -266,6 +282,8 @@ class DataOptions:
                 raise InputError(f"--data.{name} {getattr(self, name)!r}: {nearest_names(getattr(self, name), known)}")
         if self.kind is not None and self.kind not in get_args(DataKind):
             raise InputError(f"--data.kind {self.kind!r}: {nearest_names(self.kind, get_args(DataKind))}")
+        if not 0 <= self.near_copies_radius < math.inf:
+            raise InputError(f"--data.near_copies_radius is {self.near_copies_radius}: expected a number, 0 or more")
         if not 0 <= self.max_left_out <= 1:
             raise InputError(f"--data.max_left_out is {self.max_left_out}: expected a share from 0 to 1")
         if self.jobs == 0:

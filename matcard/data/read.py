@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from matcard.crystals.files import source_exists
+from matcard.crystals.graphs import GraphDataset
 from matcard.data import crystals, images, rows
 from matcard.data.card import card_names, load_card
 from matcard.data.dataset import TrainingSet, standardisation
+from matcard.data.draws import Standard
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
 from matcard.data.labels import make_labels, target_column
 from matcard.data.splits import Split, seen_note, split_samples
-from matcard.errors import InputError, listed, nearest_names
+from matcard.data.values import value_columns
+from matcard.descriptors.describe import check_columns, find_descriptors, separating_columns
+from matcard.errors import InputError, MatcardWarning, listed, nearest_names
+from matcard.invariants import near_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,8 +75,9 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Sam
     Raises:
         InputError: as `read`; a target that is not there, or that gives fewer than two classes.
     """
-    samples = read(options, progress=progress)
     card = load_card(options.source) if options.source in card_names() else None
+    check_columns(find_descriptors(options.descriptors), options.target or (card.target if card else ""))
+    samples = read(options, progress=progress)
     ways: dict[str, Any] = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
     target = options.target
     if target is None and card is not None:
@@ -132,12 +140,40 @@ def divide(
         split = make_imbalanced(split, used.codes, options.imbalance, seed=seed)
     kind = used.kind
     dataset = kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)
+    if options.near_copies == "drop" and saved_split is None:
+        split = _without_near_copies(TrainingSet(used, split, dataset, {}), options.near_copies_radius)
     arguments = kind.model_arguments
     if "input_shape" in arguments:
         mean, std = standardisation(used.inputs, split, options.standardise)
         arguments = {**arguments, "mean": mean, "std": std}
+    if isinstance(dataset, GraphDataset) and dataset.descriptors is not None and isinstance(kind, crystals.CrystalKind):
+        train = dataset.descriptors[split.train].numpy()
+        arguments = {**arguments, "descriptors": Standard.of(train)}
+        if telling := separating_columns(kind.descriptors, train, used.codes[split.train]):
+            warnings.warn(
+                f"--data.descriptors: {listed(telling)} alone tells a class from the others (ROC-AUC above .99); is it "
+                "made of the target?",
+                MatcardWarning,
+                stacklevel=2,
+            )
     notes = (*kind.notes(dataset), *seen_note(split, options.split.seen))
-    return TrainingSet(used, split, dataset, arguments, notes, options.augment)
+    assert used.labels is not None
+    values = value_columns(used.columns, used.labels, options.auxiliary or ())
+    return TrainingSet(used, split, dataset, arguments, notes, options.augment, values)
+
+
+def _without_near_copies(data: TrainingSet, radius: float) -> Split:
+    """Cut samples out of the training part that are near copies of an earlier one of their class.
+
+    Raises:
+        InputError: samples without numbers.
+    """
+    points, _, length = data.distances
+    if points is None:
+        raise InputError(f"--data.near_copies drop: {data.unit} have no numbers to take distances of; leave it out")
+    train = data.split.train
+    kept = near_copies(points, radius * length, groups=torch.from_numpy(data.codes[train])).numpy() < 0
+    return data.split.without("train", train[~kept])
 
 
 def kind_from_dict(stored: Mapping[str, Any]) -> Kind:

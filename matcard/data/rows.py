@@ -76,6 +76,12 @@ class RowKind(Kind):
     described: Literal["fractions", "magpie"] = "fractions"
     features: tuple[str, ...] = ()
 
+    def coordinates(
+        self, inputs: Float64[np.ndarray, "N F"], dataset: Any, jobs: int | None = None
+    ) -> Float64[np.ndarray, "N F"]:
+        """Give the columns."""
+        return inputs
+
     @property
     def used(self) -> tuple[str, ...]:
         """All columns that are read."""

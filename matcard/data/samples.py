@@ -167,6 +167,14 @@ class Kind(ABC):
     def marks(self, samples: Samples) -> dict[str, list[str]]:
         """Give the texts, N each, by which `matcard.evaluate` finds samples that are not new."""
 
+    def families(self, samples: Samples) -> Shaped[np.ndarray, " N"] | None:
+        """Name what is the same but for small changes, such as a reduced formula; None where nothing is known of it."""
+        return None
+
+    def coordinates(self, inputs: Any, dataset: Any, jobs: int | None = None) -> Shaped[np.ndarray, "N F"] | None:
+        """Give numbers of each sample that tell how far samples lie apart; None where there are none."""
+        return None
+
     def check_named(self, named: Named) -> None:
         """Refuse columns that play no part.
 

@@ -30,7 +30,7 @@ class Descriptor(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in `--model.descriptors`."""
+        """What it is called in `--data.descriptors`."""
 
     @property
     def version(self) -> str:

@@ -1,4 +1,4 @@
-"""From the text of `--model.descriptors` to numbers: which there are, what they are made by, and all side by side."""
+"""From the text of `--data.descriptors` to numbers: which there are, what they are made by, and all side by side."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def find_descriptors(text: str) -> tuple[Descriptor, ...]:
         found.append(ColumnNumbers(tuple(name.strip() for name in columns.split(",") if name.strip())))
     if not found or len({each.name for each in found}) < len(found):
         raise InputError(
-            f"--model.descriptors {text!r}: expected none, or different names out of {', '.join(BUILT_IN)}, with "
+            f"--data.descriptors {text!r}: expected none, or different names out of {', '.join(BUILT_IN)}, with "
             "commas between them"
         )
     return tuple(found)
@@ -124,7 +124,7 @@ def describe(
         parts.append(Part(descriptor.name, descriptor.version, numbers.values.shape[1]))
         for row in np.flatnonzero(crystals.sound):
             if reasons[row] is None and numbers.reasons[row] is not None:
-                reasons[row] = f"no numbers of --model.descriptors {descriptor.name}: {numbers.reasons[row]}"
+                reasons[row] = f"no numbers of --data.descriptors {descriptor.name}: {numbers.reasons[row]}"
     return Described(np.concatenate(values, axis=1), reasons, tuple(parts))
 
 
@@ -137,7 +137,7 @@ def check_columns(descriptors: tuple[Descriptor, ...], target: str) -> None:
     for each in descriptors:
         if isinstance(each, ColumnNumbers) and target in each.columns:
             raise InputError(
-                f"--model.descriptors {each.name}: {target!r} is the column that is to be predicted; leave it out"
+                f"--data.descriptors {each.name}: {target!r} is the column that is to be predicted; leave it out"
             )
 
 
@@ -192,7 +192,7 @@ def _chgnet(name: str) -> Descriptor:
             if sys.version_info < (3, 13)
             else "it has no wheel for Python 3.13 and later: use Python 3.11 or 3.12 and pip install 'matcard[chgnet]'"
         )
-        raise InputError(f"--model.descriptors {name} needs the package chgnet; {how}")
+        raise InputError(f"--data.descriptors {name} needs the package chgnet; {how}")
     # The package takes seconds to import, and is an extra.
     made: Descriptor = import_module("matcard.descriptors.chgnet").CHGNetNumbers(name)
     return made

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from matcard.crystals.crystals import Crystals
     from matcard.descriptors.base import Progress
 
-_FEW = 5
-
 
 @dataclass(frozen=True)
 class MagpieNumbers:
@@ -86,7 +84,7 @@ class ColumnNumbers:
         for column in self.columns:
             if column not in crystals.columns:
                 known = nearest_names(column, map(str, crystals.columns))
-                raise InputError(f"--model.descriptors {self.name}: the source has no column {column!r}; {known}")
+                raise InputError(f"--data.descriptors {self.name}: the source has no column {column!r}; {known}")
         numbers = _as_numbers(crystals.columns[list(self.columns)])
         return _named(numbers, crystals, "of the source has no number in column")
 
@@ -112,21 +110,14 @@ class FileNumbers:
         """Look the numbers of N crystals up by their ids.
 
         Raises:
-            InputError: a file that cannot be read, has no column `id`, an id twice or no column of numbers, or no
-                number for any of the crystals.
+            InputError: a file that cannot be read, has no column `id`, an id twice or no column of numbers.
         """
         table = self._table()
         place = pd.Index(table.index).get_indexer(crystals.ids.astype(str))
         values = np.full((len(crystals), table.shape[1]), np.nan)
         values[place >= 0] = table.to_numpy(np.float64)[place[place >= 0]]
         absent = (place < 0) & crystals.sound
-        if len(crystals) and absent.sum() == crystals.sound.sum() > 0:
-            first = ", ".join(map(str, crystals.ids[absent][:_FEW]))
-            raise InputError(
-                f"{self.path} has numbers for none of the {absent.sum():,} crystals: it lacks {first}"
-                f"{', ...' if absent.sum() > _FEW else ''}; compute them for these crystals, too"
-            )
-        faults = np.where(absent & crystals.sound, f"{self.path} has no row with this id", crystals.faults)
+        faults = np.where(absent, f"{self.path} has no row with this id; add one", crystals.faults)
         return only_finite(values, faults, f"{self.path} has no number in one of its columns")
 
     def _table(self) -> pd.DataFrame:
@@ -186,7 +177,7 @@ class InstalledNumbers:
         return only_finite(values, crystals.faults, f"{self.name} gave no numbers for it")
 
     def _call(self, structures: list[Any]) -> Float64[np.ndarray, "M F"]:
-        whose = f"--model.descriptors {self.name} ({self.version}, {self.entry.value})"
+        whose = f"--data.descriptors {self.name} ({self.version}, {self.entry.value})"
         try:
             given = np.asarray(self.entry.load()(structures), dtype=np.float64)
         except Exception as error:  # other people's code raises anything

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,13 +130,9 @@ class ValueMix:
         """Give the mixed class probabilities."""
         return self.weight * self.of_number(predicted) + (1 - self.weight) * np.asarray(probabilities, np.float64)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as it is written into a model file."""
-        return {**asdict(self), "edges": list(self.edges), "classes": list(self.classes)}
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ValueMix:
-        """Read it from a model file."""
+        """Read it from plain values, as `dataclasses.asdict` gives them."""
         return cls(**{**values, "edges": tuple(values["edges"]), "classes": tuple(values["classes"])})
 
 

@@ -1,6 +1,7 @@
 """Networks that map a batch to `Output(logits (N, C), embedding (N, F))`, each with its options in its file."""
 
-from matcard.models.base import DEFAULTS, Classifier, ModelOptions, build_model, check_model
+from matcard.models.base import DEFAULTS, Classifier, ModelOptions, check_model
+from matcard.models.build import build_model
 from matcard.models.cgcnn import CGCNN, CGCNNOptions
 from matcard.models.glassnet import GlassNet, GlassNetOptions
 from matcard.models.mlp import MLP, MLPOptions

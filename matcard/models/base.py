@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEAD = "fc_out"
-"""Attribute of every model that holds its head; all else is the encoder."""
+"""Attribute of every model that holds its head."""
+VALUE_HEAD = "value_head"
+"""Attribute that holds the head for numbers, where there is one; all else is the encoder."""
 
 
 DEFAULTS = {"crystals": "cgcnn", "compositions": "mlp", "images": "resnet", "table": "mlp"}
@@ -60,7 +62,7 @@ M = TypeVar("M", bound=ModelOptions, default=Any)
 
 
 class Classifier(nn.Module, ABC, Named[M], what="model"):
-    """A network that encodes a batch and classifies the embedding by a linear head.
+    """A network that encodes a batch and classifies the embedding by a linear head, and predicts numbers by another.
 
     `class CGCNN(CrystalModel[CGCNNOptions])` defines a model by the name that `CGCNNOptions` has: from there on the
     command line knows it. It is made of its options, the number of classes and what it must know of the data; it sets
@@ -74,6 +76,7 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
     def __init__(self) -> None:
         super().__init__()
         self.frozen = False
+        self.value_head: nn.Linear | None = None
 
     @abstractmethod
     def encode(self, batch: Any) -> Float[Tensor, "N F"]:
@@ -84,16 +87,21 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
         return self.fc_out(embedding)  # type: ignore[no-any-return]
 
     def forward(self, batch: Any) -> Output:
-        """Give logits (N, C) and embedding (N, F) of a batch."""
+        """Give logits (N, C), embedding (N, F) and, where numbers are predicted, values (N, V) of a batch."""
         embedding = self.encode(batch)
-        return Output(self.classify(embedding), embedding)
+        values = None if self.value_head is None else self.value_head(embedding)
+        return Output(self.classify(embedding), embedding, values)
+
+    def add_values(self, count: int) -> None:
+        """Add a linear head that predicts so many numbers of the embedding."""
+        self.value_head = nn.Linear(self.fc_out.in_features, count)
 
     def fuse(self) -> bool:
         """Take a compiled route on CPUs; False where the model has none or what compiles it is not installed."""
         return False
 
     def freeze(self) -> None:
-        """Leave only the head to be trained: weights and batch statistics of the encoder stay, without dropout."""
+        """Leave only the heads to be trained: weights and batch statistics of the encoder stay, without dropout."""
         self.frozen = True
         for name, weight in self.named_parameters():
             weight.requires_grad_(in_head(name))
@@ -104,7 +112,7 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
         super().train(mode)
         if self.frozen:
             for name, child in self.named_children():
-                child.train(mode and name == HEAD)
+                child.train(mode and name in (HEAD, VALUE_HEAD))
         return self
 
     @staticmethod
@@ -113,12 +121,23 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
         return {}
 
 
-def check_model(options: ModelOptions, kind: str) -> None:
+def check_model(options: ModelOptions, kind: str, descriptors: str = "none") -> None:
     """Refuse a model that does not take the kind of data.
+
+    Args:
+        options: of the model.
+        kind: of the data.
+        descriptors: of crystals, as `DataOptions.descriptors`.
 
     Raises:
         InputError: with the models that do.
     """
+    if descriptors != "none" and kind != "crystals":
+        raise InputError(f"--data.descriptors {descriptors} are numbers of crystals; for {_plural(kind)} leave it out")
+    if kind == "crystals" and options.name == "mlp":
+        if descriptors == "none":
+            raise InputError("--model.name mlp takes crystals by numbers: say which with --data.descriptors, as chgnet")
+        return
     if kind not in options.takes:
         fit = " or ".join(name for name in Classifier.names() if kind in Classifier.find(name).options_class.takes)
         raise InputError(
@@ -126,34 +145,10 @@ def check_model(options: ModelOptions, kind: str) -> None:
         )
 
 
-def build_model(options: ModelOptions, *, num_classes: int, **data: Any) -> Classifier:
-    """Make a model with new weights; its encoder is frozen if `options.freeze` says so.
-
-    `options.init_from` is not read here, so that a finished run's model can be made without that file: a new run
-    calls `matcard.models.initialize` next.
-
-    Args:
-        options: of the model.
-        num_classes: C, at least 2.
-        **data: what else the model must know of its data (`LabelledData.model_arguments`): `input_shape`, `mean` and
-            `std` of arrays; nothing, or `atom_table`, of crystals.
-
-    Raises:
-        InputError: no such model, or fewer than two classes.
-    """
-    if num_classes < 2:
-        raise InputError(f"a classifier needs at least 2 classes, not {num_classes}")
-    made: Any = Classifier.find(options.name)
-    model: Classifier = made(options, num_classes, **data)
-    if options.freeze:
-        model.freeze()
-    return model
-
-
 def _plural(kind: str) -> str:
     return "table rows" if kind == "table" else kind
 
 
 def in_head(name: str) -> bool:
-    """Say whether a weight belongs to the head."""
-    return name.startswith(f"{HEAD}.")
+    """Say whether a weight belongs to a head."""
+    return name.startswith((f"{HEAD}.", f"{VALUE_HEAD}."))

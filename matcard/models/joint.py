@@ -59,7 +59,7 @@ class JointModel(Classifier):
     A batch has what the graph network needs, and `descriptors` (N, D), not standardised.
 
     Args:
-        graph: makes an embedding of F numbers of a batch; its own head is not used.
+        graph: makes an embedding of F numbers of a batch; its own head is not used. None for descriptors alone.
         mean: (D,) of the descriptors in the training part.
         deviation: (D,) of the same.
         num_classes: C.
@@ -71,7 +71,7 @@ class JointModel(Classifier):
 
     def __init__(
         self,
-        graph: Classifier,
+        graph: Classifier | None,
         mean: Float[np.ndarray, " D"],
         deviation: Float[np.ndarray, " D"],
         num_classes: int,
@@ -81,8 +81,10 @@ class JointModel(Classifier):
     ) -> None:
         super().__init__()
         self.graph = graph
-        features = graph.fc_out.in_features
-        del graph.fc_out
+        features = 0
+        if graph is not None:
+            features = graph.fc_out.in_features
+            del graph.fc_out
         self.descriptors = DescriptorEncoder(mean, deviation, width=width, dropout=dropout)
         self.joint = nn.Linear(features + width, width)
         self.dropout = nn.Dropout(dropout)
@@ -90,8 +92,9 @@ class JointModel(Classifier):
 
     def encode(self, batch: Any) -> Float[Tensor, "N H"]:
         """Give the embedding of each sample."""
-        both = torch.cat([self.graph.encode(batch), self.descriptors(batch.descriptors)], dim=1)
-        return self.joint(both).relu()  # type: ignore[no-any-return]
+        encoded = [] if self.graph is None else [self.graph.encode(batch)]
+        encoded.append(self.descriptors(batch.descriptors))
+        return self.joint(torch.cat(encoded, dim=1)).relu()  # type: ignore[no-any-return]
 
     def classify(self, embedding: Float[Tensor, "N H"]) -> Float[Tensor, "N C"]:
         """Give the logits of embeddings."""

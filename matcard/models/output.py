@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 class Output(NamedTuple):
-    """Logits of N samples over C classes, and the embedding (F numbers a sample) that feeds the head."""
+    """Logits of N samples over C classes, the embedding (F numbers a sample) that feeds the heads, and V values.
+
+    Values are predictions of numbers, standardised; None where the model predicts none.
+    """
 
     logits: Float[Tensor, "N C"]
     embedding: Float[Tensor, "N F"]
+    values: Float[Tensor, "N V"] | None = None

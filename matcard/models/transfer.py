@@ -71,8 +71,11 @@ def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> Lo
     path = weights_file(path)
     saved = read_weights(path)
     own = model.state_dict()
-    head_fits = all(name in saved and saved[name].shape == own[name].shape for name in own if in_head(name))
-    taken = {name: value for name, value in saved.items() if not in_head(name) or (head_fits and not new_head)}
+    fits = {name for name in saved if name in own and saved[name].shape == own[name].shape}
+    # Weight and bias of a head are taken together or not at all.
+    unfit = {name.partition(".")[0] for name in {*saved, *own} if in_head(name) and name not in fits}
+    kept = {name for name in saved if in_head(name) and (new_head or name.partition(".")[0] in unfit)}
+    taken = {name: value for name, value in saved.items() if name not in kept}
     _check(model, own, taken, saved, path)
     model.load_state_dict(taken, strict=False)
     return LoadReport(

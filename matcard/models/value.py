@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Transform: TypeAlias = Literal["none", "log1p"]
-
-
-@dataclass(frozen=True)
-class ValueOptions:
-    """How the number that classes are made of is learned beside them."""
-
-    weight: float = 1.0
-    """Weight of the error of the predicted numbers beside the loss of the classes, where classes are made of a number
-    or `data.auxiliary` names columns; with 0 no number is predicted."""
-    transform: Transform = "none"
-    """What the number behind the classes is learned as: as it is, or log(1 + x) where it spans orders of magnitude."""
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.weight) and self.weight >= 0):
-            raise InputError(f"--value.weight is {self.weight}: expected a number, 0 or more")
-        if self.transform not in get_args(Transform):
-            raise InputError(f"--value.transform is {self.transform!r}: expected {' or '.join(get_args(Transform))}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +60,12 @@ class ValueScale:
             mean.append(float(present.mean()))
             deviation.append(float(present.std()))
         return cls(tuple(names), transform, tuple(mean), tuple(deviation))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ValueScale:
+        """Read it from plain values, as `dataclasses.asdict` gives them."""
+        lists = {name: tuple(values[name]) for name in ("names", "mean", "deviation")}
+        return cls(transform=values["transform"], **lists)
 
     def targets(self, numbers: Float[np.ndarray, "N V"]) -> Float32[np.ndarray, "N V"]:
         """Give what the network is to predict; NaN where a number is missing.

@@ -9,7 +9,9 @@ from matcard import __version__
 from matcard.errors import InputError
 from matcard.evaluation.calibration import BiasCorrected, Temperature
 from matcard.evaluation.decision import Decision
+from matcard.evaluation.value import ValueMix
 from matcard.files import read_json, to_json, written_whole
+from matcard.models.value import ValueScale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised when a file of the old kind would be misread; one of another version is refused."""
 FOLDER = "model"
 """Its name within the directory of a run."""
@@ -45,6 +47,8 @@ class ModelDescription:
         novelty_limit: see `matcard.prediction.applicability.Reference.limit`.
         train_size: samples of the training part.
         config: the whole configuration of the run, for the record.
+        scale: of the numbers that the network predicts; None where it predicts none.
+        mix: of the number's class probabilities with the class head's; None where the number says nothing of classes.
         matcard_version: that wrote the file.
     """
 
@@ -60,7 +64,14 @@ class ModelDescription:
     novelty_limit: float
     train_size: int
     config: dict[str, Any]
+    scale: ValueScale | None = None
+    mix: ValueMix | None = None
     matcard_version: str = __version__
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The columns whose numbers are predicted, the one behind the classes first."""
+        return () if self.scale is None else self.scale.names
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain values, the format's version first."""
@@ -97,6 +108,8 @@ class ModelDescription:
                 novelty_limit=float(stored["novelty_limit"]),
                 train_size=int(stored["train_size"]),
                 config=dict(stored["config"]),
+                scale=None if stored["scale"] is None else ValueScale.from_dict(stored["scale"]),
+                mix=None if stored["mix"] is None else ValueMix.from_dict(stored["mix"]),
                 matcard_version=str(stored["matcard_version"]),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float32, Float64, Int64
 
+    from matcard.evaluation.value import ValueMix
     from matcard.models.base import Classifier
     from matcard.models.output import Output
+    from matcard.models.value import ValueScale
     from matcard.prediction.centroid import CentroidClassifier
 
 
@@ -22,14 +24,24 @@ class Network(nn.Module):
     """A model, and the centroid classifier in place of its head where the loss trains embeddings alone.
 
     Args:
-        model: maps a batch to `Output(logits (N, C), embedding (N, F))`.
+        model: maps a batch to `Output(logits (N, C), embedding (N, F), values (N, V) or None)`.
         centroids: fitted on the training part; None where the head is trained.
+        scale: of the numbers that the model predicts; None where it predicts none.
+        mix: chosen on the validation part; None where the number says nothing of the classes.
     """
 
-    def __init__(self, model: Classifier, centroids: CentroidClassifier | None) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        centroids: CentroidClassifier | None,
+        scale: ValueScale | None = None,
+        mix: ValueMix | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.centroids = centroids
+        self.scale = scale
+        self.mix = mix
 
     def forward(self, batch: Any) -> Output:
         """Give logits (N, C) and embedding (N, F) of a batch."""
@@ -40,21 +52,32 @@ class Network(nn.Module):
 
 
 class Scores(NamedTuple):
-    """What a network says of n samples, on the CPU; probabilities in double precision."""
+    """What a network says of n samples, on the CPU; probabilities in double precision.
+
+    `numbers` are those that it predicts, V of them, in the units of the source. Where the first one has a say in the
+    classes, its part is in the probabilities.
+    """
 
     positions: Int64[np.ndarray, " n"]
     targets: Int64[np.ndarray, " n"]
     probabilities: Float64[np.ndarray, "n C"]
     embeddings: Float32[np.ndarray, "n F"]
+    numbers: Float64[np.ndarray, "n V"]
 
     @classmethod
-    def of(cls, network: nn.Module, batch: Any) -> Scores:
+    def of(cls, network: Network, batch: Any) -> Scores:
         """Take a batch through the network, in the mode that it is in."""
         output = network(batch)
         # First to the CPU: Apple's GPUs have no float64.
-        probabilities = torch.softmax(output.logits.detach().cpu().double(), dim=1)
+        probabilities = torch.softmax(output.logits.detach().cpu().double(), dim=1).numpy()
         embedding = output.embedding.detach().float()
-        return cls(*(tensor.cpu().numpy() for tensor in (batch.index, batch.y, probabilities, embedding)))
+        numbers = np.empty((len(probabilities), 0))
+        if network.scale is not None and output.values is not None:
+            numbers = network.scale.numbers(output.values.detach().float().cpu().numpy())
+            if network.mix is not None:
+                probabilities = network.mix(numbers[:, 0], probabilities)
+        index, targets, embeddings = (tensor.cpu().numpy() for tensor in (batch.index, batch.y, embedding))
+        return cls(index, targets, probabilities, embeddings, numbers)
 
     @classmethod
     def join(cls, parts: Iterable[Scores]) -> Scores:

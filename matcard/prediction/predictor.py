@@ -82,6 +82,9 @@ class Predictor:
         self.path = first.path
         self.kind = first.kind
         self.description = first.description
+        # Numbers that not all of them predict are left aside.
+        names = [member.description.values for member in members]
+        self.values = names[0] if all(each == names[0] for each in names) else ()
         self.decision = mean_decision([member.description.decision for member in members])
 
     def __repr__(self) -> str:
@@ -170,8 +173,9 @@ class Predictor:
             novelty=np.max([member.reference.novelty(scores.embeddings) for member, scores in pairs], axis=0),
             foreign=self._foreign(samples.take(found.positions)),
             odd=found.odd,
+            numbers=np.mean([scores.numbers[:, : len(self.values)] for scores in found.scores], axis=0),
         )
-        return prediction_table(samples.ids, samples.where, found.faults, predictions, self.class_names)
+        return prediction_table(samples.ids, samples.where, found.faults, predictions, self.class_names, self.values)
 
     def read(self, samples: Samples, *, batch_size: int = BATCH_SIZE, jobs: int | None = None) -> Readings:
         """Take the sound samples through the networks; those that these cannot take get a fault.
@@ -206,7 +210,8 @@ class Predictor:
 
     def _nothing(self, member: Member) -> Scores:
         none, width = np.empty(0, np.int64), member.reference.embeddings.shape[1]
-        return Scores(none, none, np.empty((0, len(self.class_names))), np.empty((0, width), np.float32))
+        embeddings, numbers = np.empty((0, width), np.float32), np.empty((0, len(member.description.values)))
+        return Scores(none, none, np.empty((0, len(self.class_names))), embeddings, numbers)
 
     def _foreign(self, samples: Samples) -> list[list[str]]:
         """Give the elements or components of each sample that some network has not seen in training."""
@@ -273,8 +278,9 @@ def _network(description: ModelDescription, kind: Kind, tensors: dict[str, Tenso
     centroids = None
     if any(name.startswith("centroids.") for name in tensors):
         centroids = CentroidClassifier()
-    model = build_model(options, num_classes=len(description.class_names), **kind.model_arguments)
-    network = Network(model, centroids)
+    num_classes, num_values = len(description.class_names), len(description.values)
+    model = build_model(options, num_classes=num_classes, num_values=num_values, **kind.model_arguments)
+    network = Network(model, centroids, description.scale, description.mix)
     state = {name: value for name, value in tensors.items() if not name.startswith("reference.")}
     try:
         network.load_state_dict(state)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Predictions(NamedTuple):
-    """Of the m inputs at `positions`: probabilities, their deviation over runs, classes, how new or odd they are."""
+    """Of the m inputs at `positions`: probabilities, their deviation over runs, classes, how new or odd, numbers."""
 
     positions: Int64[np.ndarray, " m"]
     mean: Float64[np.ndarray, "m C"]
@@ -24,14 +24,16 @@ class Predictions(NamedTuple):
     novelty: Float64[np.ndarray, " m"]
     foreign: Sequence[Sequence[str]]
     odd: Sequence[str | None]
+    numbers: Float64[np.ndarray, "m V"]
 
 
-def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, str]:
+def columns(class_names: Sequence[str], values: Sequence[str] = (), *, ensemble: bool = False) -> dict[str, str]:
     """Give the columns of predictions with their types, in order.
 
     * `id`, `source`: name of the input; its file and row;
     * `predicted`: class by the decision rule chosen on validation; `predicted_argmax`: the most likely class;
     * `prob_<class>`: probabilities, of several runs their mean; `std_<class>`: standard deviation over the runs;
+    * `value_<column>`: numbers that are predicted, of several runs their mean;
     * `applicable`: false where the input is unlike the training part, for the `reason` beside it: atoms without
       any neighbour, elements or components that were not in it, or `novelty` (distance to the nearest training
       embedding, over the 99th percentile of that of the validation part) above 1;
@@ -45,6 +47,7 @@ def columns(class_names: Sequence[str], *, ensemble: bool = False) -> dict[str, 
         "predicted_argmax": "string",
         **{f"prob_{name}": "float64" for name in class_names},
         **std,
+        **{f"value_{name}": "float64" for name in values},
         "applicable": "boolean",
         "novelty": "float64",
         "reason": "string",
@@ -58,6 +61,7 @@ def prediction_table(
     errors: Shaped[np.ndarray, " n"],
     predictions: Predictions,
     class_names: Sequence[str],
+    values: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Lay predictions out, a row for each of the n inputs; see `columns`."""
     import pandas as pd
@@ -70,6 +74,7 @@ def prediction_table(
         "predicted": names[predictions.chosen],
         "predicted_argmax": names[predictions.argmax],
         **{f"prob_{name}": predictions.mean[:, c] for c, name in enumerate(class_names)},
+        **{f"value_{name}": predictions.numbers[:, k] for k, name in enumerate(values)},
         "applicable": [reason is None for reason in reasons],
         "novelty": predictions.novelty,
         "reason": reasons,
@@ -78,7 +83,7 @@ def prediction_table(
         filled |= {f"std_{name}": predictions.std[:, c] for c, name in enumerate(class_names)}
     table = pd.DataFrame({"id": ids, "source": where, "error": errors}, index=range(len(ids)))
     table = table.join(pd.DataFrame(filled, index=found))
-    types = columns(class_names, ensemble=predictions.std is not None)
+    types = columns(class_names, values, ensemble=predictions.std is not None)
     return table[list(types)].astype(types)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Sampler
 
-from matcard.data.samplers import ClassSampler
+from matcard.data.samplers import POWERS, ClassSampler, WeightedSampler
+from matcard.models.value import ValueScale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jaxtyping import Int
+    from jaxtyping import Float32, Float64, Int
 
     from matcard.data.dataset import TrainingSet
-    from matcard.training.options import TrainerOptions
+    from matcard.data.samplers import EpochSampler
+    from matcard.training.options import Config
 
 
 class GlobalBatches(Sampler[list[int]]):
@@ -66,16 +70,10 @@ class DataModule(lightning.LightningDataModule):
 
     Args:
         divided: the samples, their classes and the three parts.
-        options: batch size, sampler, workers.
-        seed: seeds the order of the training part.
+        config: batch size, sampler and workers, what is learned of numbers, and the seed of the order.
     """
 
-    def __init__(
-        self,
-        divided: TrainingSet,
-        options: TrainerOptions,
-        seed: int,
-    ) -> None:
+    def __init__(self, divided: TrainingSet, config: Config) -> None:
         super().__init__()
         self.set = divided
         self.dataset = divided.dataset
@@ -83,8 +81,15 @@ class DataModule(lightning.LightningDataModule):
         self.parts = {"train": split.train, "val": split.val, "test": split.test}
         self.codes = divided.codes
         self.class_names = divided.class_names
-        self.options = options
-        self.seed = seed
+        self.options = config.trainer
+        self.seed = config.seed
+        self.values = divided.values if config.value.weight else None
+        self.scale: ValueScale | None = None
+        self.targets: Float32[np.ndarray, "N V"] | None = None
+        if self.values is not None:
+            transform = config.value.transform if self.values.edges else "none"
+            self.scale = ValueScale.fit(self.values.numbers[split.train], self.values.names, transform)
+            self.targets = self.scale.targets(self.values.numbers)
 
     @property
     def num_classes(self) -> int:
@@ -96,6 +101,25 @@ class DataModule(lightning.LightningDataModule):
         """The number of samples of each class in the training part."""
         return self.count("train")
 
+    @cached_property
+    def draws(self) -> Float64[np.ndarray, " n"] | None:
+        """The probability with which each training sample is drawn; None where the order goes by classes alone.
+
+        Raises:
+            InputError: a sampler that needs what such samples have not, or too many samples.
+        """
+        if self.options.sampler in POWERS:
+            return None
+        return self.set.draws(self.options.sampler, self.options.sampler_scale, self.options.sampler_by == "class")
+
+    @property
+    def drawn_counts(self) -> Float64[np.ndarray, " C"]:
+        """The number of samples of each class that an epoch draws, on average where it draws by probabilities."""
+        if self.draws is None:
+            return self.class_counts.astype(np.float64)
+        codes = self.codes[self.parts["train"]]
+        return len(codes) * np.bincount(codes, weights=self.draws, minlength=self.num_classes)
+
     def count(self, part: str) -> Int[np.ndarray, " C"]:
         """Count the samples of each class in a part."""
         return np.bincount(self.codes[self.parts[part]], minlength=self.num_classes)
@@ -103,7 +127,11 @@ class DataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Give the training batches, in an order that seed and epoch decide."""
         indices = self.parts["train"]
-        sampler = ClassSampler(self.codes[indices], self.options.sampler, seed=self.seed)
+        sampler: EpochSampler
+        if self.draws is None:
+            sampler = ClassSampler(self.codes[indices], self.options.sampler, seed=self.seed)
+        else:
+            sampler = WeightedSampler(self.draws, seed=self.seed)
         return self._loader(GlobalBatches(sampler, indices, self.options.batch_size, *self._rank()))
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -124,12 +152,23 @@ class DataModule(lightning.LightningDataModule):
         return DataLoader(
             self.dataset,
             batch_sampler=batches,
-            collate_fn=_as_it_is,
+            collate_fn=_WithValues(self.targets),
             num_workers=workers,
             persistent_workers=workers > 0,
         )
 
 
-def _as_it_is(batch: Any) -> Any:
-    """Collate nothing: the data set gives whole batches."""
-    return batch
+class _WithValues:
+    """Collates nothing, since the data set gives whole batches; adds the numbers to be predicted.
+
+    Args:
+        values: (N, V) of all samples, standardised; None for none.
+    """
+
+    def __init__(self, values: Float32[np.ndarray, "N V"] | None) -> None:
+        self.values = None if values is None else torch.from_numpy(values)
+
+    def __call__(self, batch: Any) -> Any:
+        if self.values is not None:
+            batch.numbers = self.values[batch.index]
+        return batch

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
 from matcard.data.kinds import kind_of
+from matcard.data.samplers import POWERS
 from matcard.errors import InputError, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
@@ -59,7 +60,12 @@ def check_config(config: Config) -> None:
     """
     higher_is_better(config.trainer.monitor)
     _device(config.trainer)
-    check_model(config.model, kind_of(config.data))
+    check_model(config.model, kind_of(config.data), config.data.descriptors)
+    if config.trainer.sampler not in POWERS and config.loss.name == "effective_number":
+        raise InputError(
+            f"--loss.name effective_number with --trainer.sampler {config.trainer.sampler}: both count what is "
+            "distinct; take one of them"
+        )
 
 
 def fit(
@@ -149,8 +155,9 @@ def build_module(config: Config, data: DataModule) -> TrainingModule:
     Raises:
         InputError: a compiled route is asked for that is not there.
     """
-    loss = build_loss(config.loss, class_counts=data.class_counts.tolist(), seed=config.seed)
-    model = build_model(config.model, num_classes=data.num_classes, **data.set.model_arguments)
+    loss = build_loss(config.loss, class_counts=data.drawn_counts.tolist(), seed=config.seed)
+    num_values = 0 if data.values is None else len(data.values.names)
+    model = build_model(config.model, num_classes=data.num_classes, num_values=num_values, **data.set.model_arguments)
     _choose_kernel(model, config.trainer, len(data.parts["train"]))
     return TrainingModule(
         model,
@@ -160,6 +167,7 @@ def build_module(config: Config, data: DataModule) -> TrainingModule:
         epochs=config.trainer.max_epochs,
         monitor=config.trainer.monitor,
         seed=config.seed,
+        value_weight=config.value.weight,
     )
 
 

@@ -10,6 +10,8 @@ import torch
 
 from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
+from matcard.evaluation.value import value_metrics
+from matcard.models.value import value_loss
 from matcard.prediction.centroid import CentroidClassifier
 from matcard.prediction.network import Network, Scores, read_out
 from matcard.ranks import gather_objects
@@ -30,13 +32,14 @@ class TrainingModule(lightning.LightningModule):
     """Trains `model` with `loss` and measures the whole validation part after each epoch.
 
     Args:
-        model: maps a batch to `Output(logits (N, C), embedding (N, F))`.
+        model: maps a batch to `Output(logits (N, C), embedding (N, F), values (N, V) or None)`.
         loss: called as `loss(logits, targets, embeddings)`.
         data: knows the classes and the training part; the centroids of embedding-only losses are fitted on it.
         optimizer: rule, learning rate and schedule.
         epochs: length of the training, for schedules.
         monitor: validation metric that the plateau schedule follows.
         seed: seeds dropout, together with epoch and step, so that a resumed run repeats an uninterrupted one.
+        value_weight: of the error of predicted numbers, where the model predicts some.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class TrainingModule(lightning.LightningModule):
         epochs: int,
         monitor: str,
         seed: int,
+        value_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -59,6 +63,7 @@ class TrainingModule(lightning.LightningModule):
         self.epochs = epochs
         self.monitor = monitor
         self.seed = seed
+        self.value_weight = value_weight
         self._epoch_losses: list[Tensor] = []
         self._epoch_terms: dict[str, list[Tensor | float]] = {}
         self._scores: list[Scores] = []
@@ -66,7 +71,7 @@ class TrainingModule(lightning.LightningModule):
     @property
     def network(self) -> Network:
         """The model, with the centroid classifier in place of its head where no loss trains the head."""
-        return Network(self.model, self.centroids)
+        return Network(self.model, self.centroids, self.data.scale)
 
     def on_train_epoch_start(self) -> None:
         self.loss.on_epoch(self.current_epoch, self.epochs)
@@ -80,8 +85,13 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         output = self.model(self.data.set.augmented(batch))
         loss: Tensor = self.loss(output.logits, batch.y, output.embedding)
+        terms = dict(self.loss.terms)
+        if output.values is not None:
+            error = value_loss(output.values.float(), batch.numbers)
+            loss = loss + self.value_weight * error
+            terms["value"] = error.detach()
         self._epoch_losses.append(loss.detach())
-        for name, term in self.loss.terms.items():
+        for name, term in terms.items():
             self._epoch_terms.setdefault(name, []).append(term)
         return loss
 
@@ -115,6 +125,10 @@ class TrainingModule(lightning.LightningModule):
         for name, terms in self._epoch_terms.items():
             total = sum(map(float, terms))
             values[f"loss_{name}"] = total if name == "jitter" else total / len(terms)
+        if self.data.values is not None:
+            names, true = self.data.values.names, self.data.values.numbers[scores.positions]
+            for k, name in enumerate(names):
+                values[f"val_mae_{name}"] = value_metrics(true[:, k], scores.numbers[:, k])["mae"]
         values |= {"train_loss": train_loss, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
         self.log_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
 

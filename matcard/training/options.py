@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -52,8 +53,18 @@ class TrainerOptions:
     """Largest norm of the gradient; 0 leaves it as it is."""
     accumulate: int = 1
     """Only 1: these losses are not additive, so gradients of small batches do not add up to a large one's."""
-    sampler: Literal["shuffle", "square-root", "class-aware"] = "shuffle"
-    """Order of the training part: each sample once, or classes drawn by the square root of their count, or equally."""
+    sampler: Literal[
+        "shuffle", "square-root", "class-aware", "spread", "magnitude", "density", "neighbors", "formula"
+    ] = "shuffle"
+    """Order of the training part: each sample once; classes drawn by the square root of their count, or equally; or
+    samples drawn by what is distinct of them, so that copies do not count as often as they come: by their share of the
+    spread, their weight in the magnitude (to 10,000 samples), the inverse of a Gaussian density or of the number of
+    neighbours, or by 1 / the number of samples of their formula. Distances are those of the descriptors, of Magpie
+    features and the volume per atom where there are none, or of the columns of rows, standardised, at unit length."""
+    sampler_scale: float = 30.0
+    """How close copies are: distances are counted in the median between samples of different formulas over this."""
+    sampler_by: Literal["all", "class"] = "all"
+    """Whether a sample is compared with all others, which shifts the class shares, or with those of its own class."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """What to train on."""
     devices: int | Literal["auto"] = 1
@@ -79,6 +90,8 @@ class TrainerOptions:
         for name in ("patience", "gradient_clip", "workers"):
             if getattr(self, name) < 0:
                 raise InputError(f"--trainer.{name} is {getattr(self, name)}: expected 0 or more")
+        if not 0 < self.sampler_scale < math.inf:
+            raise InputError(f"--trainer.sampler_scale is {self.sampler_scale}: expected a number above 0")
         if isinstance(self.devices, int) and self.devices < 1:
             raise InputError(f"--trainer.devices is {self.devices}: expected 1 or more, or auto")
         if self.accumulate != 1:
@@ -90,12 +103,30 @@ class TrainerOptions:
 
 
 @dataclass(frozen=True)
+class ValueOptions:
+    """How the number that classes are made of is learned beside them."""
+
+    weight: float = 0.0
+    """Weight of the error of the predicted numbers beside the loss of the classes, where classes are made of a number
+    (`data.threshold`, `data.bins`, `data.window`) or `data.auxiliary` names columns; with 0 no number is predicted."""
+    transform: Literal["none", "log1p"] = "none"
+    """What the number behind the classes is learned as: as it is, or log(1 + x) where it spans orders of magnitude."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise InputError(f"--value.weight is {self.weight}: expected a number, 0 or more")
+        if self.transform not in ("none", "log1p"):
+            raise InputError(f"--value.transform is {self.transform!r}: expected none or log1p")
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that decides a run; `config.yaml` of a run directory holds one, resolved."""
 
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=CGCNNOptions)
     loss: LossOptions = field(default_factory=Reweight.options_class)
+    value: ValueOptions = field(default_factory=ValueOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     decision: DecisionOptions = field(default_factory=DecisionOptions)

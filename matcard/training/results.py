@@ -15,8 +15,10 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_bias_corrected, fit_temperature
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
+from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored
 from matcard.evaluation.tables import averages_table, calibration_line, recall_table
+from matcard.evaluation.value import ValueMix, value_metrics
 from matcard.files import to_json, written_whole
 from matcard.prediction.applicability import Reference
 from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
@@ -24,8 +26,6 @@ from matcard.prediction.network import read_out
 from matcard.training.config import config_to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jaxtyping import Shaped
     from rich.console import Console
 
@@ -45,19 +45,21 @@ MAX_EMBEDDINGS = 20_000
 def write_results(run: RunDir, module: TrainingModule, data: DataModule, console: Console) -> None:
     """Score the three parts with the best epoch's weights, write and show the test metrics.
 
-    This is where a run looks at its test part, the only place and once. The decision rule and the temperature are
-    chosen on the validation part.
+    This is where a run looks at its test part, the only place and once. The decision rule, the temperature and what a
+    predicted number says of the classes are chosen on the validation part.
     """
     config = run.load_config()
-    scores = {part: read_out(module.network, data.eval_dataloader(part)) for part in data.parts}
+    heads = {part: read_out(module.network, data.eval_dataloader(part)) for part in data.parts}
+    mix = _mix(heads["val"], data)
+    scores = {part: mixed(read, mix) for part, read in heads.items()}
     decision = _decision(config.decision, scores["val"], data)
     decision.save(run.decision)
     temperature = fit_temperature(scores["val"].targets, scores["val"].probabilities)
     temperature.save(run.path / "temperature.json")
     bias_corrected = fit_bias_corrected(scores["val"].targets, scores["val"].probabilities)
-    write_predictions(run, scores, data.set.ids, data.class_names, decision)
+    write_predictions(run, scores, data, decision)
     write_embeddings(run, scores, data.set.ids, config.seed)
-    write_model(run, config, module, data, scores, decision, temperature, bias_corrected)
+    write_model(run, config, module, data, scores, decision, temperature, bias_corrected, mix)
 
     test = scores["test"]
     metrics = scored(
@@ -68,37 +70,79 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
         temperature=temperature,
         seed=config.seed,
     )
+    if data.values is not None:
+        metrics["values"] = value_results(heads["test"], mix, data)
     # Last, since its presence says that the run is finished.
     to_json(metrics, run.test_metrics)
     console.print(recall_table(metrics))
     console.print(averages_table(metrics))
     console.print(calibration_line(metrics))
+    for name, of_value in metrics.get("values", {}).get("numbers", {}).items():
+        console.print("{}: mean absolute error {mae:.4g}, R2 {r2:.3f}".format(name, **of_value))
     console.print(f"run: {run.path}", soft_wrap=True, markup=False)
 
 
-def write_predictions(
-    run: RunDir,
-    scores: dict[str, Scores],
-    ids: Shaped[np.ndarray, " N"],
-    class_names: Sequence[str],
-    decision: Decision,
-) -> None:
+def mixed(scores: Scores, mix: ValueMix | None) -> Scores:
+    """Give the scores with what the number says of the classes in the probabilities."""
+    return scores if mix is None else scores._replace(probabilities=mix(scores.numbers[:, 0], scores.probabilities))
+
+
+def value_results(heads: Scores, mix: ValueMix | None, data: DataModule) -> dict[str, Any]:
+    """Give the errors of the predicted numbers, and how well each source of the classes ranks them.
+
+    Args:
+        heads: of the test part, with the probabilities of the class head.
+        mix: chosen on validation; None where the numbers say nothing of the classes.
+        data: knows the true numbers.
+
+    Returns:
+        `numbers` {column: mae, rmse, r2, values}; with a mix its `weight`, and `average_precision` of the `class_head`,
+        the `number` alone and the `mix`.
+    """
+    assert data.values is not None
+    true = data.values.numbers[heads.positions]
+    found: dict[str, Any] = {
+        "numbers": {name: value_metrics(true[:, k], heads.numbers[:, k]) for k, name in enumerate(data.values.names)}
+    }
+    if mix is None:
+        return found
+    number = heads.numbers[:, 0]
+    sources = {
+        "class_head": heads.probabilities,
+        "number": mix.of_number(number),
+        "mix": mix(number, heads.probabilities),
+    }
+    precision = {
+        name: classification_metrics(
+            heads.targets, probabilities, class_names=data.class_names, train_counts=data.class_counts
+        )["average_precision"]
+        for name, probabilities in sources.items()
+    }
+    return {**found, "weight": mix.weight, "average_precision": precision}
+
+
+def write_predictions(run: RunDir, scores: dict[str, Scores], data: DataModule, decision: Decision) -> None:
     """Write `predictions.parquet`: id, split, target, predicted, and prob_<class> for each class.
 
-    `predicted` is the most likely class, `predicted_at_decision` that by the decision rule.
+    `predicted` is the most likely class, `predicted_at_decision` that by the decision rule. Of each number that is
+    predicted `number_<column>` is the true one and `value_<column>` the predicted one.
     """
-    names = np.array(class_names, dtype=object)
+    names = np.array(data.class_names, dtype=object)
     tables = []
-    for part, (index, targets, probabilities, _) in scores.items():
+    for part, read in scores.items():
         columns = {
-            "id": ids[index],
+            "id": data.set.ids[read.positions],
             "split": part,
-            "target": names[targets],
-            "predicted": names[probabilities.argmax(1)],
-            "predicted_at_decision": names[decision.apply(probabilities)],
+            "target": names[read.targets],
+            "predicted": names[read.probabilities.argmax(1)],
+            "predicted_at_decision": names[decision.apply(read.probabilities)],
         }
-        probability = {f"prob_{name}": probabilities[:, c] for c, name in enumerate(class_names)}
-        tables.append(pd.DataFrame({**columns, **probability}))
+        columns |= {f"prob_{name}": read.probabilities[:, c] for c, name in enumerate(data.class_names)}
+        if data.values is not None:
+            for k, name in enumerate(data.values.names):
+                columns[f"number_{name}"] = data.values.numbers[read.positions, k]
+                columns[f"value_{name}"] = read.numbers[:, k]
+        tables.append(pd.DataFrame(columns))
     with written_whole(run.predictions) as beside:
         pd.concat(tables, ignore_index=True).to_parquet(beside, index=False)
 
@@ -134,6 +178,7 @@ def write_model(
     decision: Decision,
     temperature: Temperature,
     bias_corrected: BiasCorrected,
+    mix: ValueMix | None,
 ) -> None:
     """Write the `model/` folder: the network, its classes, decision, calibration and where the training part lies."""
     reference = Reference.fit(scores["train"].embeddings, scores["val"].embeddings, seed=config.seed)
@@ -153,6 +198,8 @@ def write_model(
         novelty_limit=reference.limit,
         train_size=len(data.parts["train"]),
         config=values,
+        scale=data.scale,
+        mix=mix,
     )
     tensors = module.network.state_dict()
     tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
@@ -172,11 +219,19 @@ def target_of(options: DataOptions) -> dict[str, Any]:
     return {"column": column, **ways}
 
 
+def _mix(validation: Scores, data: DataModule) -> ValueMix | None:
+    """Choose what the number behind the classes says of them, where there is one."""
+    if data.values is None or not data.values.edges:
+        return None
+    of_number = validation.numbers[:, 0], validation.probabilities, validation.targets
+    return ValueMix.fit(data.values.edges, data.values.classes, *of_number)
+
+
 def _decision(options: DecisionOptions, validation: Scores, data: DataModule) -> Decision:
     """Choose the rule; where its aim is out of reach, argmax with a warning: a finished training is not thrown away."""
     try:
         return choose_decision(
-            options, validation.targets, validation.probabilities, data.class_names, data.class_counts
+            options, validation.targets, validation.probabilities, data.class_names, data.drawn_counts
         )
     except InputError as error:
         warnings.warn(

@@ -73,9 +73,9 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
             "began; put them back, or start a new run"
         )
-    data = DataModule(divided, config.trainer, config.seed)
+    data = DataModule(divided, config)
     _show_data(run, data, samples, console)
-    check_decision(config.decision, data.class_names, data.class_counts)
+    check_decision(config.decision, data.class_names, data.drawn_counts)
 
     def begin() -> None:
         if begun or rank() != 0:

@@ -51,7 +51,7 @@ def test_without_chgnet(monkeypatch: pytest.MonkeyPatch, python: tuple[int, int]
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "version_info", python)
     for name in ("chgnet", "chgnet_random"):
-        with pytest.raises(InputError, match=rf"--model.descriptors {name} needs the package chgnet; .*{advice}"):
+        with pytest.raises(InputError, match=rf"--data.descriptors {name} needs the package chgnet; .*{advice}"):
             find_descriptors(name)
 
 
@@ -79,8 +79,8 @@ def test_columns(tmp_path: Path) -> None:
     assert np.isnan(found.values[1:]).all()
     assert found.reasons.tolist() == [
         None,
-        "no numbers of --model.descriptors columns:c,a,b: row 2 of the source has no number in column 'b'",
-        "no numbers of --model.descriptors columns:c,a,b: row 3 of the source has no number in column 'a'",
+        "no numbers of --data.descriptors columns:c,a,b: row 2 of the source has no number in column 'b'",
+        "no numbers of --data.descriptors columns:c,a,b: row 3 of the source has no number in column 'a'",
     ]
     with pytest.raises(InputError, match=r"columns:c,d: the source has no column 'd'; .*there are: a, b, c"):
         describe(find_descriptors("columns:c,d"), CRYSTALS, tmp_path)
@@ -118,7 +118,7 @@ def test_a_file(tmp_path: Path, ending: str) -> None:
     table.to_parquet(path) if ending == "parquet" else table.to_csv(path, index=False)
     found = describe(find_descriptors(f"file:{path}"), CRYSTALS, tmp_path)
     assert found.values[1].tolist() == [1.5, 4]
-    assert found.reasons[0].endswith(f"{path} has no row with this id")
+    assert found.reasons[0].endswith(f"{path} has no row with this id; add one")
     assert found.reasons[1] is None
     assert found.reasons[2].endswith(f"{path} has no number in one of its columns")
 
@@ -143,7 +143,6 @@ def test_ids_of_digits_and_an_index_of_ids(tmp_path: Path) -> None:
         ("id\nc0\n", "has no column beside 'id'"),
         ("id,x\nc0,1\nc0,2\n", "has the id 'c0' twice"),
         ("id,x,y\nc0,1,NaCl\nc1,2,Fe\n", "has no number in column 'y'"),
-        ("id,x\np1,1\np2,2\n", "has numbers for none of the 3 crystals: it lacks c0, c1, c2; compute them"),
         ("", "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -183,7 +182,7 @@ def test_a_package_brings_its_own(package: Path) -> None:
     assert [(part.name, part.version, part.width) for part in found.parts[1:]] == [("dense", "theirs 2.5", 2)]
     assert found.values[0, 132] == pytest.approx(CRYSTALS.structure(0).density)
     assert found.values[:2, 133].tolist() == [2, 2]
-    assert found.reasons[2] == "no numbers of --model.descriptors dense: dense gave no numbers for it"
+    assert found.reasons[2] == "no numbers of --data.descriptors dense: dense gave no numbers for it"
     assert len(list(package.glob("*/*.npz"))) == 1
     with pytest.raises(InputError, match=r"no descriptor 'dens'; did you mean dense"):
         find_descriptors("dens")

@@ -82,7 +82,7 @@ def test_what_fails_has_a_reason_and_the_rest_is_computed_once(crystals, tmp_pat
         assert found.values.shape == (3, 134)
         assert np.isfinite(found.values[:, 2:]).all()
         assert [reason is None for reason in found.reasons] == [True, False, True]
-        assert "--model.descriptors density: RuntimeError: no iron" in found.reasons[1]
+        assert "--data.descriptors density: RuntimeError: no iron" in found.reasons[1]
         assert Fussy.called == calls
 
 

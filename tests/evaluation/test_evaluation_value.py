@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_degenerate_validation_parts(predicted: np.ndarray) -> None:
 
 def test_written_and_read() -> None:
     mix = ValueMix((1.0, 2.0), (0, 1, 0), 0.1, 0.2, 0.35)
-    assert ValueMix.from_dict(json.loads(json.dumps(mix.to_dict()))) == mix
+    assert ValueMix.from_dict(json.loads(json.dumps(asdict(mix)))) == mix
 
 
 def test_intervals_that_do_not_fit() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from matcard.errors import InputError
-from matcard.models.value import ValueOptions, ValueScale, value_loss
+from matcard.models.value import ValueScale, value_loss
 
 SEEDS = st.integers(0, 2**31)
 
@@ -71,12 +71,3 @@ def test_logarithms_of_negative_numbers() -> None:
     with pytest.raises(InputError, match=r"log1p: column 'energy' holds -3, .*take none"):
         ValueScale.fit(np.array([[1.0], [-3.0]]), ["energy"], "log1p")
     assert ValueScale.fit(np.array([[1.0, -3], [0.5, 4]]), ["gap", "energy"], "log1p").names == ("gap", "energy")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [({"weight": -1}, "weight is -1"), ({"weight": float("nan")}, "weight"), ({"transform": "log"}, "none or log1p")],
-)
-def test_options_that_are_refused(wrong: dict, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        ValueOptions(**wrong)

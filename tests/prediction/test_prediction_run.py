@@ -18,7 +18,7 @@ import matcard
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision
 from matcard.models.output import Output
-from matcard.prediction.network import Scores
+from matcard.prediction.network import Network, Scores
 from matcard.prediction.table import columns
 from matcard.training.config import config_from_dict
 
@@ -55,7 +55,8 @@ def test_probabilities_need_no_float64_of_the_device():
     expected = torch.softmax(logits.double(), dim=1).numpy()
     here = logits.as_subclass(OnApple)
     batch = SimpleNamespace(index=torch.arange(2), y=torch.zeros(2))
-    probabilities = Scores.of(lambda batch: Output(here, torch.zeros(2, 4)), batch).probabilities
+    network = Network(lambda batch: Output(here, torch.zeros(2, 4)), None)
+    probabilities = Scores.of(network, batch).probabilities
     assert probabilities.dtype == np.float64
     np.testing.assert_array_equal(probabilities, expected)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matcard.data.samplers import ClassSampler
 from matcard.data.splits import Split
 from matcard.training.batches import DataModule, GlobalBatches
-from matcard.training.options import TrainerOptions
+from matcard.training.options import Config, TrainerOptions
 
 
 def batches(size: int, batch_size: int, rank: int, ranks: int, epoch: int = 0) -> list[list[int]]:
@@ -63,7 +63,7 @@ def module() -> DataModule:
     codes = np.array([0, 0, 0, 1, 1, 2, 0, 1, 2, 0])
     split = Split(np.array([0, 1, 3, 5, 6]), np.array([2, 4, 8]), np.array([7, 9]), kind="given", seed=0)
     labelled = SimpleNamespace(dataset=Positions(), split=split, codes=codes, class_names=("a", "b", "c"))
-    return DataModule(labelled, TrainerOptions(batch_size=2), seed=0)
+    return DataModule(labelled, Config(trainer=TrainerOptions(batch_size=2)))
 
 
 def test_counts_are_of_the_training_part(module):

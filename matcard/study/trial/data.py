@@ -51,7 +51,7 @@ class TrialData:
             InputError: data that cannot be read or divided so.
         """
         data = self._once(f"division {repeat}", config, lambda: self._divided(config, repeat))
-        return DataModule(data, config.trainer, config.seed)
+        return DataModule(data, config)
 
     def samples(self, config: Config) -> Samples:
         """Give the samples of a configuration."""

@@ -1,0 +1,153 @@
+"""Samplers by what is distinct: what a run draws, what its loss is told of it, and what is cut out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from train_cases import options, run_here
+
+from matcard.data.draws import directions, draw_probabilities, unit
+from matcard.data.read import divide, read_labelled
+from matcard.errors import InputError
+from matcard.training.batches import DataModule
+from matcard.training.config import parse_config
+from matcard.training.fit import build_module
+from matcard.training.run import resume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KINDS = ["spread", "magnitude", "density", "neighbors", "formula"]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 rows in two classes, the first row of class a 40 times over, a little moved."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 5))
+    x = np.concatenate([x, x[:1] + 1e-3 * rng.normal(size=(40, 5))])
+    frame = pd.DataFrame(x, columns=[f"x{k}" for k in range(5)])
+    frame["kind"] = ["a" if k % 2 == 0 else "b" for k in range(60)] + ["a"] * 40
+    frame["id"] = [f"r{k}" for k in range(100)]
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def batches(table: Path, run: Path, *more: str) -> DataModule:
+    words = [f"--data.source={table}", "--data.target=kind", "--model.name=mlp", f"--run_dir={run}", *more]
+    config = parse_config(words, prog="test", description="")
+    return DataModule(divide(read_labelled(config.data), config.data, seed=0), config)
+
+
+@pytest.mark.parametrize("kind", KINDS[:-1])
+@pytest.mark.parametrize("by", ["all", "class"])
+def test_rows_are_drawn_by_their_columns(copied: Path, tmp_path: Path, kind: str, by: str) -> None:
+    data = batches(
+        copied, tmp_path, f"--trainer.sampler={kind}", "--trainer.sampler_scale=20", f"--trainer.sampler_by={by}"
+    )
+    train, codes = data.parts["train"], data.codes[data.parts["train"]]
+    points = directions(data.set.samples.inputs[train])
+    expected = draw_probabilities(
+        kind,
+        points=points,
+        classes=codes if by == "class" else None,
+        scale=20,
+        length=unit(points, np.arange(len(train))),
+    )
+    np.testing.assert_allclose(data.draws, expected)
+    counts = [len(train) * expected[codes == c].sum() for c in range(2)]
+    np.testing.assert_allclose(data.drawn_counts, counts)
+
+
+def test_the_loss_is_told_what_is_drawn(copied: Path, tmp_path: Path) -> None:
+    more = ["--loss.name=logit_adjustment"]
+    plain, drawn = (batches(copied, tmp_path, *more, f"--trainer.sampler={k}") for k in ("shuffle", "spread"))
+    assert plain.drawn_counts.tolist() == plain.class_counts.tolist()
+    assert drawn.drawn_counts[0] < 0.8 * drawn.class_counts[0]
+    words = [f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", *more, "--trainer.sampler=spread"]
+    module = build_module(parse_config(words, prog="test", description=""), drawn)
+    np.testing.assert_allclose(module.loss.class_counts.numpy(), drawn.drawn_counts, rtol=1e-5)
+
+
+def test_a_run_by_crystals_and_one_that_is_gone_on_with(small_table: Path, tmp_path: Path, monkeypatch) -> None:
+    more = ["--trainer.sampler=spread", "--trainer.max_epochs=3", "--loss.name=cross_entropy"]
+    whole = run_here(*options(small_table, tmp_path / "whole", *more))
+
+    def stops(module) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("matcard.training.module.TrainingModule.on_train_epoch_end", stops)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run_here(*options(small_table, tmp_path / "killed", *more))
+    resume(tmp_path / "killed")
+    assert (tmp_path / "killed" / "metrics.csv").read_text() == whole.metrics.read_text()
+
+
+def test_formulas_of_crystals(small_table: Path, tmp_path: Path) -> None:
+    words = options(small_table, tmp_path / "run", "--trainer.sampler=formula")
+    config = parse_config(words, prog="test", description="")
+    data = DataModule(divide(read_labelled(config.data), config.data, seed=0), config)
+    np.testing.assert_allclose(data.draws, 1 / len(data.parts["train"]))  # every formula once
+
+
+def test_near_copies_are_cut_out_and_listed(copied: Path, tmp_path: Path) -> None:
+    kept, dropped = (batches(copied, tmp_path, f"--data.near_copies={how}") for how in ("keep", "drop"))
+    train = kept.parts["train"]
+    points = directions(kept.set.samples.inputs[train])
+    radius = 0.1 * unit(points, np.arange(len(train)))
+    expected: list[int] = []
+    for k, row in enumerate(train):
+        same = [points[list(train).index(j)] for j in expected if kept.codes[j] == kept.codes[row]]
+        if all(float((points[k] - other).norm()) > radius for other in same):
+            expected.append(int(row))
+    assert dropped.parts["train"].tolist() == expected
+    assert len(expected) < len(train) - 15
+    assert set(dropped.set.split.cut) == set(train) - set(expected)
+    for part in ("val", "test"):
+        assert dropped.parts[part].tolist() == kept.parts[part].tolist()
+    run = ["--data.near_copies=drop", "--trainer.max_epochs=1", "--report=false", f"--run_dir={tmp_path / 'run'}"]
+    path = run_here(f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", *run).path
+    assert len(json.loads((path / "split.json").read_text())["cut"]) == len(train) - len(expected)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--trainer.sampler=formula"], "'formula' needs the formula"),
+        (["--trainer.sampler=spread", "--trainer.sampler_scale=0"], "sampler_scale is 0"),
+        (["--data.near_copies_radius=-1"], "near_copies_radius is -1"),
+    ],
+)
+def test_what_is_refused_of_rows(copied: Path, tmp_path: Path, more: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        batches(copied, tmp_path, *more).train_dataloader()
+
+
+def test_images_have_no_distances(tmp_path: Path) -> None:
+    words = ["--config=digits_lt", "--trainer.sampler=spread", f"--run_dir={tmp_path / 'run'}"]
+    with pytest.raises(
+        InputError, match="'spread' needs numbers of each sample to take distances of: images have none"
+    ):
+        run_here(*words)
+
+
+def test_effective_numbers_are_not_counted_twice(copied: Path, tmp_path: Path) -> None:
+    words = [f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", f"--run_dir={tmp_path / 'run'}"]
+    with pytest.raises(
+        InputError, match=r"effective_number with --trainer\.sampler spread: both count what is distinct"
+    ):
+        run_here(*words, "--loss.name=effective_number", "--trainer.sampler=spread")
+
+
+def test_each_rank_has_the_same_order(copied: Path, tmp_path: Path) -> None:
+    loaders = [batches(copied, tmp_path, "--trainer.sampler=spread").train_dataloader() for _ in range(2)]
+    orders = [torch.cat([batch.index for batch in loader]).tolist() for loader in loaders]
+    assert orders[0] == orders[1]

@@ -1,0 +1,186 @@
+"""Numbers learned beside the classes: from the option to the metrics, the predictions and the model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score
+from train_cases import options, run_here
+
+from matcard.errors import InputError
+from matcard.prediction.predictor import load_run
+from matcard.training.module import TrainingModule
+from matcard.training.run import resume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 rows of six numbers, a strength that follows from them, and a hardness that not all rows have."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6))
+    frame = pd.DataFrame(x, columns=[f"x{k}" for k in range(6)])
+    frame["strength"] = np.exp(1 + x[:, 0] - x[:, 1] / 2 + rng.normal(0, 0.1, 300))
+    frame["hardness"] = np.where(rng.random(300) < 0.5, np.nan, x[:, 0] + x[:, 2])
+    frame["id"] = [f"r{k}" for k in range(300)]
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def of_rows(rows: Path, run: Path, *more: str) -> list[str]:
+    return [
+        f"--data.source={rows}", "--data.target=strength", "--data.features=[x0,x1,x2,x3,x4,x5]", "--model.name=mlp",
+        "--loss.name=cross_entropy", "--trainer.max_epochs=15", "--trainer.batch_size=32", "--trainer.accelerator=cpu",
+        "--optimizer.lr=0.01", f"--run_dir={run}", "--report=false", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "values"
+    more = ["--data.threshold=6", "--data.auxiliary=hardness", "--value.weight=2", "--value.transform=log1p"]
+    return run_here(*of_rows(rows, path, *more)).path
+
+
+def test_the_numbers_are_learned_and_measured(finished: Path) -> None:
+    metrics = json.loads((finished / "test_metrics.json").read_text())["values"]
+    test = pd.read_parquet(finished / "predictions.parquet").query("split == 'test'")
+    for name in ("strength", "hardness"):
+        known = test[test[f"number_{name}"].notna()]
+        true, predicted = known[f"number_{name}"], known[f"value_{name}"]
+        found = metrics["numbers"][name]
+        assert found["values"] == len(known) > 0
+        assert found["mae"] == pytest.approx(mean_absolute_error(true, predicted))
+        assert found["r2"] == pytest.approx(r2_score(true, predicted))
+    assert metrics["numbers"]["strength"]["r2"] > 0.7
+    assert metrics["numbers"]["hardness"]["r2"] > 0.5
+
+
+def test_the_source_is_what_was_predicted(finished: Path, rows: Path) -> None:
+    source = pd.read_csv(rows).set_index("id")
+    predictions = pd.read_parquet(finished / "predictions.parquet").set_index("id")
+    for name in ("strength", "hardness"):
+        np.testing.assert_allclose(predictions[f"number_{name}"], source.loc[predictions.index, name])
+
+
+def test_probabilities_are_the_mix_of_both_sources(finished: Path) -> None:
+    metrics = json.loads((finished / "test_metrics.json").read_text())
+    assert 0 <= metrics["values"]["weight"] <= 1
+    precision = metrics["values"]["average_precision"]
+    test = pd.read_parquet(finished / "predictions.parquet").query("split == 'test'")
+    assert precision["mix"] == metrics["average_precision"]
+    high = test["target"] == "strength >= 6"
+    alone = average_precision_score(high, test["value_strength"])
+    assert metrics["ranking"]["strength >= 6"]["average_precision"] == pytest.approx(
+        average_precision_score(high, test["prob_strength >= 6"])
+    )
+    # The number's probability rises with the number, so that it ranks as the number does.
+    run = load_run(finished, device="cpu")
+    assert run.members[0].network.mix is not None
+    by_number = run.members[0].network.mix.of_number(test["value_strength"].to_numpy())[:, 1]
+    assert average_precision_score(high, by_number) == pytest.approx(alone)
+
+
+def test_the_model_predicts_as_the_run_did(finished: Path, rows: Path) -> None:
+    run = load_run(finished, device="cpu")
+    assert run.values == ("strength", "hardness")
+    predictions = pd.read_parquet(finished / "predictions.parquet").set_index("id")
+    found = run.predict(pd.read_csv(rows).drop(columns=["strength", "hardness"])).set_index("id")
+    columns = ["prob_strength < 6", "prob_strength >= 6", "value_strength", "value_hardness"]
+    np.testing.assert_allclose(found.loc[predictions.index, columns], predictions[columns], rtol=1e-4, atol=1e-5)
+
+
+def test_an_ensemble_gives_the_mean_of_numbers_that_all_predict(finished: Path, rows: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(rows).head(7)
+    more = ["--data.threshold=6", "--data.auxiliary=hardness", "--value.weight=1", "--trainer.max_epochs=2"]
+    other = run_here(*of_rows(rows, tmp_path / "other", *more, "--seed=1")).path
+    mean = np.mean(
+        [load_run(path, device="cpu").predict(frame)["value_strength"] for path in (finished, other)], axis=0
+    )
+    both = load_run(finished, other, device="cpu")
+    np.testing.assert_allclose(both.predict(frame)["value_strength"], mean, rtol=1e-6)
+    without = run_here(*of_rows(rows, tmp_path / "without", "--data.threshold=6", "--trainer.max_epochs=1")).path
+    mixed = load_run(finished, without, device="cpu").predict(frame)
+    assert not [name for name in mixed if str(name).startswith("value_")]
+
+
+def test_the_class_loss_does_not_reach_the_number(finished: Path, rows: Path, tmp_path: Path) -> None:
+    """With all else frozen the head for numbers learns the same whatever the classes' loss is."""
+    heads = []
+    for loss in ("cross_entropy", "focal"):
+        more = ["--data.threshold=6", "--value.weight=1", f"--loss.name={loss}", "--trainer.max_epochs=2"]
+        frozen = [f"--model.init_from={finished}", "--model.freeze=true", "--optimizer.schedule=none"]
+        run = run_here(*of_rows(rows, tmp_path / loss, *more, *frozen, "--trainer.gradient_clip=0"))
+        heads.append(torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    assert torch.equal(heads[0]["model.value_head.weight"], heads[1]["model.value_head.weight"])
+    assert not torch.equal(heads[0]["model.fc_out.weight"], heads[1]["model.fc_out.weight"])
+
+
+def test_crystals_with_a_window(small_table: Path, tmp_path: Path) -> None:
+    more = ["--data.target=size", "--data.window=3.8,5.6", "--loss.name=cross_entropy", "--value.weight=1"]
+    run = run_here(*[word for word in options(small_table, tmp_path / "run", *more) if word != "--data.target=kind"])
+    metrics = json.loads(run.test_metrics.read_text())["values"]
+    assert set(metrics["numbers"]) == {"size"}
+    assert set(metrics["average_precision"]) == {"class_head", "number", "mix"}
+    mix = load_run(run.path, device="cpu").members[0].network.mix
+    assert mix is not None
+    assert mix.classes == (0, 1, 0)
+    epochs = pd.read_csv(run.metrics)
+    assert {"loss_value", "val_mae_size"} <= set(epochs)
+
+
+def test_classes_without_a_number_have_auxiliary_ones_alone(small_table: Path, tmp_path: Path) -> None:
+    more = ["--data.auxiliary=size", "--value.weight=1", "--loss.name=cross_entropy"]
+    run = run_here(*options(small_table, tmp_path / "run", *more))
+    metrics = json.loads(run.test_metrics.read_text())["values"]
+    assert set(metrics) == {"numbers"}
+    assert load_run(run.path, device="cpu").members[0].network.mix is None
+
+
+def test_without_weight_nothing_is_predicted(small_table: Path, tmp_path: Path) -> None:
+    run = run_here(*options(small_table, tmp_path / "run", "--data.auxiliary=size", "--value.weight=0"))
+    assert "values" not in json.loads(run.test_metrics.read_text())
+    assert load_run(run.path, device="cpu").members[0].network.model.value_head is None
+
+
+def test_a_run_that_is_gone_on_with_ends_as_one_that_was_not(rows: Path, tmp_path: Path, monkeypatch) -> None:
+    more = ["--data.threshold=6", "--value.weight=1", "--trainer.max_epochs=3"]
+    whole = run_here(*of_rows(rows, tmp_path / "whole", *more))
+
+    def stops(module: TrainingModule) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "on_train_epoch_end", stops)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run_here(*of_rows(rows, tmp_path / "killed", *more))
+    resume(tmp_path / "killed")
+    assert (tmp_path / "killed" / "test_metrics.json").read_text() == whole.test_metrics.read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--data.auxiliary=nothing"], "no column 'nothing'"),
+        (["--data.auxiliary=strength"], "not the target, 'strength'"),
+        (["--value.weight=-1"], r"--value\.weight is -1"),
+        (["--value.transform=log"], "value.transform"),
+        (["--data.auxiliary=x5", "--data.features=x0,x1"], None),
+    ],
+)
+def test_what_is_refused_and_what_is_not(rows: Path, tmp_path: Path, more: list[str], said: str | None) -> None:
+    argv = of_rows(rows, tmp_path / "run", "--data.threshold=6", "--value.weight=1", "--trainer.max_epochs=1", *more)
+    if said is None:
+        assert run_here(*argv).test_metrics.is_file()
+        return
+    with pytest.raises(InputError, match=said):
+        run_here(*argv)
