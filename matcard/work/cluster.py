@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matcard.work.pool import Answer
 
 CONFIG = {
+    "distributed.nanny.pre-spawn-environ": {},  # Dask would set them in this process, and one thread each
     "distributed.worker.daemon": False,  # so that a worker may start processes that load batches
     "distributed.worker.preload": ["matcard.work.preload"],
     "distributed.worker.profile.enabled": False,
@@ -176,8 +177,7 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
     Raises:
         TrainingError: they do not start.
     """
-    environment = {**threads_of(jobs), **QUIET}
-    with _quiet(), _restored(), dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}):
+    with _quiet(), _environment({**threads_of(jobs), **QUIET}), dask.config.set(CONFIG):
         dashboard = find_spec("bokeh") is not None
         scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": dashboard,
                      "dashboard_address": "127.0.0.1:0"}}  # fmt: skip
@@ -203,7 +203,11 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
                 raise TrainingError(f"--jobs {jobs}: the workers did not begin within {START} seconds") from error
             if dashboard:
                 console.print(f"Dask's dashboard: {client.dashboard_link}", soft_wrap=True)
-            yield Cluster(client, folder, console, grows=False)
+            pool = Cluster(client, folder, console, grows=False)
+            try:
+                yield pool
+            finally:
+                pool.stop()
 
 
 @contextmanager
@@ -253,9 +257,10 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _restored() -> Iterator[None]:
-    """Put the environment back as it was: Dask sets a worker's in this process before it starts one."""
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables for processes that are started in the block: OpenMP and Python read them once, at the start."""
     before = dict(os.environ)
+    os.environ.update(values)
     try:
         yield
     finally:

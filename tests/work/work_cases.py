@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clusters import wait_for
-
 from matcard.files import written_whole
-from matcard.work.attempt import RECORD, PrunedError, StoppedError
+from matcard.work import attempt
+from matcard.work.attempt import PrunedError, StoppedError
 from matcard.work.conduct import Item
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ class Steps:
 
     def __call__(self, folder: Path, line: Wire) -> Record:
         if self.at == self.count and not list(self.log.glob(f"{self.name}-died-*")):
-            threading.Thread(target=self.die_with_record, args=(folder,), daemon=True).start()
+            self.die_with_record()
         done = folder / "done"
         begin = int(done.read_text()) if done.exists() else 0
         for step in range(begin, self.count):
@@ -62,10 +60,17 @@ class Steps:
                 raise PrunedError
         return {"value": self.count, "pid": os.getpid(), "from": begin}
 
-    def die_with_record(self, folder: Path) -> None:
-        wait_for(lambda: (folder / RECORD).exists())
-        (self.log / f"{self.name}-died-{time.monotonic_ns()}").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+    def die_with_record(self) -> None:
+        """Have this process die as soon as it has written the record."""
+        write = attempt.to_json
+
+        def write_and_die(value: Any, path: Path) -> None:
+            write(value, path)
+            if path.name == attempt.RECORD:
+                (self.log / f"{self.name}-died-{time.monotonic_ns()}").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        attempt.to_json = write_and_die
 
 
 @dataclass(frozen=True)
