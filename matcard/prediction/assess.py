@@ -79,10 +79,9 @@ def read_set(
         )
     samples = read(replace(options, target=column, kind=kind.name), kind, progress)
     target_column(samples.columns, column, options.source)
-    edges = made["bins"] or ([] if made["threshold"] is None else [made["threshold"]])
     window = tuple(made["window"]) if made["window"] else None
     none = np.empty(0, np.int64)
-    samples = samples.with_labels(Labels(none, predictor.class_names, column, tuple(edges), window))
+    samples = samples.with_labels(Labels(none, predictor.class_names, column, tuple(made["edges"]), window))
     unknown = unknown_classes(samples)
     if unknown and not leave_out_unknown:
         found = listed(f"{name} ({count})" for name, count in unknown.items())

@@ -36,7 +36,7 @@ class ModelDescription:
     Attributes:
         class_names: the C classes.
         class_counts: of the training part.
-        target: `column`, `threshold` and `bins` that made the classes.
+        target: `column`, and the `edges` or the `window` that made classes of its numbers.
         model: options of the network, its `name` among them.
         kind: what a sample is and how it becomes the input of the network, see `matcard.data.samples.Kind`. Mean and
             deviation of arrays are among the weights.

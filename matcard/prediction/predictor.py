@@ -250,11 +250,19 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def predictor_of(description: ModelDescription, tensors: dict[str, Tensor], *, device: str = "auto") -> Predictor:
+    """Make a predictor of what `matcard.training.results.describe_model` gives, without any file."""
+    return Predictor([_built(Path(), description, tensors, Path())], find_device(device))
+
+
 def _member(path: Path) -> Member:
     folder = model_folder(path)
     if folder is None:
         raise InputError(_no_model(path))
-    description, tensors = read_model(folder)
+    return _built(path, *read_model(folder), folder)
+
+
+def _built(path: Path, description: ModelDescription, tensors: dict[str, Tensor], folder: Path) -> Member:
     try:
         kind = kind_from_dict(description.kind)
     except (KeyError, TypeError) as error:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from matcard.data.card import card_names, load_card
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_bias_corrected, fit_temperature
 from matcard.evaluation.choice import choose_decision
@@ -28,9 +27,8 @@ from matcard.training.config import config_to_dict
 if TYPE_CHECKING:
     from jaxtyping import Shaped
     from rich.console import Console
+    from torch import Tensor
 
-    from matcard.data.options import DataOptions
-    from matcard.evaluation.calibration import BiasCorrected, Temperature
     from matcard.evaluation.decision import Decision, DecisionOptions
     from matcard.prediction.network import Scores
     from matcard.training.batches import DataModule
@@ -50,16 +48,15 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     """
     config = run.load_config()
     heads = {part: read_out(module.network, data.eval_dataloader(part)) for part in data.parts}
-    mix = _mix(heads["val"], data)
-    scores = {part: mixed(read, mix) for part, read in heads.items()}
-    decision = _decision(config.decision, scores["val"], data)
+    description, tensors, scores = describe_model(config, module, data, heads)
+    decision, temperature, mix = description.decision, description.temperature, description.mix
     decision.save(run.decision)
-    temperature = fit_temperature(scores["val"].targets, scores["val"].probabilities)
     temperature.save(run.path / "temperature.json")
-    bias_corrected = fit_bias_corrected(scores["val"].targets, scores["val"].probabilities)
     write_predictions(run, scores, data, decision)
     write_embeddings(run, scores, data.set.ids, config.seed)
-    write_model(run, config, module, data, scores, decision, temperature, bias_corrected, mix)
+    trained = data.set.samples.take(data.parts["train"])
+    save_training(run.path / FOLDER, trained.kind.marks(trained))
+    save_model(run.path / FOLDER, description, tensors)
 
     test = scores["test"]
     metrics = scored(
@@ -169,31 +166,39 @@ def write_embeddings(
         np.savez(beside, total=total, **{name: values[kept] for name, values in columns.items()})
 
 
-def write_model(
-    run: RunDir,
-    config: Config,
-    module: TrainingModule,
-    data: DataModule,
-    scores: dict[str, Scores],
-    decision: Decision,
-    temperature: Temperature,
-    bias_corrected: BiasCorrected,
-    mix: ValueMix | None,
-) -> None:
-    """Write the `model/` folder: the network, its classes, decision, calibration and where the training part lies."""
-    reference = Reference.fit(scores["train"].embeddings, scores["val"].embeddings, seed=config.seed)
+def describe_model(
+    config: Config, module: TrainingModule, data: DataModule, heads: dict[str, Scores]
+) -> tuple[ModelDescription, dict[str, Tensor], dict[str, Scores]]:
+    """Give all that prediction needs: classes, decision, calibration, the weights, where the training part lies.
+
+    The decision rule, the calibration and what a predicted number says of the classes are chosen on the validation
+    part.
+
+    Args:
+        config: of the training.
+        module: trained.
+        data: what it was trained on.
+        heads: what the network's heads say of the training and the validation part, and of others.
+
+    Returns:
+        the description, the tensors of the model's file, and the scores of each part with the number mixed in.
+    """
+    mix = _mix(heads["val"], data)
+    scores = {part: mixed(read, mix) for part, read in heads.items()}
+    validation = scores["val"]
+    reference = Reference.fit(scores["train"].embeddings, validation.embeddings, seed=config.seed)
     trained = data.set.samples.take(data.parts["train"])
-    kind = trained.kind
-    values = config_to_dict(config)
+    kind, labels, values = trained.kind, trained.labels, config_to_dict(config)
+    assert labels is not None, "what is trained on has classes"
     description = ModelDescription(
         class_names=tuple(data.class_names),
         class_counts=tuple(data.class_counts.tolist()),
-        target=target_of(config.data),
+        target={"column": labels.target, "edges": list(labels.edges), "window": labels.window},
         model=values["model"],
         kind=kind.to_dict(),
-        decision=decision,
-        temperature=temperature,
-        bias_corrected=bias_corrected,
+        decision=_decision(config.decision, validation, data),
+        temperature=fit_temperature(validation.targets, validation.probabilities),
+        bias_corrected=fit_bias_corrected(validation.targets, validation.probabilities),
         components=tuple(dict.fromkeys(chain.from_iterable(kind.contents(trained.inputs, trained.columns[[]])))),
         novelty_limit=reference.limit,
         train_size=len(data.parts["train"]),
@@ -203,20 +208,7 @@ def write_model(
     )
     tensors = module.network.state_dict()
     tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
-    save_training(run.path / FOLDER, kind.marks(trained))
-    save_model(run.path / FOLDER, description, tensors)
-
-
-def target_of(options: DataOptions) -> dict[str, Any]:
-    """Give the column that is predicted and what makes its classes, those of the card where it says them."""
-    ways = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
-    column = options.target
-    if column is None and options.source in card_names():
-        card = load_card(options.source)
-        column = card.target
-        if all(way is None for way in ways.values()):
-            ways |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
-    return {"column": column, **ways}
+    return description, tensors, scores
 
 
 def _mix(validation: Scores, data: DataModule) -> ValueMix | None:
