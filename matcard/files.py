@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from matcard.errors import InputError, MatcardWarning
 
@@ -45,8 +46,6 @@ def locked(path: Path, doing: str) -> Iterator[None]:
         path: what is made, in a folder that exists; the file of the lock stays beside it.
         doing: what the process that has the lock does, for the message, such as "builds the graphs".
     """
-    from filelock import FileLock, Timeout
-
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=_PATIENCE)

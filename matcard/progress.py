@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import Console
     from rich.progress import Task
-    from rich.text import Text
 
 _LOG_SECONDS = 60.0
 """Seconds between the lines of a log."""
@@ -38,7 +40,6 @@ def crystal_progress(
     if not console.is_terminal:
         yield _Log(console, what, unit)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
     class SpeedColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -51,8 +52,6 @@ def crystal_progress(
 
 
 def _speed(task: Task, unit: str) -> Text:
-    from rich.text import Text
-
     speed = task.finished_speed or task.speed
     return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="progress.data.speed")
 
