@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
-from matcard.comparison.data import open_data
+from matcard.comparison.data import data_sha256, open_data
 from matcard.comparison.outcome import measured
 from matcard.comparison.published import reproduce
 from matcard.comparison.rivals import run_rival
@@ -102,7 +102,7 @@ def run_network(
         "seed": resolved.seed,
         "best_epoch": int(torch.load(run.best, weights_only=True, map_location="cpu")["epoch"]),
         "sizes": {part: len(positions) for part, positions in batches.parts.items()},
-        "data_sha256": data.fingerprint,
+        "data_sha256": data_sha256(data),
         **found,
         "seconds": time.perf_counter() - began,
     }

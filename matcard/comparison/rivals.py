@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matcard.comparison.data import data_sha256
 from matcard.comparison.outcome import measured
 from matcard.crystals.crystals import Crystals
 from matcard.data.composition_features import magpie_of_crystals
@@ -101,7 +102,7 @@ def run_rival(config: Mapping[str, Any], data: TrainingSet, *, tested: bool) -> 
         train_counts=np.bincount(codes[split.train], minlength=classes),
     )
     sizes = {part: len(getattr(split, part)) for part in ("train", "val", "test")}
-    about = {"seed": seed, "best_epoch": None, "sizes": sizes, "data_sha256": data.fingerprint}
+    about = {"seed": seed, "best_epoch": None, "sizes": sizes, "data_sha256": data_sha256(data)}
     return {**about, **found, "seconds": time.perf_counter() - began}
 
 
