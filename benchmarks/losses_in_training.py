@@ -22,7 +22,7 @@ import torch
 from timing import best, machine, peak, prepare, print_table
 from torch_geometric.data import Data
 
-from matcard.crystals.cache import map_arrays
+from matcard.cache import map_arrays
 from matcard.crystals.graphs import StoredGraphs
 from matcard.losses import build_loss
 from matcard.models import CGCNN, CGCNNOptions, Output

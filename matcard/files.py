@@ -1,12 +1,14 @@
-"""Files that are written whole or not at all and by one process at a time; YAML and JSON that is read or explained."""
+"""Files that are written whole or not at all and by one process at a time, or read with errors in the user's words."""
 
 from __future__ import annotations
 
 import json
+import lzma
 import math
 import re
 import uuid
 import warnings
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +62,22 @@ def locked(path: Path, doing: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what goes wrong while the whole of `path` is read, `errors` included, into an `InputError`."""
+    known: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, *errors)
+    try:
+        yield
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(f"{path} is not text (it holds the byte {byte:#04x}); save it as UTF-8") from error
+    except known as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read: {said}; is it complete and of the kind its name says?") from error
 
 
 class _Loader(yaml.SafeLoader):

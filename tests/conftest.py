@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+import warnings
 from pathlib import Path
 
 import pytest
+
+from matcard.errors import MatcardWarning
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes share the cores: threads of each would wait for one another.
@@ -27,6 +31,22 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"MATCARD_TEST_DATA={folder} is not a folder")
     return path
+
+
+@pytest.fixture
+def warned():
+    """Starts a thread and gives the first warning that is heard while it waits."""
+
+    def started(thread):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", MatcardWarning)
+            thread.start()
+            while not told:
+                assert thread.is_alive()
+                time.sleep(0.05)
+        return str(told[0].message)
+
+    return started
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

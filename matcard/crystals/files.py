@@ -9,15 +9,13 @@ import glob
 import gzip
 import lzma
 import re
-import zlib
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 CHUNK = 2_000
 """Rows that are read, decoded and checked at a time."""
@@ -107,22 +105,6 @@ def decode_text(content: bytes) -> str:
         if _NO_TEXT.search(content):
             raise
         return content.decode("cp1252" if _CONTROL.search(content) else "latin-1")
-
-
-@contextmanager
-def readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn what goes wrong while the whole of `path` is read, `errors` included, into an `InputError`."""
-    known: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, *errors)
-    try:
-        yield
-    except InputError:
-        raise
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise InputError(f"{path} is not text (it holds the byte {byte:#04x}); save it as UTF-8") from error
-    except known as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read: {said}; is it complete and of the kind its name says?") from error
 
 
 def estimate_rows(file: Any, path: Path, rows: int) -> int | None:

@@ -11,10 +11,11 @@ from typing import IO, TYPE_CHECKING, Any
 import pandas as pd
 
 from matcard.crystals.crystals import UNNAMED, StructureError
-from matcard.crystals.files import CHUNK, LABELS, decode_text, is_structure_file, readable, structure_name
+from matcard.crystals.files import CHUNK, LABELS, decode_text, is_structure_file, structure_name
 from matcard.crystals.tables import ID_COLUMNS, Batch, Piece, Table, Wanted, as_ids, json_rows, read_csv, require_column
 from matcard.crystals.tables import table_batches as batches_of
 from matcard.errors import InputError, MatcardWarning
+from matcard.files import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -16,9 +16,10 @@ from ase.io.formats import UnknownFileTypeError
 
 from matcard.crystals.crystals import Raw, StructureError
 from matcard.crystals.decode import decode_some, xyz_frame
-from matcard.crystals.files import decode_text, file_kind, open_bytes, plain_name, readable
+from matcard.crystals.files import decode_text, file_kind, open_bytes, plain_name
 from matcard.crystals.tables import ID_COLUMNS, Batch, Wanted, as_ids, require_column, scalars
 from matcard.errors import InputError
+from matcard.files import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

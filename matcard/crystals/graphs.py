@@ -13,7 +13,7 @@ from joblib import delayed
 from torch.utils.data import Dataset
 from torch_geometric.data import Batch, Data
 
-from matcard.crystals.cache import PYMATGEN, built_in_pieces, code_digest, kept, map_arrays
+from matcard.cache import PYMATGEN, built_in_pieces, code_digest, kept, map_arrays
 from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.crystals.neighbors import nearest, within_reach
 from matcard.errors import InputError

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from joblib import delayed
 
-from matcard.crystals.cache import FilesState, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
+from matcard.cache import FilesState, cache_dir, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
 from matcard.crystals.crystals import (
     Crystals,
     Raw,
@@ -31,7 +31,6 @@ from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
 from matcard.crystals.frames import frame_batch, labels_of
 from matcard.crystals.tables import Batch, Wanted, as_ids, open_table, scalars, table_batches
 from matcard.crystals.validate import find_faults, first_bad_sites
-from matcard.data.cache import cache_dir
 from matcard.errors import InputError, MatcardWarning
 from matcard.parallel import in_order
 
@@ -130,22 +129,6 @@ def from_objects(
         )
     where = [f"structures[{k}]" for k in range(len(listed))]
     return Crystals.concatenate(_checked(iter([Batch(names, where, frame, listed, len(listed))]), 1, None))
-
-
-def source_files(source: str | Path) -> list[Path]:
-    """Give the files that a source's crystals come from; others that lie beside them play no part.
-
-    Raises:
-        InputError: when there is nothing there.
-    """
-    return _files(_found(source), Wanted())
-
-
-def source_digest(source: str | Path, memory: Path) -> str:
-    """Give the sha256 of the names and contents of a source's files; see `FilesState` for `memory`."""
-    path = Path(source).expanduser()
-    every = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else []
-    return FilesState(source_files(source) or every, memory).digest()
 
 
 def _found(source: Source) -> Found:

@@ -23,10 +23,10 @@ from matcard.crystals.files import (
     file_kind,
     open_bytes,
     read_text,
-    readable,
     structure_name,
 )
 from matcard.errors import InputError, nearest_names
+from matcard.files import readable
 from matcard.json_stream import JsonStream
 
 if TYPE_CHECKING:

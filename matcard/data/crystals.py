@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from ase.data import chemical_symbols
 
+from matcard.cache import cache_dir
 from matcard.crystals.crystals import EMPTY, Crystals, objects
 from matcard.crystals.decode import object_decoder
 from matcard.crystals.files import CHUNK, is_structure_file
@@ -19,7 +20,6 @@ from matcard.crystals.folder import Folder
 from matcard.crystals.graphs import GraphDataset, build_graphs, open_graphs
 from matcard.crystals.neighbors import GraphOptions
 from matcard.crystals.read import from_objects, read_crystals
-from matcard.data.cache import cache_dir
 from matcard.data.draws import Standard
 from matcard.data.groups import reduced_formulas
 from matcard.data.inputs import find_paths

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from matcard.cli import rank
-from matcard.data.cache import folder_of
+from matcard.data.card_files import folder_of
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
 

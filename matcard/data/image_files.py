@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from matcard.crystals.files import open_bytes, readable
+from matcard.crystals.files import open_bytes
 from matcard.data.archives import contents, load_pickle
 from matcard.errors import InputError
+from matcard.files import readable
 
 if TYPE_CHECKING:
     from pathlib import Path

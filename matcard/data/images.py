@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from sklearn.datasets import load_digits
 
 from matcard.crystals.crystals import objects
-from matcard.crystals.files import CHUNK, readable, require_file
+from matcard.crystals.files import CHUNK, require_file
 from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.image_files import read_cifar, read_idx
 from matcard.data.inputs import files_alone
@@ -22,6 +22,7 @@ from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
 from matcard.data.sources import fetch
 from matcard.errors import InputError
+from matcard.files import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set

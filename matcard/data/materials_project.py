@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from matcard.data.cache import file_names, folder_of
+from matcard.data.card_files import file_names, folder_of
 from matcard.data.download import noted_sha256, what_is_wrong, write_note
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole

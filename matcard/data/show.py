@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from matcard.data.cache import folder_of, known_counts, on_disk
 from matcard.data.card import FORMATS
+from matcard.data.card_files import folder_of, known_counts, on_disk
 from matcard.data.materials_project import KEY
 
 if TYPE_CHECKING:

@@ -12,19 +12,19 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits, make_classification
 
-from matcard.crystals.cache import code_digest
-from matcard.crystals.files import LABELS, readable
+from matcard.cache import code_digest
+from matcard.crystals.files import LABELS
 from matcard.crystals.read import read_crystals
 from matcard.crystals.tables import INDEX, open_table, read_csv, require_column
 from matcard.data.archives import extract
-from matcard.data.cache import keep_counts
+from matcard.data.card_files import keep_counts
 from matcard.data.download import RETRIES, TIMEOUT, download_files
 from matcard.data.image_files import read_cifar, read_idx
 from matcard.data.labels import make_labels
 from matcard.data.materials_project import freeze
 from matcard.data.perovskites import perovskite_phases
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import locked
+from matcard.files import locked, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,12 +9,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from matcard.crystals import cache, read, read_crystals
-from matcard.crystals.cache import FilesState, code_digest, read_frame, write_frame
-from matcard.crystals.read import source_digest, source_files
+from matcard.crystals import read, read_crystals
 from matcard.errors import InputError, MatcardWarning
 
 CUBE = [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]]
@@ -92,14 +88,6 @@ def test_a_copy_is_found_by_its_content_and_another_content_is_not(rows, tmp_pat
     assert parsed_anew(rows)
 
 
-def test_the_code_that_reads_is_part_of_the_key(tmp_path):
-    (tmp_path / "a.py").write_text("x = 1")
-    found = {code_digest([tmp_path / "a.py"], ()), code_digest([tmp_path / "a.py"], ("numpy",))}
-    assert code_digest([tmp_path / "a.py"], ("no-such-distribution",)) in found
-    (tmp_path / "a.py").write_text("x = 2")
-    assert len({*found, code_digest([tmp_path / "a.py"], ())}) == 3
-
-
 @pytest.fixture
 def folder(tmp_path):
     place = tmp_path / "files"
@@ -116,7 +104,6 @@ def test_of_a_folder_labels_and_named_files_count_and_others_do_not(folder):
     (folder / "log.txt").write_text("a line\n")
     (folder / "c.vasp").unlink()
     assert not parsed_anew(folder)
-    assert [path.name for path in source_files(folder)] == ["id_prop.csv", "a.vasp", "b.vasp"]
     (folder / "a.vasp").write_text(POSCAR.replace("4 0 0", "5 0 0"))
     assert parsed_anew(folder)
     (folder / "id_prop.csv").write_text("id,gap\na,1\n")
@@ -169,43 +156,3 @@ def test_a_source_that_changes_meanwhile_is_refused(rows):
     with pytest.raises(InputError, match="was changed while it was read"):
         read_crystals(rows, progress=change)
     assert len(read_crystals(rows)) == 12
-
-
-def test_a_digest_is_remembered_once_the_file_has_settled(rows, tmp_path, monkeypatch):
-    memory = tmp_path / "memory"
-    first = FilesState([rows], memory).digest()
-    assert not memory.exists()
-    monkeypatch.setattr(cache, "_SETTLED_NS", -1)
-    assert FilesState([rows], memory).digest() == first
-    (note,) = memory.iterdir()
-    note.write_text("remembered")
-    assert FilesState([rows], memory).digest() == "remembered"
-    write_rows(rows, number=12)
-    assert FilesState([rows], memory).digest() not in (first, "remembered")
-
-
-def test_the_digest_of_a_source_sees_names_and_contents(folder, tmp_path):
-    first = source_digest(folder, tmp_path / "memory")
-    (folder / "id_prop.csv").write_text("id,gap\na,1\nb,3\n")
-    second = source_digest(folder, tmp_path / "memory")
-    (folder / "id_prop.csv").write_text("id,gap\na,1\nc,3\n")
-    assert len({first, second, source_digest(folder, tmp_path / "memory")}) == 3
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "train").write_bytes(b"1")
-    assert source_digest(tmp_path / "images", tmp_path / "memory")
-
-
-CELLS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=3)
-
-
-@settings(deadline=None, max_examples=60)
-@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), names=st.lists(st.text(max_size=3), min_size=2, max_size=2))
-def test_frames_of_any_objects_come_back(rows, names, tmp_path_factory):
-    path = tmp_path_factory.mktemp("frames") / "frame.parquet"
-    frame = pd.DataFrame(rows, columns=names, index=range(len(rows)), dtype=object)
-    write_frame(frame, path)
-    back = read_frame(path)
-    assert list(back.columns) == names
-    for before, after in zip(frame.to_numpy().tolist(), back.to_numpy().tolist(), strict=True):
-        for one, other in zip(before, after, strict=True):
-            assert (one is None and pd.isna(other)) or (one == other and isinstance(other, type(one)))

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from graph_cases import FCC, LONELY, crystals_of, random_crystals
 
-from matcard.crystals import GraphOptions, build_graphs, cache, open_graphs
+from matcard import cache
+from matcard.crystals import GraphOptions, build_graphs, open_graphs
 from matcard.crystals import graphs as graphs_module
 from matcard.crystals.graphs import Graphs, StoredGraphs
 from matcard.errors import InputError, MatcardWarning

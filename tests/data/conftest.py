@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import pytest
 from bad_server import serving
-
-from matcard.errors import MatcardWarning
 
 
 @pytest.fixture
@@ -35,19 +32,3 @@ def naps(monkeypatch):
     slept = []
     monkeypatch.setattr(time, "sleep", slept.append)
     return slept
-
-
-@pytest.fixture
-def warned():
-    """Starts a thread and gives the first warning that is heard while it waits."""
-
-    def started(thread):
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", MatcardWarning)
-            thread.start()
-            while not told:
-                assert thread.is_alive()
-                time.sleep(0.05)
-        return str(told[0].message)
-
-    return started

@@ -10,8 +10,8 @@ from card_cases import download_of, make_card
 from pickle_cases import cifar_files, write_tar
 from test_image_files import idx_bytes
 
-from matcard.data.cache import folder_of, known_counts
 from matcard.data.card import load_card
+from matcard.data.card_files import folder_of, known_counts
 from matcard.data.sources import measure_counts
 from matcard.errors import MatcardWarning
 

@@ -20,8 +20,8 @@ from sample_cases import parted
 
 from matcard.data import sources
 from matcard.data.archives import extract
-from matcard.data.cache import folder_of
 from matcard.data.card import Window, load_card
+from matcard.data.card_files import folder_of
 from matcard.data.sources import load_crystals, load_frame
 from matcard.errors import InputError, MatcardWarning
 

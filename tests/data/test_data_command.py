@@ -11,8 +11,8 @@ from card_cases import BODY, download_of, make_card
 
 from matcard.cli import run_command
 from matcard.data.__main__ import main
-from matcard.data.cache import folder_of
 from matcard.data.card import card_names, load_card
+from matcard.data.card_files import folder_of
 from matcard.data.show import disk_state, list_cards, say_counts, show_card
 
 

@@ -11,7 +11,7 @@ from bad_server import HTML, Answer
 from card_cases import BODY, LONG, download_of, make_card, md5, sha256
 from rich.console import Console
 
-from matcard.data.cache import folder_of, on_disk
+from matcard.data.card_files import folder_of, on_disk
 from matcard.data.download import note_of
 from matcard.data.sources import fetch
 from matcard.errors import InputError, MatcardWarning

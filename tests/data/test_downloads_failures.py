@@ -14,7 +14,7 @@ from bad_server import HTML, Answer
 from card_cases import BODY, LONG, download_of, make_card, sha256
 from test_downloads import files_in
 
-from matcard.data.cache import folder_of
+from matcard.data.card_files import folder_of
 from matcard.data.sources import fetch
 from matcard.errors import InputError
 

@@ -12,8 +12,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from sample_cases import parted
 
-from matcard.data.cache import folder_of
 from matcard.data.card import Query, load_card
+from matcard.data.card_files import folder_of
 from matcard.data.materials_project import frozen_query, require_key
 from matcard.data.sources import fetch, load_crystals
 from matcard.errors import InputError, MatcardWarning

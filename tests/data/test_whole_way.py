@@ -15,8 +15,8 @@ from card_cases import sha256
 from pymatgen.core import Lattice, Structure
 
 from matcard.data.__main__ import main as data
-from matcard.data.cache import folder_of
 from matcard.data.card import load_card
+from matcard.data.card_files import folder_of
 from matcard.errors import InputError
 from matcard.predict import main as predict
 from matcard.train import main as train

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from matcard.crystals.cache import PYMATGEN, code_digest
+from matcard.cache import PYMATGEN, cache_dir, code_digest
 from matcard.crystals.crystals import Crystals
-from matcard.data.cache import cache_dir
 from matcard.data.perovskites.ions import enumerate_compositions
 from matcard.data.perovskites.phases import PHASES
 from matcard.data.perovskites.sampling import sample

@@ -1,30 +1,34 @@
-"""What is built once and kept in the cache: arrays and rows in a folder, found by all that decides its content."""
+"""The cache folder, and what is built once and kept there: arrays and rows, found by all that decides their content."""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 import time
 import warnings
 import zipfile
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from matcard.crystals.files import readable
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import locked, written_whole
+from matcard.files import locked, readable, written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
-    from pathlib import Path
 
     from jaxtyping import Shaped
 
@@ -46,6 +50,41 @@ _NAMES = b"matcard"
 
 class DamagedError(InputError):
     """A folder of the cache is incomplete or was altered since it was written."""
+
+
+def chosen_cache() -> Path:
+    """Give the cache folder that is asked for, written to or not: MATCARD_CACHE, or else the user's cache folder."""
+    return Path(os.environ.get("MATCARD_CACHE") or platformdirs.user_cache_dir("matcard"))
+
+
+def cache_dir() -> Path:
+    """Give the cache folder, made if need be: MATCARD_CACHE, or else the user's cache folder for matcard.
+
+    Where it cannot be written, a warning says so and a temporary folder, removed at exit, takes its place:
+    nothing is kept from one run to the next, and all else works.
+    """
+    folder = chosen_cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        temporary = _temporary(folder)
+        warnings.warn(
+            f"the cache {folder} cannot be written ({error.strerror or error}), so nothing is kept for the "
+            "next run; name another folder in MATCARD_CACHE",
+            MatcardWarning,
+            stacklevel=2,
+        )
+        return temporary
+
+
+@functools.cache
+def _temporary(replaced: Path) -> Path:
+    """One temporary folder a process for each cache that cannot be written."""
+    folder = Path(tempfile.mkdtemp(prefix="matcard-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def kept(

@@ -5,10 +5,13 @@ import os
 import threading
 import warnings
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from matcard.data import cache
-from matcard.data.cache import cache_dir, chosen_cache
+from matcard import cache
+from matcard.cache import FilesState, cache_dir, chosen_cache, code_digest, read_frame, write_frame
 from matcard.errors import MatcardWarning
 from matcard.files import locked, written_whole
 
@@ -93,3 +96,41 @@ def test_one_at_a_time_makes_a_file_and_the_others_say_that_they_wait(tmp_path, 
         done.append("first")
     second.join(60)
     assert done == ["first", "second"]
+
+
+def test_code_is_told_apart_by_its_text_and_by_the_versions_of_libraries(tmp_path):
+    (tmp_path / "a.py").write_text("x = 1")
+    found = {code_digest([tmp_path / "a.py"], ()), code_digest([tmp_path / "a.py"], ("numpy",))}
+    assert code_digest([tmp_path / "a.py"], ("no-such-distribution",)) in found
+    (tmp_path / "a.py").write_text("x = 2")
+    assert len({*found, code_digest([tmp_path / "a.py"], ())}) == 3
+
+
+def test_a_digest_is_remembered_once_the_file_has_settled(tmp_path, monkeypatch):
+    memory, file = tmp_path / "memory", tmp_path / "t.csv"
+    file.write_text("a,1\n")
+    first = FilesState([file], memory).digest()
+    assert not memory.exists()
+    monkeypatch.setattr(cache, "_SETTLED_NS", -1)
+    assert FilesState([file], memory).digest() == first
+    (note,) = memory.iterdir()
+    note.write_text("remembered")
+    assert FilesState([file], memory).digest() == "remembered"
+    file.write_text("a,12\n")
+    assert FilesState([file], memory).digest() not in (first, "remembered")
+
+
+CELLS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), names=st.lists(st.text(max_size=3), min_size=2, max_size=2))
+def test_frames_of_any_objects_come_back(rows, names, tmp_path_factory):
+    path = tmp_path_factory.mktemp("frames") / "frame.parquet"
+    frame = pd.DataFrame(rows, columns=names, index=range(len(rows)), dtype=object)
+    write_frame(frame, path)
+    back = read_frame(path)
+    assert list(back.columns) == names
+    for before, after in zip(frame.to_numpy().tolist(), back.astype(object).to_numpy().tolist(), strict=True):
+        for one, other in zip(before, after, strict=True):
+            assert (one is None and pd.isna(other)) or (one == other and isinstance(other, type(one)))

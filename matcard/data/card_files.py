@@ -1,60 +1,20 @@
-"""Where downloads, generated data and graphs are kept, and what of a card is there."""
+"""The files of a card in the cache: where they are, which are there, and what was counted in them."""
 
 from __future__ import annotations
 
-import atexit
-import functools
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
+from matcard.cache import chosen_cache
 from matcard.errors import MatcardWarning
 from matcard.files import written_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matcard.data.card import Card
-
-
-def chosen_cache() -> Path:
-    """Give the cache folder that is asked for, written to or not: MATCARD_CACHE, or else the user's cache folder."""
-    return Path(os.environ.get("MATCARD_CACHE") or platformdirs.user_cache_dir("matcard"))
-
-
-def cache_dir() -> Path:
-    """Give the cache folder, made if need be: MATCARD_CACHE, or else the user's cache folder for matcard.
-
-    Where it cannot be written, a warning says so and a temporary folder, removed at exit, takes its place:
-    nothing is kept from one run to the next, and all else works.
-    """
-    folder = chosen_cache()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        temporary = _temporary(folder)
-        warnings.warn(
-            f"the cache {folder} cannot be written ({error.strerror or error}), so nothing is kept for the "
-            "next run; name another folder in MATCARD_CACHE",
-            MatcardWarning,
-            stacklevel=2,
-        )
-        return temporary
-
-
-@functools.cache
-def _temporary(replaced: Path) -> Path:
-    """One temporary folder a process for each cache that cannot be written."""
-    folder = Path(tempfile.mkdtemp(prefix="matcard-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def folder_of(card: Card) -> Path:
