@@ -175,7 +175,7 @@ def show_test(console: Console, path: Path) -> None:
     Raises:
         InputError: no finished run.
     """
-    from matcard.evaluation.tables import averages_table, calibration_line, recall_table
+    from matcard.evaluation.tables import averages_table, calibration_line, recall_table, value_lines
     from matcard.files import read_json
 
     file = path / "test_metrics.json"
@@ -188,6 +188,8 @@ def show_test(console: Console, path: Path) -> None:
     console.print(recall_table(metrics))
     console.print(averages_table(metrics))
     console.print(calibration_line(metrics))
+    for line in value_lines(metrics):
+        console.print(line, markup=False)
 
 
 def write(folder: Path, found: Assessment, source: str) -> None:
@@ -206,12 +208,14 @@ def write(folder: Path, found: Assessment, source: str) -> None:
 
 def show(console: Console, run: Predictor, found: Assessment, folder: Path) -> None:
     """Print the scores, what was left out, what is not new, and whether the class shares fit."""
-    from matcard.evaluation.tables import averages_table, calibration_line, recall_table, shares_table
+    from matcard.evaluation.tables import averages_table, calibration_line, recall_table, shares_table, value_lines
 
     metrics, unit = found.metrics, run.kind.unit
     console.print(recall_table(metrics))
     console.print(averages_table(metrics))
     console.print(calibration_line(metrics))
+    for line in value_lines(metrics):
+        console.print(line, markup=False)
     console.print(shares_table(metrics, run.description.class_counts))
     left = metrics["left_out"]
     unknown = sum(left["unknown"].values())

@@ -67,7 +67,7 @@ def value_columns(columns: pd.DataFrame, labels: Labels, auxiliary: Sequence[str
         names.insert(0, labels.target)
     if not names:
         return None
-    return ValueColumns(tuple(names), np.stack([_numbers(columns[name]) for name in names], axis=1), edges, classes)
+    return ValueColumns(tuple(names), np.stack([numbers_of(columns[name]) for name in names], axis=1), edges, classes)
 
 
 def _intervals(labels: Labels) -> tuple[tuple[float, ...], tuple[int, ...]]:
@@ -78,12 +78,17 @@ def _intervals(labels: Labels) -> tuple[tuple[float, ...], tuple[int, ...]]:
     return labels.edges, tuple(range(len(labels.edges) + 1)) if labels.edges else ()
 
 
-def _numbers(values: pd.Series[Any]) -> Float64[np.ndarray, " N"]:
+def numbers_of(values: pd.Series[Any]) -> Float64[np.ndarray, " N"]:
+    """Give a column as numbers, NaN where there is none.
+
+    Raises:
+        InputError: it holds words.
+    """
     numbers = np.array(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
     words = ~np.isfinite(numbers) & values.notna().to_numpy() & (values.astype(str).str.strip() != "").to_numpy()
     if words.any():
         raise InputError(
-            f"column {values.name!r} holds {str(values[words].iloc[0])!r}, which is no finite number: mend it, or "
-            "leave the column out of --data.auxiliary"
+            f"column {values.name!r} holds {str(values[words].iloc[0])!r}, which is no finite number: mend it, "
+            "or leave such fields empty"
         )
     return numbers

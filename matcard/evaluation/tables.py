@@ -170,6 +170,29 @@ def calibration_line(metrics: Mapping[str, Any]) -> str:
     return f"at the temperature {after['temperature']:.2f} fitted on validation: {', '.join(words)}"
 
 
+def value_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say how well numbers are predicted, one line each, and how well each source of the classes ranks them.
+
+    Args:
+        metrics: of a run or of a new set; without `values` there are no lines.
+    """
+    found = metrics.get("values", {})
+    lines = [
+        f"{name}: mean absolute error {_number(of['mae']):.4g}, RMSE {_number(of['rmse']):.4g}, R2 "
+        f"{format_score(_number(of['r2']))} of {of['values']:.0f}"
+        for name, of in found.get("numbers", {}).items()
+    ]
+    if "average_precision" in found:
+        class_head, number, mix = (
+            format_score(_number(found["average_precision"][name])) for name in ("class_head", "number", "mix")
+        )
+        lines.append(
+            f"average precision: class head {class_head}, predicted number {number}, both {mix} (share of the number "
+            f"{found['weight']:.2f})"
+        )
+    return lines
+
+
 def format_score(value: float) -> str:
     """Write a score with three decimals, an undefined one as a dash."""
     return "-" if math.isnan(value) else f"{value:.3f}"

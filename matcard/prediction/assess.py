@@ -11,10 +11,12 @@ import pandas as pd
 from matcard.data.labels import Labels, target_column
 from matcard.data.read import read
 from matcard.data.samples import Named
+from matcard.data.values import numbers_of
 from matcard.errors import InputError, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored
+from matcard.evaluation.value import value_results
 from matcard.files import read_json
 from matcard.prediction.modelfile import TRAINING, model_folder
 from matcard.prediction.predictor import BATCH_SIZE
@@ -39,11 +41,13 @@ class Assessment:
     """What a run does on a labelled set.
 
     Attributes:
-        metrics: of `matcard.evaluation.scoring.scored`, with `shift`, `overlap`, `left_out` and, where the shares were
-            corrected, `corrected`.
+        metrics: of `matcard.evaluation.scoring.scored`, with `shift`, `overlap`, `left_out`; with `values`, those of
+            `matcard.evaluation.value.value_results`, where numbers are predicted, and with `corrected` where the shares
+            were corrected.
         targets: (N,) classes.
         probabilities: (N, C) as the network gives them.
-        table: a row for each sample: `target`, and the columns of predictions.
+        table: a row for each sample: `target`, the columns of predictions, and beside each number that is predicted
+            `number_<column>`, the true one.
         left_out: `id`, `where`, `reason` and `class` of each row that is not scored.
         shares_differ: the chi-square test is sure that the class shares are not those of training.
     """
@@ -150,6 +154,16 @@ def assess(
     metrics = scored(
         targets, probabilities, train_counts=train_counts, decision=predictor.decision, temperature=known.temperature
     )
+    numbers = _true_numbers(used, predictor)
+    if predictor.values:
+        metrics["values"] = value_results(
+            predictor.values,
+            numbers[found.positions],
+            found.scores[0].numbers,
+            known.mix,
+            targets=targets,
+            heads=found.scores[0].heads,
+        )
     shift = share_shift(train_counts, np.bincount(targets, minlength=len(known.class_names)))
     read_again = np.full(len(samples), None, dtype=object)
     read_again[samples.used] = found.faults
@@ -166,8 +180,26 @@ def assess(
     if prior is not None:
         metrics["corrected"] = corrected(predictor, targets, probabilities, prior)
     table = predictor.lay_out(used, found)
+    for k, name in enumerate(predictor.values):
+        table.insert(table.columns.to_list().index(f"value_{name}"), f"number_{name}", numbers[:, k])
     table.insert(2, "target", np.array(known.class_names, dtype=object)[used.codes])
     return Assessment(metrics, targets, probabilities, table, left_out.left_out, shift.p_value < SURE)
+
+
+def _true_numbers(samples: Samples, predictor: Predictor) -> Float64[np.ndarray, "N V"]:
+    """Read the numbers that a run predicts from a labelled set: NaN where it does not have them.
+
+    The first is that of the target where the run's classes are made of a number, whatever its column is called here.
+    """
+    assert samples.labels is not None, "a labelled set has classes"
+    columns = list(predictor.values)
+    if predictor.description.mix is not None:
+        columns[0] = samples.labels.target
+    numbers = np.full((len(samples), len(columns)), np.nan)
+    for k, name in enumerate(columns):
+        if name in samples.columns:
+            numbers[:, k] = numbers_of(samples.columns[name])
+    return numbers
 
 
 def corrected(

@@ -55,7 +55,7 @@ class Scores(NamedTuple):
     """What a network says of n samples, on the CPU; probabilities in double precision.
 
     `numbers` are those that it predicts, V of them, in the units of the source. Where the first one has a say in the
-    classes, its part is in the probabilities.
+    classes, its part is in the probabilities, and not in `heads`, which the class head alone gives.
     """
 
     positions: Int64[np.ndarray, " n"]
@@ -63,21 +63,22 @@ class Scores(NamedTuple):
     probabilities: Float64[np.ndarray, "n C"]
     embeddings: Float32[np.ndarray, "n F"]
     numbers: Float64[np.ndarray, "n V"]
+    heads: Float64[np.ndarray, "n C"]
 
     @classmethod
     def of(cls, network: Network, batch: Any) -> Scores:
         """Take a batch through the network, in the mode that it is in."""
         output = network(batch)
         # First to the CPU: Apple's GPUs have no float64.
-        probabilities = torch.softmax(output.logits.detach().cpu().double(), dim=1).numpy()
+        probabilities = heads = torch.softmax(output.logits.detach().cpu().double(), dim=1).numpy()
         embedding = output.embedding.detach().float()
         numbers = np.empty((len(probabilities), 0))
         if network.scale is not None and output.values is not None:
             numbers = network.scale.numbers(output.values.detach().float().cpu().numpy())
             if network.mix is not None:
-                probabilities = network.mix(numbers[:, 0], probabilities)
+                probabilities = network.mix(numbers[:, 0], heads)
         index, targets, embeddings = (tensor.cpu().numpy() for tensor in (batch.index, batch.y, embedding))
-        return cls(index, targets, probabilities, embeddings, numbers)
+        return cls(index, targets, probabilities, embeddings, numbers, heads)
 
     @classmethod
     def join(cls, parts: Iterable[Scores]) -> Scores:

@@ -211,7 +211,8 @@ class Predictor:
     def _nothing(self, member: Member) -> Scores:
         none, width = np.empty(0, np.int64), member.reference.embeddings.shape[1]
         embeddings, numbers = np.empty((0, width), np.float32), np.empty((0, len(member.description.values)))
-        return Scores(none, none, np.empty((0, len(self.class_names))), embeddings, numbers)
+        classes = np.empty((0, len(self.class_names)))
+        return Scores(none, none, classes, embeddings, numbers, classes)
 
     def _foreign(self, samples: Samples) -> list[list[str]]:
         """Give the elements or components of each sample that some network has not seen in training."""

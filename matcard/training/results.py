@@ -14,10 +14,9 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_bias_corrected, fit_temperature
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
-from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored
-from matcard.evaluation.tables import averages_table, calibration_line, recall_table
-from matcard.evaluation.value import ValueMix, value_metrics
+from matcard.evaluation.tables import averages_table, calibration_line, recall_table, value_lines
+from matcard.evaluation.value import ValueMix, value_results
 from matcard.files import to_json, written_whole
 from matcard.prediction.applicability import Reference
 from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
@@ -68,54 +67,27 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
         seed=config.seed,
     )
     if data.values is not None:
-        metrics["values"] = value_results(heads["test"], mix, data)
+        metrics["values"] = value_results(
+            data.values.names,
+            data.values.numbers[test.positions],
+            test.numbers,
+            mix,
+            targets=test.targets,
+            heads=test.heads,
+        )
     # Last, since its presence says that the run is finished.
     to_json(metrics, run.test_metrics)
     console.print(recall_table(metrics))
     console.print(averages_table(metrics))
     console.print(calibration_line(metrics))
-    for name, of_value in metrics.get("values", {}).get("numbers", {}).items():
-        console.print("{}: mean absolute error {mae:.4g}, R2 {r2:.3f}".format(name, **of_value))
+    for line in value_lines(metrics):
+        console.print(line, markup=False)
     console.print(f"run: {run.path}", soft_wrap=True, markup=False)
 
 
 def mixed(scores: Scores, mix: ValueMix | None) -> Scores:
     """Give the scores with what the number says of the classes in the probabilities."""
-    return scores if mix is None else scores._replace(probabilities=mix(scores.numbers[:, 0], scores.probabilities))
-
-
-def value_results(heads: Scores, mix: ValueMix | None, data: DataModule) -> dict[str, Any]:
-    """Give the errors of the predicted numbers, and how well each source of the classes ranks them.
-
-    Args:
-        heads: of the test part, with the probabilities of the class head.
-        mix: chosen on validation; None where the numbers say nothing of the classes.
-        data: knows the true numbers.
-
-    Returns:
-        `numbers` {column: mae, rmse, r2, values}; with a mix its `weight`, and `average_precision` of the `class_head`,
-        the `number` alone and the `mix`.
-    """
-    assert data.values is not None
-    true = data.values.numbers[heads.positions]
-    found: dict[str, Any] = {
-        "numbers": {name: value_metrics(true[:, k], heads.numbers[:, k]) for k, name in enumerate(data.values.names)}
-    }
-    if mix is None:
-        return found
-    number = heads.numbers[:, 0]
-    sources = {
-        "class_head": heads.probabilities,
-        "number": mix.of_number(number),
-        "mix": mix(number, heads.probabilities),
-    }
-    precision = {
-        name: classification_metrics(
-            heads.targets, probabilities, class_names=data.class_names, train_counts=data.class_counts
-        )["average_precision"]
-        for name, probabilities in sources.items()
-    }
-    return {**found, "weight": mix.weight, "average_precision": precision}
+    return scores if mix is None else scores._replace(probabilities=mix(scores.numbers[:, 0], scores.heads))
 
 
 def write_predictions(run: RunDir, scores: dict[str, Scores], data: DataModule, decision: Decision) -> None:
@@ -215,7 +187,7 @@ def _mix(validation: Scores, data: DataModule) -> ValueMix | None:
     """Choose what the number behind the classes says of them, where there is one."""
     if data.values is None or not data.values.edges:
         return None
-    of_number = validation.numbers[:, 0], validation.probabilities, validation.targets
+    of_number = validation.numbers[:, 0], validation.heads, validation.targets
     return ValueMix.fit(data.values.edges, data.values.classes, *of_number)
 
 

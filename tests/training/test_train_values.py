@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, mean_absolute_error, r2_sco
 from train_cases import options, run_here
 
 from matcard.errors import InputError
+from matcard.evaluate import main as evaluate
 from matcard.prediction.predictor import load_run
 from matcard.training.module import TrainingModule
 from matcard.training.run import resume
@@ -96,6 +97,36 @@ def test_the_model_predicts_as_the_run_did(finished: Path, rows: Path) -> None:
     found = run.predict(pd.read_csv(rows).drop(columns=["strength", "hardness"])).set_index("id")
     columns = ["prob_strength < 6", "prob_strength >= 6", "value_strength", "value_hardness"]
     np.testing.assert_allclose(found.loc[predictions.index, columns], predictions[columns], rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_set_is_measured_as_the_test_part_was(finished: Path, rows: Path, tmp_path: Path, capsys) -> None:
+    own = json.loads((finished / "test_metrics.json").read_text())["values"]
+    test = pd.read_parquet(finished / "predictions.parquet").query("split == 'test'").set_index("id")
+    frame = pd.read_csv(rows).set_index("id").loc[test.index].reset_index()
+
+    def measured(name: str, table: pd.DataFrame, *more: str) -> tuple[dict[str, Any], pd.DataFrame]:
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        words = [f"--data.source={tmp_path / name}.csv", "-o", str(tmp_path / name), "--jobs=1", "--device=cpu", *more]
+        evaluate([str(finished), *words])
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
+        return metrics["values"], pd.read_parquet(tmp_path / name / "predictions.parquet")
+
+    found, predictions = measured("same", frame)
+    assert found["weight"] == own["weight"]
+    assert found["average_precision"] == pytest.approx(own["average_precision"])
+    for column in ("strength", "hardness"):
+        assert found["numbers"][column] == pytest.approx(own["numbers"][column], rel=1e-4)
+        np.testing.assert_allclose(predictions[f"number_{column}"], frame[column])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"strength: mean absolute error {own['numbers']['strength']['mae']:.4g}, RMSE" in said
+    assert f"predicted number {own['average_precision']['number']:.3f}, both" in said
+
+    # Another name for the target, and a number that the set does not have.
+    renamed = frame.rename(columns={"strength": "force"}).drop(columns="hardness")
+    found, predictions = measured("renamed", renamed, "--data.target=force")
+    assert list(found["numbers"]) == ["strength"]
+    assert found["numbers"]["strength"] == pytest.approx(own["numbers"]["strength"], rel=1e-4)
+    assert predictions["number_hardness"].isna().all()
 
 
 def test_an_ensemble_gives_the_mean_of_numbers_that_all_predict(finished: Path, rows: Path, tmp_path: Path) -> None:
