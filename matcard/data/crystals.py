@@ -20,7 +20,7 @@ from matcard.crystals.folder import Folder
 from matcard.crystals.graphs import GraphDataset, build_graphs, open_graphs
 from matcard.crystals.neighbors import GraphOptions
 from matcard.crystals.read import from_objects, read_crystals
-from matcard.data.draws import Standard
+from matcard.data.draws import Standard, directions
 from matcard.data.groups import reduced_formulas
 from matcard.data.inputs import find_paths
 from matcard.data.samples import Kind, Samples
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
     import pandas as pd
-    from jaxtyping import Int64, Shaped
+    from jaxtyping import Float32, Float64, Int64, Shaped
+    from torch import Tensor
 
     from matcard.crystals.graphs import Graphs
     from matcard.data.card import Card
@@ -185,13 +186,14 @@ class CrystalKind(Kind):
         """Give the reduced formulas."""
         return reduced_formulas(samples.inputs)
 
-    def coordinates(
-        self, inputs: Crystals, dataset: GraphDataset, jobs: int | None = None
-    ) -> Shaped[np.ndarray, "N F"]:
-        """Give the descriptors, or Magpie features and the volume per atom where there are none."""
-        if dataset.descriptors is not None:
-            return dataset.descriptors.numpy()
-        return describe(find_descriptors("magpie,volume"), inputs, cache_dir() / "descriptors", jobs=jobs).values
+    def points(
+        self, inputs: Crystals, descriptors: Float32[Tensor, "N D"] | None = None, jobs: int | None = None
+    ) -> Float64[Tensor, "N F"]:
+        """Give the directions of the descriptors, or of Magpie features and the volume per atom without them."""
+        if descriptors is None:
+            found = describe(find_descriptors("magpie,volume"), inputs, cache_dir() / "descriptors", jobs=jobs)
+            return directions(found.values)
+        return directions(descriptors.numpy())
 
     def contents(self, inputs: Crystals, columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give the symbols of the elements in each crystal, by atomic number."""

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from matcard.crystals.crystals import Crystals
 from matcard.data.augment import augment
-from matcard.data.draws import directions, draw_probabilities, unit
+from matcard.data.draws import draw_probabilities, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,22 +144,35 @@ class TrainingSet:
         Raises:
             InputError: what such samples have not is needed, or there are too many.
         """
-        points, families, length = self.distances
+        # Of crystals without descriptors distances take long, and formulas do without.
+        points, length = (None, 1.0) if sampler == "formula" else self.distances
         classes = self.codes[self.split.train] if by_class else None
         return draw_probabilities(
-            sampler, points=points, formulas=families, classes=classes, scale=scale, length=length
+            sampler, points=points, formulas=self.families, classes=classes, scale=scale, length=length
         )
 
+    @property
+    def distances_at_hand(self) -> bool:
+        """Whether nothing has to be computed of the samples before their distances."""
+        crystals = isinstance(self.samples.inputs, Crystals)
+        return "distances" in self.__dict__ or not crystals or self._descriptors is not None
+
     @cached_property
-    def distances(self) -> tuple[Float64[Tensor, "n F"] | None, Shaped[np.ndarray, " n"] | None, float]:
-        """The samples of the training part as points, the families that they are of, and the unit of distances."""
-        train = self.split.train
-        part, kind = self.samples.take(train), self.samples.kind
-        numbers, families = kind.coordinates(self.samples.inputs, self.dataset), kind.families(part)
-        if numbers is None:
-            return None, families, 1.0
-        points = directions(numbers[train])
-        return points, families, unit(points, np.arange(len(train)) if families is None else families)
+    def distances(self) -> tuple[Float64[Tensor, "n F"] | None, float]:
+        """The samples of the training part as points, None where they have no numbers; and the unit of distances."""
+        train, descriptors = self.split.train, self._descriptors
+        part = None if descriptors is None else descriptors[torch.from_numpy(train)]
+        points = self.samples.kind.points(self.samples.take(train).inputs, part)
+        return points, 1.0 if points is None else unit(points, self.families)
+
+    @cached_property
+    def families(self) -> Shaped[np.ndarray, " n"] | None:
+        """The families that the samples of the training part are of; None where nothing is known of that."""
+        return self.samples.kind.families(self.samples.take(self.split.train))
+
+    @property
+    def _descriptors(self) -> Float32[Tensor, "N D"] | None:
+        return getattr(self.dataset, "descriptors", None)
 
     def augmented(self, batch: Any) -> Any:
         """Give a training batch as the network is to see it; draws from torch's generator."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from matcard.errors import InputError
-from matcard.invariants import clipped_weighting, inverse_density, shares, sum_by_class
+from matcard.invariants import clipped_weighting, inverse_density, shares
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int, Shaped
@@ -29,8 +29,6 @@ CLIP = 5.0
 """Standardised numbers further from 0 are cut to this."""
 
 _MEDIAN_POINTS = 2048
-# A class of at least so many samples repeats itself where at most this share of them is distinct.
-_MANY, _FEW_DISTINCT = 10, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +60,21 @@ class Standard:
 
     def __call__(self, values: Float[np.ndarray, "N F"]) -> Float64[np.ndarray, "N F"]:
         """Give N samples with mean 0 and deviation 1, as far as the training part tells, clipped at 5."""
-        standardised: Float64[np.ndarray, "N F"] = (np.asarray(values, np.float64) - self.mean) / self.deviation
-        return standardised.clip(-CLIP, CLIP)
+        numbers: Float64[np.ndarray, "N F"] = (np.asarray(values, np.float64) - self.mean) / self.deviation
+        return numbers.clip(-CLIP, CLIP)
+
+
+def standardised(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
+    """Give samples as points for distances, each column standardised by them."""
+    return torch.from_numpy(Standard.of(values)(values))
 
 
 def directions(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
-    """Give training samples as points for distances: standardised, and of unit length (or zero)."""
-    points = torch.from_numpy(Standard.of(values)(values))
-    return torch.nn.functional.normalize(points, dim=1)
+    """Give samples as points for distances: standardised, and of unit length (or zero)."""
+    return torch.nn.functional.normalize(standardised(values), dim=1)
 
 
-def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"], seed: int = 0) -> float:
+def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"] | None = None, seed: int = 0) -> float:
     """Give the unit of distances: their median between samples of different formulas, one drawn from each.
 
     The plain median collapses where one trajectory dominates. Beyond 2,048 formulas a random part of them is taken. It
@@ -80,12 +82,13 @@ def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"], seed:
 
     Args:
         points: n samples.
-        formulas: the reduced formula of each, or another name of its family.
+        formulas: the reduced formula of each, or another name of its family; None where each is its own.
         seed: of what is drawn.
     """
     generator = np.random.default_rng(seed)
-    order = generator.permutation(len(formulas))
-    _, first = np.unique(np.asarray(formulas).astype(str)[order], return_index=True)
+    order = generator.permutation(len(points))
+    names = np.arange(len(points)) if formulas is None else np.asarray(formulas).astype(str)
+    _, first = np.unique(names[order], return_index=True)
     drawn = order[generator.permutation(first)[:_MEDIAN_POINTS]]
     apart = torch.pdist(points[torch.from_numpy(drawn).to(points.device)].double())
     apart = apart[apart > 0]
@@ -105,7 +108,7 @@ def draw_probabilities(
 
     Args:
         kind: what decides; see `DrawKind`.
-        points: the samples, as `directions` gives them; for all kinds but `formula`. On a GPU they are faster.
+        points: the samples, as `Kind.points` gives them; for all kinds but `formula`. On a GPU they are faster.
         formulas: the reduced formula of each; for `formula`.
         classes: where given, a sample is compared with those of its own class alone.
         scale: t; larger ones let only closer copies share.
@@ -133,34 +136,6 @@ def draw_probabilities(
         weights = inverse_density(points, length / scale, kernel, groups=groups).cpu().numpy()
     probabilities: Float64[np.ndarray, " n"] = weights.astype(np.float64) / weights.sum(dtype=np.float64)
     return probabilities
-
-
-def distinct_by_class(
-    points: Float[Tensor, "n F"],
-    classes: Int[np.ndarray, " n"],
-    num_classes: int,
-    *,
-    scale: float = 30.0,
-    length: float = 1.0,
-) -> Float64[np.ndarray, " C"]:
-    """Give how many distinct samples each class has at a scale: the sum of its samples' shares within the class.
-
-    Args:
-        points: n samples of the training part, as `directions` gives them.
-        classes: the class of each.
-        num_classes: C.
-        scale: t; larger ones tell closer samples apart.
-        length: u, as `unit` gives it.
-    """
-    labels = torch.from_numpy(np.asarray(classes, dtype=np.int64))
-    found = sum_by_class(shares(points.double(), scale / length, groups=labels), labels, num_classes)
-    distinct: Float64[np.ndarray, " C"] = found.cpu().numpy()
-    return distinct
-
-
-def repeated_classes(counts: Int[np.ndarray, " C"], distinct: Float64[np.ndarray, " C"]) -> list[int]:
-    """Name the classes that are a few families many times over: at most one in five of their samples is distinct."""
-    return [int(label) for label in np.flatnonzero((counts >= _MANY) & (distinct <= counts * _FEW_DISTINCT))]
 
 
 def _by_size(names: Shaped[np.ndarray, " n"], classes: Int[np.ndarray, " n"] | None) -> Float64[np.ndarray, " n"]:

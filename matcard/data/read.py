@@ -168,7 +168,7 @@ def _without_near_copies(data: TrainingSet, radius: float) -> Split:
     Raises:
         InputError: samples without numbers.
     """
-    points, _, length = data.distances
+    points, length = data.distances
     if points is None:
         raise InputError(f"--data.near_copies drop: {data.unit} have no numbers to take distances of; leave it out")
     train = data.split.train

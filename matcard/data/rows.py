@@ -18,6 +18,7 @@ from matcard.crystals.tables import ID_COLUMNS, INDEX, as_ids, open_table, requi
 from matcard.data.columns import id_faults, ids_of, number_columns, numbers_of
 from matcard.data.compositions import describe_formulas, proportions
 from matcard.data.dataset import ArrayDataset, digests
+from matcard.data.draws import standardised
 from matcard.data.inputs import files_alone
 from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
 from matcard.data.samples import Kind, Named, Samples
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO, Self
 
-    from jaxtyping import Bool, Float64, Int64, Shaped
+    from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+    from torch import Tensor
 
     from matcard.crystals.tables import Table
     from matcard.data.card import Card
@@ -76,11 +78,14 @@ class RowKind(Kind):
     described: Literal["fractions", "magpie"] = "fractions"
     features: tuple[str, ...] = ()
 
-    def coordinates(
-        self, inputs: Float64[np.ndarray, "N F"], dataset: Any, jobs: int | None = None
-    ) -> Float64[np.ndarray, "N F"]:
-        """Give the columns."""
-        return inputs
+    def points(
+        self,
+        inputs: Float64[np.ndarray, "N F"],
+        descriptors: Float32[Tensor, "N D"] | None = None,
+        jobs: int | None = None,
+    ) -> Float64[Tensor, "N F"]:
+        """Give the columns, standardised. Not at unit length: a few columns would have few directions."""
+        return standardised(inputs)
 
     @property
     def used(self) -> tuple[str, ...]:

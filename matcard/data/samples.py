@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO, Self
 
-    from jaxtyping import Bool, Int, Int64, Shaped
+    from jaxtyping import Bool, Float32, Float64, Int, Int64, Shaped
+    from torch import Tensor
     from torch.utils.data import Dataset
 
     from matcard.data.labels import Labels
@@ -171,8 +172,16 @@ class Kind(ABC):
         """Name what is the same but for small changes, such as a reduced formula; None where nothing is known of it."""
         return None
 
-    def coordinates(self, inputs: Any, dataset: Any, jobs: int | None = None) -> Shaped[np.ndarray, "N F"] | None:
-        """Give numbers of each sample that tell how far samples lie apart; None where there are none."""
+    def points(
+        self, inputs: Any, descriptors: Float32[Tensor, "N D"] | None = None, jobs: int | None = None
+    ) -> Float64[Tensor, "N F"] | None:
+        """Give samples as points whose distances tell how alike they are; None where there are no numbers.
+
+        Args:
+            inputs: N samples, all of them: each column is standardised by them.
+            descriptors: of each, where they have some.
+            jobs: processes that compute what is not at hand, as in joblib.
+        """
         return None
 
     def check_named(self, named: Named) -> None:

@@ -233,6 +233,31 @@ def precision_recall_figure(
     return figure
 
 
+def distinct_figure(
+    scales: Sequence[float], shares: Float[np.ndarray, "S C"], class_names: Sequence[str], chosen: float
+) -> Figure:
+    """Draw which share of each class is distinct against the scale, up to six classes: those with the least.
+
+    Args:
+        scales: S of them, ascending.
+        shares: distinct samples of each class by its samples, at each scale; NaN of a class without samples.
+        class_names: C names.
+        chosen: the scale to mark.
+    """
+    figure = style.new_figure(5.6, 2.6)
+    axes = figure.subplots()
+    order = np.argsort(shares[list(scales).index(chosen)], kind="stable")[:MAX_CURVES]
+    for label, colour in zip(order.tolist(), _COLOURS, strict=False):
+        name = style.short(class_names[label], _NAME_WIDTH)
+        axes.plot(scales, shares[:, label], color=colour, linewidth=1.5, marker="o", markersize=3.5, label=name)
+    axes.axvline(chosen, color=style.GREY, linewidth=1.0, linestyle=style.DOTTED, zorder=0.9, label=f"scale {chosen:g}")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.05)
+    style.tidy(axes, grid="y", x="scale (one over the median distance)", title="distinct share of the training part")
+    axes.legend(**BESIDE)
+    return figure
+
+
 def write_figures(
     folder: Path,
     targets: Int[np.ndarray, " n"],

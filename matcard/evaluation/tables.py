@@ -17,7 +17,7 @@ from matcard.evaluation.statistics import successes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jaxtyping import Int
+    from jaxtyping import Float, Int
 
 MINORITY_MARK = "*"
 _MINORITY_STYLE = "bold yellow"
@@ -83,6 +83,9 @@ def class_count_table(
     class_names: Sequence[str],
     counts_by_part: Mapping[str, Int[np.ndarray, " C"]],
     left_out: Int[np.ndarray, " C"] | None = None,
+    *,
+    distinct: Float[np.ndarray, " C"] | None = None,
+    drawn: Float[np.ndarray, " C"] | None = None,
 ) -> Table:
     """Show how many samples of each class every part holds.
 
@@ -90,6 +93,8 @@ def class_count_table(
         class_names: C names.
         counts_by_part: part -> counts; the first is the training part, and says which classes are minority.
         left_out: rows that could not be read, by class.
+        distinct: how many distinct samples of each class the training part holds.
+        drawn: training samples of each class that an epoch draws, where these are not those that there are.
     """
     train = np.asarray(next(iter(counts_by_part.values())))
     rare = minority_mask(train)
@@ -98,12 +103,17 @@ def class_count_table(
     table.add_column("class", "all", overflow="fold")
     for part, counts in columns.items():
         table.add_column(part, str(int(np.sum(counts))), justify="right")
-    table.add_column("share", justify="right")
+    shares = {"share": train} if drawn is None else {"share": train, "drawn": np.asarray(drawn)}
+    if distinct is not None:
+        table.add_column("distinct", justify="right")
+    for heading in shares:
+        table.add_column(heading, justify="right")
     for index, name in enumerate(class_names):
         table.add_row(
             _class_label(name, bool(rare[index])),
             *(_count(int(counts[index]), part in ("left out", "cut")) for part, counts in columns.items()),
-            f"{train[index] / max(train.sum(), 1):.1%}",
+            *(() if distinct is None else (f"{distinct[index]:,.1f}",)),
+            *(f"{of[index] / max(of.sum(), 1):.1%}" for of in shares.values()),
             style=_MINORITY_STYLE if rare[index] else None,
         )
     if rare.any():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from matcard.evaluation.figures import distinct_figure
 from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.statistics import successes
 from matcard.report.html import code, interval, listed, paragraph, plural, score, share, table, undefined
@@ -17,6 +18,7 @@ from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
 
 if TYPE_CHECKING:
+    from matcard.data.distinct import Distinct
     from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
 
@@ -151,17 +153,50 @@ def class_counts(run: FinishedRun, figures: FigureFolder) -> Markup:
     table_ = pd.DataFrame({"class": run.class_names, **counts})
     table_["left_out"] = [int(left_out.get(name, 0)) for name in run.class_names]
     table_["train_share"] = train / train.sum()
+    found = run.distinct
+    beside = [] if found is None else ["distinct"]
+    if found is not None:
+        table_["distinct"] = found.here
     figures.data("class-counts", table_)
-    rows = [(row[0], *(f"{n:,}" for n in row[1:5]), _bar(row[5])) for row in table_.itertuples(index=False)]
+    rows = [
+        (row[0], *(f"{n:,}" for n in row[1:5]), *(f"{n:,.1f}" for n in row[6:]), _bar(row[5]))
+        for row in table_.itertuples(index=False)
+    ]
     rare = np.flatnonzero(run.minority).tolist()
     sums = table_[[*PARTS, "left_out"]].sum()
-    return table(
-        ("class", *PARTS.values(), "left out", "share of training"),
+    counted = table(
+        ("class", *PARTS.values(), "left out", *beside, "share of training"),
         rows,
         caption=f"{run.noun.capitalize()}s of each class. Orange: minority classes, below 1/{len(run.class_names)} of "
         "the training part",
         marked=rare,
-        footer=("all", *(f"{n:,}" for n in sums), ""),
+        footer=("all", *(f"{n:,}" for n in sums), *("" for _ in beside), ""),
+    )
+    return counted if found is None else counted + _distinct(run, found, figures)
+
+
+def _distinct(run: FinishedRun, found: Distinct, figures: FigureFolder) -> Markup:
+    """Say how many of a class are distinct, and draw it against the scale where several were counted."""
+    said = paragraph(
+        "Distinct: the sum of the spread's shares within the class, so that copies count once together. At scale "
+        f"{found.scale:g} those are copies that lie well within 1/{found.scale:g} of the median distance between "
+        "families."
+    )
+    said += Markup("").join(paragraph(f"Beware: {text}.") for text in found.warnings(f"{run.noun}s"))
+    if len(found.scales) == 1:
+        return said
+    numbers = pd.DataFrame(found.numbers, columns=list(found.class_names))
+    numbers.insert(0, "scale", found.scales)
+    least = int(np.nanargmin(found.shares[found.scales.index(found.scale)]))
+    return said + figures.add(
+        "distinct",
+        distinct_figure(found.scales, found.shares, found.class_names, found.scale),
+        numbers,
+        alt=f"Share of the training {run.noun}s of each class that is distinct, at scales from {found.scales[0]:g} to "
+        f"{found.scales[-1]:g}.",
+        caption=f"The share of a class's training {run.noun}s that is distinct, against the scale at which they are "
+        "told apart. A line that stays low where others have risen is a class of copies. The lowest at the chosen "
+        f"scale is “{found.class_names[least]}”: {found.here[least]:,.1f} of {found.samples[least]:,}.",
     )
 
 

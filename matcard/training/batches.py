@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from matcard.data.distinct import FEW, Distinct
 from matcard.data.samplers import POWERS, ClassSampler, WeightedSampler
 from matcard.models.value import ValueScale
 
@@ -119,6 +120,23 @@ class DataModule(lightning.LightningDataModule):
             return self.class_counts.astype(np.float64)
         codes = self.codes[self.parts["train"]]
         return len(codes) * np.bincount(codes, weights=self.draws, minlength=self.num_classes)
+
+    @cached_property
+    def distinct(self) -> Distinct | None:
+        """How many distinct samples of each class the training part holds, at the sampler's scale.
+
+        None where nobody has asked and it would take long: it is counted where the sampler takes distances, and without
+        such a sampler where numbers are at hand (columns of rows, descriptors of crystals) of 4,000 samples at most.
+        Magpie features, which stand in for descriptors, take some 2 ms a formula and are not made for it. None of
+        images, too.
+        """
+        by_distance = self.options.sampler not in (*POWERS, "formula")
+        few = len(self.parts["train"]) <= FEW and self.set.distances_at_hand
+        points, length = self.set.distances if by_distance or few else (None, 1.0)
+        if points is None:
+            return None
+        codes = self.codes[self.parts["train"]]
+        return Distinct.count(points, codes, self.class_names, scale=self.options.sampler_scale, length=length)
 
     def count(self, part: str) -> Int[np.ndarray, " C"]:
         """Count the samples of each class in a part."""

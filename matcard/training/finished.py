@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.crystals import Crystals
+from matcard.data.distinct import Distinct
 from matcard.data.kinds import kind_of
 from matcard.data.read import read_labelled
 from matcard.errors import InputError, MatcardWarning
@@ -121,6 +122,11 @@ class FinishedRun:
     def split_kind(self) -> str:
         """What the samples of one group of the split share; see `matcard.data.options.SplitOptions`."""
         return str(read_json(self.files.split)["kind"])
+
+    @cached_property
+    def distinct(self) -> Distinct | None:
+        """How many distinct samples of each class the training part holds; None where nobody has counted them."""
+        return Distinct.from_dict(read_json(self.files.distinct)) if self.files.distinct.is_file() else None
 
     @cached_property
     def left_out(self) -> pd.DataFrame:

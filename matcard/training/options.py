@@ -59,8 +59,9 @@ class TrainerOptions:
     """Order of the training part: each sample once; classes drawn by the square root of their count, or equally; or
     samples drawn by what is distinct of them, so that copies do not count as often as they come: by their share of the
     spread, their weight in the magnitude (to 10,000 samples), the inverse of a Gaussian density or of the number of
-    neighbours, or by 1 / the number of samples of their formula. Distances are those of the descriptors, of Magpie
-    features and the volume per atom where there are none, or of the columns of rows, standardised, at unit length."""
+    neighbours, or by 1 / the number of samples of their formula. Distances are those of the descriptors, or of Magpie
+    features and the volume per atom where there are none, standardised, at unit length; of rows those of the
+    standardised columns."""
     sampler_scale: float = 30.0
     """How close copies are: distances are counted in the median between samples of different formulas over this."""
     sampler_by: Literal["all", "class"] = "all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import numpy as np
 from matcard.cli import make_console, rank
 from matcard.data.dataset import changed
 from matcard.data.read import divide, read_labelled
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.choice import check_decision
 from matcard.evaluation.tables import class_count_table
+from matcard.files import to_json
 from matcard.progress import crystal_progress
 from matcard.training.batches import DataModule
 from matcard.training.fit import check_config, fit
@@ -82,6 +84,8 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             return
         run.create(config)
         write_left_out(samples, run.left_out)
+        if data.distinct is not None:
+            to_json(data.distinct.to_dict(), run.distinct)
         # The split last: where it is found, by a resumed run or by another process, all else is there too.
         write_text(run.fingerprint, divided.fingerprint + "\n")
         write_text(run.split, divided.split.to_json(divided.ids))
@@ -102,7 +106,17 @@ def _show_data(run: RunDir, data: DataModule, samples: Samples, console: Console
         counts["cut"] = np.bincount(data.codes[cut], minlength=data.num_classes)
     bad = ~samples.sound
     lost = samples.codes[bad & (samples.codes >= 0)]
-    console.print(class_count_table(data.class_names, counts, np.bincount(lost, minlength=data.num_classes)))
+    distinct = data.distinct
+    table = class_count_table(
+        data.class_names,
+        counts,
+        np.bincount(lost, minlength=data.num_classes),
+        distinct=None if distinct is None else distinct.here,
+        drawn=None if data.draws is None else data.drawn_counts,
+    )
+    console.print(table)
+    for text in () if distinct is None else distinct.warnings(data.set.unit):
+        warnings.warn(text, MatcardWarning, stacklevel=2)
     if len(cut):
         console.print(f"{len(cut)} {data.set.unit} are cut out of the parts on purpose, see {run.split}")
     if unlabelled := int((~bad & (samples.codes < 0)).sum()):

@@ -62,6 +62,11 @@ class RunDir:
         return self.path / "left_out.csv"
 
     @property
+    def distinct(self) -> Path:
+        """How many distinct samples of each class the training part holds; only where that was counted."""
+        return self.path / "distinct.json"
+
+    @property
     def metrics(self) -> Path:
         """Loss terms and validation metrics, a row an epoch."""
         return self.path / "metrics.csv"

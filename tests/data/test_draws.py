@@ -10,15 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.draws import (
-    DrawKind,
-    Standard,
-    directions,
-    distinct_by_class,
-    draw_probabilities,
-    repeated_classes,
-    unit,
-)
+from matcard.data.draws import DrawKind, Standard, directions, draw_probabilities, unit
 from matcard.data.samplers import WeightedSampler
 from matcard.errors import InputError
 
@@ -85,27 +77,6 @@ def test_a_family_of_tight_copies_counts_about_once(kind: DrawKind) -> None:
     found = draw_probabilities(kind, points=points, formulas=formulas, scale=30, length=length)
     assert found[0] + found[20:].sum() == pytest.approx(1 / 20, rel=0.1)
     assert found.sum() == pytest.approx(1)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 30), st.floats(0.3, 40), st.floats(0.1, 3), SEEDS)
-def test_distinct_samples_of_each_class(n: int, scale: float, length: float, seed: int) -> None:
-    points = torch.from_numpy(draw(n, 3, seed))
-    classes = np.random.default_rng(seed).integers(0, 3, n)
-    similar = np.exp(-scale * spacing(points) / length) * (classes[:, None] == classes)
-    expected = np.bincount(classes, weights=1 / similar.sum(1), minlength=4)
-    found = distinct_by_class(points, classes, 4, scale=scale, length=length)
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
-
-
-def test_classes_that_repeat_themselves() -> None:
-    base = draw(30, 6)
-    points = directions(np.concatenate([base, np.repeat(base[:2], 40, axis=0)]))
-    classes = np.array([0, 1, *[0] * 28, *[0] * 40, *[1] * 40])
-    distinct = distinct_by_class(points, classes, 3, length=unit(points, np.arange(110)))
-    np.testing.assert_allclose(distinct, [29, 1, 0], rtol=0.05)
-    assert repeated_classes(np.array([69, 41, 0]), distinct) == [1]
-    assert repeated_classes(np.array([2]), np.array([0.1])) == []
 
 
 def test_the_unit_is_the_median_between_formulas() -> None:

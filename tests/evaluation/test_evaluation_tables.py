@@ -94,3 +94,11 @@ def test_class_counts_without_minority_or_left_out():
     text = rendered(class_count_table(["a", "b"], {"train": np.array([5, 5]), "val": np.array([1, 1])}))
     assert "*" not in text
     assert "left out" not in text
+
+
+def test_distinct_samples_and_what_is_drawn_stand_beside_the_counts():
+    counts = {"train": np.array([50, 150]), "val": np.array([10, 6])}
+    table = class_count_table(["a", "b"], counts, distinct=np.array([48.31, 9.06]), drawn=np.array([160.0, 40.0]))
+    rows = {line.split()[0]: line.split() for line in rendered(table).splitlines() if line.strip()}
+    assert rows["class"] == ["class", "train", "val", "distinct", "share", "drawn"]
+    assert rows["b"] == ["b", "150", "6", "9.1", "75.0%", "20.0%"]

@@ -11,9 +11,10 @@ import pytest
 import torch
 from train_cases import options, run_here
 
-from matcard.data.draws import directions, draw_probabilities, unit
+from matcard.data.distinct import Distinct
+from matcard.data.draws import draw_probabilities, standardised, unit
 from matcard.data.read import divide, read_labelled
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 from matcard.training.batches import DataModule
 from matcard.training.config import parse_config
 from matcard.training.fit import build_module
@@ -52,13 +53,13 @@ def test_rows_are_drawn_by_their_columns(copied: Path, tmp_path: Path, kind: str
         copied, tmp_path, f"--trainer.sampler={kind}", "--trainer.sampler_scale=20", f"--trainer.sampler_by={by}"
     )
     train, codes = data.parts["train"], data.codes[data.parts["train"]]
-    points = directions(data.set.samples.inputs[train])
+    points = standardised(data.set.samples.inputs[train])
     expected = draw_probabilities(
         kind,
         points=points,
         classes=codes if by == "class" else None,
         scale=20,
-        length=unit(points, np.arange(len(train))),
+        length=unit(points),
     )
     np.testing.assert_allclose(data.draws, expected)
     counts = [len(train) * expected[codes == c].sum() for c in range(2)]
@@ -101,8 +102,8 @@ def test_formulas_of_crystals(small_table: Path, tmp_path: Path) -> None:
 def test_near_copies_are_cut_out_and_listed(copied: Path, tmp_path: Path) -> None:
     kept, dropped = (batches(copied, tmp_path, f"--data.near_copies={how}") for how in ("keep", "drop"))
     train = kept.parts["train"]
-    points = directions(kept.set.samples.inputs[train])
-    radius = 0.1 * unit(points, np.arange(len(train)))
+    points = standardised(kept.set.samples.inputs[train])
+    radius = 0.1 * unit(points)
     expected: list[int] = []
     for k, row in enumerate(train):
         same = [points[list(train).index(j)] for j in expected if kept.codes[j] == kept.codes[row]]
@@ -151,3 +152,33 @@ def test_each_rank_has_the_same_order(copied: Path, tmp_path: Path) -> None:
     loaders = [batches(copied, tmp_path, "--trainer.sampler=spread").train_dataloader() for _ in range(2)]
     orders = [torch.cat([batch.index for batch in loader]).tolist() for loader in loaders]
     assert orders[0] == orders[1]
+
+
+def test_what_is_distinct_is_shown_kept_and_told(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    many = pd.read_csv(copied)
+    many = pd.concat([many, *[many[many["kind"] == "a"].iloc[:1]] * 400])
+    many["id"] = [f"r{k}" for k in range(len(many))]
+    many.to_csv(tmp_path / "many.csv", index=False)
+    words = [f"--data.source={tmp_path / 'many.csv'}", "--data.target=kind", "--model.name=mlp"]
+    more = ["--data.split.kind=random", "--trainer.sampler=spread", "--trainer.max_epochs=1", "--report=true"]
+    with pytest.warns(MatcardWarning, match=r"class 'a': its \d+ rows are about [\d.]+ distinct ones at scale 30"):
+        run = run_here(*words, *more, f"--run_dir={tmp_path / 'run'}")
+    shown = capsys.readouterr().out
+    table = [line.split() for line in shown.splitlines()]
+    heading = next(row for row in table if row[:1] == ["class"])
+    assert heading[-3:] == ["distinct", "share", "drawn"]
+    kept = Distinct.from_dict(json.loads(run.distinct.read_text()))
+    row = next(row for row in table if row[:1] == ["a"])
+    assert float(row[-3]) == pytest.approx(kept.here[0], abs=0.06)
+    assert kept.samples[0] > 5 * kept.here[0]
+    assert float(row[-1].rstrip("%")) < 60 < float(row[-2].rstrip("%"))
+
+
+def test_nothing_is_made_of_crystals_to_count_what_is_distinct(small_table: Path, tmp_path: Path) -> None:
+    words = options(small_table, tmp_path / "run")
+    for more, counted in (([], False), (["--trainer.sampler=formula"], False), (["--trainer.sampler=density"], True)):
+        config = parse_config([*words, *more], prog="test", description="")
+        data = DataModule(divide(read_labelled(config.data), config.data, seed=0), config)
+        assert data.draws is None or len(data.draws)
+        assert (data.distinct is not None) == counted
+        assert ("distances" in data.set.__dict__) == counted
