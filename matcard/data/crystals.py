@@ -206,7 +206,7 @@ class CrystalKind(Kind):
 
 
 def read(options: DataOptions, card: Card | None, like: CrystalKind | None, progress: Progress | None) -> Samples:
-    """Read the crystals of a source, parsed once: they are kept in the cache.
+    """Read the crystals of a source, and of a second one as the test part, parsed once: they are kept in the cache.
 
     Args:
         options: source, columns, graphs.
@@ -233,4 +233,8 @@ def read(options: DataOptions, card: Card | None, like: CrystalKind | None, prog
             # A few crystals tell versions and widths; the numbers of all of them follow.
             some = crystals.take(np.flatnonzero(crystals.sound)[:1])
             like = replace(like, descriptors=describe(wanted, some, cache_dir() / "descriptors").parts)
-    return like.samples(crystals, jobs=options.jobs, progress=progress)
+    samples = like.samples(crystals, jobs=options.jobs, progress=progress)
+    if options.test_source is None:
+        return samples
+    second = read(replace(options, source=options.test_source, test_source=None), None, like, progress)
+    return samples.followed_by_test(second, options.test_source, (options.target, options.split.column))

@@ -91,7 +91,6 @@ def _csv_columns(path: Path) -> set[str]:
 
 _ROWS: tuple[DataKind, ...] = ("compositions", "table")
 _USED_BY: dict[str, tuple[DataKind, ...]] = {
-    "test_source": ("images", *_ROWS),
     "features": _ROWS,
     "id_column": ("crystals", *_ROWS),
     "structure_column": ("crystals",),
@@ -111,7 +110,7 @@ def tell_unused(options: DataOptions, card: Card | None) -> None:
     """Warn of options that are set and play no part.
 
     Raises:
-        InputError: a test part is named, and such data take none.
+        InputError: a test part is named, and code makes the data.
     """
     kind = kind_of(options)
     unused = [name for name, kinds in _USED_BY.items() if kind not in kinds]
@@ -129,9 +128,7 @@ def _tell(options: DataOptions, unused: Iterable[str], source_is: str) -> None:
     named = [name for name in unused if getattr(options, name) != getattr(default, name)]
     if "test_source" in named:
         raise InputError(
-            f"--data.test_source {options.test_source}: only rows, compositions and images of files take a second "
-            f"source for testing, and {options.source} {source_is}; join both in one source, with a column for "
-            "--data.split.kind column, or measure the other by matcard.evaluate"
+            f"--data.test_source {options.test_source}: {options.source} {source_is}, made by code; leave it out"
         )
     for name in named:
         warnings.warn(

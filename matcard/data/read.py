@@ -131,12 +131,7 @@ def divide(
     if saved_split is not None:
         split = Split.from_json(saved_split, used.ids)
     else:
-        if options.split.kind == "matbench" and len(used) < len(samples):
-            raise InputError(
-                "--data.split.kind matbench: the official folds are those of all rows of the source, and "
-                f"{len(samples) - len(used)} of them cannot be used"
-            )
-        split = split_samples(used, options.split, seed=seed)
+        split = split_samples(samples, options.split, seed=seed)
         split = make_imbalanced(split, used.codes, options.imbalance, seed=seed)
     kind = used.kind
     dataset = kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)

@@ -247,7 +247,7 @@ class RowKind(Kind):
 
 
 def read(options: DataOptions, card: Card | None, like: RowKind | None, progress: Progress | None) -> Samples:
-    """Read rows of numbers, or compositions.
+    """Read rows of numbers, or compositions; of two sources the second is the test part.
 
     Args:
         options: source, columns, how compositions are described.
@@ -275,7 +275,11 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
         named = Named(composition_column=options.composition_column or (card.composition_column if card else None))
         kind, _ = like.settled(frame, options.source, named)
     samples = kind.samples(frame, ids.tolist(), frame[_WHERE].tolist(), test, (id_column, _WHERE))
-    return replace(samples, faults=np.where(samples.sound, id_faults(ids, frame[_WHERE]), samples.faults))
+    samples = replace(samples, faults=np.where(samples.sound, id_faults(ids, frame[_WHERE]), samples.faults))
+    if options.test_source is None:
+        return samples
+    second = read(replace(options, source=options.test_source, test_source=None), None, kind, progress)
+    return samples.followed_by_test(second, options.test_source, (options.target, options.split.column))
 
 
 def synthetic_rows(card: Card, options: DataOptions) -> Samples:
@@ -318,15 +322,6 @@ def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[n
         frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]
     else:
         frame = _read_file(Path(options.source))
-    if options.test_source is not None:
-        test = _read_file(Path(options.test_source))
-        missing = set(map(str, frame)) - set(map(str, test)) - {PART}
-        if missing:
-            raise InputError(
-                f"--data.test_source {options.test_source} has no column {min(missing)!r}, which the source has"
-            )
-        held = np.repeat([False, True], [len(frame), len(test)])
-        return pd.concat([frame, test[[name for name in frame if name in test]]], ignore_index=True), held
     if card is not None and PART in frame:
         named = next((name for name in _HELD_OUT if (frame[PART] == name).any()), None)
         return frame, None if named is None else (frame[PART] == named).to_numpy()

@@ -270,6 +270,35 @@ class Samples:
             None if labels is None else replace(labels, codes=labels.codes[indices]),
         )
 
+    def followed_by_test(self, second: Samples, source: str, needed: Iterable[str | None]) -> Samples:
+        """Give these rows and then those of a second source of the same kind, which are the test part.
+
+        A row of the second whose id one of the first has, too, is told apart by `(test)` behind its id.
+
+        Args:
+            second: the rows of the test part.
+            source: how the second source is called in messages.
+            needed: columns that it must have where the first has them.
+
+        Raises:
+            InputError: one of these is missing.
+        """
+        for column in needed:
+            if column in self.columns and column not in second.columns:
+                raise InputError(f"--data.test_source {source} has no column {column!r}, which the source has")
+        taken = set(self.ids.tolist())
+        ids = objects(f"{name} (test)" if name in taken else name for name in second.ids.tolist())
+        join = Crystals.concatenate if isinstance(self.inputs, Crystals) else np.concatenate
+        return Samples(
+            np.concatenate([self.ids, ids]),
+            np.concatenate([self.where, second.where]),
+            join([self.inputs, second.inputs]),
+            pd.concat([self.columns, second.columns], ignore_index=True),
+            np.concatenate([self.faults, second.faults]),
+            self.kind,
+            np.repeat([False, True], [len(self), len(second)]),
+        )
+
     def with_labels(self, labels: Labels) -> Samples:
         """Give the rows their classes: those of `labels` where it makes them of sound rows, whatever its own codes."""
         values, sound = self.columns[labels.target], self.sound

@@ -106,10 +106,10 @@ class Split:
 
 
 def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> Split:
-    """Split samples, each of which has a class, as the options say.
+    """Split the N samples that can be used as the options say.
 
     Args:
-        samples: N of them.
+        samples: all rows of a source, with classes; the parts are positions among those that can be used.
         options: kind of groups, shares, folds.
         seed: another seed gives another split.
 
@@ -117,8 +117,9 @@ def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> 
         InputError: too few groups, an unknown column, a kind of groups that such samples do not have, an element that
             is in no crystal or in all of them, no test part where one was to come with the data.
     """
-    codes, labels = samples.codes, samples.labels
-    kind, held = options.kind, None if options.folds is not None else samples.test
+    everything, samples = samples, samples.take(samples.used)
+    codes, kind = samples.codes, options.kind
+    held = None if options.folds is not None else samples.test
     if held is None and (kind == "given" or options.seen == "test"):
         named = "kind given" if kind == "given" else "seen test"
         raise InputError(
@@ -134,8 +135,7 @@ def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> 
         holding = _with_element(samples, str(options.element))
         split = hold_out(codes, group_keys(samples, by), holding, kind=f"element:{options.element}", **how)
     elif kind == "matbench":
-        classified = labels is not None and not (labels.edges or labels.window)
-        holding = matbench_test(codes, options.fold or 0, classified=classified)
+        holding = _official(everything, options.fold or 0)[everything.used]
         split = hold_out(codes, group_keys(samples, by), holding, kind="matbench", **how)
         split = replace(split, fold=options.fold, folds=options.folds)
     elif held is not None:
@@ -157,6 +157,18 @@ def matbench_test(codes: Int[np.ndarray, " N"], fold: int, *, classified: bool) 
     folds = (StratifiedKFold if classified else KFold)(MATBENCH_FOLDS, shuffle=True, random_state=_MATBENCH_SEED)
     positions = list(folds.split(codes, codes))[fold][1]
     return np.isin(np.arange(len(codes)), positions)
+
+
+def _official(samples: Samples, fold: int) -> Bool[np.ndarray, " N"]:
+    """Take the fold of all rows, those that cannot be used among them."""
+    labels, unknown = samples.labels, np.flatnonzero(samples.codes < 0)
+    classified = labels is not None and not (labels.edges or labels.window)
+    if classified and len(unknown):
+        raise InputError(
+            "--data.split.kind matbench: the official folds are those of the classes of all rows, and "
+            f"{len(unknown)} have none; the first is {samples.where[unknown[0]]}"
+        )
+    return matbench_test(samples.codes, fold, classified=classified)
 
 
 def _with_element(samples: Samples, element: str) -> Bool[np.ndarray, " N"]:

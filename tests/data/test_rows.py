@@ -179,7 +179,7 @@ def test_a_second_file_is_the_test_part(saved):
 
 
 def test_a_test_part_of_other_columns_is_refused(saved):
-    with pytest.raises(InputError, match=r"test.csv has no column 'b'"):
+    with pytest.raises(InputError, match=r"test\.csv lacks b"):
         rows(
             DataOptions(
                 source=saved(table()), test_source=saved(table(seed=1).drop(columns="b"), "test.csv"), target="kind"
@@ -220,9 +220,11 @@ def test_a_second_file_of_groups_that_are_all_known_leaves_nothing(saved):
     options = DataOptions(source=saved(table()), test_source=saved(again, "test.csv"), target="kind")
     with pytest.raises(InputError, match="nothing is left to train on"):
         divide(read_labelled(options), options, seed=0)
-    options = replace(options, test_source=saved(table(), "same.csv"))
+    same = read_labelled(replace(options, test_source=saved(table(), "same.csv")))
+    assert same.ids[40:].tolist() == [f"{name} (test)" for name in table()["id"]], "an id of both is told apart"
+    none = read_labelled(replace(options, test_source=saved(again.assign(kind=None), "none.csv")))
     with pytest.raises(InputError, match="none of the samples of the test part can be used"):
-        divide(read_labelled(options), options, seed=0)
+        divide(none, options, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.data.options import DataOptions, SplitOptions
-from matcard.data.read import divide
 from matcard.data.splits import PARTS, Split, hold_out, make_split, matbench_test, seen_note, split_samples
 from matcard.errors import InputError, MatcardWarning
 
@@ -382,17 +380,26 @@ def test_the_folds_of_matbench_do_not_depend_on_how_classes_are_numbered():
             np.testing.assert_array_equal(found, np.sort(expected))
 
 
-def test_the_folds_of_matbench_need_all_rows():
-    samples = coded(table_of(MANY), np.arange(len(MANY)) % 2)
-    options = DataOptions(split=SplitOptions(kind="matbench", fold=0), jobs=1)
-    for change in ("faults", "codes"):
-        bad = replace(samples, faults=samples.faults.copy(), labels=replace(samples.labels, codes=samples.codes.copy()))
-        if change == "faults":
-            bad.faults[2] = "bad"
-        else:
-            bad.codes[2] = -1
-        with pytest.raises(InputError, match=r"official folds are those of all rows.* 1 of them cannot be used"):
-            divide(bad, options, seed=0)
+@pytest.mark.parametrize("of_numbers", [False, True])
+def test_the_folds_of_matbench_are_those_of_all_rows_though_some_cannot_be_used(of_numbers):
+    codes = (np.random.default_rng(1).random(len(MANY)) < 0.3).astype(int)
+    samples = coded(table_of(MANY), codes, of_numbers=of_numbers)
+    samples.faults[[2, 30, 31]] = "bad"
+    used = samples.used
+    for fold, expected in enumerate(official(codes, classified=not of_numbers)):
+        split = split_samples(samples, SplitOptions(kind="matbench", fold=fold))
+        assert set(used[split.test]) == set(expected) - {2, 30, 31}
+        assert len(split.train) + len(split.val) + len(split.test) == len(used)
+
+
+def test_the_folds_of_matbench_need_the_class_of_all_rows():
+    codes = np.arange(len(MANY)) % 2
+    codes[[3, 8]] = -1
+    options = SplitOptions(kind="matbench", fold=0)
+    with pytest.raises(InputError, match=r"the classes of all rows, and 2 have none; the first is .*4"):
+        split_samples(coded(table_of(MANY), codes), options)
+    by_number = split_samples(coded(table_of(MANY), codes, of_numbers=True), options)
+    assert len(by_number.train) + len(by_number.val) + len(by_number.test) == len(MANY) - 2
 
 
 def test_a_test_part_of_its_own_goes_with_no_other():

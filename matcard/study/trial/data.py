@@ -63,7 +63,7 @@ class TrialData:
         if repeat == 0 and self._folds is None:
             return divide(samples, options, seed=self._seed)
         used = samples.take(samples.used)
-        split = split_samples(used, options.split, seed=self._seed)
+        split = split_samples(samples, options.split, seed=self._seed)
         groups = self._once("groups", config, lambda: group_keys(used, split.groups))
         if self._folds is None:
             split = another_division(split, used.codes, groups, options.split.fractions, self._seed + repeat)
