@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import gemmi
@@ -11,43 +10,22 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from matcard.crystals import cif_blocks as names
-from matcard.crystals.cif_blocks import Block, CifError, no_number, plain, read_blocks
+from matcard.crystals.cif_blocks import Block, no_number, plain, read_blocks
 from matcard.crystals.cif_cell import Cell, Listed, call_site, fill
 from matcard.crystals.cif_content import Atom, element, elements_of, formula_of, refuse_mixed
-from matcard.crystals.symmetry import SymmetryError
+from matcard.crystals.crystals import Crystal, StructureError, cell_from_parameters
 from matcard.crystals.validate import MIN_HEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Float64, UInt8
+    from jaxtyping import Float64
 
 _WHOLE = 1e-3
 """An occupancy this close to 1 is 1."""
 
 
-@dataclass(eq=False)
-class CifCrystal:
-    """What one data block of a CIF holds: a crystal, or a fault.
-
-    Attributes:
-        name: of the block.
-        lattice: (3, 3), angstrom; rows a, b, c, of which c lies along z and a in the xz plane.
-        numbers: (n,) atomic numbers.
-        frac_coords: (n, 3), from 0 to 1, in units of the lattice vectors.
-        fault: why there is no crystal, or None.
-        doubts: what is questionable about it, though it was read.
-    """
-
-    name: str
-    lattice: Float64[np.ndarray, "3 3"] = field(default_factory=lambda: np.zeros((3, 3)))
-    numbers: UInt8[np.ndarray, " n"] = field(default_factory=lambda: np.zeros(0, np.uint8))
-    frac_coords: Float64[np.ndarray, "n 3"] = field(default_factory=lambda: np.zeros((0, 3)))
-    fault: str | None = None
-    doubts: tuple[str, ...] = ()
-
-
-def read_cif(text: str, deuterium: bool = False) -> list[CifCrystal]:
+def read_cif(text: str, deuterium: bool = False) -> list[Crystal]:
     """Read every crystal of CIF text, one a data block.
 
     Blocks without sites or without a cell are passed over where another block has both. Symmetry is never guessed:
@@ -63,29 +41,29 @@ def read_cif(text: str, deuterium: bool = False) -> list[CifCrystal]:
     """
     try:
         blocks = read_blocks(text)
-    except CifError as fault:
-        return [CifCrystal("", fault=str(fault))]
+    except StructureError as fault:
+        return [Crystal(fault=str(fault))]
     with_sites = [block for block in blocks if block.has(names.COORDINATES)]
     whole = [block for block in with_sites if block.has(names.CELL)]
     if not with_sites:
         decoded = "\0" not in text and "\ufffd" not in text
         said = "the CIF has no atom sites in fractional coordinates (_atom_site_fract_x)"
-        return [CifCrystal("", fault=said if decoded else names.NOT_UTF8)]
+        return [Crystal(fault=said if decoded else names.NOT_UTF8)]
     return [_judged(block, deuterium) for block in whole or with_sites[:1]]
 
 
-def _judged(block: Block, deuterium: bool) -> CifCrystal:
+def _judged(block: Block, deuterium: bool) -> Crystal:
     try:
         return _crystal(block, deuterium)
-    except (CifError, SymmetryError) as fault:
-        return CifCrystal(block.name, fault=str(fault))
+    except StructureError as fault:
+        return Crystal(fault=str(fault), name=block.name)
 
 
-def _crystal(block: Block, deuterium: bool) -> CifCrystal:
+def _crystal(block: Block, deuterium: bool) -> Crystal:
     if block.twice:
-        raise CifError(block.twice[0])
+        raise StructureError(block.twice[0])
     if block.modulated:
-        raise CifError(f"the structure is modulated ({block.modulated}); one cell does not hold it")
+        raise StructureError(f"the structure is modulated ({block.modulated}); one cell does not hold it")
     doubts: list[str] = []
     lattice, thinnest = _lattice(block)
     written, units = block.texts(names.FORMULA), names.numbers(block.texts(names.UNITS)[:1])
@@ -95,7 +73,7 @@ def _crystal(block: Block, deuterium: bool) -> CifCrystal:
     filled = fill(block, cell, doubts)
     if names.HYDROGENS in block.values and any(n > 0 for n in names.numbers(block.values[names.HYDROGENS])):
         doubts.append(f"{block.spell(names.HYDROGENS)} counts hydrogen atoms that have no site")
-    return CifCrystal(block.name, lattice, filled.numbers, filled.frac_coords, doubts=tuple(doubts))
+    return Crystal(lattice, filled.numbers, filled.frac_coords, tuple(doubts), name=block.name)
 
 
 def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
@@ -106,52 +84,47 @@ def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
         parameters = [gemmi.cif.as_number(plain(values[0])) if values else math.nan for values in given]
     if not (min(parameters) >= 0 and math.isfinite(sum(parameters)) and sum(map(len, given)) == len(given)):
         raise _no_cell(block, given, parameters)
-    a, b, c, *angles = parameters
-    alpha, beta, gamma = map(math.radians, angles)
-    cos_alpha, cos_beta, cos_gamma = math.cos(alpha), math.cos(beta), math.cos(gamma)
-    sin_alpha, sin_beta, sin_gamma = math.sin(alpha), math.sin(beta), math.sin(gamma)
-    square = 1 + 2 * cos_alpha * cos_beta * cos_gamma - cos_alpha**2 - cos_beta**2 - cos_gamma**2
-    faces = b * c * sin_alpha, c * a * sin_beta, a * b * sin_gamma
-    thinnest = a * b * c * math.sqrt(max(square, 0.0)) / max(faces) if min(faces) > 0 else 0.0
+    lattice, thinnest = cell_from_parameters(parameters)
     if not thinnest >= MIN_HEIGHT:
         said = " ".join(values[0] for values in given)
-        raise CifError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
-    turn = (cos_alpha * cos_beta - cos_gamma) / (sin_alpha * sin_beta)
-    rise = math.sqrt(max(1 - turn**2, 0.0))
-    rows = [a * sin_beta, 0.0, a * cos_beta, -b * sin_alpha * turn, b * sin_alpha * rise, b * cos_alpha, 0.0, 0.0, c]
-    return np.array(rows).reshape(3, 3), thinnest
+        raise StructureError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
+    return lattice, thinnest
 
 
-def _no_cell(block: Block, given: Sequence[Sequence[str]], parameters: Sequence[float]) -> CifError:
+def _no_cell(block: Block, given: Sequence[Sequence[str]], parameters: Sequence[float]) -> StructureError:
     """Say what is wrong with the lengths and angles of a cell."""
     if not block.has(names.CELL):
-        return CifError("the CIF has no cell (_cell_length_a and so on); complete it")
+        return StructureError("the CIF has no cell (_cell_length_a and so on); complete it")
     spelled = [block.spell(name) for name in names.CELL]
     if lacking := [name for name, values in zip(spelled, given, strict=True) if not values]:
-        return CifError(f"{', '.join(lacking)} is missing or empty; complete it")
+        return StructureError(f"{', '.join(lacking)} is missing or empty; complete it")
     for name, values, number in zip(spelled, given, parameters, strict=True):
         if len(values) > 1:
-            return CifError(f"{name} has {len(values)} values; give one")
+            return StructureError(f"{name} has {len(values)} values; give one")
         if not math.isfinite(number):
             return no_number(name, values[0])
         if number < 0:
-            return CifError(f"{name} is {values[0]!r}, which is no length or angle; correct it")
-    return CifError("the cell is too large; correct it")
+            return StructureError(f"{name} is {values[0]!r}, which is no length or angle; correct it")
+    return StructureError("the cell is too large; correct it")
 
 
 def _sites(block: Block, formula: frozenset[str], deuterium: bool, doubts: list[str]) -> Listed:
     columns = [block.values.get(name, []) for name in names.COORDINATES]
     if lacking := [name for name, column in zip(names.COORDINATES, columns, strict=True) if not column]:
-        raise CifError(f"the CIF has no atom sites in fractional coordinates: {', '.join(lacking)} is missing or empty")
+        raise StructureError(
+            f"the CIF has no atom sites in fractional coordinates: {', '.join(lacking)} is missing or empty"
+        )
     k = len(columns[0])
     labels, types, occupancies = (block.values.get(name, []) for name in (names.LABEL, names.TYPE, names.OCCUPANCY))
     if not {len(column) for column in (*columns, labels, types, occupancies)} <= {0, k}:
-        raise CifError("the columns of the atom sites (_atom_site_...) differ in length; complete the loop")
+        raise StructureError("the columns of the atom sites (_atom_site_...) differ in length; complete the loop")
     if not (types or labels):
-        raise CifError("the atom sites have neither _atom_site_type_symbol nor _atom_site_label; add the elements")
+        raise StructureError(
+            "the atom sites have neither _atom_site_type_symbol nor _atom_site_label; add the elements"
+        )
     anisotropic = block.texts(names.ANISOTROPIC)
     if labels and anisotropic and (others := set(anisotropic) - set(map(plain, labels))):
-        raise CifError(
+        raise StructureError(
             f"{block.spell(names.ANISOTROPIC)} names {min(others)}, which has no atom site; complete the sites"
         )
     called = labels or types
@@ -161,7 +134,7 @@ def _sites(block: Block, formula: frozenset[str], deuterium: bool, doubts: list[
     if not math.isfinite(sum(map(sum, values))):
         axis, i = next((axis, i) for i in range(k) for axis in range(3) if not math.isfinite(values[axis][i]))
         if names.is_null(columns[axis][i]):
-            raise CifError(f"{call_site(called, i)} has no coordinate {'xyz'[axis]}; complete or delete it")
+            raise StructureError(f"{call_site(called, i)} has no coordinate {'xyz'[axis]}; complete or delete it")
         raise no_number(f"the coordinate {'xyz'[axis]} of {call_site(called, i)}", columns[axis][i])
     return Listed(
         called, numbers, np.array(values, order="F").T, columns, names.numbers(block.texts(*names.MULTIPLICITY))
@@ -180,8 +153,8 @@ def _elements(
                 refuse_mixed(plain(labels[i]))
             if word not in found:
                 found[word] = element(plain(word), formula, not types, deuterium)
-        except CifError as fault:
-            raise CifError(f"{call_site(labels or types, i)} {fault}") from None
+        except StructureError as fault:
+            raise StructureError(f"{call_site(labels or types, i)} {fault}") from None
     if guessed := [i for i, word in enumerate(words) if found[word].guessed]:
         i = guessed[0]
         symbol = chemical_symbols[found[words[i]].number]
@@ -197,9 +170,11 @@ def _refuse_partial(occupancies: Sequence[str], called: Sequence[str]) -> None:
             continue
         site, said = call_site(called, occupancies.index(value)), plain(value)
         if 0 < number < 1:
-            raise CifError(f"{site} is disordered (occupancy {said}); use an ordered structure, one whole atom a site")
+            raise StructureError(
+                f"{site} is disordered (occupancy {said}); use an ordered structure, one whole atom a site"
+            )
         if number == 0 or value == ".":
-            raise CifError(f"{site} has occupancy {said!r}; write 1 or delete the site")
+            raise StructureError(f"{site} has occupancy {said!r}; write 1 or delete the site")
         if math.isnan(number):
             raise no_number(f"the occupancy of {site}", value)
-        raise CifError(f"{site} has occupancy {said}, which is impossible; write 1")
+        raise StructureError(f"{site} has occupancy {said}, which is impossible; write 1")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 import gemmi
 
+from matcard.crystals.crystals import StructureError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -74,10 +76,6 @@ _SHOWN = 60
 """Characters of a line or value that a message shows."""
 
 
-class CifError(ValueError):
-    """A CIF or one of its blocks holds no crystal that can be used; the message says why and what to do."""
-
-
 @dataclass
 class Block:
     """One data block.
@@ -122,7 +120,7 @@ def read_blocks(text: str) -> list[Block]:
     stand for (a minus, a blank), or stay in the values.
 
     Raises:
-        CifError: when the text is no CIF, or is cut short.
+        StructureError: when the text is no CIF, or is cut short.
     """
     if not text.isascii():
         text = text.translate(_STAND_FOR).encode("ascii", "xmlcharrefreplace").decode("ascii")
@@ -130,7 +128,7 @@ def read_blocks(text: str) -> list[Block]:
         document = gemmi.cif.read_string(text, check_level=0)
     except ValueError:
         if "\0" in text:
-            raise CifError(NOT_UTF8) from None
+            raise StructureError(NOT_UTF8) from None
         document = _read_mended(_CONTROL.sub(" ", text))
     return [_block(block) for block in document]
 
@@ -166,15 +164,15 @@ def last_digit(value: str) -> float:
     return float(10.0 ** (int(match[2] or 0) + 1 - len(match[1])))
 
 
-def no_number(what: str, value: str) -> CifError:
+def no_number(what: str, value: str) -> StructureError:
     """Say what is wrong with a value that is no number."""
     text = plain(value)
     strange = next((character for character in text if not character.isascii()), None)
     if strange is not None:
-        return CifError(f"{what} is {text!r}, with the character {strange!r}; write it in ASCII")
+        return StructureError(f"{what} is {text!r}, with the character {strange!r}; write it in ASCII")
     if re.fullmatch(r"[+-]?\d*,\d+(\(\d*\))?", text):
-        return CifError(f"{what} is {text!r}, with a comma; write {text.replace(',', '.')}")
-    return CifError(f"{what} is {text[:_SHOWN]!r}, which is no number; correct it")
+        return StructureError(f"{what} is {text!r}, with a comma; write {text.replace(',', '.')}")
+    return StructureError(f"{what} is {text[:_SHOWN]!r}, which is no number; correct it")
 
 
 def _fraction(value: str) -> float:
@@ -196,16 +194,16 @@ def _read_mended(text: str) -> gemmi.cif.Document:
     except ValueError as error:
         match = _AT.fullmatch(str(error))
         if match is None or "&#65533;" in text:  # bytes that did not decode
-            raise CifError(NOT_UTF8) from None
+            raise StructureError(NOT_UTF8) from None
         number, said = int(match[1]), match[2]
         line = " ".join(text.splitlines()[number - 1 : number]).strip()[:_SHOWN]
     if "data_" in said:
-        raise CifError("the text is no CIF: nothing but comments may stand before its first data_ line")
+        raise StructureError("the text is no CIF: nothing but comments may stand before its first data_ line")
     if "number of values" in said:
         said = "a loop has a row with too few or too many values"
     elif said == "parse error":
         said = "a value is missing here, or stands where a name must"
-    raise CifError(f"the CIF is cut short or damaged at line {number}, {line!r}: {said}; copy or export it again")
+    raise StructureError(f"the CIF is cut short or damaged at line {number}, {line!r}: {said}; copy or export it again")
 
 
 def _block(data: gemmi.cif.Block) -> Block:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matcard.crystals import cif_blocks as names
-from matcard.crystals.cif_blocks import Block, CifError, last_digit, plain
+from matcard.crystals.cif_blocks import Block, last_digit, plain
 from matcard.crystals.cif_content import Content, compare
+from matcard.crystals.crystals import StructureError
 from matcard.crystals.symmetry import (
     DEN,
     Group,
     Sites,
-    SymmetryError,
     expand,
     group_of,
     groups_of_hall,
@@ -92,8 +92,7 @@ class Cell:
         """Fill the cell with all copies of the sites listed.
 
         Raises:
-            CifError: when sites overlap.
-            SymmetryError: when copies of a site are neither one nor apart.
+            StructureError: when sites overlap, or copies of a site are neither one nor apart.
         """
         listed = self.listed
         sites = expand(group, listed.frac_coords, listed.digits, self.lattice, listed.call)
@@ -102,7 +101,9 @@ class Cell:
         if (overlap := closest_sites(self.lattice, sites.frac_coords, self.thinnest, heads)) is not None:
             one, other = (listed.call(bisect(ends, k)) for k in overlap[:2])
             other = "its own copy" if one == other else other
-            raise CifError(f"{one} and {other} overlap, {overlap[2]:.3f} angstrom apart; delete one or correct them")
+            raise StructureError(
+                f"{one} and {other} overlap, {overlap[2]:.3f} angstrom apart; delete one or correct them"
+            )
         atoms: dict[int, int] = {}
         for number, count in zip(listed.numbers, sites.counts, strict=True):
             atoms[number] = atoms.get(number, 0) + count
@@ -146,12 +147,12 @@ def fill(block: Block, cell: Cell, doubts: list[str]) -> Filled:
     What is questionable is added to `doubts`.
 
     Raises:
-        CifError: when what is said of the symmetry does not agree, or not with the cell and the sites.
-        SymmetryError: when the operations are none, or the copies of a site are neither one nor apart.
+        StructureError: when what is said of the symmetry does not agree, or not with the cell and the sites; when the
+            operations are none, or the copies of a site are neither one nor apart.
     """
     filled = _by_operations(block, cell, doubts) or _by_name(block, cell)
     if filled.content.fault:
-        raise CifError(filled.content.fault)
+        raise StructureError(filled.content.fault)
     doubts += [doubt for doubt in (filled.content.doubt, filled.multiplicity) if doubt]
     return filled
 
@@ -167,14 +168,16 @@ def _by_operations(block: Block, cell: Cell, doubts: list[str]) -> Filled | None
     if group is None:
         return None
     if (broken := group.that_breaks(cell.lattice)) is not None:
-        raise CifError(f"the operation {broken} does not keep the lengths and angles of the cell; correct one of them")
+        raise StructureError(
+            f"the operation {broken} does not keep the lengths and angles of the cell; correct one of them"
+        )
     filled = cell.filled(group)
     for name, text, groups in () if block.texts(*names.MAGNETIC) else _at_odds(group, _said(block)):
         if any(_same_by(cell, filled, group, it) for it in groups):
             continue
         others = f"those of {block.spell(name)} = {text} ({' or '.join(str(len(other)) for other in groups)})"
         if not filled.content.borne_out:
-            raise CifError(
+            raise StructureError(
                 f"the operations listed ({len(group)}, {group.name}) are not {others}; write all of them, or P1 and "
                 "all atoms"
             )
@@ -186,7 +189,7 @@ def _listed_group(block: Block) -> Group | None:
     """Give the group of the operations that the file lists, of the magnetic ones where it has both."""
     if magnetic := block.texts(*names.MAGNETIC):
         if unknown := [name for name in block.unknown if "symop" in name.lower()]:
-            raise CifError(f"the symmetry {unknown[0]} is not understood, beside magnetic operations; correct it")
+            raise StructureError(f"the symmetry {unknown[0]} is not understood, beside magnetic operations; correct it")
         if not (centerings := block.texts(*names.CENTERINGS)):
             return group_of(tuple(magnetic))
         products = [operation(shift) * operation(text) for shift in centerings for text in magnetic]
@@ -194,10 +197,12 @@ def _listed_group(block: Block) -> Group | None:
     groups = [_group_of(tuple(values)) for name in names.OPERATIONS if (values := block.values.get(name))]
     if not groups:
         if given := [block.spell(name) for name in names.OPERATIONS if block.has([name])]:
-            raise CifError(f"{given[0]} lists no operation; write them, or the symbol alone")
+            raise StructureError(f"{given[0]} lists no operation; write them, or the symbol alone")
         return None
     if len(groups) > 1 and groups[0].codes != groups[1].codes:
-        raise CifError(f"{' and '.join(map(block.spell, names.OPERATIONS))} list different operations; delete one")
+        raise StructureError(
+            f"{' and '.join(map(block.spell, names.OPERATIONS))} list different operations; delete one"
+        )
     return groups[0]
 
 
@@ -214,7 +219,7 @@ def _same_by(cell: Cell, filled: Filled, group: Group, other: Group) -> bool:
         return cell.is_mapped_onto_itself(filled, other)
     try:
         return cell.alike(cell.filled(other), filled)
-    except (CifError, SymmetryError):
+    except StructureError:
         return False
 
 
@@ -223,7 +228,7 @@ def _by_name(block: Block, cell: Cell) -> Filled:
     named = _named(_said(block))
     unknown = [f"{block.spell(name)} = {text}" for name, text, groups in named if not groups]
     if unknown := unknown or ([] if named else block.unknown):
-        raise CifError(f"the symmetry {unknown[0]} is not understood; write its operations, or P1")
+        raise StructureError(f"the symmetry {unknown[0]} is not understood; write its operations, or P1")
     if not named:
         return _not_short(cell.filled(group_of(("x,y,z",))), "nothing is said of the symmetry (P1 is taken)")
     said, groups = _agreed(block, named)
@@ -231,20 +236,22 @@ def _by_name(block: Block, cell: Cell) -> Filled:
     for group in groups:
         try:
             if (broken := group.that_breaks(cell.lattice)) is not None:
-                raise CifError(f"the operation {broken} of {said} does not keep the lengths and angles of the cell")
+                raise StructureError(
+                    f"the operation {broken} of {said} does not keep the lengths and angles of the cell"
+                )
             filled = cell.filled(group)
             if filled.content.fault or (len(groups) > 1 and filled.multiplicity):
-                raise CifError(filled.content.fault or filled.multiplicity or "")
-        except (CifError, SymmetryError) as fault:
+                raise StructureError(filled.content.fault or filled.multiplicity or "")
+        except StructureError as fault:
             reasons.append(f"by {said} in the setting {group.name}, {fault}" if len(groups) > 1 else str(fault))
         else:
             fitting.append((group, filled))
     fitting = [pair for pair in fitting if pair[1].content.borne_out] or fitting
     if not fitting:
-        raise CifError("; ".join(reasons))
+        raise StructureError("; ".join(reasons))
     if not all(cell.alike(fitting[0][1], filled) for _, filled in fitting[1:]):
         settings = " or ".join(group.name for group, _ in fitting)
-        raise CifError(
+        raise StructureError(
             f"{said} has several settings, and the sites fit more than one; write {settings}, or the operations"
         )
     return _not_short(fitting[0][1], f"of the symmetry, {said} alone is given")
@@ -253,7 +260,7 @@ def _by_name(block: Block, cell: Cell) -> Filled:
 def _not_short(filled: Filled, said: str) -> Filled:
     """Refuse a cell with fewer formula units than Z says where no operations bear it out."""
     if filled.content.short:
-        raise CifError(f"{filled.content.doubt}, and {said}; write the operations, or correct Z")
+        raise StructureError(f"{filled.content.doubt}, and {said}; write the operations, or correct Z")
     return filled
 
 
@@ -305,7 +312,7 @@ def _agreed(block: Block, named: Sequence[tuple[str, str, tuple[Group, ...]]]) -
         both = tuple(group for group in groups if group.codes in codes)
         of_type = name in names.NUMBER or name.endswith(("_ref", "_full"))
         if not both and not (of_type and groups[0].number == allowed[0].number):
-            raise CifError(
+            raise StructureError(
                 f"{said} and {block.spell(name)} = {other} do not agree; correct one of them, or write the operations"
             )
         groups = both or groups

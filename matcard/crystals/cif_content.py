@@ -6,15 +6,12 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 
-from matcard.crystals.cif_blocks import CifError
+from matcard.crystals.crystals import ELEMENTS, StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-ELEMENTS = {symbol: z for symbol, z in atomic_numbers.items() if z > 0}
-"""Element symbol -> atomic number; no isotopes (D, T) and no dummy (X)."""
 
 # An element, and how it may be charged: Na+, Na1+, O2-, O-2, Fe2.5+.
 _TYPE = re.compile(r"[A-Za-z]{1,2}(?:\d*\.?\d*[+-]|[+-]\d*\.?\d*)?")
@@ -57,7 +54,7 @@ def element(written: str, formula: frozenset[str], is_label: bool, deuterium: bo
         deuterium: whether D is hydrogen.
 
     Raises:
-        CifError: when it is none, several, or not to be told.
+        StructureError: when it is none, several, or not to be told.
     """
     refuse_mixed(written)
     word = re.split("[^A-Za-z]", written, maxsplit=1)[0]
@@ -74,21 +71,25 @@ def element(written: str, formula: frozenset[str], is_label: bool, deuterium: bo
     if len(readings) == 1 and (formula or symbol in readings):
         return Atom(ELEMENTS[readings.pop()], guessed=True)
     if len(readings) == 2 and len(word) == 2:
-        raise CifError(f"has {written!r}, which may be {two} or {one}; write an element in _atom_site_type_symbol")
-    raise CifError(f"has the unknown element {written!r}; write an element in _atom_site_type_symbol (deuterium: H)")
+        raise StructureError(
+            f"has {written!r}, which may be {two} or {one}; write an element in _atom_site_type_symbol"
+        )
+    raise StructureError(
+        f"has the unknown element {written!r}; write an element in _atom_site_type_symbol (deuterium: H)"
+    )
 
 
 def refuse_mixed(written: str) -> None:
     """Refuse a type symbol or a label of several elements, such as 'Nb,Zr' and Fe/Mg1.
 
     Raises:
-        CifError: when it is one.
+        StructureError: when it is one.
     """
     word = re.split("[^A-Za-z]", written, maxsplit=1)[0]
     named = re.findall("[A-Z][a-z]?", word)
     several = len(named) > 1 and word != word.upper() and all(symbol in ELEMENTS for symbol in named)
     if several or _MIXED.search(written):
-        raise CifError(f"is disordered ({written}); use an ordered structure, one whole atom a site")
+        raise StructureError(f"is disordered ({written}); use an ordered structure, one whole atom a site")
 
 
 @lru_cache(maxsize=4096)

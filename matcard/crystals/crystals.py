@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from ase.data import atomic_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from jaxtyping import Bool, Float64, Int, Int64, Shaped, UInt8
 
+ELEMENTS = {symbol: z for symbol, z in atomic_numbers.items() if z > 0}
+"""Element symbol -> atomic number; no isotopes (D, T) and no dummy (X)."""
 UNNAMED = "column 2"
 """The column of labels of an `id_prop.csv` without header; those behind it are called likewise."""
 
@@ -25,17 +29,25 @@ class StructureError(ValueError):
     """One row's structure cannot be used; the message says why and what to do. It becomes the fault of the row."""
 
 
-class Raw(NamedTuple):
-    """A cell and its n sites as a decoder gives them, in angstrom and in units of the lattice vectors.
+@dataclass(eq=False)
+class Crystal:
+    """One structure as a decoder gives it, or why there is none.
 
-    `lattice` is (3, 3), rows a, b, c, or (6,): a, b, c and alpha, beta, gamma in degrees; `symbols` may be atomic
-    numbers. `notes` say what the decoder found questionable.
+    Attributes:
+        lattice: (3, 3), angstrom; rows a, b, c.
+        numbers: (n,) atomic numbers.
+        frac_coords: (n, 3), in units of the lattice vectors.
+        doubts: what is questionable about it, though it was read.
+        fault: why there is no structure, or None.
+        name: of the data block of a CIF.
     """
 
-    lattice: Float64[np.ndarray, ...]
-    symbols: Sequence[str] | Shaped[np.ndarray, " n"]
-    frac_coords: Float64[np.ndarray, "n 3"]
-    notes: tuple[str, ...] = ()
+    lattice: Float64[np.ndarray, "3 3"] = field(default_factory=lambda: np.zeros((3, 3)))
+    numbers: UInt8[np.ndarray, " n"] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    frac_coords: Float64[np.ndarray, "n 3"] = field(default_factory=lambda: np.zeros((0, 3)))
+    doubts: tuple[str, ...] = ()
+    fault: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,27 +238,27 @@ def offsets_from_counts(counts: Int[np.ndarray, " N"]) -> Int64[np.ndarray, " N+
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
-def lattice_from_parameters(parameters: Float64[np.ndarray, "N 6"]) -> Float64[np.ndarray, "N 3 3"]:
-    """Give cells from a b c (angstrom) and alpha beta gamma (degrees), oriented as pymatgen does.
+def cell_from_parameters(parameters: Sequence[float]) -> tuple[Float64[np.ndarray, "3 3"], float]:
+    """Give the cell of a, b, c (angstrom), alpha, beta, gamma (degrees), and the least distance between its faces.
 
-    c lies along z and a in the xz plane. Angles that close no cell give a flat one.
+    c lies along z and a in the xz plane, as in pymatgen. Angles that close no cell give a flat one; NaN and infinity
+    give NaN.
     """
-    a, b, c = parameters[:, :3].T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        alpha, beta, gamma = np.radians(parameters[:, 3:]).T
-        cosine = (np.cos(alpha) * np.cos(beta) - np.cos(gamma)) / (np.sin(alpha) * np.sin(beta))
-        gamma_star = np.arccos(np.clip(cosine, -1, 1))
-        zero = np.zeros_like(a)
-        rows = [
-            [a * np.sin(beta), zero, a * np.cos(beta)],
-            [
-                -b * np.sin(alpha) * np.cos(gamma_star),
-                b * np.sin(alpha) * np.sin(gamma_star),
-                b * np.cos(alpha),
-            ],
-            [zero, zero, c],
-        ]
-    return np.moveaxis(np.array(rows), 2, 0)
+    if not math.isfinite(sum(parameters)):
+        return np.full((3, 3), math.nan), math.nan
+    a, b, c, *angles = parameters
+    alpha, beta, gamma = map(math.radians, angles)
+    cos_alpha, cos_beta, cos_gamma = math.cos(alpha), math.cos(beta), math.cos(gamma)
+    sin_alpha, sin_beta, sin_gamma = math.sin(alpha), math.sin(beta), math.sin(gamma)
+    square = 1 + 2 * cos_alpha * cos_beta * cos_gamma - cos_alpha**2 - cos_beta**2 - cos_gamma**2
+    faces = b * c * sin_alpha, c * a * sin_beta, a * b * sin_gamma
+    thinnest = a * b * c * math.sqrt(max(square, 0.0)) / max(faces) if min(faces) > 0 else 0.0
+    sines = sin_alpha * sin_beta
+    turn = (cos_alpha * cos_beta - cos_gamma) / sines if sines else 1.0
+    turn = min(max(turn, -1.0), 1.0)
+    rise = math.sqrt(1 - turn**2)
+    rows = [a * sin_beta, 0.0, a * cos_beta, -b * sin_alpha * turn, b * sin_alpha * rise, b * cos_alpha, 0.0, 0.0, c]
+    return np.array(rows).reshape(3, 3), thinnest
 
 
 def is_none(values: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:

@@ -1,20 +1,18 @@
-"""Whatever stands for one structure, in a cell of a table, a file or memory -> `Raw`, or a `StructureError`."""
+"""Whatever stands for one structure, in a cell of a table, a file or memory -> `Crystal`."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 
-from matcard.crystals.cif import CifCrystal, read_cif
-from matcard.crystals.crystals import Raw, StructureError
+from matcard.crystals.cif import read_cif
+from matcard.crystals.crystals import ELEMENTS, Crystal, StructureError, cell_from_parameters
 from matcard.crystals.files import file_kind, plain_name, read_text
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
 _STUMBLES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError)
 """Where a parser raises one of these it did not foresee the input: the text says what it did, not what is wrong."""
+_MISSING = "the structure is missing here; fill it in or delete the row"
 _SHOWN = 40
 """Characters of a text that a message shows."""
 _LIKE_CIF = re.compile(r"^\s*data_|_cell_length_a\b", re.IGNORECASE | re.MULTILINE)
@@ -34,20 +33,12 @@ _DICTS = (("lattice", "sites"), ("lattice_mat", "elements"), ("numbers", "cell")
 """Keys of the dicts that are structures: pymatgen's, JARVIS's, ASE's two, an entry of JARVIS."""
 
 
-Decoded = Raw | str
-"""A structure, or the reason why there is none."""
-
-
-class Blocks(list[tuple[str, Decoded]]):
-    """The structures of a CIF that holds several, each by the name of its block."""
-
-
-def decode_some(values: Sequence[Any]) -> list[Decoded | Blocks]:
+def decode_some(values: Sequence[Any]) -> list[list[Crystal]]:
     """Decode what stands for some structures; whatever a decoder raises becomes the reason why there is none."""
     return [_decoded(value) for value in values]
 
 
-def decode(value: Any) -> Raw | Blocks:
+def decode(value: Any) -> list[Crystal]:
     """Decode what stands for one structure, or a CIF of several.
 
     Args:
@@ -55,29 +46,29 @@ def decode(value: Any) -> Raw | Blocks:
             object of pymatgen or ASE; or a tuple of a lattice, elements and fractional coordinates.
 
     Raises:
-        StructureError: it is none, or one that cannot be used.
+        StructureError: it is none, or one that cannot be used; those of a CIF have their faults.
         Exception: whatever parsers of other projects raise on malformed input.
     """
-    if isinstance(value, Raw):
-        return value
+    if isinstance(value, Crystal):
+        return [value]
     if isinstance(value, StructureError):
         raise value
     if isinstance(value, Path):
         return from_file(value)
     if isinstance(value, tuple):
-        return from_columns(*value)
+        return [from_columns(*value)]
     if (decoder := object_decoder(value)) is not None:
-        return decoder(value)
+        return [decoder(value)]
     if isinstance(value, str):
         return from_text(value)
     if value is None or isinstance(value, float):
-        raise StructureError("the structure is missing here; fill it in or delete the row")
+        raise StructureError(_MISSING)
     if not isinstance(value, dict):
         raise StructureError(f"the structure is a {type(value).__name__}; CIF text or a pymatgen dict was expected")
-    return from_dict(value)
+    return [from_dict(value)]
 
 
-def object_decoder(value: Any) -> Callable[[Any], Raw] | None:
+def object_decoder(value: Any) -> Callable[[Any], Crystal] | None:
     """Tell the two kinds of objects by what they can do; None for anything else."""
     if hasattr(value, "get_scaled_positions"):
         return from_ase
@@ -95,7 +86,7 @@ def looks_like_structure(value: Any) -> bool:
     return any(look.search(value) for look in (_LIKE_CIF, _LIKE_XYZ)) or _LIKE_POSCAR.match(value) is not None
 
 
-def from_file(path: Path) -> Raw | Blocks:
+def from_file(path: Path) -> list[Crystal]:
     """Decode the structure in a file, by its name; one without an ending is a CIF or a POSCAR by content.
 
     Raises:
@@ -109,15 +100,15 @@ def from_file(path: Path) -> Raw | Blocks:
     except UnicodeDecodeError as error:
         raise StructureError(f"the file is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
     if kind == "poscar":
-        return from_poscar(text)
+        return [from_poscar(text)]
     if kind == "json":
         return from_text(text)
     if kind == "cif" or _LIKE_CIF.search(text):
-        return from_cif(text)
-    return _by_ase(path) if Path(plain_name(path)).suffix else from_poscar(text)
+        return read_cif(text)
+    return [_by_ase(path) if Path(plain_name(path)).suffix else from_poscar(text)]
 
 
-def from_text(text: str) -> Raw | Blocks:
+def from_text(text: str) -> list[Crystal]:
     """Decode text of any kind, told by its look."""
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith(("{", "[")):
@@ -126,52 +117,31 @@ def from_text(text: str) -> Raw | Blocks:
             raise StructureError(
                 f"the structure is a {type(value).__name__}; a dict of pymatgen or JARVIS was expected"
             )
-        return from_dict(value)
+        return [from_dict(value)]
     if not start:
-        raise StructureError("the structure is missing here; fill it in or delete the row")
+        raise StructureError(_MISSING)
     if not _LIKE_CIF.search(text):
         if _LIKE_XYZ.match(text):
-            return from_ase(xyz_frame(text))
+            return [from_ase(xyz_frame(text))]
         if _LIKE_POSCAR.match(text):
-            return from_poscar(text)
+            return [from_poscar(text)]
         if "_atom_site" not in text and "\n" not in start.strip():
             raise StructureError(f"{start[:_SHOWN]!r} is no structure; CIF, POSCAR, JSON or extended XYZ was expected")
-    return from_cif(text)
+    return read_cif(text)
 
 
-def from_cif(text: str) -> Raw | Blocks:
-    """Decode the crystals of CIF text."""
-    crystals = read_cif(text)
-    if len(crystals) > 1:
-        return Blocks((crystal.name, crystal.fault or _of_block(crystal)) for crystal in crystals)
-    if crystals[0].fault is not None:
-        raise StructureError(crystals[0].fault)
-    return _of_block(crystals[0])
-
-
-def _of_block(crystal: CifCrystal) -> Raw:
-    return Raw(crystal.lattice, crystal.numbers, crystal.frac_coords, crystal.doubts)
-
-
-def from_columns(lattice: Any, species: Any, coords: Any) -> Raw:
+def from_columns(lattice: Any, species: Any, coords: Any) -> Crystal:
     """Decode lattice (3 x 3, or a b c alpha beta gamma), element symbols and fractional coordinates.
 
     Each may be nested or flat, a list, an array, or a list written as JSON.
     """
     lattice, species, coords = (_unquoted(value) for value in (lattice, species, coords))
-    numbers = _floats(lattice, "the lattice")
-    if numbers.size not in (6, 9):
-        raise StructureError(f"the lattice has {numbers.size} numbers; give 6 (a b c alpha beta gamma) or 9 (3 x 3)")
     if not isinstance(species, (list, tuple, np.ndarray)) or not all(isinstance(symbol, str) for symbol in species):
         raise StructureError("species must be a list of element symbols")
-    sites = _floats(coords, "frac_coords")
-    if sites.size != 3 * len(species):
-        raise StructureError(f"{len(species)} species but {sites.size} coordinates; give three a site")
-    shape = (6,) if numbers.size == 6 else (3, 3)
-    return Raw(numbers.reshape(shape), species, sites.reshape(-1, 3))
+    return _crystal(_floats(lattice, "the lattice"), list(species), _floats(coords, "frac_coords"))
 
 
-def from_dict(value: Mapping[str, Any]) -> Raw:
+def from_dict(value: Mapping[str, Any]) -> Crystal:
     """Decode `Structure.as_dict()` of pymatgen, JARVIS's atoms or ASE's; lists may be arrays, as parquet gives them."""
     if "lattice_mat" in value:
         return _from_jarvis(value)
@@ -200,26 +170,25 @@ def from_dict(value: Mapping[str, Any]) -> Raw:
         if len(species) != 1 or species[0]["occu"] != 1:
             raise _disordered(k, {item["element"]: item["occu"] for item in species})
         symbols.append(str(species[0]["element"]))
-    coords = _floats([site["abc"] for site in sites], "abc of the sites").reshape(-1, 3)
-    return Raw(_floats(cell, "the lattice"), symbols, coords)
+    return _crystal(_floats(cell, "the lattice"), symbols, _floats([site["abc"] for site in sites], "abc of the sites"))
 
 
-def _from_jarvis(value: Mapping[str, Any]) -> Raw:
+def _from_jarvis(value: Mapping[str, Any]) -> Crystal:
     lattice = _floats(value["lattice_mat"], "lattice_mat").reshape(3, 3)
     coords = _floats(value["coords"], "coords").reshape(-1, 3)
     if value.get("cartesian"):
         coords = _fractional(lattice, coords)
-    return Raw(lattice, [str(symbol).strip() for symbol in value["elements"]], coords)
+    return _crystal(lattice, [str(symbol).strip() for symbol in value["elements"]], coords)
 
 
-def _from_ase_dict(value: Mapping[str, Any]) -> Raw:
+def _from_ase_dict(value: Mapping[str, Any]) -> Crystal:
     numbers = _floats(value["numbers"], "numbers").astype(int)
     positions, cell = _floats(value["positions"], "positions"), _floats(value["cell"], "cell")
     pbc = np.array(list(value.get("pbc", (True, True, True))), dtype=bool)
     return from_ase(Atoms(numbers, positions.reshape(-1, 3), cell=cell.reshape(3, 3), pbc=pbc))
 
 
-def from_structure(structure: Any) -> Raw:
+def from_structure(structure: Any) -> Crystal:
     """Decode a `pymatgen.core.Structure`."""
     lattice = structure.lattice
     _refuse_partly_periodic(lattice.pbc)
@@ -227,10 +196,10 @@ def from_structure(structure: Any) -> Raw:
         if not site.is_ordered:
             raise _disordered(k, {str(s): float(x) for s, x in site.species.items()})
     symbols = [site.specie.symbol for site in structure]
-    return Raw(np.array(lattice.matrix), symbols, np.array(structure.frac_coords).reshape(-1, 3))
+    return _crystal(np.array(lattice.matrix), symbols, np.array(structure.frac_coords))
 
 
-def from_ase(atoms: Any) -> Raw:
+def from_ase(atoms: Any) -> Crystal:
     """Decode an `ase.Atoms`."""
     if atoms.cell.rank < 3:
         raise StructureError("no unit cell (an isolated molecule or a layer?); give the frame a full lattice")
@@ -241,7 +210,7 @@ def from_ase(atoms: Any) -> Raw:
             if list(shares.values()) != [1]:
                 raise _disordered(k, shares)
     lattice = np.array(atoms.cell)
-    return Raw(lattice, atoms.get_chemical_symbols(), _fractional(lattice, atoms.positions))
+    return _crystal(lattice, atoms.get_chemical_symbols(), _fractional(lattice, atoms.positions))
 
 
 def xyz_frame(text: str) -> Atoms:
@@ -253,7 +222,7 @@ def xyz_frame(text: str) -> Atoms:
     return atoms
 
 
-def from_poscar(text: str) -> Raw:
+def from_poscar(text: str) -> Crystal:
     """Decode POSCAR text, with one scale factor or three; one without element symbols is refused."""
     lines = text.splitlines()
     if len(lines) < 7:
@@ -279,13 +248,13 @@ def from_poscar(text: str) -> Raw:
     if len(scale) == 1 and scale[0] < 0:  # it is the volume
         scale = np.cbrt(-scale / abs(np.linalg.det(lattice)))
     lattice = lattice * scale
-    return Raw(lattice, symbols, _fractional(lattice, coords * scale) if cartesian else coords)
+    return _crystal(lattice, symbols, _fractional(lattice, coords * scale) if cartesian else coords)
 
 
 def _poscar_symbols(words: list[str], counts: list[int], rows: list[str]) -> list[str]:
     symbols = [re.split("[/_]", word)[0] for word in words]  # as in Si_sv/0123abcd
     for word, symbol in zip(words, symbols, strict=True):
-        if symbol not in atomic_numbers():
+        if symbol not in ELEMENTS:
             raise StructureError(f"unknown element {word!r}; write plain element symbols on line 6")
     if len(symbols) != len(counts):
         raise StructureError(f"the POSCAR has {len(symbols)} symbols and {len(counts)} counts; give one of each")
@@ -294,7 +263,7 @@ def _poscar_symbols(words: list[str], counts: list[int], rows: list[str]) -> lis
 
 def _trailing_symbols(rows: list[str]) -> list[str]:
     """Give the symbols behind the positions, which some programs write in files of the older form."""
-    symbols = [word for row in rows for word in row.split()[3:] if word in atomic_numbers()]
+    symbols = [word for row in rows for word in row.split()[3:] if word in ELEMENTS]
     if len(symbols) != len(rows) or not rows:
         raise StructureError("the POSCAR names no elements; add a line of symbols above the counts")
     return symbols
@@ -320,7 +289,7 @@ def _three(line: str, what: str) -> list[float]:
     return numbers
 
 
-def _by_ase(path: Path) -> Raw:
+def _by_ase(path: Path) -> Crystal:
     import ase.io
 
     frames = ase.io.read(path, index=":")
@@ -329,10 +298,22 @@ def _by_ase(path: Path) -> Raw:
     return from_ase(frames[0])
 
 
-@cache
-def atomic_numbers() -> dict[str, int]:
-    """Element symbol -> atomic number; no isotopes (D, T) and no dummy (X)."""
-    return {symbol: z for z, symbol in enumerate(chemical_symbols) if z > 0}
+def _crystal(cell: Float64[np.ndarray, ...], symbols: Sequence[str], frac_coords: Float64[np.ndarray, ...]) -> Crystal:
+    """Give the structure of a cell, of 9 numbers or of a, b, c and three angles, and its sites.
+
+    Raises:
+        StructureError: the numbers are not as many as they must be, or a symbol is no element.
+    """
+    if cell.size not in (6, 9):
+        raise StructureError(f"the lattice has {cell.size} numbers; give 6 (a b c alpha beta gamma) or 9 (3 x 3)")
+    if frac_coords.size != 3 * len(symbols):
+        raise StructureError(f"{len(symbols)} species but {frac_coords.size} coordinates; give three a site")
+    numbers = [ELEMENTS.get(symbol, 0) for symbol in symbols]
+    if 0 in numbers:
+        k = numbers.index(0)
+        raise StructureError(f"site {k + 1} has the unknown element {symbols[k]!r}; write its symbol (deuterium: H)")
+    lattice = cell.reshape(3, 3) if cell.size == 9 else cell_from_parameters(cell.ravel().tolist())[0]
+    return Crystal(lattice, np.array(numbers, dtype=np.uint8), frac_coords.reshape(-1, 3))
 
 
 def _fractional(lattice: Float64[np.ndarray, "3 3"], positions: Any) -> Float64[np.ndarray, "n 3"]:
@@ -342,18 +323,13 @@ def _fractional(lattice: Float64[np.ndarray, "3 3"], positions: Any) -> Float64[
     return coords
 
 
-def _decoded(value: Any) -> Decoded | Blocks:
+def _decoded(value: Any) -> list[Crystal]:
     try:
-        raw = decode(value)
+        return decode(value)
     except StructureError as fault:
-        return str(fault)
+        return [Crystal(fault=str(fault))]
     except Exception as error:  # parsers of other projects raise anything on malformed input
-        return _reason(error)
-    if isinstance(raw, Blocks):
-        return raw
-    if raw.lattice.shape not in ((6,), (3, 3)) or raw.frac_coords.shape != (len(raw.symbols), 3):
-        return f"the lattice is {raw.lattice.shape}, {len(raw.symbols)} sites are {raw.frac_coords.shape}; mend the row"
-    return raw
+        return [Crystal(fault=_reason(error))]
 
 
 def _reason(error: Exception) -> str:
@@ -385,7 +361,7 @@ def _unquoted(value: Any) -> Any:
         except json.JSONDecodeError as error:
             raise StructureError(f"a list or dict in JSON was expected: {error}") from None
     if value is None or isinstance(value, float):
-        raise StructureError("the structure is missing here; fill it in or delete the row")
+        raise StructureError(_MISSING)
     return value
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from ase.io import extxyz
 from ase.io.formats import UnknownFileTypeError
 
-from matcard.crystals.crystals import Raw, StructureError
+from matcard.crystals.crystals import Crystal
 from matcard.crystals.decode import decode_some, xyz_frame
 from matcard.crystals.files import decode_text, file_kind, open_bytes, plain_name
 from matcard.crystals.tables import ID_COLUMNS, Batch, Wanted, as_ids, require_column, scalars
@@ -35,7 +35,7 @@ _TRUTH = re.compile(r"""(?:^|\s)["']?([^\s"'=]+)["']?\s*=\s*["']?(T|F|True|False
 class Frame(NamedTuple):
     """A structure, or why there is none, and the labels that came with it."""
 
-    structure: Raw | StructureError
+    structure: Crystal
     labels: Mapping[str, Any]
 
 
@@ -90,8 +90,8 @@ def _of_one_type(values: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _frame(atoms: Atoms, labels: Mapping[str, Any]) -> Frame:
-    (structure,) = decode_some([atoms])
-    return Frame(structure if isinstance(structure, Raw) else StructureError(structure), labels)
+    ((structure,),) = decode_some([atoms])
+    return Frame(structure, labels)
 
 
 def _extended_xyz(path: Path) -> Iterator[Frame]:
@@ -120,7 +120,7 @@ def _xyz_frame(first: str, rest: list[str]) -> Frame:
         atoms = xyz_frame(first + "".join(rest))
     except Exception as error:  # whatever a malformed frame makes of the parser
         said = f"malformed frame ({type(error).__name__}: {error}); correct its elements, columns and lattice"
-        return Frame(StructureError(said), {**_labels_in(rest[0]), **truths})
+        return Frame(Crystal(fault=said), {**_labels_in(rest[0]), **truths})
     return _frame(atoms, {name: truths.get(name, value) for name, value in labels_of(atoms).items()})
 
 

@@ -17,27 +17,24 @@ from joblib import delayed
 
 from matcard.cache import FilesState, cache_dir, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
 from matcard.crystals.crystals import (
+    Crystal,
     Crystals,
-    Raw,
     is_none,
-    lattice_from_parameters,
     objects,
     offsets_from_counts,
     valid,
 )
-from matcard.crystals.decode import Blocks, atomic_numbers, decode_some, object_decoder
+from matcard.crystals.decode import decode_some, object_decoder
 from matcard.crystals.files import LABELS, file_kind, is_structure_file, matching_files, require_file
 from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
 from matcard.crystals.frames import frame_batch, labels_of
 from matcard.crystals.tables import Batch, Wanted, as_ids, open_table, scalars, table_batches
-from matcard.crystals.validate import find_faults, first_bad_sites
+from matcard.crystals.validate import find_faults
 from matcard.errors import InputError, MatcardWarning
 from matcard.parallel import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from jaxtyping import Float64, UInt8
 
     Progress = Callable[[int, int | None], None]
     Source = str | Path | IO[bytes] | list[Path] | tuple[Path, ...]
@@ -258,7 +255,7 @@ def _checked(batches: Iterator[Batch], jobs: int | None, progress: Progress | No
             total = taken[-1].total
             progress(done, None if total is None else max(done, total))
 
-    decoded: list[Any] = []
+    decoded: list[list[Crystal]] = []
     if progress is not None:
         progress(0, first.total)
     for part in (
@@ -273,67 +270,37 @@ def _checked(batches: Iterator[Batch], jobs: int | None, progress: Progress | No
     yield from (_laid_out(batch, []) for batch in taken)  # without rows
 
 
-def _laid_out(batch: Batch, decoded: list[Any]) -> Crystals:
+def _laid_out(batch: Batch, decoded: list[list[Crystal]]) -> Crystals:
     """Lay the structures of a batch out flat and give each row that cannot be used its fault."""
-    ids, where, place = list(batch.ids), list(batch.where), list(range(len(decoded)))
-    if batch.blocks and any(isinstance(result, Blocks) for result in decoded):
-        blocks = [
-            (k, name, result)
-            for k, results in enumerate(decoded)
-            for name, result in (results if isinstance(results, Blocks) else [("", results)])
-        ]
-        place = [k for k, _, _ in blocks]
-        ids = [f"{ids[k]}:{name}" if name else ids[k] for k, name, _ in blocks]
-        where = [f"{where[k]} block {name}" if name else where[k] for k, name, _ in blocks]
-        decoded = [result for _, _, result in blocks]
-    raws = [result if isinstance(result, Raw) else _NOTHING for result in decoded]
-    faults = objects(None if isinstance(result, Raw) else _said(result) for result in decoded)
-    names = objects(valid(name or "") for name in ids)
-    changed = [name is not None and name != known for name, known in zip(ids, names, strict=True)]
-    for i in np.flatnonzero(changed).tolist():
-        faults[i] = f"the id {names[i]} is no valid Unicode text; write it anew"
-    offsets = offsets_from_counts(np.array([len(raw.symbols) for raw in raws], dtype=np.int64))
-    numbers = _numbers(raws)
-    for i, k in first_bad_sites(offsets, numbers == 0):
-        symbol = raws[i].symbols[k]
-        faults[i] = faults[i] or f"site {k + 1} has the unknown element {symbol!r}; write its symbol (deuterium: H)"
+    parts = decoded if batch.blocks else [[_only(found)] for found in decoded]
+    rows = [(k, one, one.name if len(part) > 1 else "") for k, part in enumerate(parts) for one in part]
+    ids = [f"{batch.ids[k]}:{name}" if name else batch.ids[k] for k, _, name in rows]
+    where = [f"{batch.where[k]} block {name}" if name else batch.where[k] for k, _, name in rows]
+    found = [one for _, one, _ in rows]
+    faults = objects(one.fault for one in found)
+    known = objects(valid(name or "") for name in ids)
+    for i, (name, text) in enumerate(zip(ids, known, strict=True)):
+        if name is not None and name != text:
+            faults[i] = f"the id {text} is no valid Unicode text; write it anew"
     crystals = Crystals(
-        names,
-        _lattices(raws),
-        offsets,
-        numbers,
-        np.concatenate([_NOTHING.frac_coords, *(raw.frac_coords for raw in raws)]),
+        known,
+        np.array([one.lattice for one in found]).reshape(-1, 3, 3),
+        offsets_from_counts(np.array([len(one.numbers) for one in found], dtype=np.int64)),
+        np.concatenate([_NOTHING.numbers, *(one.numbers for one in found)]),
+        np.concatenate([_NOTHING.frac_coords, *(one.frac_coords for one in found)]),
         objects(map(valid, where)),
-        doubts=objects("; ".join(raw.notes) or None for raw in raws),
-        columns=batch.columns.iloc[place].reset_index(drop=True),
+        doubts=objects("; ".join(one.doubts) or None for one in found),
+        columns=batch.columns.iloc[[k for k, _, _ in rows]].reset_index(drop=True),
     )
     return crystals.with_faults(np.where(is_none(faults), find_faults(crystals), faults))
 
 
-_NOTHING = Raw(np.zeros((3, 3)), (), np.zeros((0, 3)))
+def _only(found: list[Crystal]) -> Crystal:
+    """Give the one structure of a cell of a table."""
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(one.name for one in found)
+    return Crystal(fault=f"the CIF holds {len(found)} structures ({listed}); give each a file or row of its own")
 
 
-def _said(result: Any) -> str:
-    if isinstance(result, Blocks):
-        listed = ", ".join(name for name, _ in result)
-        return f"the CIF holds {len(result)} structures ({listed}); give each a file or row of its own"
-    return str(result)
-
-
-def _numbers(raws: Sequence[Raw]) -> UInt8[np.ndarray, " S"]:
-    """Give atomic numbers, 0 for what is no element."""
-    known = atomic_numbers()
-    listed = [
-        symbols if getattr(symbols, "dtype", None) == np.uint8 else [known.get(symbol, 0) for symbol in symbols]
-        for symbols in (raw.symbols for raw in raws)
-    ]
-    return np.concatenate([np.empty(0, np.uint8), *(np.asarray(some, dtype=np.uint8) for some in listed)])
-
-
-def _lattices(raws: Sequence[Raw]) -> Float64[np.ndarray, "N 3 3"]:
-    lattice = np.zeros((len(raws), 3, 3))
-    for shape in ((6,), (3, 3)):
-        if some := [k for k, raw in enumerate(raws) if raw.lattice.shape == shape]:
-            given = np.stack([raws[k].lattice for k in some])
-            lattice[some] = lattice_from_parameters(given) if shape == (6,) else given
-    return lattice
+_NOTHING = Crystal()

@@ -14,6 +14,7 @@ import gemmi
 import numpy as np
 import spglib
 
+from matcard.crystals.crystals import StructureError
 from matcard.crystals.validate import MIN_DISTANCE
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ _WRITTEN = re.compile(r"[-+*/\d.,xyzXYZ\s]+")
 _SETTING = re.compile(r"(.+?)(?:\s*:\s*(-?\w[-\w]*)|\s*([Hh][Rr]|[HRhrSZ]))")
 _MOST = 1024
 """Operations that a list may have at most."""
-
-
-class SymmetryError(ValueError):
-    """Operations or a symbol are not what they should be; the message says which and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,15 +156,15 @@ def group_of(texts: tuple[str, ...]) -> Group:
     """Give the group of operations as they are written, such as 'x, y, z' and '-y, x-y, z+1/3'.
 
     Raises:
-        SymmetryError: when one of them is no operation, or they are no group.
+        StructureError: when one of them is no operation, or they are no group.
     """
     if len(texts) > _MOST:
-        raise SymmetryError(f"{len(texts)} operations are listed; a space group has at most 192")
+        raise StructureError(f"{len(texts)} operations are listed; a space group has at most 192")
     operations = {op.triplet(): op for op in map(operation, texts)}
     group = _group(operations.values())
     missing = _missing(group)
     if missing is not None:
-        raise SymmetryError(
+        raise StructureError(
             f"the {len(group)} operations listed are no group: {missing} follows from them and is not listed; "
             "write all of them, or the symbol alone"
         )
@@ -231,7 +228,7 @@ def expand(
         call: what messages call a site, by its number from 0.
 
     Raises:
-        SymmetryError: when copies of a site are too close to be two atoms, and not close enough to be one.
+        StructureError: when copies of a site are too close to be two atoms, and not close enough to be one.
     """
     k, m = len(frac_coords), len(group)
     if m == 1:
@@ -247,7 +244,7 @@ def expand(
         allowed = (np.maximum(digits(), _CLOSE) @ np.abs(group.moved)).reshape(k, m, 3) + _EXACT
         if (far := near & (np.abs(apart) > allowed).any(axis=2)).any():
             i, j = (int(index) for index in np.argwhere(far)[0])
-            raise SymmetryError(
+            raise StructureError(
                 f"{call(i)} is {np.linalg.norm(vectors[i, j]):.3f} angstrom from its own copy by {group.texts[j]}: if "
                 "this is one atom on a special position, write its coordinates with more digits (1/3 as 0.33333); else "
                 "correct them"
@@ -256,7 +253,7 @@ def expand(
         frac_coords = frac_coords + rounded
     counts, chosen = _distinct(group, near.tobytes())
     if 0 in counts:
-        raise SymmetryError(
+        raise StructureError(
             f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
             "digits (1/3 as 0.33333)"
         )
@@ -291,14 +288,14 @@ def operation(text: str) -> gemmi.Op:
     if text.count(",") == 3:
         text = re.sub(r",\s*[+-]?\s*1\s*$", "", text)
     if (strange := next((c for c in text if not c.isascii()), None)) is not None:
-        raise SymmetryError(f"the operation {text!r} has the character {strange!r}; write it in ASCII, as in 1/2+x")
+        raise StructureError(f"the operation {text!r} has the character {strange!r}; write it in ASCII, as in 1/2+x")
     hint = "; put quotes around x, y, z" if text.endswith(",") else ""
     try:
         parsed = gemmi.Op(text if _WRITTEN.fullmatch(text) else "")
     except (ValueError, RuntimeError):
-        raise SymmetryError(f"the operation {text!r} is none: it has no three parts of x, y, z{hint}") from None
+        raise StructureError(f"the operation {text!r} is none: it has no three parts of x, y, z{hint}") from None
     if abs(parsed.det_rot()) != DEN**3 or any(part % DEN for row in parsed.rot for part in row):
-        raise SymmetryError(f"the operation {text!r} is none: it does not keep the volume; correct it")
+        raise StructureError(f"the operation {text!r} is none: it does not keep the volume; correct it")
     return parsed.wrap()
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from matcard.crystals.crystals import is_none
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -43,19 +45,14 @@ def find_faults(crystals: Crystals) -> Shaped[np.ndarray, " N"]:
         faults[i] = f"site {k + 1} has an unknown element; write a plain element symbol"
     heights = cell_heights(crystals.lattice)
     thinnest = heights.min(axis=1, initial=np.inf)
-    for c in np.flatnonzero(no_fault(faults) & ~(thinnest >= MIN_HEIGHT)):
+    for c in np.flatnonzero(is_none(faults) & ~(thinnest >= MIN_HEIGHT)):
         faults[c] = _say_cell(crystals.lattice[c], heights[c])
     for i, k in first_bad_sites(crystals.offsets, ~np.isfinite(crystals.frac_coords).all(axis=1)):
         if faults[i] is None:
             faults[i] = f"site {k + 1} has a coordinate that is NaN or infinite; complete or delete it"
-    for i, (one, other, distance) in _overlaps(crystals, no_fault(faults), thinnest):
+    for i, (one, other, distance) in _overlaps(crystals, is_none(faults), thinnest):
         faults[i] = _say_overlap(one, other, distance)
     return faults
-
-
-def no_fault(faults: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
-    """Say where there is no reason to leave a row out."""
-    return np.array([fault is None for fault in faults], dtype=bool)
 
 
 def first_bad_sites(offsets: Int64[np.ndarray, " N+1"], bad: Bool[np.ndarray, " S"]) -> Iterator[tuple[int, int]]:

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import make_classification
 
-from matcard.crystals.crystals import objects, valid
-from matcard.crystals.decode import atomic_numbers
+from matcard.crystals.crystals import ELEMENTS, objects, valid
 from matcard.crystals.files import require_file
 from matcard.crystals.tables import ID_COLUMNS, INDEX, as_ids, open_table, require_column, scalars
 from matcard.data.columns import id_faults, ids_of, number_columns, numbers_of
@@ -367,4 +366,4 @@ def _named_by_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _is_compound(name: str) -> bool:
     symbols = set(_ELEMENT.findall(name))
-    return _FORMULA.fullmatch(name) is not None and len(symbols) > 1 and symbols <= atomic_numbers().keys()
+    return _FORMULA.fullmatch(name) is not None and len(symbols) > 1 and symbols <= ELEMENTS.keys()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from matcard.crystals.symmetry import (
     DEN,
-    SymmetryError,
+    StructureError,
     expand,
     group_of,
     groups_of_hall,
@@ -40,7 +40,7 @@ def test_a_list_with_gaps_is_no_group(setting, data):
     if products <= set(texts):
         assert set(group_of(tuple(texts)).texts) == set(texts)
     else:
-        with pytest.raises(SymmetryError, match="follows from them and is not listed"):
+        with pytest.raises(StructureError, match="follows from them and is not listed"):
             group_of(tuple(texts))
 
 
@@ -93,7 +93,7 @@ def test_sites_are_those_of_a_plain_search(setting, seed):
             places.append(image)
     try:
         sites = expand(group, xyz[None], lambda: np.full((1, 3), 1e-9), np.linalg.cholesky(metric), str)
-    except SymmetryError:  # a site that is drawn may be close to its copies
+    except StructureError:  # a site that is drawn may be close to its copies
         apart = [np.abs(a - b - np.round(a - b)).max() for a, b in itertools.combinations(places, 2)]
         assert min(apart) < 0.1
         return

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice
 
-from matcard.crystals.crystals import Crystals, offsets_from_counts
+from matcard.crystals.crystals import Crystals, is_none, offsets_from_counts
 from matcard.crystals.validate import (
     MIN_DISTANCE,
     MIN_HEIGHT,
@@ -18,7 +18,6 @@ from matcard.crystals.validate import (
     closest_sites,
     find_faults,
     first_bad_sites,
-    no_fault,
 )
 
 
@@ -156,7 +155,7 @@ def test_each_crystal_is_judged_by_itself_and_once():
     )
     crystals.numbers[-1] = 119
     faults = find_faults(crystals)
-    assert no_fault(faults).tolist() == [True] + [False] * 5
+    assert is_none(faults).tolist() == [True] + [False] * 5
     starts = ["no sites", "site 2 has a coordinate", "zero-volume cell", "sites 1 and 2 overlap", "site 1 has an unk"]
     for fault, start in zip(faults[1:], starts, strict=True):
         assert fault.startswith(start)
