@@ -13,10 +13,12 @@ from matcard.crystals.graphs import GraphDataset
 from matcard.data import crystals, images, rows
 from matcard.data.card import card_names, load_card
 from matcard.data.dataset import TrainingSet, standardisation
-from matcard.data.draws import Standard
+from matcard.data.distinct import Distinct
+from matcard.data.draws import Standard, unit
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
 from matcard.data.labels import make_labels, target_column
+from matcard.data.options import DataOptions
 from matcard.data.splits import Split, seen_note, split_samples
 from matcard.data.values import value_columns
 from matcard.descriptors.describe import check_columns, find_descriptors, separating_columns
@@ -26,7 +28,7 @@ from matcard.invariants import near_copies
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from matcard.data.options import DataKind, DataOptions
+    from matcard.data.options import DataKind
     from matcard.data.samples import Kind, Progress, Samples
 
 KINDS: dict[DataKind, tuple[Callable[..., Samples], type[Kind]]] = {
@@ -169,6 +171,20 @@ def _without_near_copies(data: TrainingSet, radius: float) -> Split:
     train = data.split.train
     kept = near_copies(points, radius * length, groups=torch.from_numpy(data.codes[train])).numpy() < 0
     return data.split.without("train", train[~kept])
+
+
+def count_source(source: str) -> Distinct:
+    """Count the distinct samples of each class in all of a data set, by its default target; no graph is built.
+
+    Raises:
+        InputError: as `read_labelled`; samples without numbers, or more than 100,000.
+    """
+    samples = read_labelled(DataOptions(source=source))
+    used = samples.take(samples.used)
+    points = used.kind.points(used.inputs)
+    if points is None:
+        raise InputError(f"{source}: {used.kind.unit} have no numbers to take distances of; leave --distinct out")
+    return Distinct.count(points, used.codes, used.class_names, length=unit(points, used.kind.families(used)))
 
 
 def kind_from_dict(stored: Mapping[str, Any]) -> Kind:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from matcard.data.card import Card, Download, Query
+    from matcard.data.distinct import Distinct
 
 _UNKNOWN = "?"
 _SHOWN = 12  # classes that are listed; of more only the ends
@@ -54,6 +55,19 @@ def show_card(card: Card) -> Table:
     for heading, content in _entries(card):
         grid.add_row(heading, Text(content))
     return grid
+
+
+def distinct_table(distinct: Distinct) -> Table:
+    """Give how many samples of each class are distinct, at each scale that was counted; rare classes last."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("class", overflow="fold")
+    table.add_column("samples", justify="right")
+    for scale in distinct.scales:
+        table.add_column(f"distinct, {scale:g}" if scale == distinct.scale else f"{scale:g}", justify="right")
+    for label in sorted(range(len(distinct.samples)), key=lambda label: -distinct.samples[label]):
+        numbers = (f"{row[label]:,.1f}" for row in distinct.numbers)
+        table.add_row(Text(distinct.class_names[label]), _number(distinct.samples[label]), *numbers)
+    return table
 
 
 def disk_state(card: Card) -> str:

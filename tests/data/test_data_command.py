@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
 import pytest
 from bad_server import Answer
 from card_cases import BODY, download_of, make_card
+from rich.console import Console
 
 from matcard.cli import run_command
 from matcard.data.__main__ import main
 from matcard.data.card import card_names, load_card
 from matcard.data.card_files import folder_of
-from matcard.data.show import disk_state, list_cards, say_counts, show_card
+from matcard.data.distinct import Distinct, distinct_by_class
+from matcard.data.draws import unit
+from matcard.data.options import DataOptions
+from matcard.data.read import read_labelled
+from matcard.data.show import disk_state, distinct_table, list_cards, say_counts, show_card
 
 
 @pytest.fixture
@@ -79,6 +85,32 @@ def test_nothing_a_card_says_is_left_out(shown):
         for download in card.urls:
             for said in (download.url, *download.mirrors, *download.checksums.values()):
                 assert said in text
+
+
+def test_distinct_samples_are_counted_where_asked(shown):
+    assert "distinct, 30" not in shown("show", "make_classification")
+    table = [line.split() for line in shown("show", "make_classification", "--distinct").splitlines()]
+    start = next(k for k, row in enumerate(table) if row[-2:] == ["distinct,", "30"])
+    rows = {row[0]: row[1:] for row in table[start + 1 : start + 6]}
+    samples = read_labelled(DataOptions(source="make_classification"))
+    points = samples.kind.points(samples.inputs)
+    found = distinct_by_class(points, samples.codes, 5, length=unit(points))
+    for label, name in enumerate(samples.class_names):
+        assert rows[name] == [f"{(samples.codes == label).sum():,}", f"{found[label]:,.1f}"]
+
+
+def test_several_scales_stand_side_by_side():
+    distinct = Distinct(("far", "near"), (40, 1060), 30.0, (1.0, 30.0), ((2.0, 1.0), (38.4, 1.2)))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(distinct_table(distinct))
+    assert [line.split() for line in console.file.getvalue().splitlines()] == [
+        ["class", "samples", "1", "distinct,", "30"], ["near", "1,060", "1.0", "1.2"], ["far", "40", "2.0", "38.4"]
+    ]  # fmt: skip
+
+
+def test_images_have_nothing_to_count_by(capsys, cache_folder):
+    assert exit_code("show", "digits", "--distinct") == 2
+    assert "digits: images have no numbers to take distances of" in capsys.readouterr().err
 
 
 def test_fetching_says_where_the_files_are_and_counts(shown, server, monkeypatch):
