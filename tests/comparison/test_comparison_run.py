@@ -252,3 +252,16 @@ def test_a_record_of_another_cell_is_not_taken(tmp_path, trained):
     run(options(write_experiment(tmp_path, trials=0)))
     assert len(trained) == 5
     assert CellStore(folder.cells).to_be_made_again() == set()
+
+
+def test_a_sampler_is_a_methods_own_and_its_scale_is_searched(tmp_path):
+    task = {**TASK, "data": {"source": "make_classification", "synthetic": {"samples": 200}}}
+    path = write_experiment(tmp_path, tasks={"points": task}, losses=["ce", "spread_sampling"], seeds=1, trials=2)
+    folder, _ = run(options(path))
+    table = results(folder)
+    configs = {name: list(map(json.loads, rows["config"])) for name, rows in table.groupby("method")}
+    scales = {name: [each["trainer"]["sampler_scale"] for each in found] for name, found in configs.items()}
+    assert set(table["status"]) == {"finished"}
+    assert all(each["trainer"]["sampler"] == "spread" for each in configs["spread_sampling"])
+    assert all(3 <= scale <= 300 for scale in scales["spread_sampling"])
+    assert len(set(scales["spread_sampling"])) > 1 and set(scales["ce"]) == {30.0}

@@ -97,3 +97,15 @@ def test_sobol_points_go_on_in_the_next_command(here, played):
     parts = run("--study=parts", "--trials=6", "--sampler=qmc")
     assert parts["optimizer.lr"].tolist() == whole["optimizer.lr"].tolist()
     assert whole["optimizer.lr"].nunique() == 6
+
+
+def test_the_scale_of_a_sampler_is_searched(here):
+    (here / "space.yaml").write_text(
+        "trainer.sampler: {choices: [shuffle, spread]}\n"
+        "trainer.sampler_scale: {type: float, low: 3, high: 300, log: true, when: {trainer.sampler: spread}}\n"
+    )
+    table = run("--study=drawn", "--trials=6", "--sampler=random")
+    spread = table["trainer.sampler"] == "spread"
+    assert spread.any() and not spread.all()
+    assert table.loc[spread, "trainer.sampler_scale"].between(3, 300).all()
+    assert table.loc[~spread, "trainer.sampler_scale"].isna().all()
