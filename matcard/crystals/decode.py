@@ -33,17 +33,18 @@ _DICTS = (("lattice", "sites"), ("lattice_mat", "elements"), ("numbers", "cell")
 """Keys of the dicts that are structures: pymatgen's, JARVIS's, ASE's two, an entry of JARVIS."""
 
 
-def decode_some(values: Sequence[Any]) -> list[list[Crystal]]:
+def decode_some(values: Sequence[Any], deuterium: bool = False) -> list[list[Crystal]]:
     """Decode what stands for some structures; whatever a decoder raises becomes the reason why there is none."""
-    return [_decoded(value) for value in values]
+    return [_decoded(value, deuterium) for value in values]
 
 
-def decode(value: Any) -> list[Crystal]:
+def decode(value: Any, deuterium: bool = False) -> list[Crystal]:
     """Decode what stands for one structure, or a CIF of several.
 
     Args:
         value: the path of a file; text of CIF, POSCAR, extended XYZ or JSON; a dict of pymatgen, JARVIS or ASE; an
             object of pymatgen or ASE; or a tuple of a lattice, elements and fractional coordinates.
+        deuterium: whether D in a CIF is read as hydrogen.
 
     Raises:
         StructureError: it is none, or one that cannot be used; those of a CIF have their faults.
@@ -54,13 +55,13 @@ def decode(value: Any) -> list[Crystal]:
     if isinstance(value, StructureError):
         raise value
     if isinstance(value, Path):
-        return from_file(value)
+        return from_file(value, deuterium)
     if isinstance(value, tuple):
         return [from_columns(*value)]
     if (decoder := object_decoder(value)) is not None:
         return [decoder(value)]
     if isinstance(value, str):
-        return from_text(value)
+        return from_text(value, deuterium)
     if value is None or isinstance(value, float):
         raise StructureError(_MISSING)
     if not isinstance(value, dict):
@@ -86,7 +87,7 @@ def looks_like_structure(value: Any) -> bool:
     return any(look.search(value) for look in (_LIKE_CIF, _LIKE_XYZ)) or _LIKE_POSCAR.match(value) is not None
 
 
-def from_file(path: Path) -> list[Crystal]:
+def from_file(path: Path, deuterium: bool = False) -> list[Crystal]:
     """Decode the structure in a file, by its name; one without an ending is a CIF or a POSCAR by content.
 
     Raises:
@@ -102,13 +103,13 @@ def from_file(path: Path) -> list[Crystal]:
     if kind == "poscar":
         return [from_poscar(text)]
     if kind == "json":
-        return from_text(text)
+        return from_text(text, deuterium)
     if kind == "cif" or _LIKE_CIF.search(text):
-        return read_cif(text)
+        return read_cif(text, deuterium)
     return [_by_ase(path) if Path(plain_name(path)).suffix else from_poscar(text)]
 
 
-def from_text(text: str) -> list[Crystal]:
+def from_text(text: str, deuterium: bool = False) -> list[Crystal]:
     """Decode text of any kind, told by its look."""
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith(("{", "[")):
@@ -127,7 +128,7 @@ def from_text(text: str) -> list[Crystal]:
             return [from_poscar(text)]
         if "_atom_site" not in text and "\n" not in start.strip():
             raise StructureError(f"{start[:_SHOWN]!r} is no structure; CIF, POSCAR, JSON or extended XYZ was expected")
-    return read_cif(text)
+    return read_cif(text, deuterium)
 
 
 def from_columns(lattice: Any, species: Any, coords: Any) -> Crystal:
@@ -323,9 +324,9 @@ def _fractional(lattice: Float64[np.ndarray, "3 3"], positions: Any) -> Float64[
     return coords
 
 
-def _decoded(value: Any) -> list[Crystal]:
+def _decoded(value: Any, deuterium: bool) -> list[Crystal]:
     try:
-        return decode(value)
+        return decode(value, deuterium)
     except StructureError as fault:
         return [Crystal(fault=str(fault))]
     except Exception as error:  # parsers of other projects raise anything on malformed input

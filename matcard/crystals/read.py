@@ -56,6 +56,7 @@ def read_crystals(
     *,
     id_column: str | None = None,
     structure_column: str | None = None,
+    deuterium: bool = False,
     jobs: int | None = None,
     progress: Progress | None = None,
     repeats: bool = False,
@@ -73,6 +74,7 @@ def read_crystals(
         id_column: the column with ids; by default the first known one (`material_id`, `id`, ...), else the
             number of the row, or the name of the file.
         structure_column: a column of structures; by default structures are found by name, or by their look.
+        deuterium: whether D in a CIF is read as hydrogen; else crystals with it have a fault.
         jobs: processes for parsing `PARALLEL_ROWS` texts or files and more, as in joblib: -1 for all cores; None for
             one, or for what an enclosing `joblib.parallel_config` says.
         progress: called with the rows done and the number of rows, which may be an estimate, or None; not where nothing
@@ -82,7 +84,7 @@ def read_crystals(
     Raises:
         InputError: when the source as a whole cannot be used, or is changed while it is read.
     """
-    wanted = Wanted(id_column, structure_column)
+    wanted = Wanted(id_column, structure_column, deuterium)
     found, name = _found(source), _name(source)
     if origin := _files(found, wanted):
         crystals, told = _kept(found, origin, name, wanted, jobs, progress)
@@ -184,7 +186,7 @@ def _read(
     """Read all rows, and give what is to be said whenever the result is taken from the cache."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MatcardWarning)
-        crystals = Crystals.concatenate(_checked(_batches(found, name, wanted), jobs, progress))
+        crystals = Crystals.concatenate(_checked(_batches(found, name, wanted), jobs, progress, wanted.deuterium))
     told = []
     for warning in caught:
         if issubclass(warning.category, MatcardWarning):
@@ -233,7 +235,9 @@ def _files_batches(paths: Sequence[Path], name: str, wanted: Wanted) -> Iterator
             yield from [frame_batch(path, wanted)] if table is None else table_batches(table, wanted)
 
 
-def _checked(batches: Iterator[Batch], jobs: int | None, progress: Progress | None) -> Iterator[Crystals]:
+def _checked(
+    batches: Iterator[Batch], jobs: int | None, progress: Progress | None, deuterium: bool = False
+) -> Iterator[Crystals]:
     """Decode and check batches one after the other, in other processes where that is worth it."""
     done = 0
     taken: deque[Batch] = deque()
@@ -258,9 +262,12 @@ def _checked(batches: Iterator[Batch], jobs: int | None, progress: Progress | No
     decoded: list[list[Crystal]] = []
     if progress is not None:
         progress(0, first.total)
-    for part in (
-        map(decode_some, tasks()) if alone else in_order((delayed(decode_some)(task) for task in tasks()), jobs)
-    ):
+    parts: Iterator[list[list[Crystal]]] = (
+        (decode_some(task, deuterium) for task in tasks())
+        if alone
+        else in_order((delayed(decode_some)(task, deuterium) for task in tasks()), jobs)
+    )
+    for part in parts:
         decoded += part
         advance(len(part))
         while taken and len(decoded) >= len(taken[0].structures):

@@ -55,10 +55,11 @@ _AS_WRITTEN: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "low
 
 @dataclass(frozen=True)
 class Wanted:
-    """The columns that the caller named."""
+    """The columns that the caller named, and whether D in a CIF is read as hydrogen."""
 
     id_column: str | None = None
     structure_column: str | None = None
+    deuterium: bool = False
 
 
 class Batch(NamedTuple):

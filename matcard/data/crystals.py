@@ -47,24 +47,29 @@ TAKES = "structure files, patterns such as 'new/*.cif', folders, tables, ASE dat
 
 @dataclass(frozen=True)
 class CrystalKind(Kind):
-    """Crystal graphs, built with `graph`, and fixed numbers beside them that `descriptors` make."""
+    """Crystal graphs, built with `graph`, and fixed numbers beside them that `descriptors` make.
+
+    `deuterium` says whether D is read as hydrogen.
+    """
 
     columns: ClassVar[tuple[str, ...]] = ("id_column", "structure_column")
     overlap: ClassVar[dict[str, str]] = {"ids": "by id", "formulas": "by formula"}
 
     graph: GraphOptions
     descriptors: tuple[Part, ...] = ()
+    deuterium: bool = False
     name: Literal["crystals"] = "crystals"
 
     @property
-    def read_as(self) -> str:
-        """The same for all: the graphs of each run are made of the same crystals."""
-        return self.name
+    def read_as(self) -> tuple[str, bool]:
+        """The same for all that read D alike: the graphs of each run are made of the same crystals."""
+        return self.name, self.deuterium
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Make it of plain values."""
-        return cls(GraphOptions(**stored["graph"]), tuple(Part(*part) for part in stored["descriptors"]))
+        graph = GraphOptions(**stored["graph"])
+        return cls(graph, tuple(Part(*part) for part in stored["descriptors"]), bool(stored["deuterium"]))
 
     @property
     def model_arguments(self) -> dict[str, Any]:
@@ -91,6 +96,7 @@ class CrystalKind(Kind):
             stream if source is None else source,
             id_column=named.id_column if path else None,
             structure_column=named.structure_column if path else None,
+            deuterium=self.deuterium,
             jobs=jobs,
             progress=progress,
             repeats=True,
@@ -211,24 +217,26 @@ def read(options: DataOptions, card: Card | None, like: CrystalKind | None, prog
     Args:
         options: source, columns, graphs.
         card: the source's, where it is the name of one.
-        like: what a run was trained on, whose graphs go before the options'.
+        like: what a run was trained on, whose graphs and reading of D go before the options'.
         progress: called with the rows parsed and their number, an estimate or None; not where nothing is parsed.
 
     Raises:
         InputError: a source that cannot be read, or a column that is not there.
     """
+    deuterium = options.deuterium if like is None else like.deuterium
     if card is not None:
-        crystals = load_crystals(card, jobs=options.jobs, progress=progress)
+        crystals = load_crystals(card, deuterium=deuterium, jobs=options.jobs, progress=progress)
     else:
         crystals = read_crystals(
             options.source,
             id_column=options.id_column,
             structure_column=options.structure_column,
+            deuterium=deuterium,
             jobs=options.jobs,
             progress=progress,
         ).with_label(options.target)
     if like is None:
-        like = CrystalKind(options.graph)
+        like = CrystalKind(options.graph, deuterium=deuterium)
         if wanted := find_descriptors(options.descriptors):
             # A few crystals tell versions and widths; the numbers of all of them follow.
             some = crystals.take(np.flatnonzero(crystals.sound)[:1])

@@ -94,6 +94,7 @@ _USED_BY: dict[str, tuple[DataKind, ...]] = {
     "features": _ROWS,
     "id_column": ("crystals", *_ROWS),
     "structure_column": ("crystals",),
+    "deuterium": ("crystals",),
     "composition_column": ("compositions",),
     "composition_features": ("compositions",),
     "standardise": ("images", *_ROWS),

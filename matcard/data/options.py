@@ -208,6 +208,9 @@ class DataOptions:
     structure_column: str | None = None
     """Column that holds the structures; found by its usual names where not given."""
 
+    deuterium: bool = False
+    """Whether D in a CIF is read as hydrogen; else crystals with D are left out."""
+
     composition_column: str | None = None
     """Column that holds chemical formulas; found by its usual names where not given."""
 

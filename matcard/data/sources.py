@@ -56,12 +56,17 @@ def fetch(
 
 
 def load_crystals(
-    card: Card, *, jobs: int | None = None, progress: Callable[[int, int | None], None] | None = None
+    card: Card,
+    *,
+    deuterium: bool = False,
+    jobs: int | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Crystals:
     """Give every row of a card of crystals, downloaded if need be and parsed once.
 
     Args:
         card: a card of crystals.
+        deuterium: whether D in a CIF is read as hydrogen.
         jobs: processes that parse structures, as in joblib (-1: all cores).
         progress: called with the rows parsed and their number, an estimate or None, where they are not yet parsed.
 
@@ -75,6 +80,7 @@ def load_crystals(
         _crystal_source(card),
         id_column=card.id_column,
         structure_column=card.structure_column,
+        deuterium=deuterium,
         jobs=jobs,
         progress=progress,
     )

@@ -83,7 +83,7 @@ def test_json_and_poscar_cut_at_any_byte():
     ],
 )
 def test_what_a_parser_raises_becomes_a_reason(error, said, monkeypatch):
-    def raising(_):
+    def raising(*_):
         raise error
 
     monkeypatch.setattr(decode, "from_text", raising)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from matcard.data.options import DataOptions, SplitOptions
-from matcard.data.read import divide, read_labelled
+from matcard.data.read import divide, kind_from_dict, read, read_labelled
+from matcard.data.samples import Named
 from matcard.errors import InputError
 
 METALS, ANIONS = ("Li", "Na", "K", "Rb", "Cs", "Ag"), ("F", "Cl", "Br", "I")
@@ -76,3 +78,25 @@ def test_a_second_source_without_the_target_is_refused(sources, tmp_path):
     (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(InputError, match=r"c\.jsonl has no column 'gap', which the source has"):
         read_labelled(replace(sources, test_source=str(tmp_path / "c.jsonl")))
+
+
+def test_deuterium_is_hydrogen_where_that_is_asked_for(tmp_path):
+    """A model file keeps it, and new crystals are read alike."""
+    salt = Structure(Lattice.cubic(4.1), ["Li", "H"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(fmt="cif")
+    heavy = salt.replace("  H  ", "  D  ").replace("LiH", "LiD").replace("Li1 H1", "Li1 D1")
+    assert heavy.count("D") > salt.count("D")
+    for name, text in (("a", salt), ("b", heavy)):
+        (tmp_path / f"{name}.cif").write_text(text)
+    (tmp_path / "id_prop.csv").write_text("id,gap\na,1\nb,2\n")
+    options = DataOptions(source=str(tmp_path), target="gap", threshold=1.5, jobs=1)
+    left_out = read(options)
+    assert left_out.faults[0] is None
+    assert "unknown element 'D'" in left_out.faults[1]
+    samples = read(replace(options, deuterium=True))
+    assert samples.faults.tolist() == [None, None]
+    assert samples.inputs.numbers.tolist() == 2 * samples.inputs.numbers[:2].tolist()
+    kind = kind_from_dict(samples.kind.to_dict())
+    assert kind.deuterium
+    (again,) = kind.pieces(tmp_path, Named(), io.BytesIO(), 1, lambda *_: None)
+    assert again.faults.tolist() == [None, None]
+    assert read(options, kind).faults.tolist() == [None, None]
