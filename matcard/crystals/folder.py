@@ -176,7 +176,7 @@ def stream_batches(stream: IO[bytes], wanted: Wanted) -> Iterator[Batch]:
     first = decode_text(head[-1]).strip() if head else ""
     whole = chain(head, stream)
     if first.startswith("{"):
-        yield from batches_of(Table(STDIN, _json_pieces(whole), "line", ragged=True), wanted)
+        yield from batches_of(Table(STDIN, _json_pieces(whole), "line"), wanted)
     elif first.lower().startswith("data_"):
         yield from _text_batches(_cif_blocks(map(decode_text, whole)))
     elif not first or first.startswith("#"):

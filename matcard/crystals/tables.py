@@ -85,12 +85,11 @@ class Piece(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table in pieces, whose rows are counted as `unit` says; of the `ragged` each row names its own columns."""
+    """A table in pieces, whose rows are counted as `unit` says."""
 
     name: str
     pieces: Iterator[Piece]
-    unit: str = "row"
-    ragged: bool = False
+    unit: str
 
 
 def open_table(path: Path) -> Table | None:
@@ -99,8 +98,10 @@ def open_table(path: Path) -> Table | None:
     Raises:
         InputError: while it is read, when it is damaged or of another kind than its name says.
     """
-    reader = _READERS.get(file_kind(path))
-    return None if reader is None else reader(path)
+    if (kind := file_kind(path)) not in _READERS:
+        return None
+    read, unit = _READERS[kind]
+    return Table(path.name, read(path), unit)
 
 
 def table_batches(table: Table, wanted: Wanted) -> Iterator[Batch]:
@@ -249,11 +250,7 @@ def _roles(frame: pd.DataFrame, name: str, wanted: Wanted) -> tuple[str | None, 
     return ids, structure
 
 
-def _parquet(path: Path) -> Table:
-    return Table(path.name, _parquet_pieces(path))
-
-
-def _parquet_pieces(path: Path) -> Iterator[Piece]:
+def _parquet(path: Path) -> Iterator[Piece]:
     row = 1
     with readable(path), open_bytes(path) as opened, pq.ParquetFile(opened) as file:
         for records in file.iter_batches(batch_size=CHUNK):
@@ -263,11 +260,7 @@ def _parquet_pieces(path: Path) -> Iterator[Piece]:
             yield Piece(frame, file.metadata.num_rows)
 
 
-def _csv(path: Path) -> Table:
-    return Table(path.name, _csv_pieces(path), "line")
-
-
-def _csv_pieces(path: Path) -> Iterator[Piece]:
+def _csv(path: Path) -> Iterator[Piece]:
     with readable(path, csv.Error):
         header = next(csv.reader(io.StringIO(read_text(path))), [])
         as_text = [*ID_COLUMNS, *STRUCTURE_COLUMNS]
@@ -276,11 +269,7 @@ def _csv_pieces(path: Path) -> Iterator[Piece]:
         yield Piece(frame.iloc[row : row + CHUNK], len(frame))
 
 
-def _json_lines(path: Path) -> Table:
-    return Table(path.name, _json_line_pieces(path), "line", ragged=True)
-
-
-def _json_line_pieces(path: Path) -> Iterator[Piece]:
+def _json_lines(path: Path) -> Iterator[Piece]:
     with readable(path), open_bytes(path) as file:
         done = 0
         for rows in json_rows(file):
@@ -312,11 +301,7 @@ def _json_row(line: bytes) -> dict[str, Any] | StructureError:
     return {"structure": row} if looks_like_structure(row) and "atoms" not in row else row
 
 
-def _json(path: Path) -> Table:
-    return Table(path.name, _json_pieces(path))
-
-
-def _json_pieces(path: Path) -> Iterator[Piece]:
+def _json(path: Path) -> Iterator[Piece]:
     """Stream `{"columns": [...], "index": [...], "data": [[...], ...]}` (keys in any order) or `[{...}]`."""
     with readable(path), open_bytes(path) as file:
         stream = JsonStream(file, path)
@@ -355,9 +340,10 @@ def _json_frames(
         raise InputError(f"{path} has {len(index)} index entries for {start} rows; fetch or write the file again")
 
 
-_READERS: dict[str, Callable[[Path], Table]] = {
-    "parquet": _parquet,
-    "csv": _csv,
-    "jsonl": _json_lines,
-    "json": _json,
+_READERS: dict[str, tuple[Callable[[Path], Iterator[Piece]], str]] = {
+    "parquet": (_parquet, "row"),
+    "csv": (_csv, "line"),
+    "jsonl": (_json_lines, "line"),
+    "json": (_json, "row"),
 }
+"""What gives the pieces of a table of each kind, and what its rows are counted in."""
