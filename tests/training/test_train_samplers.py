@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import distributed
 from train_cases import options, run_here
 
 from matcard.data.distinct import Distinct
@@ -148,10 +150,37 @@ def test_effective_numbers_are_not_counted_twice(copied: Path, tmp_path: Path) -
         run_here(*words, "--loss.name=effective_number", "--trainer.sampler=spread")
 
 
-def test_each_rank_has_the_same_order(copied: Path, tmp_path: Path) -> None:
-    loaders = [batches(copied, tmp_path, "--trainer.sampler=spread").train_dataloader() for _ in range(2)]
-    orders = [torch.cat([batch.index for batch in loader]).tolist() for loader in loaders]
-    assert orders[0] == orders[1]
+def draw_as_a_rank(rank: int, table: Path, folder: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    try:
+        data = batches(table, folder, "--trainer.sampler=spread", "--trainer.batch_size=8")
+        data.trainer = SimpleNamespace(global_rank=distributed.get_rank(), world_size=distributed.get_world_size())
+        loader, epochs = data.train_dataloader(), []
+        for epoch in range(2):
+            loader.batch_sampler.sampler.set_epoch(epoch)
+            mine = [batch.index.tolist() for batch in loader]
+            ranks = [None, None]
+            distributed.all_gather_object(ranks, mine)
+            epochs.append(ranks)
+        (folder / f"{rank}.json").write_text(json.dumps({"draws": data.draws.tolist(), "epochs": epochs}))
+    finally:
+        distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(not distributed.is_available(), reason="this torch has no distributed package")
+def test_two_processes_draw_the_batches_of_one(copied: Path, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(draw_as_a_rank, (copied, tmp_path), nprocs=2)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    alone = batches(copied, tmp_path, "--trainer.sampler=spread", "--trainer.batch_size=16")
+    assert first["draws"] == alone.draws.tolist()
+    loader = alone.train_dataloader()
+    for epoch, ranks in enumerate(first["epochs"]):
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        for together, *shares in zip((batch.index.tolist() for batch in loader), *ranks, strict=True):
+            assert sorted(together) == sorted(shares[0] + shares[1])
+    assert first["epochs"][0] != first["epochs"][1]
 
 
 def test_what_is_distinct_is_shown_kept_and_told(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
