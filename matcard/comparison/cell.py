@@ -57,7 +57,8 @@ class CellJob:
         cell, tested = self.cell, self.cell.stage == "test"
         if self.data is None:
             return reproduce(cell.config)
-        data = open_data(self.data, int(cell.config["seed"]), f"task {cell.task}")
+        graphs = cell.kind == "network" and config_from_dict(cell.config).model.sees_graphs
+        data = open_data(self.data, int(cell.config["seed"]), f"task {cell.task}", graphs=graphs)
         if cell.kind == "rival":
             return [run_rival(cell.config, data, tested=tested)]
         return [run_network(cell.config, data, tested=tested, folder=folder, line=line)]

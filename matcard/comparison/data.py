@@ -57,20 +57,22 @@ def check_data(task: Task, seed: int, folder: Path) -> None:
     require_same(content_of(samples), folder / f"{name}.parquet", who, advice)
 
 
-def open_data(section: Mapping[str, Any], seed: int, what: str) -> TrainingSet:
+def open_data(section: Mapping[str, Any], seed: int, what: str, *, graphs: bool = True) -> TrainingSet:
     """Read and divide data, once in a process.
 
     Args:
         section: of a configuration.
         seed: of the division.
         what: the data are of, for messages.
+        graphs: of crystals are needed, even where they have descriptors.
 
     Raises:
         InputError: data that cannot be read or divided.
     """
     with concerning(what):
         data: TrainingSet = _once(
-            ["division", seed, section], lambda: divide(_samples(section), _options(section), seed=seed)
+            ["division", seed, section, graphs],
+            lambda: divide(_samples(section), _options(section), seed=seed, graphs=graphs),
         )
     return data
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from ase.data import chemical_symbols
 
 from matcard.cache import cache_dir
@@ -20,6 +21,7 @@ from matcard.crystals.folder import Folder
 from matcard.crystals.graphs import GraphDataset, build_graphs, open_graphs
 from matcard.crystals.neighbors import GraphOptions
 from matcard.crystals.read import from_objects, read_crystals
+from matcard.data.dataset import ArrayDataset
 from matcard.data.draws import Standard, directions
 from matcard.data.groups import reduced_formulas
 from matcard.data.inputs import find_paths
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Float32, Float64, Int64, Shaped
     from torch import Tensor
+    from torch.utils.data import Dataset
 
     from matcard.crystals.graphs import Graphs
     from matcard.data.card import Card
@@ -49,13 +52,14 @@ TAKES = "structure files, patterns such as 'new/*.cif', folders, tables, ASE dat
 class CrystalKind(Kind):
     """Crystal graphs, built with `graph`, and fixed numbers beside them that `descriptors` make.
 
-    `deuterium` says whether D is read as hydrogen.
+    Where `graph` is None no graphs are built: a sample is its descriptors. `deuterium` says whether D is read
+    as hydrogen.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("id_column", "structure_column")
     overlap: ClassVar[dict[str, str]] = {"ids": "by id", "formulas": "by formula"}
 
-    graph: GraphOptions
+    graph: GraphOptions | None
     descriptors: tuple[Part, ...] = ()
     deuterium: bool = False
     name: Literal["crystals"] = "crystals"
@@ -68,7 +72,7 @@ class CrystalKind(Kind):
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Make it of plain values."""
-        graph = GraphOptions(**stored["graph"])
+        graph = None if stored["graph"] is None else GraphOptions(**stored["graph"])
         return cls(graph, tuple(Part(*part) for part in stored["descriptors"]), bool(stored["deuterium"]))
 
     @property
@@ -156,22 +160,31 @@ class CrystalKind(Kind):
         kept: bool = False,
         jobs: int | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> GraphDataset:
-        """Give crystal graphs, with their descriptors."""
+    ) -> GraphDataset | DescribedDataset:
+        """Give crystal graphs, with their descriptors, or the descriptors alone."""
+        described = self._all_described(inputs, jobs)
+        if self.graph is None:
+            assert described is not None, "without graphs there are descriptors"
+            return DescribedDataset(described, targets)
         graphs: Graphs
         if kept:
             graphs = open_graphs(inputs, self.graph, cache_dir() / "graphs", jobs=jobs, progress=progress)
         else:
             graphs = build_graphs(inputs, self.graph, jobs=jobs, progress=progress)
+        return GraphDataset(graphs, targets, described)
+
+    def _all_described(self, inputs: Crystals, jobs: int | None) -> Float32[np.ndarray, "N D"] | None:
         if not self.descriptors:
-            return GraphDataset(graphs, targets)
+            return None
         found = self.described(inputs, jobs=jobs)
         if missing := [reason for reason in found.reasons if reason is not None]:
             raise InputError(missing[0])
-        return GraphDataset(graphs, targets, found.values)
+        return found.values
 
-    def notes(self, dataset: GraphDataset) -> list[str]:
+    def notes(self, dataset: GraphDataset | DescribedDataset) -> list[str]:
         """Say how many atoms have fewer neighbours than asked for, or a shell that was cut."""
+        if self.graph is None or isinstance(dataset, DescribedDataset):
+            return []
         graphs, options = dataset.graphs, self.graph
         within = f"{options.neighbors} neighbours within {options.radius:g} A"
         counts = {
@@ -181,8 +194,10 @@ class CrystalKind(Kind):
         }
         return [f"{np.sum(atoms)} atoms {what}" for what, atoms in counts.items() if np.any(atoms)]
 
-    def oddities(self, dataset: GraphDataset) -> list[str | None]:
+    def oddities(self, dataset: GraphDataset | DescribedDataset) -> list[str | None]:
         """Tell atoms that have no neighbour: the network sees nothing of where they are."""
+        if self.graph is None or isinstance(dataset, DescribedDataset):
+            return [None] * len(dataset)
         return [
             f"{count} atoms without any neighbour within {self.graph.radius:g} A" if count else None
             for count in dataset.graphs.isolated.tolist()
@@ -209,6 +224,21 @@ class CrystalKind(Kind):
     def marks(self, samples: Samples) -> dict[str, list[str]]:
         """Give ids and reduced formulas."""
         return {"ids": samples.ids.tolist(), "formulas": reduced_formulas(samples.inputs).tolist()}
+
+
+class DescribedDataset(ArrayDataset):
+    """Crystals that are their descriptors alone."""
+
+    @property
+    def descriptors(self) -> Float32[Tensor, "N D"]:
+        """By the name that they have beside graphs."""
+        return torch.from_numpy(self.inputs)
+
+
+def descriptors_of(dataset: Dataset[Any]) -> Float32[np.ndarray, "N D"] | None:
+    """Give the descriptors in a data set of crystals; None where it holds graphs alone."""
+    assert isinstance(dataset, GraphDataset | DescribedDataset), "a data set of crystals"
+    return None if dataset.descriptors is None else dataset.descriptors.numpy()
 
 
 def read(options: DataOptions, card: Card | None, like: CrystalKind | None, progress: Progress | None) -> Samples:

@@ -46,6 +46,11 @@ class ArrayBatch:
     index: Int[Tensor, " B"]
     numbers: Float[Tensor, "B V"] | None = None
 
+    @property
+    def descriptors(self) -> Float[Tensor, "B F"]:
+        """`x` by the name that it has where crystals are their descriptors alone."""
+        return self.x
+
     def to(self, device: torch.device | str, **options: Any) -> ArrayBatch:
         """Give the batch on a device."""
         moved = ArrayBatch(*(value.to(device, **options) for value in (self.x, self.y, self.index)))

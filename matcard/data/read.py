@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from matcard.crystals.files import source_exists
-from matcard.crystals.graphs import GraphDataset
 from matcard.data import crystals, images, rows
 from matcard.data.card import card_names, load_card
 from matcard.data.dataset import TrainingSet, standardisation
@@ -115,6 +115,7 @@ def divide(
     *,
     seed: int,
     saved_split: str | None = None,
+    graphs: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
     """Divide the rows that can be used, or as a saved run did, and build or open the graphs of crystals.
@@ -124,12 +125,15 @@ def divide(
         options: how they are divided, and what is made of them.
         seed: of the division.
         saved_split: of an earlier run, in place of a division.
+        graphs: of crystals are needed; without them a crystal is its descriptors, where it has some.
         progress: called with the crystals done and their number where graphs are built.
 
     Raises:
         InputError: a split that cannot be made, or a saved one of other data.
     """
     used = samples.take(samples.used)
+    if isinstance(used.kind, crystals.CrystalKind) and used.kind.descriptors and not graphs:
+        used = replace(used, kind=replace(used.kind, graph=None))
     if saved_split is not None:
         split = Split.from_json(saved_split, used.ids)
     else:
@@ -143,8 +147,8 @@ def divide(
     if "input_shape" in arguments:
         mean, std = standardisation(used.inputs, split, options.standardise)
         arguments = {**arguments, "mean": mean, "std": std}
-    if isinstance(dataset, GraphDataset) and dataset.descriptors is not None and isinstance(kind, crystals.CrystalKind):
-        train = dataset.descriptors[split.train].numpy()
+    if isinstance(kind, crystals.CrystalKind) and (described := crystals.descriptors_of(dataset)) is not None:
+        train = described[split.train]
         arguments = {**arguments, "descriptors": Standard.of(train)}
         if telling := separating_columns(kind.descriptors, train, used.codes[split.train]):
             warnings.warn(

@@ -53,6 +53,11 @@ class ModelOptions(NamedOptions):
         if self.freeze and self.init_from is None:
             raise InputError("--model.freeze keeps an encoder as it was trained: say which with --model.init_from FILE")
 
+    @property
+    def sees_graphs(self) -> bool:
+        """Whether the model is given the graphs of crystals, and not their descriptors alone."""
+        return "crystals" in self.takes
+
     def _check_heads(self, width: int, heads: int) -> None:
         if width % heads:
             raise InputError(f"--model.width {width} is not a multiple of --model.heads {heads}")

@@ -69,7 +69,14 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
     begun = run.split.is_file()
     saved = run.split.read_text(encoding="utf-8") if begun else None
     with crystal_progress(console, "crystals to graphs") as graphs:
-        divided = divide(samples, config.data, seed=config.seed, saved_split=saved, progress=graphs)
+        divided = divide(
+            samples,
+            config.data,
+            seed=config.seed,
+            saved_split=saved,
+            graphs=config.model.sees_graphs,
+            progress=graphs,
+        )
     if begun and (different := changed(run.fingerprint.read_text(encoding="utf-8"), divided.fingerprint)):
         raise InputError(
             f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "

@@ -8,15 +8,20 @@ import sys
 from dataclasses import asdict, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from comparison_cases import TASK, options, write_experiment
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import rankdata
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.metrics import average_precision_score
 
 from matcard.compare import parse_options
 from matcard.comparison.experiment import has_given_test, with_sources
 from matcard.comparison.experiment_file import catalogue, read_experiment
 from matcard.comparison.options import CompareOptions
-from matcard.comparison.rivals import BoostingOptions, features_of, rival_options, run_rival
+from matcard.comparison.rivals import BoostingOptions, by_mean_rank, features_of, rival_options, run_rival
 from matcard.comparison.search import Search
 from matcard.crystals.neighbors import GraphOptions
 from matcard.data.composition_features import magpie_features
@@ -237,8 +242,8 @@ def test_help_names_every_option():
 @pytest.fixture(scope="module")
 def points(tmp_path_factory):
     synthetic = SyntheticOptions(samples=400)
-    given = DataOptions(source="make_classification", synthetic=synthetic)
-    return divide(read_labelled(given), given, seed=0)
+    asked = DataOptions(source="make_classification", synthetic=synthetic)
+    return divide(read_labelled(asked), asked, seed=0)
 
 
 def rival_config(**rival):
@@ -284,12 +289,76 @@ def test_options_of_rivals():
 
 
 def test_crystals_are_described_by_matminers_features(tmp_path):
-    given = DataOptions(graph=GraphOptions(radius=3.0, neighbors=2))
-    labelled = read_labelled(given)
+    asked = DataOptions(graph=GraphOptions(radius=3.0, neighbors=2))
+    labelled = read_labelled(asked)
     kept = labelled.take(np.arange(0, len(labelled), 60))
-    data = divide(kept, given, seed=0)
+    data = divide(kept, asked, seed=0)
     formulas = [str(formula) for formula in kept.columns["formula"]]
     np.testing.assert_allclose(features_of(data), magpie_features(formulas).to_numpy(), rtol=1e-9, atol=1e-9)
+
+
+def test_crystals_with_descriptors_are_described_by_them():
+    asked = DataOptions(descriptors="volume,magpie")
+    labelled = read_labelled(asked)
+    data = divide(labelled.take(np.arange(0, len(labelled), 60)), asked, seed=0, graphs=False)
+    found = features_of(data)
+    assert found.shape == (len(data.ids), 133)
+    plain = DataOptions()
+    magpie = features_of(divide(read_labelled(plain).take(np.arange(0, len(labelled), 60)), plain, seed=0))
+    np.testing.assert_allclose(found[:, 1:], magpie, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def by_number(tmp_path_factory):
+    """600 rows of four numbers, and a strength that follows from them; 15 % are strong."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(600, 4))
+    frame = pd.DataFrame(x, columns=list("abcd"))
+    frame["strength"] = 2 * x[:, 0] + x[:, 1] * x[:, 2] + rng.normal(0, 0.3, 600)
+    path = tmp_path_factory.mktemp("numbers") / "rows.csv"
+    frame.to_csv(path, index=False)
+    threshold = float(frame["strength"].quantile(0.85))
+    asked = DataOptions(source=str(path), target="strength", features=("a", "b", "c", "d"), threshold=threshold)
+    return divide(read_labelled(asked), asked, seed=0)
+
+
+def test_boosting_by_the_number_behind_the_class(by_number):
+    found = run_rival(rival_config(name="boosting", by="number", max_iter=30), by_number, tested=True)
+    split, x = by_number.split, by_number.samples.inputs.astype(np.float32)
+    plain = HistGradientBoostingRegressor(max_iter=30, random_state=3)
+    predicted = plain.fit(x[split.train], by_number.values.numbers[split.train, 0]).predict(x[split.test])
+    rare = by_number.codes[split.test] == 1
+    precision = average_precision_score(rare, predicted)
+    assert found["test"]["argmax"]["average_precision"] == pytest.approx(precision)
+    # Its probabilities are of use, too: what is fitted on validation says where the threshold lies.
+    assert found["test"]["argmax"]["accuracy"] > max(0.9, 1 - rare.mean())
+
+
+def test_boosting_by_the_mean_of_both_ranks(by_number):
+    found = run_rival(rival_config(name="boosting", by="ranks", max_iter=30), by_number, tested=True)
+    split, x = by_number.split, by_number.samples.inputs.astype(np.float32)
+    number = HistGradientBoostingRegressor(max_iter=30, random_state=3)
+    kind = HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=31, random_state=3)
+    of_number = number.fit(x[split.train], by_number.values.numbers[split.train, 0]).predict(x[split.test])
+    of_class = kind.fit(x[split.train], by_number.codes[split.train]).predict_proba(x[split.test])[:, 1]
+    rare = by_number.codes[split.test] == 1
+    precision = average_precision_score(rare, rankdata(of_number) + rankdata(of_class))
+    assert found["test"]["argmax"]["average_precision"] == pytest.approx(precision)
+    assert found["test"]["argmax"]["accuracy"] > max(0.9, 1 - rare.mean())
+
+
+def test_a_number_is_asked_for_where_there_is_none(points):
+    with pytest.raises(InputError, match=r"rival\.by number: the classes of .* are not made of a number"):
+        run_rival(rival_config(name="boosting", by="number"), points, tested=False)
+    with pytest.raises(InputError, match=r"rival\.by is 'value': expected class, number or ranks"):
+        rival_options({"name": "boosting", "by": "value"})
+
+
+@given(st.integers(1, 30), st.integers(2, 4), st.integers(0, 2**31))
+def test_ranks_of_one_source_change_nothing_of_its_order(n, classes, seed):
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(classes), n)
+    found = by_mean_rank([probabilities, probabilities])
+    np.testing.assert_allclose(found, probabilities)
 
 
 def test_rivals_begin_with_their_defaults_and_have_no_other_section(tmp_path):

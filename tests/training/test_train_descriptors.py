@@ -94,6 +94,30 @@ def test_descriptors_alone(small_table: Path, tmp_path: Path) -> None:
     assert learned(run)
 
 
+@pytest.mark.filterwarnings("ignore:epoch .* predicts one class only")
+def test_no_graphs_are_built_for_descriptors_alone(
+    joint: Path, small_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object, **more: object) -> None:
+        raise AssertionError("a graph was asked for")
+
+    with monkeypatch.context() as patched:
+        for name in ("open_graphs", "build_graphs"):
+            patched.setattr(f"matcard.data.crystals.{name}", refused)
+        run = run_here(*alone(small_table, tmp_path / "run", "--data.descriptors=magpie,volume"))
+        crystals = read_crystals(small_table)
+        structures = [crystals.structure(i) for i in range(len(crystals))]
+        found = load_run(run.path, device="cpu").predict(structures, ids=list(crystals.ids)).set_index("id")
+    assert json.loads((run.path / "model" / DESCRIPTION).read_text())["kind"]["graph"] is None
+    predictions = pd.read_parquet(run.predictions).set_index("id")
+    columns = [name for name in predictions if name.startswith("prob_")]
+    np.testing.assert_allclose(found.loc[predictions.index, columns], predictions[columns], rtol=1e-4, atol=1e-5)
+    # Beside a network that has graphs, each is given its own.
+    both = load_run(run.path, joint, device="cpu").predict(structures, ids=list(crystals.ids)).set_index("id")
+    other = load_run(joint, device="cpu").predict(structures, ids=list(crystals.ids)).set_index("id")
+    np.testing.assert_allclose(both[columns], (found[columns] + other[columns]) / 2, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.skipif(util.find_spec("chgnet") is None, reason="chgnet is not installed (the extra matcard[chgnet])")
 @pytest.mark.filterwarnings("ignore:epoch .* predicts one class only")
 def test_chgnet_alone(small_table: Path, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ class TrialData:
         Raises:
             InputError: data that cannot be read or divided so.
         """
-        data = self._once(f"division {repeat}", config, lambda: self._divided(config, repeat))
+        data = self._once(
+            f"division {repeat} {config.model.sees_graphs}", config, lambda: self._divided(config, repeat)
+        )
         return DataModule(data, config)
 
     def samples(self, config: Config) -> Samples:
@@ -59,9 +61,9 @@ class TrialData:
         return samples
 
     def _divided(self, config: Config, repeat: int) -> TrainingSet:
-        samples, options = self.samples(config), config.data
+        samples, options, graphs = self.samples(config), config.data, config.model.sees_graphs
         if repeat == 0 and self._folds is None:
-            return divide(samples, options, seed=self._seed)
+            return divide(samples, options, seed=self._seed, graphs=graphs)
         used = samples.take(samples.used)
         split = split_samples(samples, options.split, seed=self._seed)
         groups = self._once("groups", config, lambda: group_keys(used, split.groups))
@@ -70,7 +72,7 @@ class TrialData:
         else:
             split = fold_of_rest(split, used.codes, groups, self._seed, repeat, self._folds)
         split = make_imbalanced(split, used.codes, options.imbalance, seed=self._seed)
-        return divide(samples, options, seed=self._seed, saved_split=split.to_json(used.ids))
+        return divide(samples, options, seed=self._seed, saved_split=split.to_json(used.ids), graphs=graphs)
 
     def _once(self, what: str, config: Config, make: Callable[[], Any]) -> Any:
         key = json.dumps([self._name, what, asdict(config.data)])
