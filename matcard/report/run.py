@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary, training
+from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary, training, values
 from matcard.report.embeddings import check_projection
 from matcard.report.page import FigureFolder, Section, write_page
 from matcard.training.finished import FinishedRun
@@ -51,6 +51,7 @@ def write_report(
         ("sites", "By number of sites", chemistry.by_sites),
     )
     of_diagnostics = (("diagnostics", "What the loss did", training.diagnostics),)
+    of_numbers = (("values", "Predicted numbers", values.values),)
     chapters = (
         ("summary", "Summary", summary.summary),
         ("classes", "Classes", summary.class_counts),
@@ -62,6 +63,7 @@ def write_report(
         ("baseline", "Against a baseline", partial(recall.against_baseline, baseline=beside)),
         ("ranking", "Precision and recall", ranking.precision_recall),
         ("calibration", "Calibration", ranking.calibration),
+        *(of_numbers if run.metrics.get("values") else ()),
         *(of_crystals if run.has_structures else ()),
         ("mistakes", "Mistakes", mistakes.mistakes),
         ("map", "Map of the embeddings", partial(embeddings.embedding_map, projection=projection)),

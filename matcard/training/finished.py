@@ -174,6 +174,12 @@ class FinishedRun:
         """The test part."""
         return self.parts["test"]
 
+    def numbers(self, name: str) -> pd.DataFrame:
+        """Give `id`, `true` and `predicted` of a number of the test part, where it has one."""
+        named = {"id": "id", f"number_{name}": "true", f"value_{name}": "predicted"}
+        test = self._predictions.loc[self._predictions["split"] == "test", list(named)].rename(columns=named)
+        return test[test["true"].notna()].reset_index(drop=True)
+
     def counts(self, part: str) -> Int[np.ndarray, " C"]:
         """Count the crystals of each class in a part."""
         return np.bincount(self.parts[part].targets, minlength=len(self.class_names))

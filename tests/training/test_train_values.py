@@ -15,6 +15,7 @@ from train_cases import options, run_here
 from matcard.errors import InputError
 from matcard.evaluate import main as evaluate
 from matcard.prediction.predictor import load_run
+from matcard.report.run import write_report
 from matcard.training.module import TrainingModule
 from matcard.training.run import resume
 
@@ -127,6 +128,18 @@ def test_a_new_set_is_measured_as_the_test_part_was(finished: Path, rows: Path, 
     assert list(found["numbers"]) == ["strength"]
     assert found["numbers"]["strength"] == pytest.approx(own["numbers"]["strength"], rel=1e-4)
     assert predictions["number_hardness"].isna().all()
+
+
+def test_the_report_draws_predicted_against_true(finished: Path) -> None:
+    page = write_report(finished).read_text(encoding="utf-8")
+    assert "Predicted numbers" in page
+    assert "This section is missing" not in page
+    drawn = pd.read_csv(finished / "figures" / "parity-2.csv").set_index("id")
+    test = pd.read_parquet(finished / "predictions.parquet").query("split == 'test'").set_index("id")
+    known = test[test["number_hardness"].notna()]
+    np.testing.assert_allclose(drawn.loc[known.index, "predicted"], known["value_hardness"])
+    assert len(drawn) == len(known)
+    assert (finished / "figures" / "parity-1.png").is_file()
 
 
 def test_an_ensemble_gives_the_mean_of_numbers_that_all_predict(finished: Path, rows: Path, tmp_path: Path) -> None:
