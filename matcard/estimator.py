@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_consistent_length, check_random_state
@@ -84,7 +85,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         lr: learning rate at its highest, before `optimizer`.
         validation: share of the samples that are held back.
         random_state: of the division, the first weights and the order of batches.
-        run_dir: where checkpoints and metrics of the epochs are written; nowhere where not given.
+        run_dir: new directory where checkpoints and metrics of the epochs are written; nowhere where not given.
 
     Options of parts are parameters, too: `loss__scale`, `trainer__patience`.
 
@@ -163,10 +164,15 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             groups: (N,) what is on one side of the division into training and validation part; formulas by default.
 
         Raises:
-            InputError: a structure that cannot be used, by its index; options or data that cannot be trained on.
+            InputError: a structure that cannot be used, by its index; a missing class; options or data that cannot be
+                trained on; a `run_dir` that holds files.
             ValueError: numbers of different lengths, or of one class.
         """
         y = column_or_1d(y, warn=True)
+        if len(missing := np.flatnonzero(pd.isna(y))):
+            raise InputError(f"y[{missing[0]}] is missing: give each sample a class, or leave it out")
+        if self.run_dir is not None and Path(self.run_dir).is_dir() and any(Path(self.run_dir).iterdir()):
+            raise InputError(f"run_dir {self.run_dir} exists and is not empty: name a new directory")
         samples = self._samples(X, fitting=True)
         check_consistent_length(samples.ids, y, *([] if groups is None else [groups]))
         check_classification_targets(y)
@@ -181,7 +187,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_config(config)
         keys = group_keys(samples, default_groups(samples)) if groups is None else np.asarray(groups)
         data = DataModule(self._divided(samples, keys, seed), config)
-        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), isolate_rng():
             warnings.simplefilter("ignore", MatcardWarning)
             run = RunDir(Path(scratch if self.run_dir is None else self.run_dir))
             module = fit(run, config, data, Console(quiet=True))
@@ -246,6 +252,8 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name, part in _SHORT.items():
             if getattr(self, name) is not None:
                 parts[part] = replace(parts[part], **{name: getattr(self, name)})
+        if parts["trainer"].devices != 1 or parts["trainer"].num_nodes != 1:
+            raise InputError("trainer: CrystalClassifier trains on one device; python -m matcard.train takes several")
         config = Config(**parts, seed=seed, report=False)
         return replace(config, data=replace(config.data, kind=samples.kind.name, graph=self._options("graph")))
 

@@ -133,6 +133,24 @@ def test_what_cannot_be_fitted_or_predicted(fitted):
         tiny(loss=3).fit(structures, kinds)
 
 
+def test_missing_classes_and_several_devices_are_refused():
+    structures, kinds = salts()
+    with pytest.raises(InputError, match=r"y\[3\] is missing"):
+        tiny().fit(structures, [*kinds[:3], None, *kinds[4:]])
+    with pytest.raises(InputError, match="one device"):
+        tiny(trainer=TrainerOptions(devices=2)).fit(structures, kinds)
+
+
+def test_a_directory_is_not_taken_up_again_and_random_states_stay(tmp_path):
+    structures, kinds = salts()
+    model = tiny(max_epochs=1, run_dir=tmp_path / "run")
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    model.fit(structures, kinds)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    with pytest.raises(InputError, match="exists and is not empty"):
+        model.fit(structures, kinds)
+
+
 def test_no_formula_is_on_both_sides_of_the_inner_division(monkeypatch):
     structures, kinds = salts()
     seen = {}
