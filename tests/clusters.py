@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def wait_for(what: Any, seconds: float = 60.0) -> None:
+def wait_for(what: Any, seconds: float = 180.0) -> None:
     """Wait until something is true."""
     until = time.monotonic() + seconds
     while not what():

@@ -7,7 +7,7 @@ import warnings
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from matcard import cache
@@ -124,6 +124,7 @@ CELLS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(all
 
 
 @settings(deadline=None, max_examples=60)
+@example(rows=[(0, 0.0)], names=["", ""])
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), names=st.lists(st.text(max_size=3), min_size=2, max_size=2))
 def test_frames_of_any_objects_come_back(rows, names, tmp_path_factory):
     path = tmp_path_factory.mktemp("frames") / "frame.parquet"
@@ -131,6 +132,7 @@ def test_frames_of_any_objects_come_back(rows, names, tmp_path_factory):
     write_frame(frame, path)
     back = read_frame(path)
     assert list(back.columns) == names
-    for before, after in zip(frame.to_numpy().tolist(), back.astype(object).to_numpy().tolist(), strict=True):
-        for one, other in zip(before, after, strict=True):
+    # By columns: as one array pandas would make whole numbers of one column floats beside those of another.
+    for k in range(len(names)):
+        for one, other in zip(frame.iloc[:, k].tolist(), back.iloc[:, k].tolist(), strict=True):
             assert (one is None and pd.isna(other)) or (one == other and isinstance(other, type(one)))

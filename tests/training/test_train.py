@@ -251,7 +251,7 @@ def test_two_processes_of_torchrun_are_one_on_the_same_batches(tmp_path):
     words = [
         "-m", "matcard.train", f"--data.source={tmp_path / 'rows.csv'}", "--data.target=kind", "--model.name=mlp",
         "--model.hidden=8", "--trainer.max_epochs=3", "--trainer.accelerator=cpu", "--report=false",
-        "--loss.name=magnitude", "--loss.space=error", "--loss.combine=add",
+        "--loss.name=error", "--loss.combine=add",
     ]  # fmt: skip
     two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *words]
     alone, shared = [*words, f"--run_dir={tmp_path / 'alone'}"], [*two, f"--run_dir={tmp_path / 'shared'}"]

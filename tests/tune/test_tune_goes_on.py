@@ -128,7 +128,7 @@ def test_workers_and_coordinators_of_a_real_study_are_killed(here):
         "--space=space.yaml",
         "--study=a",
         "--trials=4",
-        "--trainer.max_epochs=20",
+        "--trainer.max_epochs=60",
         "--scheduler=scheduler.json",
     ]
     environment = {**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(Path.cwd()))}
@@ -141,7 +141,7 @@ def test_workers_and_coordinators_of_a_real_study_are_killed(here):
 
     with running_cluster(here, workers=2):
         first = start()
-        wait_for(lambda: len(at_work()) == 2, 120)
+        wait_for(at_work, 120)
         first.kill()
         first.wait()
         second = start()
@@ -154,5 +154,5 @@ def test_workers_and_coordinators_of_a_real_study_are_killed(here):
     trials = trials_of(here / "runs/studies/a")
     assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 4}
     folders = sorted((here / "runs/studies/a/trials").iterdir())
-    assert [len(pd.read_csv(folder / "metrics.csv")) for folder in folders] == [20] * 4
+    assert [len(pd.read_csv(folder / "metrics.csv")) for folder in folders] == [60] * 4
     assert (here / "runs/studies/a/best.yaml").is_file()
