@@ -52,6 +52,14 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
         sys.exit(2)
 
 
+def processes(text: str) -> int:
+    """Read a number of processes as joblib has it, -1 for all cores, as argparse's `type`."""
+    number = int(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("0: expected a number of processes, or -1 for all cores")
+    return number
+
+
 def positive(text: str) -> int:
     """Read an option that is a whole number of 1 or more, as argparse's `type`."""
     number = int(text)

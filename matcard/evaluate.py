@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from matcard.cli import make_console, positive, run_command
+from matcard.cli import make_console, positive, processes, run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import DecisionOptions, Objective, Rule
 from matcard.progress import crystal_progress
@@ -112,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write; RUN_DIR/evaluations/NAME by default")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
     parser.add_argument("--batch-size", type=positive, default=256, metavar="N", help="samples in a batch")
-    parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="processes that parse and build graphs")
+    parser.add_argument("--jobs", type=processes, default=-1, metavar="N", help="processes that parse and build graphs")
     return parser
 
 

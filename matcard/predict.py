@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matcard.cli import make_console, positive, run_command
+from matcard.cli import make_console, positive, processes, run_command
 from matcard.errors import InputError
 from matcard.progress import crystal_progress
 
@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--batch-size", type=positive, default=256, help="samples in a batch (default: %(default)s)", metavar="N"
     )
     parser.add_argument(
-        "--jobs", type=int, default=-1, help="processes that parse and build graphs; -1: all cores", metavar="N"
+        "--jobs", type=processes, default=-1, help="processes that parse and build graphs; -1: all cores", metavar="N"
     )
     parser.add_argument(
         "--calibrated",

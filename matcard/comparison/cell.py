@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
-from matcard.comparison.data import data_sha256, open_data
-from matcard.comparison.outcome import measured
+from matcard.comparison.data import open_data
+from matcard.comparison.outcome import data_sha256, measured
 from matcard.comparison.published import reproduce
 from matcard.comparison.rivals import run_rival
 from matcard.prediction.network import read_out

@@ -100,12 +100,6 @@ def _decisive(section: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name != "jobs"}
 
 
-def data_sha256(data: TrainingSet) -> str:
-    """Give the sha256 of samples and labels, which are the same for every seed, as their division is not."""
-    lines = [line for line in data.fingerprint.splitlines() if not line.endswith("  split")]
-    return digest(lines)
-
-
 def tell_changed(results: pd.DataFrame) -> None:
     """Warn where runs of one task saw different data: its ids and classes are the same for every seed."""
     for task, runs in results.dropna(subset=["data_sha256"]).groupby("task", sort=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matcard.comparison.cells import digest
 from matcard.errors import InputError
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float, Int
 
+    from matcard.data.dataset import TrainingSet
     from matcard.evaluation.decision import DecisionOptions
 
     Scores = tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]
@@ -59,3 +61,9 @@ def measured(
 
 def _beside(metrics: dict[str, Any]) -> dict[str, Any]:
     return {"argmax": metrics["argmax"], "decision": metrics["chosen"]}
+
+
+def data_sha256(data: TrainingSet) -> str:
+    """Give the sha256 of samples and labels, which are the same for every seed, as their division is not."""
+    lines = [line for line in data.fingerprint.splitlines() if not line.endswith("  split")]
+    return digest(lines)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from matcard.comparison.data import data_sha256
-from matcard.comparison.outcome import measured
+from matcard.comparison.outcome import data_sha256, measured
 from matcard.crystals.crystals import Crystals
 from matcard.data.composition_features import magpie_of_crystals
 from matcard.data.crystals import descriptors_of

@@ -276,7 +276,8 @@ def _bounds(crystals: Crystals) -> list[int]:
 def _built(
     crystals: Crystals, options: GraphOptions, chunks: list[tuple[int, int]], jobs: int | None
 ) -> Iterator[Graphs]:
-    """Build the graphs of chunks, in order."""
+    """Build the graphs of chunks, in order; processes are not started for one."""
+    jobs = jobs if len(chunks) > 1 else 1
     return in_order((delayed(_build_chunk)(_slice(crystals, *ends), options) for ends in chunks), jobs)
 
 
