@@ -1,117 +1,122 @@
-"""A scikit-learn classifier of crystals, or of rows of numbers: `from matcard import CrystalClassifier`."""
+"""`CrystalClassifier`: the training of the commands as a classifier of scikit-learn, over objects in place of files."""
 
 from __future__ import annotations
 
-import tempfile
-import warnings
-from dataclasses import fields, is_dataclass, replace
+import os
+from collections.abc import Collection
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from matcard.crystals.crystals import Crystals, objects
+from matcard.cli import make_console
+from matcard.crystals.crystals import is_none
+from matcard.crystals.decode import object_decoder
 from matcard.crystals.neighbors import GraphOptions
-from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.crystals import CrystalKind
-from matcard.data.dataset import TrainingSet, standardisation
-from matcard.data.dealing import deal
 from matcard.data.groups import default_groups, group_keys, reduced_formulas
 from matcard.data.labels import Labels
+from matcard.data.options import DataOptions
+from matcard.data.read import training_set
 from matcard.data.rows import RowKind
-from matcard.data.samples import Samples
-from matcard.data.splits import Split
-from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.decision import DecisionOptions
-from matcard.losses import Loss
-from matcard.models import Classifier
-from matcard.prediction.modelfile import save_model
-from matcard.prediction.network import read_out
-from matcard.prediction.predictor import load_run, predictor_of
-from matcard.training.batches import DataModule
-from matcard.training.fit import check_config, fit
-from matcard.training.options import Config, OptimizerOptions, TrainerOptions
-from matcard.training.results import describe_model
+from matcard.data.splits import inner_split
+from matcard.errors import InputError, listed
+from matcard.models import DEFAULTS
+from matcard.parameters import PARTS, changed, flat, part_options
+from matcard.prediction.modelfile import FOLDER
+from matcard.prediction.predictor import Predictor, load_run
+from matcard.training.config import config_from_dict
+from matcard.training.fit import check_config
+from matcard.training.options import Config, ValueOptions
+from matcard.training.run import carry_on
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Self
 
     from jaxtyping import Float64, Shaped
+    from numpy.typing import ArrayLike
 
+    from matcard.data.options import DataKind
+    from matcard.data.samples import Samples
+    from matcard.evaluation.decision import DecisionOptions
     from matcard.losses import LossOptions
     from matcard.models import ModelOptions
-    from matcard.prediction.predictor import Predictor
+    from matcard.training.options import OptimizerOptions, TrainerOptions
 
-_PARTS: dict[str, Callable[[str], Any]] = {
-    "loss": lambda name: Loss.find(name).options_class(),
-    "model": lambda name: Classifier.find(name).options_class(),
-}
-"""Parts that can be given by name, and what makes their options."""
-_DEFAULTS = {
-    "optimizer": OptimizerOptions,
-    "trainer": TrainerOptions,
-    "decision": DecisionOptions,
-    "graph": GraphOptions,
-}
-"""Parts that are options alone."""
-_SHORT = {"max_epochs": "trainer", "batch_size": "trainer", "lr": "optimizer"}
-"""Options of parts that are given by themselves, too, and go before them."""
+_SOURCE = "objects given to CrystalClassifier.fit"
+"""What stands for a file in the configuration of a run."""
 
 
-class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Finds the class of crystals by a crystal-graph network, or of rows of numbers by a perceptron.
+class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Classifier of crystals, or of rows of numbers: a network trained as `matcard.train` does, without any file.
 
-    A share of what it is fitted on is held back for validation: it chooses the best epoch, the decision rule and the
-    calibration. No formula (of rows: no row) stands on both sides of that division.
+    X is a list (or Series) of pymatgen `Structure` and ASE `Atoms` objects and paths of structure files, mixed as you
+    like, or else an array or DataFrame of numbers, (N, F). Parts are options objects, such as
+    `matcard.models.CGCNNOptions(width=32)`, or their names, such as `"focal"`; what they hold is a parameter, too, by
+    two underscores: `loss__scale`, `model__width`, `trainer__patience`.
 
     Args:
-        loss: name of a loss, or its options.
-        model: name of a model, or its options; where not given `cgcnn` for crystals and `mlp` for rows.
-        optimizer: options of the update rule.
-        trainer: options of the training.
-        decision: options of the decision rule that `predict` uses.
-        graph: which neighbours become edges.
-        max_epochs: epochs at most, before `trainer`.
-        batch_size: samples a step, before `trainer`.
-        lr: learning rate at its highest, before `optimizer`.
-        validation: share of the samples that are held back.
-        random_state: of the division, the first weights and the order of batches.
-        run_dir: new directory where checkpoints and metrics of the epochs are written; nowhere where not given.
-
-    Options of parts are parameters, too: `loss__scale`, `trainer__patience`.
+        loss: a name of `matcard.losses.Loss.names()`, or options; by default that of `matcard.train`.
+        model: a name of `matcard.models.Classifier.names()`, or options; by default `cgcnn` of crystals, `mlp` of rows.
+        descriptors: fixed numbers of crystals that the network gets, too, such as `magpie` or `chgnet`; see the option
+            `--data.descriptors` of `matcard.train`. They are kept in the cache.
+        optimizer: `adamw`, `adam`, `sgd`, or `OptimizerOptions`.
+        trainer: `TrainerOptions`; on one device.
+        decision: name of a rule, or `DecisionOptions`: how `predict` comes from the probabilities, chosen on the
+            validation part. `argmax` is the most likely class.
+        graph: `GraphOptions`: which neighbours of an atom become edges.
+        max_epochs: goes before that of `trainer`.
+        batch_size: goes before that of `trainer`.
+        lr: goes before that of `optimizer`.
+        value_weight: weight of the error of `values` of `fit` beside the loss of the classes.
+        validation_fraction: share of the samples that `fit` holds out to choose the epoch, the decision and the
+            calibration.
+        random_state: seed of that split, the weights and the order of batches.
+        run_dir: new directory that is left as by `matcard.train`, without a test part; nothing is written where it is
+            not given.
+        verbose: print what `matcard.train` prints.
 
     Attributes:
-        classes_: (C,) in sorted order.
-        predictor_: what predicts: see `matcard.prediction.predictor.Predictor`.
+        classes_: (C,) the classes, sorted.
+        predictor_: `matcard.prediction.predictor.Predictor`: embeddings, and tables that say what is unlike training.
+        n_features_in_: F, of rows alone.
+        feature_names_in_: (F,) names of the columns of a DataFrame.
     """
 
     def __init__(
         self,
-        loss: str | LossOptions = "reweight",
-        model: str | ModelOptions | None = None,
-        optimizer: OptimizerOptions | None = None,
-        trainer: TrainerOptions | None = None,
+        loss: LossOptions | str | None = None,
+        model: ModelOptions | str | None = None,
         *,
-        decision: DecisionOptions | None = None,
+        descriptors: str = "none",
+        optimizer: OptimizerOptions | str | None = None,
+        trainer: TrainerOptions | None = None,
+        decision: DecisionOptions | str | None = None,
         graph: GraphOptions | None = None,
         max_epochs: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
-        validation: float = 0.15,
-        random_state: Any = 0,
-        run_dir: str | Path | None = None,
+        value_weight: float = 1.0,
+        validation_fraction: float = 0.15,
+        random_state: int | np.random.RandomState | None = 0,
+        run_dir: str | os.PathLike[str] | None = None,
+        verbose: bool = False,
     ) -> None:
         self.loss = loss
         self.model = model
+        self.descriptors = descriptors
         self.optimizer = optimizer
         self.trainer = trainer
         self.decision = decision
@@ -119,216 +124,277 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
-        self.validation = validation
+        self.value_weight = value_weight
+        self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.run_dir = run_dir
+        self.verbose = verbose
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Give the parameters, and with `deep` the options of parts as `part__option`."""
-        found = {name: getattr(self, name) for name in self._get_param_names()}
-        if deep:
-            for part in (*_PARTS, *_DEFAULTS):
-                try:
-                    options = self._options(part)
-                except InputError:  # an unknown name is told where it is used
-                    continue
-                if is_dataclass(options):
-                    names = [field.name for field in fields(options) if field.init and field.name != "name"]
-                    found |= {f"{part}__{name}": getattr(options, name) for name in names}
-        return found
+        """Give the parameters; with `deep` those within the parts, too, such as `loss__scale`."""
+        params: dict[str, Any] = super().get_params(deep=False)
+        for part in PARTS if deep else ():
+            with suppress(InputError):  # what `fit` refuses has no options
+                params |= flat(part, part_options(part, params[part]))
+        return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, and options of parts as `part__option`; parts themselves first.
+        """Set parameters; those within a part, such as `loss__scale`, after the part itself.
 
         Raises:
-            ValueError: no such parameter.
-            InputError: a value that an option does not take.
+            InputError: an option that the part does not have, or a value that it cannot have.
         """
-        within = {name: value for name, value in params.items() if "__" in name}
-        super().set_params(**{name: value for name, value in params.items() if name not in within})
-        for name, value in within.items():
+        within: dict[str, dict[str, Any]] = {}
+        for name in [name for name in params if "__" in name]:
             part, _, option = name.partition("__")
-            options = self._options(part) if part in (*_PARTS, *_DEFAULTS) else None
-            if options is None or option not in [field.name for field in fields(options)]:
-                raise ValueError(f"invalid parameter {name!r} for estimator {self!r}")
-            setattr(self, part, replace(options, **{option: value}))
+            if part in PARTS:
+                within.setdefault(part, {})[option] = params.pop(name)
+        super().set_params(**params)
+        for part, changes in within.items():
+            setattr(self, part, changed(part_options(part, getattr(self, part)), changes, part))
         return self
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Train on N crystals or rows.
+    def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None, values: Any = None) -> Self:
+        """Train on N samples.
 
         Args:
-            X: pymatgen `Structure` and ASE `Atoms` objects, mixed as you like, or paths of structure files; or (N, F)
-                numbers.
-            y: (N,) classes.
-            groups: (N,) what is on one side of the division into training and validation part; formulas by default.
+            X: structures, paths of structure files, or rows of numbers.
+            y: (N,) the class of each.
+            groups: (N,) what must not be divided between training and validation; by default the reduced formula of
+                crystals, and rows of the same numbers.
+            values: (N,) or (N, V) further numbers to learn, NaN where missing, which can help the classes;
+                `predictor_.predict` gives them, too. Columns without a name are called `value0`, `value1`, ...
 
         Raises:
-            InputError: a structure that cannot be used, by its index; a missing class; options or data that cannot be
-                trained on; a `run_dir` that holds files.
-            ValueError: numbers of different lengths, or of one class.
+            InputError: structures that cannot be used, by their index; labels or options that cannot be used.
+            TrainingError: the loss stopped being finite.
         """
-        y = column_or_1d(y, warn=True)
-        if len(missing := np.flatnonzero(pd.isna(y))):
-            raise InputError(f"y[{missing[0]}] is missing: give each sample a class, or leave it out")
-        if self.run_dir is not None and Path(self.run_dir).is_dir() and any(Path(self.run_dir).iterdir()):
-            raise InputError(f"run_dir {self.run_dir} exists and is not empty: name a new directory")
-        samples = self._samples(X, fitting=True)
-        check_consistent_length(samples.ids, y, *([] if groups is None else [groups]))
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs two classes, and y holds one class: {self.classes_[0]}")
-        labels = Labels(codes.astype(np.int64), tuple(map(str, self.classes_)), "y")
-        samples = replace(samples, labels=labels, columns=samples.columns.assign(y=np.asarray(y)))
-        random = check_random_state(self.random_state)
-        seed = self.random_state if isinstance(self.random_state, int) else int(random.randint(2**31))
-        config = self._config(samples, seed)
+        target = str(getattr(y, "name", None) or "y")
+        numbers = _numbers(values)
+        config = self._config("crystals" if _holds_crystals(X) else "table", target, [*map(str, numbers)])
         check_config(config)
-        keys = group_keys(samples, default_groups(samples)) if groups is None else np.asarray(groups)
-        data = DataModule(self._divided(samples, keys, seed), config)
-        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), isolate_rng():
-            warnings.simplefilter("ignore", MatcardWarning)
-            run = RunDir(Path(scratch if self.run_dir is None else self.run_dir))
-            module = fit(run, config, data, Console(quiet=True))
-            assert module is not None, "a classifier is trained by one process"
-            heads = {part: read_out(module.network, data.eval_dataloader(part)) for part in ("train", "val")}
-            description, tensors, _ = describe_model(config, module, data, heads)
-        saved = replace(description, config={**description.config, "classes": self.classes_.tolist()})
-        self.predictor_: Predictor = predictor_of(saved, tensors)
+        if config.data.kind == "crystals":
+            samples = _sound(CrystalKind(config.data.graph).wrap(X, [f"X[{k}]" for k in range(len(X))]))
+            if config.data.descriptors != "none":
+                samples = _sound(CrystalKind.of(config.data, samples.inputs).samples(samples.inputs))
+            if y is None:
+                raise InputError("y is None: fit takes the class of each structure")
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+            samples = _rows(X, self._columns())
+        check_consistent_length(samples.ids, y, groups, values)
+        classes, names, codes = _classes(y)
+        labels = Labels(codes, names, target)
+        samples = replace(samples, columns=numbers.assign(**{target: np.array(names, object)[codes]}), labels=labels)
+        keys, by = self._groups(samples, groups)
+        split = inner_split(codes, keys, self.validation_fraction, kind=by, seed=config.seed, class_names=names)
+        dataset = samples.kind.dataset(samples.inputs, samples.codes)
+        with self._directory(config) as run, isolate_rng():
+            console = make_console() if self.verbose else Console(quiet=True, force_terminal=False)
+            carry_on(run, config, samples, training_set(samples, split, dataset, config.data), console)
+            device = "cpu" if config.trainer.accelerator == "cpu" else "auto"
+            (member,) = load_run(run.path, device=device).members
+            made = {**member.description.target, "classes": classes.tolist()}
+            member = member._replace(description=replace(member.description, target=made))
+            if self.run_dir is not None:
+                member.save(run.path / FOLDER)
+        self.classes_ = classes
+        self.predictor_ = Predictor([member], next(member.network.parameters()).device)
         return self
 
-    def predict(self, X: Any) -> Shaped[np.ndarray, " N"]:
-        """Give the class of each sample by the decision rule that was chosen on the validation part.
+    def predict(self, X: Any) -> Shaped[np.ndarray, " n"]:
+        """Give the class of each of n samples, by the decision that was chosen on the validation part.
 
         Raises:
-            NotFittedError: it was not fitted.
-            InputError: a structure that cannot be used, by its index.
+            InputError: structures that cannot be used, by their index.
         """
         probabilities = self._probabilities(X)
         return np.asarray(self.classes_[self.predictor_.decision.apply(probabilities)])
 
-    def predict_proba(self, X: Any) -> Float64[np.ndarray, "N C"]:
-        """Give class probabilities, calibrated on the validation part, in the order of `classes_`."""
-        probabilities = self._probabilities(X)
-        return np.asarray(self.predictor_.description.temperature.apply(probabilities))
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted classifier to a folder, from which `load` and `matcard.load_run` read it without pickle."""
-        check_is_fitted(self)
-        (member,) = self.predictor_.members
-        tensors = member.network.state_dict() | {"reference.embeddings": torch.from_numpy(member.reference.embeddings)}
-        save_model(Path(path), member.description, tensors)
-
-    @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto") -> Self:
-        """Read a classifier that `save` wrote; its parameters are the defaults.
+    def predict_proba(self, X: Any) -> Float64[np.ndarray, "n C"]:
+        """Give the probability of each class, calibrated by the temperature that was fitted on the validation part.
 
         Raises:
-            InputError: no such folder, or a damaged one.
+            InputError: structures that cannot be used, by their index.
         """
-        found = cls()
-        found.predictor_ = load_run(path, device=device)
-        description = found.predictor_.description
-        found.classes_ = np.array(description.config.get("classes", list(description.class_names)))
-        if isinstance(found.predictor_.kind, RowKind):
-            found.n_features_in_ = len(found.predictor_.kind.features)
-        return found
+        probabilities = self._probabilities(X)
+        return self.predictor_.description.temperature.apply(probabilities)
 
-    def _options(self, part: str) -> Any:
-        given = getattr(self, part)
-        if part in _DEFAULTS:
-            return _DEFAULTS[part]() if given is None else given
-        return _PARTS[part](given) if isinstance(given, str) else given
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder in the format of a run's `model` folder, which `load` and `matcard.predict` take.
 
-    def _config(self, samples: Samples, seed: int) -> Config:
-        crystals = isinstance(samples.kind, CrystalKind)
-        parts = {part: self._options(part) for part in ("loss", "model", "optimizer", "trainer", "decision")}
-        for part, options in parts.items():
-            if not (is_dataclass(options) or (part == "model" and options is None)):
-                raise InputError(f"{part} is {options!r}: a name or an object of options was expected")
-        if parts["model"] is None:
-            parts["model"] = _PARTS["model"]("cgcnn" if crystals else "mlp")
-        for name, part in _SHORT.items():
-            if getattr(self, name) is not None:
-                parts[part] = replace(parts[part], **{name: getattr(self, name)})
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+        """
+        check_is_fitted(self)
+        for member in self.predictor_.members:
+            member.save(Path(folder))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
+        """Load what `save` wrote, or any finished run; nothing in its files is executed.
+
+        Args:
+            path: directory of a run, or its `model` folder.
+            device: as `matcard.load_run` takes it.
+
+        Raises:
+            InputError: as `matcard.load_run`.
+        """
+        predictor = load_run(Path(path), device=device)
+        description = predictor.description
+        config = config_from_dict(description.config)
+        parts = {part: getattr(config, part) for part in PARTS if part != "graph"}
+        parts |= {"graph": config.data.graph, "descriptors": config.data.descriptors}
+        estimator = cls(**parts, value_weight=config.value.weight, random_state=config.seed)
+        estimator.predictor_ = predictor
+        estimator.classes_ = np.array(description.target.get("classes", description.class_names))
+        if isinstance(predictor.kind, RowKind):
+            names = predictor.kind.names
+            estimator.n_features_in_ = len(names)
+            if names != _numbered(len(names)):
+                estimator.feature_names_in_ = np.array(names, dtype=object)
+        return estimator
+
+    def _config(self, kind: DataKind, target: str, values: Sequence[str] = ()) -> Config:
+        """Lay the parameters out as the configuration of a run."""
+        parts = {part: part_options(part, getattr(self, part)) for part in PARTS}
+        if self.model is None:
+            parts["model"] = part_options("model", DEFAULTS[kind])
+        for name, part in (("max_epochs", "trainer"), ("batch_size", "trainer"), ("lr", "optimizer")):
+            if (value := getattr(self, name)) is not None:
+                parts[part] = replace(parts[part], **{name: value})
         if parts["trainer"].devices != 1 or parts["trainer"].num_nodes != 1:
             raise InputError("trainer: CrystalClassifier trains on one device; python -m matcard.train takes several")
-        config = Config(**parts, seed=seed, report=False)
-        return replace(config, data=replace(config.data, kind=samples.kind.name, graph=self._options("graph")))
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
+        data = DataOptions(
+            source=_SOURCE,
+            kind=kind,
+            target=target,
+            auxiliary=list(values) or None,
+            descriptors=self.descriptors,
+            graph=parts.pop("graph"),
+            jobs=1,
+        )
+        value = ValueOptions(weight=self.value_weight)
+        run_dir = None if self.run_dir is None else os.fspath(self.run_dir)
+        return Config(data=data, value=value, seed=int(seed), run_dir=run_dir, report=False, **parts)
 
-    def _divided(self, samples: Samples, groups: Shaped[np.ndarray, " N"], seed: int) -> TrainingSet:
-        """Hold a share of the samples back; there is no test part."""
-        if not 0 < self.validation < 1:
-            raise InputError(f"validation is {self.validation}: expected a share between 0 and 1")
-        shares = np.array([1 - self.validation, self.validation])
-        part = deal(samples.codes, groups, shares, np.random.default_rng(seed))
-        none = np.empty(0, np.int64)
-        split = Split(np.flatnonzero(part == 0), np.flatnonzero(part == 1), none, "groups", seed)
-        dataset = samples.kind.dataset(samples.inputs, samples.codes)
-        arguments = samples.kind.model_arguments
-        if "input_shape" in arguments:
-            mean, std = standardisation(samples.inputs, split, "train")
-            arguments = {**arguments, "mean": mean, "std": std}
-        return TrainingSet(samples, split, dataset, arguments)
+    @contextmanager
+    def _directory(self, config: Config) -> Iterator[RunDir]:
+        """Give the directory of the run: the one that was asked for, or one that is removed at the end."""
+        if config.run_dir is not None:
+            yield RunDir.planned(config)
+            return
+        with TemporaryDirectory(prefix="matcard-") as folder:
+            try:
+                yield RunDir(Path(folder))
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("stopped; nothing is kept, since no run_dir was given") from None
 
-    def _probabilities(self, X: Any) -> Float64[np.ndarray, "N C"]:
+    def _groups(self, samples: Samples, groups: ArrayLike | None) -> tuple[Shaped[np.ndarray, " N"], str]:
+        """Give what is not divided, and how it is called."""
+        by = default_groups(samples) if groups is None else "groups"
+        keys = group_keys(samples, by) if groups is None else column_or_1d(groups)
+        if len(set(keys.tolist())) < 2:
+            raise InputError(
+                f"all {len(samples)} samples are of one group ({by} {keys[0]}), so that none can be held out for "
+                "validation: give fit other groups, such as groups=numpy.arange(len(y)) where samples do not repeat"
+            )
+        return keys, by
+
+    def _probabilities(self, X: Any) -> Float64[np.ndarray, "n C"]:
+        """Give what the network says, not calibrated, as the decision takes it."""
         check_is_fitted(self)
-        found = self.predictor_.read(self._samples(X, fitting=False))
-        _refuse(found.faults)
+        kind = self.predictor_.kind
+        if isinstance(kind, RowKind) and kind.name == "table":
+            if _holds_crystals(X):
+                raise InputError("X holds structures, and the classifier was fitted on rows of numbers")
+            samples = _rows(validate_data(self, X, dtype=np.float64, reset=False), kind.names)
+        else:
+            samples = kind.wrap(X, None)
+        found = self.predictor_.read(_sound(samples))
+        _sound(replace(samples, faults=found.faults))
         return found.scores[0].probabilities
 
-    def _samples(self, X: Any, *, fitting: bool) -> Samples:
-        kind = None if fitting else self.predictor_.kind
-        if isinstance(kind, RowKind) or (kind is None and not _is_crystals(X)):
-            numbers = validate_data(self, X, reset=fitting, dtype=np.float64)
-            names = tuple(f"x{k}" for k in range(numbers.shape[1]))
-            kind = RowKind("table", names, features=names)
-            ids = objects(map(str, range(len(numbers))))
-            where = objects(f"X[{k}]" for k in range(len(numbers)))
-            frame = pd.DataFrame(index=range(len(numbers)))
-            return Samples(ids, where, numbers, frame, objects([None] * len(numbers)), kind)
-        listed = list(X)
-        if all(isinstance(item, str | Path) for item in listed):
-            crystals = read_crystals([Path(item) for item in listed], repeats=True)
-            if len(crystals) != len(listed):
-                raise InputError(f"{len(listed)} paths hold {len(crystals)} structures: give a file for each")
-        else:
-            crystals = _crystals_of(listed)
-        _refuse(crystals.faults)
-        of_crystals = kind if isinstance(kind, CrystalKind) else CrystalKind(self._options("graph"))
-        return of_crystals.samples(crystals)
+    def _columns(self) -> tuple[str, ...]:
+        """Name the columns of the rows that were given last."""
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        return names if len(set(names)) == self.n_features_in_ else _numbered(self.n_features_in_)
 
 
 def formula_groups(structures: Iterable[Any]) -> Shaped[np.ndarray, " N"]:
-    """Give the reduced formula of each structure, for `groups` of scikit-learn's splitters.
+    """Give the reduced formula of each of N structures, for splits that keep those of a formula together.
 
     Args:
-        structures: objects of pymatgen and ASE, mixed.
+        structures: as `CrystalClassifier` takes them.
+
+    Returns:
+        (N,) object array of str, such as `SrTiO3`.
 
     Raises:
-        InputError: a structure that cannot be used, by its index.
+        InputError: structures that cannot be used, by their index.
     """
-    crystals = _crystals_of(list(structures))
-    _refuse(crystals.faults)
-    return reduced_formulas(crystals)
+    return reduced_formulas(_sound(CrystalKind(GraphOptions()).wrap(structures, None)).inputs)
 
 
-def _crystals_of(listed: list[Any]) -> Crystals:
-    return from_objects(listed, columns=pd.DataFrame(index=range(len(listed))))
-
-
-def _is_crystals(X: Any) -> bool:
-    """Say whether what is to be learned from is a sequence of structures or paths, not numbers."""
-    if isinstance(X, np.ndarray) and X.dtype.kind != "O":
+def _holds_crystals(X: Any) -> bool:
+    """Say whether X is structures or their paths; all else is taken for rows of numbers."""
+    if object_decoder(X) is not None:
+        raise InputError(f"X is a single {type(X).__name__}: give a list of structures")
+    if isinstance(X, str) or not isinstance(X, Collection) or getattr(X, "ndim", 1) != 1 or not len(X):
         return False
-    if hasattr(X, "dtypes") or not hasattr(X, "__len__") or hasattr(X, "tocsr") or not len(X):
-        return False
-    first = X[0]
-    return isinstance(first, str | Path) or hasattr(first, "lattice") or hasattr(first, "get_scaled_positions")
+    first = next(iter(X))
+    return isinstance(first, str | os.PathLike) or object_decoder(first) is not None
 
 
-def _refuse(faults: Shaped[np.ndarray, " N"]) -> None:
-    for k, fault in enumerate(faults):
-        if fault is not None:
-            raise InputError(f"X[{k}]: {fault}")
+def _rows(values: Float64[np.ndarray, "n F"], names: Sequence[str]) -> Samples:
+    """Take rows of numbers."""
+    numbers = [str(k) for k in range(len(values))]
+    frame = pd.DataFrame(values, columns=pd.Index(names))
+    return RowKind("table", tuple(names)).samples(frame, numbers, [f"X[{k}]" for k in numbers])
+
+
+def _numbers(values: Any) -> pd.DataFrame:
+    """Lay numbers to be learned out as columns; none where none are given."""
+    table = pd.DataFrame(values).reset_index(drop=True)
+    return table.set_axis([name if isinstance(name, str) else f"value{k}" for k, name in enumerate(table)], axis=1)
+
+
+def _numbered(number: int) -> tuple[str, ...]:
+    """Name columns that have no names."""
+    return tuple(f"x{k}" for k in range(number))
+
+
+def _sound(samples: Samples) -> Samples:
+    """Give the samples where all of them can be used.
+
+    Raises:
+        InputError: some cannot; the first are named, with the reason.
+    """
+    bad = np.flatnonzero(~is_none(samples.faults)).tolist()
+    if bad:
+        said = listed((f"{samples.where[k]}: {samples.faults[k]}" for k in bad), 5)
+        raise InputError(f"{len(bad)} of {len(samples)} {samples.kind.unit} cannot be used; leave them out. {said}")
+    return samples
+
+
+def _classes(y: ArrayLike) -> tuple[Shaped[np.ndarray, " C"], tuple[str, ...], Shaped[np.ndarray, " N"]]:
+    """Give the classes, how they are called, and which each sample is of.
+
+    Raises:
+        ValueError: no classes, but numbers with fractions, or several columns.
+        InputError: a label is missing, or all are the same.
+    """
+    given = column_or_1d(y, warn=True)
+    missing = np.flatnonzero(pd.isna(given))
+    if len(missing):
+        raise InputError(f"y[{missing[0]}] is missing: give each sample a class, or leave it out")
+    check_classification_targets(given)
+    classes, codes = np.unique(given, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"y holds one class, {classes[0]!r}, in all {len(given)} samples: two or more are needed")
+    names = tuple(str(int(name)) if isinstance(name, float) else str(name) for name in classes.tolist())
+    return classes, names, codes

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import astuple
 from importlib.resources import files
 from itertools import chain, groupby
+from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -100,21 +101,22 @@ def from_objects(
     ids: Sequence[str] | None = None,
     columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
 ) -> Crystals:
-    """Take objects of pymatgen (`Structure`) and ASE (`Atoms`), mixed.
+    """Take objects of pymatgen (`Structure`) and ASE (`Atoms`) and paths of structure files, mixed; past the cache.
 
     Args:
-        structures: the N objects.
+        structures: N of them.
         ids: of each; by default the positions 0, 1, ...
         columns: of N rows; by default what stands in `info` of the objects of ASE.
 
     Raises:
         InputError: an object of another kind, or ids or columns that are not as many as the structures; no structures.
     """
-    listed = list(structures)
+    listed: list[Any] = [Path(item).expanduser() if isinstance(item, (str, PathLike)) else item for item in structures]
     for k, item in enumerate(listed):
-        if object_decoder(item) is None:
+        if not isinstance(item, Path) and object_decoder(item) is None:
             raise InputError(
-                f"structures[{k}] is a {type(item).__name__}: a pymatgen Structure or an ase.Atoms was expected"
+                f"structures[{k}] is a {type(item).__name__}: a pymatgen Structure, an ase.Atoms or the path of a "
+                "structure file was expected"
             )
     if columns is None:
         said = [labels_of(item) if hasattr(item, "info") else {} for item in listed]
@@ -126,7 +128,7 @@ def from_objects(
             f"{len(listed)} structures, {len(names)} ids, {len(frame)} rows of columns; give one or more, and as many "
             "of each"
         )
-    where = [f"structures[{k}]" for k in range(len(listed))]
+    where = [f"structures[{k}]{f' ({item})' * isinstance(item, Path)}" for k, item in enumerate(listed)]
     return Crystals.concatenate(_checked(iter([Batch(names, where, frame, listed, len(listed))]), 1, None))
 
 

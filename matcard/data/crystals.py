@@ -70,6 +70,20 @@ class CrystalKind(Kind):
         return self.name, self.deuterium
 
     @classmethod
+    def of(cls, options: DataOptions, crystals: Crystals) -> Self:
+        """Make it by the options for graphs and descriptors; the crystals tell how many numbers the latter are.
+
+        Raises:
+            InputError: descriptors that cannot be had here.
+        """
+        kind = cls(options.graph, deuterium=options.deuterium)
+        if wanted := find_descriptors(options.descriptors):
+            # A few crystals tell versions and widths; the numbers of all of them follow.
+            some = crystals.take(np.flatnonzero(crystals.sound)[:1])
+            kind = replace(kind, descriptors=describe(wanted, some, cache_dir() / "descriptors").parts)
+        return kind
+
+    @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Make it of plain values."""
         graph = None if stored["graph"] is None else GraphOptions(**stored["graph"])
@@ -109,10 +123,11 @@ class CrystalKind(Kind):
             yield self.samples(crystals.take(np.arange(k, min(k + CHUNK, len(crystals)))))
 
     def wrap(self, given: Iterable[Any], ids: Sequence[str] | None) -> Samples:
-        """Take objects of pymatgen and ASE, mixed."""
+        """Take objects of pymatgen and ASE and paths of structure files, mixed."""
         if not isinstance(given, Iterable):
             raise InputError(f"structures is a {type(given).__name__}: a list of structures was expected")
-        return self.samples(from_objects([given] if object_decoder(given) else given, ids))
+        single = isinstance(given, (str, Path)) or object_decoder(given) is not None
+        return self.samples(from_objects([given] if single else given, ids))
 
     def samples(self, crystals: Crystals, *, jobs: int | None = None, progress: Progress | None = None) -> Samples:
         """Give crystals as samples; those without descriptors, where the network takes some, have a fault.
@@ -265,12 +280,7 @@ def read(options: DataOptions, card: Card | None, like: CrystalKind | None, prog
             jobs=options.jobs,
             progress=progress,
         ).with_label(options.target)
-    if like is None:
-        like = CrystalKind(options.graph, deuterium=deuterium)
-        if wanted := find_descriptors(options.descriptors):
-            # A few crystals tell versions and widths; the numbers of all of them follow.
-            some = crystals.take(np.flatnonzero(crystals.sound)[:1])
-            like = replace(like, descriptors=describe(wanted, some, cache_dir() / "descriptors").parts)
+    like = like or CrystalKind.of(options, crystals)
     samples = like.samples(crystals, jobs=options.jobs, progress=progress)
     if options.test_source is None:
         return samples

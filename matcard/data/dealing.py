@@ -41,8 +41,8 @@ def deal(
     contents, totals = _contents(codes, member)
     if len(contents) < len(shares):
         raise InputError(
-            f"{len(contents)} groups cannot be divided into {len(shares)} parts; choose a finer "
-            "--data.split.kind, or fewer folds"
+            f"{len(contents)} groups cannot be divided into {len(shares)} parts; choose finer groups "
+            "(--data.split.kind), or fewer folds"
         )
     table = _Table(contents, totals, shares, rng.permutation(len(shares)).tolist())
     rarest = np.array([content[0][0] for content in contents])

@@ -28,6 +28,8 @@ from matcard.invariants import near_copies
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from torch.utils.data import Dataset
+
     from matcard.data.options import DataKind
     from matcard.data.samples import Kind, Progress, Samples
 
@@ -143,14 +145,30 @@ def divide(
     dataset = kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)
     if options.near_copies == "drop" and saved_split is None:
         split = _without_near_copies(TrainingSet(used, split, dataset, {}), options.near_copies_radius)
+    return training_set(used, split, dataset, options)
+
+
+def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options: DataOptions) -> TrainingSet:
+    """Give samples in their parts, with what a network must know of them.
+
+    Args:
+        samples: with a class each, none at fault.
+        split: their parts.
+        dataset: made of their inputs by their kind.
+        options: what is made of them.
+
+    Raises:
+        InputError: an auxiliary column that cannot be predicted.
+    """
+    kind = samples.kind
     arguments = kind.model_arguments
     if "input_shape" in arguments:
-        mean, std = standardisation(used.inputs, split, options.standardise)
+        mean, std = standardisation(samples.inputs, split, options.standardise)
         arguments = {**arguments, "mean": mean, "std": std}
     if isinstance(kind, crystals.CrystalKind) and (described := crystals.descriptors_of(dataset)) is not None:
         train = described[split.train]
         arguments = {**arguments, "descriptors": Standard.of(train)}
-        if telling := separating_columns(kind.descriptors, train, used.codes[split.train]):
+        if telling := separating_columns(kind.descriptors, train, samples.codes[split.train]):
             warnings.warn(
                 f"--data.descriptors: {listed(telling)} alone tells a class from the others (ROC-AUC above .99); is it "
                 "made of the target?",
@@ -158,9 +176,9 @@ def divide(
                 stacklevel=2,
             )
     notes = (*kind.notes(dataset), *seen_note(split, options.split.seen))
-    assert used.labels is not None
-    values = value_columns(used.columns, used.labels, options.auxiliary or ())
-    return TrainingSet(used, split, dataset, arguments, notes, options.augment, values)
+    assert samples.labels is not None
+    values = value_columns(samples.columns, samples.labels, options.auxiliary or ())
+    return TrainingSet(samples, split, dataset, arguments, notes, options.augment, values)
 
 
 def _without_near_copies(data: TrainingSet, radius: float) -> Split:

@@ -249,6 +249,29 @@ def make_split(
     return split
 
 
+def inner_split(
+    codes: Int[np.ndarray, " N"],
+    groups: Shaped[np.ndarray, " N"],
+    share: float,
+    *,
+    kind: str = "groups",
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+) -> Split:
+    """Divide N samples into a training part and a validation part of `share`, as `make_split` does; none are tested.
+
+    Raises:
+        InputError: a share that is not between 0 and 1, or a single group.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"the share of the validation part is {share}: expected a number between 0 and 1")
+    part = deal(codes, groups, np.array([1 - share, share]), np.random.default_rng(seed))
+    train, val, test = (np.flatnonzero(part == k) for k in range(3))
+    split = Split(train, val, test, kind, seed, groups=kind)
+    _tell_missing(codes, split, class_names)
+    return split
+
+
 def hold_out(
     codes: Int[np.ndarray, " N"],
     groups: Shaped[np.ndarray, " N"],
@@ -301,14 +324,14 @@ def seen_note(split: Split, seen: Seen) -> list[str]:
 
 
 def _tell_missing(codes: Int[np.ndarray, " N"], split: Split, class_names: Sequence[str] | None) -> None:
-    """Warn of classes that a part has nothing of."""
-    for part in PARTS:
+    """Warn of classes that a part has nothing of, unless it is empty."""
+    for part in (name for name in PARTS if len(getattr(split, name))):
         missing = np.setdiff1d(codes, codes[getattr(split, part)]).tolist()
         if missing:
             named = [str(code) if class_names is None else class_names[code] for code in missing]
             warnings.warn(
                 f"the {part} part has no sample of class {listed(named)}: too few "
-                "groups hold it; join classes, or choose a finer --data.split.kind",
+                "groups hold it; join classes, or choose finer groups (--data.split.kind)",
                 MatcardWarning,
                 stacklevel=3,
             )

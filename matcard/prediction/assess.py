@@ -17,8 +17,6 @@ from matcard.evaluation.calibration import estimate_priors, share_shift, with_pr
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored
 from matcard.evaluation.value import value_results
-from matcard.files import read_json
-from matcard.prediction.modelfile import TRAINING, model_folder
 from matcard.prediction.predictor import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -113,10 +111,9 @@ def training_overlap(predictor: Predictor, samples: Samples) -> dict[str, int] |
     Returns:
         {mark: count}, such as `ids` and `formulas` of crystals, and `total`, the number of samples.
     """
-    folder = model_folder(predictor.path)
-    if folder is None or not (folder / TRAINING).is_file():
+    trained = predictor.members[0].marks
+    if trained is None:
         return None
-    trained = read_json(folder / TRAINING)
     counts = {}
     for name, texts in predictor.kind.marks(samples).items():
         known = set(trained[name])

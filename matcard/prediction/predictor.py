@@ -12,15 +12,25 @@ import torch
 from matcard.data.read import kind_from_dict
 from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.decision import mean_decision
+from matcard.files import read_json
 from matcard.models import Classifier, build_model
 from matcard.prediction.applicability import Reference
 from matcard.prediction.centroid import CentroidClassifier
-from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder, read_model
+from matcard.prediction.modelfile import (
+    DESCRIPTION,
+    FOLDER,
+    TRAINING,
+    ModelDescription,
+    model_folder,
+    read_model,
+    save_model,
+    save_training,
+)
 from matcard.prediction.network import Network, Scores, read_out
 from matcard.prediction.table import Predictions, prediction_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from jaxtyping import Float32, Int64, Shaped
@@ -33,13 +43,21 @@ BATCH_SIZE = 256
 
 
 class Member(NamedTuple):
-    """A trained network, what is known of it, and where its training part lies."""
+    """A trained network, what is known of it, where its training part lies and what tells the samples of that part."""
 
     path: Path
     description: ModelDescription
     kind: Kind
     network: Network
     reference: Reference
+    marks: Mapping[str, Sequence[str]] | None
+
+    def save(self, folder: Path) -> None:
+        """Write all to a folder in the format of a run's `model` folder."""
+        if self.marks is not None:
+            save_training(folder, self.marks)
+        reference = torch.from_numpy(self.reference.embeddings)
+        save_model(folder, self.description, {**self.network.state_dict(), "reference.embeddings": reference})
 
 
 class Readings(NamedTuple):
@@ -107,8 +125,8 @@ class Predictor:
         """Predict the class of crystals, compositions, table rows or images, whatever was trained on.
 
         Args:
-            objects: pymatgen `Structure` and ASE `Atoms` objects, mixed as you like; a pandas DataFrame with the
-                columns of training, or a list of formulas; an array of images.
+            objects: pymatgen `Structure` and ASE `Atoms` objects and paths of structure files, mixed as you like; a
+                pandas DataFrame with the columns of training, or a list of formulas; an array of images.
             ids: one for each; by default those of a DataFrame, or the positions 0, 1, ...
             batch_size: samples that go through a network together.
             calibrated: divide the log-probabilities by the temperature that was fitted on validation. The predicted
@@ -251,19 +269,11 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def predictor_of(description: ModelDescription, tensors: dict[str, Tensor], *, device: str = "auto") -> Predictor:
-    """Make a predictor of what `matcard.training.results.describe_model` gives, without any file."""
-    return Predictor([_built(Path(), description, tensors, Path())], find_device(device))
-
-
 def _member(path: Path) -> Member:
     folder = model_folder(path)
     if folder is None:
         raise InputError(_no_model(path))
-    return _built(path, *read_model(folder), folder)
-
-
-def _built(path: Path, description: ModelDescription, tensors: dict[str, Tensor], folder: Path) -> Member:
+    description, tensors = read_model(folder)
     try:
         kind = kind_from_dict(description.kind)
     except (KeyError, TypeError) as error:
@@ -272,7 +282,8 @@ def _built(path: Path, description: ModelDescription, tensors: dict[str, Tensor]
             f"written by matcard {description.matcard_version}"
         ) from error
     reference = Reference(_take(tensors, "reference.", folder)["embeddings"].numpy(), description.novelty_limit)
-    return Member(path, description, kind, _network(description, kind, tensors, folder), reference)
+    marks = read_json(folder / TRAINING) if (folder / TRAINING).is_file() else None
+    return Member(path, description, kind, _network(description, kind, tensors, folder), reference, marks)
 
 
 def _network(description: ModelDescription, kind: Kind, tensors: dict[str, Tensor], folder: Path) -> Network:

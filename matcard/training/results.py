@@ -42,11 +42,12 @@ MAX_EMBEDDINGS = 20_000
 def write_results(run: RunDir, module: TrainingModule, data: DataModule, console: Console) -> None:
     """Score the three parts with the best epoch's weights, write and show the test metrics.
 
-    This is where a run looks at its test part, the only place and once. The decision rule, the temperature and what a
-    predicted number says of the classes are chosen on the validation part.
+    This is where a run looks at its test part, the only place and once; of an empty one nothing is written. The
+    decision rule, the temperature and what a predicted number says of the classes are chosen on the validation part.
     """
     config = run.load_config()
-    heads = {part: read_out(module.network, data.eval_dataloader(part)) for part in data.parts}
+    parts = [part for part, positions in data.parts.items() if len(positions)]
+    heads = {part: read_out(module.network, data.eval_dataloader(part)) for part in parts}
     description, tensors, scores = describe_model(config, module, data, heads)
     decision, temperature, mix = description.decision, description.temperature, description.mix
     decision.save(run.decision)
@@ -56,7 +57,8 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     trained = data.set.samples.take(data.parts["train"])
     save_training(run.path / FOLDER, trained.kind.marks(trained))
     save_model(run.path / FOLDER, description, tensors)
-
+    if "test" not in scores:
+        return
     test = scores["test"]
     metrics = scored(
         test.targets,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from matcard.data.dataset import TrainingSet
     from matcard.data.samples import Samples
     from matcard.training.options import Config
 
@@ -82,6 +83,28 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
             "began; put them back, or start a new run"
         )
+    if carry_on(run, config, samples, divided, console, begun=begun) and report and config.report:
+        report(run.path, samples)
+    return run
+
+
+def carry_on(
+    run: RunDir, config: Config, samples: Samples, divided: TrainingSet, console: Console, *, begun: bool = False
+) -> bool:
+    """Train on samples in their parts and write what a run leaves; True in the first process of several.
+
+    Args:
+        run: the directory, made once all is accepted.
+        config: options of the run.
+        samples: all rows of the source.
+        divided: those that can be used, in their parts.
+        console: what is printed to.
+        begun: whether the directory is that of a run that was killed.
+
+    Raises:
+        InputError: options that do not go with the data.
+        TrainingError: the loss stopped being finite.
+    """
     data = DataModule(divided, config)
     _show_data(run, data, samples, console)
     check_decision(config.decision, data.class_names, data.drawn_counts)
@@ -98,11 +121,10 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
         write_text(run.split, divided.split.to_json(divided.ids))
 
     module = fit(run, config, data, console, begin=begin)
-    if module is not None:
-        write_results(run, module, data, console)
-        if report and config.report:
-            report(run.path, samples)
-    return run
+    if module is None:
+        return False
+    write_results(run, module, data, console)
+    return True
 
 
 def _show_data(run: RunDir, data: DataModule, samples: Samples, console: Console) -> None:

@@ -136,10 +136,20 @@ def test_calibration_changes_probabilities_and_no_class(run):
     pd.testing.assert_frame_equal(raw[same], calibrated[same])
 
 
-@pytest.mark.parametrize("wrong", [["NaCl.cif"], [None], [3.0], [{"lattice": 1}]])
+@pytest.mark.parametrize("wrong", [[None], [3.0], [{"lattice": 1}]])
 def test_other_objects_are_refused(run, wrong):
-    with pytest.raises(InputError, match=r"structures\[0\] is a .*: a pymatgen Structure or an ase.Atoms"):
+    with pytest.raises(InputError, match=r"structures\[0\] is a .*: a pymatgen Structure, an ase.Atoms or the path"):
         run.predict(wrong)
+
+
+def test_paths_stand_among_objects(run, tmp_path):
+    frames = crystals()[:2]
+    frames[1].write(tmp_path / "one.cif")
+    table = run.predict([frames[0], tmp_path / "one.cif", str(tmp_path / "absent.cif")])
+    assert table["source"].tolist()[1] == f"structures[1] ({tmp_path / 'one.cif'})"
+    assert table["error"].notna().tolist() == [False, False, True]
+    probabilities = [f"prob_{name}" for name in run.class_names]
+    np.testing.assert_allclose(table[probabilities][:2], run.predict(frames)[probabilities], atol=1e-4)
 
 
 def test_ids_are_as_many_as_structures(run):

@@ -214,7 +214,7 @@ def test_a_full_disk_says_what_is_kept(small_table, tmp_path, monkeypatch):
 
 
 def test_a_model_of_table_rows_is_refused(small_table):
-    with pytest.raises(InputError, match="cgcnn or transformer"):
+    with pytest.raises(InputError, match=r"mlp takes crystals by numbers: say which with --data.descriptors"):
         run_here(f"--data.source={small_table}", "--model.name=mlp")
 
 
