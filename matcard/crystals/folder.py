@@ -64,6 +64,8 @@ class Folder:
             )
         if similar:
             return similar[0]
+        if is_structure_file(Path(name)) and (stem := structure_name(Path(name))) != name:
+            return self.find(stem)  # the file may have been packed, or renamed by another system, since it was named
         return StructureError(
             f"no structure file (looked for {_LOOKED_FOR.format(name)}); add the file or delete the row"
         )
@@ -79,6 +81,7 @@ class Folder:
         path = self._by_name[LABELS]
         with readable(path):
             cells = read_csv(path, header=None, dtype=str, skipinitialspace=True)
+            self._require_commas(cells.iloc[0].astype(str).tolist(), path)
             header = self._has_header(cells, wanted)
             names = (
                 list(cells.iloc[0])
@@ -114,6 +117,11 @@ class Folder:
             return
         ids, columns = self.labels(wanted)
         found = [None if name is None else self.find(name) for name in ids]
+        first: dict[Path, int] = {}
+        for k, file in enumerate(found):
+            if isinstance(file, Path) and ids[first.setdefault(file, k)] != ids[k]:
+                line = columns.index[first[file]]
+                found[k] = StructureError(f"{file.name} is that of line {line}, too; delete one row")
         self._tell_unnamed({file for file in found if isinstance(file, Path)})
         for k in range(0, len(ids), CHUNK):
             part = slice(k, k + CHUNK)
@@ -133,6 +141,12 @@ class Folder:
         words = pd.to_numeric(cells.iloc[0, 1:], errors="coerce").isna()
         again = [cells.iloc[1:, k].str.strip().eq(first[k]).any() for k in range(1, len(first))]
         return bool(words.all()) and not any(again)
+
+    @staticmethod
+    def _require_commas(first: list[str], path: Path) -> None:
+        for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+            if len(first) == 1 and separator in first[0]:
+                raise InputError(f"{path}: its columns are separated by {called}; write commas, as in id,label")
 
     def _tell_unnamed(self, named: set[Path]) -> None:
         if unnamed := [file.name for file in self.structures if file not in named]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pandas as pd
 import pytest
 from format_cases import (
@@ -15,6 +17,9 @@ from format_cases import (
     three_structures,
 )
 from reading import read_crystals
+
+from matcard.crystals import read_crystals as read_all
+from matcard.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +86,33 @@ def test_files_without_labels(tmp_path, structures):
     check(table, structures[:1], columns=(), ids=["a-1"], sorted_sites=True)
     table = read_crystals(folder / "POSCAR_a-2")
     check(table, structures[1:2], columns=(), ids=["a-2"])
+
+
+def _salts(folder, text):
+    cell = "_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n_cell_angle_alpha 90\n_cell_angle_beta 90\n"
+    sites = "_cell_angle_gamma 90\nloop_\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n"
+    content = f"data_a\n{cell}{sites}_atom_site_fract_z\nCs 0 0 0\nCl .5 .5 .5\n"
+    (folder / "a.cif").write_text(content)
+    (folder / "b.CIF").write_text(content)
+    (folder / "c.cif.gz").write_bytes(gzip.compress(content.encode()))
+    (folder / "id_prop.csv").write_text(text)
+    return folder
+
+
+def test_names_with_their_ending_find_files_that_were_packed_or_renamed_since(tmp_path):
+    crystals = read_all(_salts(tmp_path, "a.cif,1\nb.cif,2\nc.cif,3\nd.cif,4\n"))
+    assert crystals.ids.tolist() == ["a.cif", "b.cif", "c.cif", "d.cif"]
+    assert [fault is None for fault in crystals.faults] == [True, True, True, False]
+    assert crystals.faults[3].startswith("no structure file (looked for d.cif, ")
+
+
+def test_two_rows_of_one_file_are_one_crystal(tmp_path):
+    crystals = read_all(_salts(tmp_path, "id,label\na.cif,1\nb,2\na,3\nc,4\n"))
+    assert crystals.faults.tolist() == [None, None, "a.cif is that of line 2, too; delete one row", None]
+
+
+@pytest.mark.parametrize(("separator", "called"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_than_commas_are_named(tmp_path, separator, called):
+    _salts(tmp_path, f"id{separator}label\na{separator}1\n")
+    with pytest.raises(InputError, match=rf"id_prop\.csv: its columns are separated by {called}; write commas"):
+        read_all(tmp_path)
