@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _WHOLE = 1e-3
 """An occupancy this close to 1 is 1."""
+VOLUME_TOLERANCE = 0.05
+"""A volume that differs more from that of the cell, as a share of it, is told."""
 
 
 def read_cif(text: str, deuterium: bool = False) -> list[Crystal]:
@@ -66,6 +68,8 @@ def _crystal(block: Block, deuterium: bool) -> Crystal:
         raise StructureError(f"the structure is modulated ({block.modulated}); one cell does not hold it")
     doubts: list[str] = []
     lattice, thinnest = _lattice(block)
+    if (volume := _other_volume(block, lattice)) is not None:
+        doubts.append(volume)
     written, units = block.texts(names.FORMULA), names.numbers(block.texts(names.UNITS)[:1])
     formula = formula_of(written[0], deuterium) if written else None
     listed = _sites(block, elements_of(written[0], deuterium) if written else frozenset(), deuterium, doubts)
@@ -89,6 +93,17 @@ def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
         said = " ".join(values[0] for values in given)
         raise StructureError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
     return lattice, thinnest
+
+
+def _other_volume(block: Block, lattice: Float64[np.ndarray, "3 3"]) -> str | None:
+    """Say that the file gives the cell another volume than its lengths and angles do; None where it does not."""
+    given = names.numbers(block.values.get(names.VOLUME, [])[:1])
+    if not given or not given[0] > 0:
+        return None
+    volume = abs(float(np.linalg.det(lattice)))
+    if abs(given[0] / volume - 1) < VOLUME_TOLERANCE:
+        return None
+    return f"{block.spell(names.VOLUME)} is {given[0]:g}, but lengths and angles make {volume:g} cubic angstrom"
 
 
 def _no_cell(block: Block, given: Sequence[Sequence[str]], parameters: Sequence[float]) -> StructureError:

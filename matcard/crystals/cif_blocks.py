@@ -23,6 +23,7 @@ LABEL, TYPE, OCCUPANCY = "_atom_site_label", "_atom_site_type_symbol", "_atom_si
 ANISOTROPIC = "_atom_site_aniso_label"
 HYDROGENS = "_atom_site_attached_hydrogens"
 FORMULA, UNITS = "_chemical_formula_sum", "_cell_formula_units_z"
+VOLUME = "_cell_volume"
 CODE = "_space_group_it_coordinate_system_code"
 # Names of one meaning, in the order in which they are looked at.
 MULTIPLICITY = ("_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity")
@@ -41,7 +42,7 @@ NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 
 NOT_UTF8 = "the file is not UTF-8 text; save it as UTF-8"
 
-_SINGLE = (LABEL, ANISOTROPIC, TYPE, OCCUPANCY, HYDROGENS, FORMULA, UNITS, CODE)
+_SINGLE = (LABEL, ANISOTROPIC, TYPE, OCCUPANCY, HYDROGENS, FORMULA, UNITS, VOLUME, CODE)
 _USED = frozenset(
     chain(_SINGLE, CELL, COORDINATES, MULTIPLICITY, OPERATIONS, MAGNETIC, CENTERINGS, SYMBOLS, HALL, NUMBER)
 )

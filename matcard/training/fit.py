@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -246,6 +247,9 @@ def _device(options: TrainerOptions) -> tuple[str, Any]:
         raise InputError(
             f"--trainer.devices {options.devices}: torch sees {torch.cuda.device_count()} CUDA devices here"
         )
+    cores = os.cpu_count() or 1
+    if accelerator == "cpu" and isinstance(options.devices, int) and options.devices > cores:
+        raise InputError(f"--trainer.devices {options.devices}: this machine has {cores} cores; give as many at most")
     if options.precision != "auto":
         return accelerator, options.precision
     half = accelerator == "gpu" and torch.cuda.is_bf16_supported()

@@ -574,3 +574,15 @@ class TestFormula:
     def test_more_hydrogen_than_the_formula(self):
         rows = [*PAIR, site("H1", 0.3, 0.9, 0.1)]
         assert "with more hydrogen than" in fault(cif(SKEW, rows, self.P_1, "_chemical_formula_sum 'Li F H0.5'"))
+
+
+@pytest.mark.parametrize(("volume", "doubted"), [("180.36(4)", False), ("171.6", False), ("166", True), ("?", False)])
+def test_a_volume_that_is_not_the_cells_is_a_doubt(volume, doubted):
+    cell = "".join(f"_cell_length_{k} 5.65\n" for k in "abc") + "".join(
+        f"_cell_angle_{k} 90\n" for k in ("alpha", "beta", "gamma")
+    )
+    names = "loop_\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+    (crystal,) = read_cif(f"data_a\n{cell}_Cell_Volume {volume}\n{names}Cs 0 0 0\nCl .5 .5 .5\n")
+    assert crystal.fault is None
+    said = "_Cell_Volume is 166, but lengths and angles make 180.362 cubic angstrom"
+    assert crystal.doubts == ((said,) if doubted else ())
