@@ -31,7 +31,7 @@ from matcard.data.read import training_set
 from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split
 from matcard.errors import InputError, listed
-from matcard.models import DEFAULTS
+from matcard.models.base import DEFAULTS
 from matcard.parameters import PARTS, changed, flat, part_options
 from matcard.prediction.modelfile import FOLDER
 from matcard.prediction.predictor import Predictor, load_run

@@ -128,7 +128,7 @@ def from_objects(
             f"{len(listed)} structures, {len(names)} ids, {len(frame)} rows of columns; give one or more, and as many "
             "of each"
         )
-    where = [f"structures[{k}]{f' ({item})' * isinstance(item, Path)}" for k, item in enumerate(listed)]
+    where = [f"structures[{k}]" + (f" ({item})" if isinstance(item, Path) else "") for k, item in enumerate(listed)]
     return Crystals.concatenate(_checked(iter([Batch(names, where, frame, listed, len(listed))]), 1, None))
 
 

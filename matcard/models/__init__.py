@@ -1,6 +1,6 @@
 """Networks that map a batch to `Output(logits (N, C), embedding (N, F))`, each with its options in its file."""
 
-from matcard.models.base import DEFAULTS, Classifier, ModelOptions, check_model
+from matcard.models.base import Classifier, ModelOptions, check_model
 from matcard.models.build import build_model
 from matcard.models.cgcnn import CGCNN, CGCNNOptions
 from matcard.models.glassnet import GlassNet, GlassNetOptions
@@ -12,7 +12,6 @@ from matcard.models.transformer import CrystalTransformer, TransformerOptions
 
 __all__ = [
     "CGCNN",
-    "DEFAULTS",
     "MLP",
     "CGCNNOptions",
     "Classifier",

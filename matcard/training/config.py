@@ -17,7 +17,8 @@ from matcard.data.options import DataOptions
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
 from matcard.losses import Loss, SampleLoss
-from matcard.models import DEFAULTS, Classifier
+from matcard.models import Classifier
+from matcard.models.base import DEFAULTS
 from matcard.resources import resource_dir
 from matcard.training.options import Config
 from matcard.training.parser import DEFAULT_CONFIG, build_parser, nearest_options, normalised, parsed

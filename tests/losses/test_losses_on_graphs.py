@@ -56,7 +56,7 @@ def test_training_in_bf16_with_invariants_in_float64(case, device: str) -> None:
 
     def forward(loss: Loss[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with torch.autocast(device, dtype=torch.bfloat16):
-            logits, embedding = model(batch)
+            logits, embedding, _ = model(batch)
             return loss(logits, targets, embedding), logits, embedding
 
     def evaluate() -> tuple[float, float]:
@@ -91,7 +91,7 @@ def test_every_loss_trains_the_network(case) -> None:
     loss = build_loss(name, class_counts=[6, 4, 2], **options)
 
     def value() -> torch.Tensor:
-        logits, embedding = model(batch)
+        logits, embedding, _ = model(batch)
         return loss(logits, targets, embedding)
 
     with torch.no_grad():

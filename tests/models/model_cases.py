@@ -186,7 +186,7 @@ def original_file(net: OriginalNet, **extra: Any) -> dict[str, Any]:
 def gradients(model: nn.Module, batch: Data) -> dict[str, torch.Tensor]:
     """Gradients of a function of logits and embedding that treats no output alike."""
     model.zero_grad()
-    logits, embedding = model(batch)
+    logits, embedding, _ = model(batch)
     weights = torch.linspace(-1, 1, logits.numel() + embedding.numel(), dtype=logits.dtype)
     (torch.cat([logits.flatten(), embedding.flatten()]).square() * weights).sum().backward()
     return {name.removeprefix("model."): weight.grad for name, weight in model.named_parameters()}

@@ -246,7 +246,7 @@ def test_every_kind_has_a_model_that_takes_it():
         (CGCNNOptions(), "images", "cgcnn takes crystals; for images use mlp or resnet"),
         (ResNetOptions(), "crystals", "resnet takes images; for crystals use cgcnn or transformer"),
         (GlassNetOptions(), "table", "glassnet takes compositions; for table rows use mlp"),
-        (MLPOptions(), "crystals", "mlp takes table rows, compositions, images; for crystals use"),
+        (MLPOptions(), "crystals", "mlp takes crystals by numbers: say which with --data.descriptors"),
     ],
 )
 def test_a_model_must_fit_the_data(options, kind, says):

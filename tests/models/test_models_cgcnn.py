@@ -183,7 +183,7 @@ def test_order_of_sites_edges_and_crystals_is_no_matter(seed, training):
 
     crystals = torch.randperm(3, generator=generator).tolist()
     actual = deepcopy(model)(join([graphs[k] for k in crystals]))
-    for part, whole in zip(actual, expected, strict=True):
+    for part, whole in zip(actual[:2], expected[:2], strict=True):
         torch.testing.assert_close(part, whole[crystals], atol=1e-5, rtol=1e-5)
 
 
@@ -336,7 +336,7 @@ def test_a_gpu_gives_what_a_cpu_gives(training):
     batch = random_batch()
     expected = gradients(model, batch)
     twin.zero_grad()
-    logits, embedding = twin(batch.to("cuda"))
+    logits, embedding, _ = twin(batch.to("cuda"))
     weights = torch.linspace(-1, 1, logits.numel() + embedding.numel(), device="cuda")
     (torch.cat([logits.flatten(), embedding.flatten()]).square() * weights).sum().backward()
     for name, weight in twin.named_parameters():

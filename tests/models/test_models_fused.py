@@ -67,8 +67,10 @@ def test_sums_and_gradients_are_those_of_a_loop(threads, seed, isolated, size):
     slope = torch.randn(out.shape, generator=generator)
     out.backward(slope)
     expected.backward(slope.double())
+    # float32 tells numbers of a hundred apart by 1e-5, and a slope follows them.
+    atol = 2e-5 if size == 1 else 2e-4
     for narrow, exact in zip((terms, weight), wide, strict=True):
-        torch.testing.assert_close(narrow.grad.double(), exact.grad, atol=2e-5, rtol=2e-5)
+        torch.testing.assert_close(narrow.grad.double(), exact.grad, atol=atol, rtol=2e-5)
 
 
 @pytest.mark.parametrize("value", [20.0, 80.0, 100.0, 200.0, 1e30])
