@@ -11,7 +11,6 @@ from torch_geometric.data import Data
 
 from matcard.errors import InputError
 from matcard.models import (
-    DEFAULTS,
     CGCNNOptions,
     Classifier,
     GlassNetOptions,
@@ -20,6 +19,7 @@ from matcard.models import (
     build_model,
     check_model,
 )
+from matcard.models.base import DEFAULTS
 from matcard.models.resnet import Block
 
 SMALL = {
