@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from model_cases import crystal, gradients, join, random_batch, randomize, slow_sum, small
 
@@ -52,6 +52,7 @@ def test_a_band_holds_all_of_the_basis(distances, var):
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @given(seed=st.integers(0, 1000), isolated=st.integers(0, 2), size=st.sampled_from([1.0, 40.0]))
 @settings(deadline=None, max_examples=10)
+@example(seed=141, isolated=0, size=40.0)
 def test_sums_and_gradients_are_those_of_a_loop(threads, seed, isolated, size):
     batch = random_batch(4, seed, num_neighbors=3, isolated=isolated)
     blocks, fused = expanded(batch, threads)
@@ -65,12 +66,15 @@ def test_sums_and_gradients_are_those_of_a_loop(threads, seed, isolated, size):
     with torch.no_grad():
         assert torch.equal(fused.gated_sum(terms, weight), out), "what is kept for gradients changes nothing"
     slope = torch.randn(out.shape, generator=generator)
-    out.backward(slope)
     expected.backward(slope.double())
-    # float32 tells numbers of a hundred apart by 1e-5, and a slope follows them.
-    atol = 2e-5 if size == 1 else 2e-4
-    for narrow, exact in zip((terms, weight), wide, strict=True):
-        torch.testing.assert_close(narrow.grad.double(), exact.grad, atol=atol, rtol=2e-5)
+    errors = []
+    for gated_sum in (fused.gated_sum, blocks.gated_sum):
+        terms.grad = weight.grad = None
+        gated_sum(terms, weight).backward(slope)
+        for narrow, exact in zip((terms, weight), wide, strict=True):
+            errors.append(float(((narrow.grad.double() - exact.grad).abs() - 2e-5 * exact.grad.abs()).max()))
+    # Slopes of numbers of a hundred, which float32 tells apart by 1e-5, are as far off by torch's own operations.
+    assert max(errors[:2]) <= max(2e-5, 3 * max(errors[2:]))
 
 
 @pytest.mark.parametrize("value", [20.0, 80.0, 100.0, 200.0, 1e30])
