@@ -5,17 +5,21 @@ Leading dimensions are batches of spaces. Everything is computed in float64 and 
 
 from __future__ import annotations
 
-from matcard.invariants._factor import JitterLog, jitter_log
 from matcard.invariants._groups import magnitude_of_groups, spread_of_groups
-from matcard.invariants._matrices import (
+from matcard.invariants._points import (
+    magnitude,
     magnitude_from_similarity,
+    magnitude_on_line,
+    similarity,
     similarity_from_distances,
+    spread,
     spread_from_similarity,
+    weighting,
     weighting_from_similarity,
 )
-from matcard.invariants._points import magnitude, magnitude_on_line, similarity, spread, weighting
 from matcard.invariants._scales import effective_dimension, magnitude_profile, median_scale
 from matcard.invariants._shares import clipped_weighting, inverse_density, near_copies, shares, sum_by_class
+from matcard.invariants._solve import JitterLog, jitter_log
 
 __all__ = [
     "JitterLog",

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from matcard.errors import InputError
-from matcard.invariants._inputs import check_order, check_points, check_scale, restore
+from matcard.invariants._inputs import check_groups, check_order, check_points, check_scale, restore
 from matcard.invariants._points import magnitude, spread
-from matcard.invariants._similarity import row_sums
+from matcard.invariants._similarity import row_sums, spread_of_group_sums
 from matcard.invariants._solve import weights_of_points
-from matcard.invariants._spread import spread_of_group_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,9 +94,12 @@ def _by_pack(
 ) -> Tensor:
     """Sort the dilated points by group, and take each pack of groups together, or a large group alone."""
     x = check_points(points, p)
-    _check_groups(groups, x)
-    x, groups = x * check_scale(scale, x), groups.to(x.device)
-    sizes = groups.bincount()
+    if x.ndim != 2:
+        raise InputError(f"points of shape {tuple(x.shape)} cannot be grouped; expected (n, d), one set of points")
+    groups = check_groups(groups, x)
+    if len(groups) and (int(groups.min()) < 0 or int(groups.bincount().min()) == 0):
+        raise InputError("groups leave out a number or are negative; expected 0 to G - 1, each at least once")
+    x, sizes = x * check_scale(scale, x), groups.bincount()
     if origin:
         x = torch.cat([x, x.new_zeros(len(sizes), x.shape[1])])
         groups, sizes = torch.cat([groups, torch.arange(len(sizes), device=groups.device)]), sizes + 1
@@ -122,13 +124,3 @@ def _packs(sizes: list[int]) -> Iterator[slice]:
         total += size
     if sizes:
         yield slice(start, len(sizes))
-
-
-def _check_groups(groups: Tensor, points: Tensor) -> None:
-    if points.ndim != 2 or groups.shape != points.shape[:1] or groups.is_floating_point():
-        raise InputError(
-            f"groups have shape {tuple(groups.shape)} and dtype {groups.dtype} with points of shape "
-            f"{tuple(points.shape)}; expected a whole number for each of the n points of (n, d)"
-        )
-    if len(groups) and (int(groups.min()) < 0 or int(groups.bincount().min()) == 0):
-        raise InputError("groups leave out a number or are negative; expected 0 to G - 1, each at least once")

@@ -10,7 +10,7 @@ import torch
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 _DISTANCES = "a matrix of distances"
@@ -88,6 +88,20 @@ def check_tolerance(tolerance: float) -> None:
     """
     if not tolerance > 0:
         raise InputError(f"tolerance = {tolerance}: expected a positive number, such as 1e-8")
+
+
+def check_groups(groups: Int[Tensor, " n"], values: Float[Tensor, "n ..."], what: str = "groups") -> Int[Tensor, " n"]:
+    """Give the group of each point on the device of the points.
+
+    Raises:
+        InputError: they are not one whole number for each.
+    """
+    if groups.shape != values.shape[:1] or groups.is_floating_point():
+        raise InputError(
+            f"{what} have shape {tuple(groups.shape)} and dtype {groups.dtype} with {len(values)} points; expected a "
+            "whole number for each"
+        )
+    return groups.to(values.device)
 
 
 def check_distances(distances: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:

@@ -1,4 +1,4 @@
-"""Similarity, weighting, magnitude and spread of points."""
+"""Similarity, weighting, magnitude and spread of points, and of spaces given as a matrix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import torch
 
 from matcard.errors import InputError
 from matcard.invariants import _matrix_free
-from matcard.invariants._inputs import check_order, check_points, check_scale, check_tolerance, restore
+from matcard.invariants._inputs import (
+    check_distances,
+    check_order,
+    check_points,
+    check_scale,
+    check_similarity,
+    check_tolerance,
+    restore,
+)
 from matcard.invariants._line import line_magnitude, line_row_sums, line_weights
-from matcard.invariants._similarity import measure, row_sums
-from matcard.invariants._solve import magnitude_of_points, weights_of_points
-from matcard.invariants._spread import spread_of_sums
+from matcard.invariants._similarity import measure, row_sums, spread_of_sums
+from matcard.invariants._solve import magnitude_of_points, weights_of_matrix, weights_of_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +179,63 @@ def magnitude_on_line(
         InputError: a scale that is not positive, or positions that are no floating point tensor (..., n).
     """
     return magnitude(positions[..., None], scale, method="line")
+
+
+def similarity_from_distances(
+    distances: Float[Tensor, "*batch n n"], scale: float | Float[Tensor, "*#batch"] = 1.0
+) -> Float[Tensor, "*batch n n"]:
+    """Similarity matrix exp(-t d_ij) of given distances, which need not come from points.
+
+    Args:
+        distances: symmetric, non-negative, zero on the diagonal.
+        scale: the dilation t > 0.
+
+    Raises:
+        InputError: the matrix is not such a one, or the scale is not positive.
+    """
+    matrix = check_distances(distances)
+    return restore(torch.exp(-check_scale(scale, matrix)[..., None, None] * matrix), distances)
+
+
+def weighting_from_similarity(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:
+    """Weighting of a given similarity matrix: see `weighting`.
+
+    Args:
+        similarity: symmetric, one on the diagonal, entries from 0 to 1, positive definite.
+
+    Raises:
+        InputError: the matrix is not such a one.
+    """
+    return restore(weights_of_matrix(check_similarity(similarity, definite=True)), similarity)
+
+
+def magnitude_from_similarity(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
+    """Magnitude of a given similarity matrix: see `magnitude`.
+
+    Args:
+        similarity: symmetric, one on the diagonal, entries from 0 to 1, positive definite.
+
+    Raises:
+        InputError: the matrix is not such a one.
+    """
+    return restore(weights_of_matrix(check_similarity(similarity, definite=True)).sum(-1), similarity)
+
+
+def spread_from_similarity(similarity: Float[Tensor, "*batch n n"], order: float = 0.0) -> Float[Tensor, "*batch"]:
+    """Spread of a given similarity matrix: see `spread`.
+
+    Args:
+        similarity: symmetric, one on the diagonal, entries from 0 to 1; it need not be positive definite.
+        order: q, from 0 to infinity.
+
+    Raises:
+        InputError: the matrix is not such a one, or the order is negative or not a number.
+    """
+    matrix = check_similarity(similarity, definite=False)
+    order = check_order(order)
+    if matrix.shape[-1] == 0:
+        return restore(matrix.sum((-2, -1)), similarity)
+    return restore(spread_of_sums(matrix.sum(-1), order), similarity)
 
 
 def _prepare(points: Tensor, scale: float | Tensor, p: float, origin: bool = False) -> Float[Tensor, "*batch n d"]:

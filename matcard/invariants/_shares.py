@@ -10,7 +10,7 @@ import torch
 from matcard.errors import InputError
 from matcard.invariants import _matrix_free
 from matcard.invariants._distances import distances, row_chunks
-from matcard.invariants._inputs import check_points, check_scale, restore
+from matcard.invariants._inputs import check_groups, check_points, check_scale, restore
 from matcard.invariants._points import DENSE_LIMIT, weighting
 
 if TYPE_CHECKING:
@@ -48,10 +48,8 @@ def shares(
         InputError: p outside [1, 2], a scale that is not positive, points or groups of a wrong shape or dtype, or
             more than 100,000 points.
     """
-    x = check_points(points, p)
-    _check_number(x, SHARES_LIMIT, "draw a part of them")
-    x = x * check_scale(scale, x)
-    return restore(_by_group(x, groups, lambda each: 1 / _matrix_free.row_sums(each, p)), points)
+    x = _one_set(points, p, SHARES_LIMIT)
+    return restore(_by_group(x * check_scale(scale, x), groups, lambda x: 1 / _matrix_free.row_sums(x, p)), points)
 
 
 def clipped_weighting(
@@ -75,10 +73,9 @@ def clipped_weighting(
     Raises:
         InputError: as `shares` does, beyond 10,000 points, since the matrix is kept and factorised.
     """
-    x = check_points(points, p)
-    _check_number(x, DENSE_LIMIT, "draw a part of them, or take `shares`, which keeps no matrix")
+    x = _one_set(points, p, DENSE_LIMIT, "draw a part of them, or take `shares`, which keeps no matrix")
     x = x * check_scale(scale, x)
-    return restore(_by_group(x, groups, lambda each: weighting(each, 1.0, p, method="dense").clamp(min=0)), points)
+    return restore(_by_group(x, groups, lambda x: weighting(x, 1.0, p, method="dense").clamp(min=0)), points)
 
 
 def inverse_density(
@@ -105,9 +102,7 @@ def inverse_density(
     """
     if kernel not in get_args(Kernel):
         raise InputError(f"kernel = {kernel!r}: expected one of {', '.join(get_args(Kernel))}")
-    x = check_points(points.detach(), p)
-    _check_number(x, SHARES_LIMIT, "draw a part of them")
-    x = x / check_scale(radius, x)
+    x = _one_set(points.detach(), p, SHARES_LIMIT)
 
     def near(spacing: Tensor) -> Tensor:
         return (spacing <= 1).to(spacing) if kernel == "ball" else spacing.square_().div_(-2).exp_()
@@ -115,7 +110,7 @@ def inverse_density(
     def density(each: Tensor) -> Tensor:
         return 1 / _matrix_free.kernel_sums(each, p, near, each.new_ones(len(each)))
 
-    return restore(_by_group(x, groups, density), points)
+    return restore(_by_group(x / check_scale(radius, x), groups, density), points)
 
 
 def near_copies(
@@ -140,11 +135,8 @@ def near_copies(
     """
     if not (math.isfinite(radius) and radius >= 0):
         raise InputError(f"radius = {radius}: expected a finite number, 0 or more")
-    x = check_points(points.detach(), p)
-    _check_number(x, SHARES_LIMIT, "draw a part of them")
-    if groups is not None:
-        _check_groups(groups, x)
-        groups = groups.to(x.device)
+    x = _one_set(points.detach(), p, SHARES_LIMIT)
+    groups = None if groups is None else check_groups(groups, x)
     original = torch.full((len(x),), -1, dtype=torch.long)
     for rows in row_chunks(x[None]):
         spacing, _ = distances(x[None, : rows.stop], rows, p, None if groups is None else groups[: rows.stop])
@@ -168,12 +160,12 @@ def sum_by_class(weights: Float[Tensor, " n"], classes: Int[Tensor, " n"], num_c
     Raises:
         InputError: not one class a point, or a class outside 0 to C - 1.
     """
-    _check_groups(classes, weights)
+    classes = check_groups(classes, weights, "classes")
     if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
         raise InputError(
             f"classes run from {int(classes.min())} to {int(classes.max())}; expected 0 to {num_classes - 1}"
         )
-    return weights.new_zeros(num_classes).index_add(0, classes.long().to(weights.device), weights)
+    return weights.new_zeros(num_classes).index_add(0, classes.long(), weights)
 
 
 def _by_group(x: Tensor, groups: Tensor | None, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -182,24 +174,17 @@ def _by_group(x: Tensor, groups: Tensor | None, function: Callable[[Tensor], Ten
         return x.sum(-1)
     if groups is None:
         return function(x)
-    _check_groups(groups, x)
-    found = x.new_zeros(len(x))
+    groups, found = check_groups(groups, x), x.new_zeros(len(x))
     for group in torch.unique(groups):
-        members = (groups == group).nonzero()[:, 0].to(x.device)
+        members = (groups == group).nonzero()[:, 0]
         found = found.index_copy(0, members, function(x[members]))
     return found
 
 
-def _check_number(x: Tensor, limit: int, advice: str) -> None:
+def _one_set(points: Tensor, p: float, limit: int, advice: str = "draw a part of them") -> Float[Tensor, "n d"]:
+    x = check_points(points, p)
     if x.ndim != 2:
         raise InputError(f"points have shape {tuple(x.shape)}; expected (n, d), one set of points")
     if len(x) > limit:
         raise InputError(f"{len(x):,} points have {len(x):,} x {len(x):,} distances, {limit:,} are taken: {advice}")
-
-
-def _check_groups(groups: Tensor, values: Tensor) -> None:
-    if groups.shape != values.shape[:1] or groups.is_floating_point():
-        raise InputError(
-            f"groups or classes have shape {tuple(groups.shape)} and dtype {groups.dtype} with {len(values)} points; "
-            "expected a whole number for each"
-        )
+    return x

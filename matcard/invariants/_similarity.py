@@ -1,4 +1,4 @@
-"""The similarity matrix exp(-d) of points, and the gradient of what is computed from it."""
+"""The similarity matrix exp(-d) of points, its row sums and their spread, and the gradient of what comes of it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,27 @@ def similarity_of(spacing: Spacing) -> Float[Tensor, "*batch n n"]:
     return spacing.distances.neg().exp_()
 
 
-class _Measure(torch.autograd.Function):
-    """zeta = exp(-d) of float64 points, and what it was made from; only zeta is differentiable."""
+class _OfSpacing(torch.autograd.Function):
+    """A function of float64 points, and the spacing that it was made from; only the first is differentiable."""
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
+    ) -> None:
+        points, ctx.p, _ = inputs
+        ctx.save_for_backward(points, *output[1:])
+        ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
+
+    @classmethod
+    def vmap(
+        cls, info: Any, in_dims: tuple[int, None, None], points: Tensor, p: float, groups: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
+        result: tuple[Tensor, Tensor, NearPairs] = cls.apply(points.movedim(in_dims[0], 0), p, groups)  # type: ignore[no-untyped-call]
+        return result, (0, 0, None)
+
+
+class _Measure(_OfSpacing):
+    """zeta = exp(-d)."""
 
     @staticmethod
     def forward(points: Tensor, p: float, groups: Tensor | None) -> tuple[Tensor, Tensor, NearPairs]:
@@ -45,26 +64,14 @@ class _Measure(torch.autograd.Function):
         return similarity_of(spacing), *spacing
 
     @staticmethod
-    def setup_context(
-        ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
-    ) -> None:
-        _keep_spacing(ctx, inputs, output)
-
-    @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
         points, *spacing = ctx.saved_tensors
         ones = points.new_ones(points.shape[:-1])
         return form_gradient(points, ctx.p, Spacing(*spacing), ones, ones, (grad + grad.mT) / 2), None, None
 
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int, None, None], points: Tensor, p: float, groups: Tensor | None
-    ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
-        return _measure(points.movedim(in_dims[0], 0), p, groups), (0, 0, None)
 
-
-class _RowSums(torch.autograd.Function):
-    """zeta 1 of float64 points, and what it was made from; only the sums are differentiable."""
+class _RowSums(_OfSpacing):
+    """zeta 1."""
 
     @staticmethod
     def forward(points: Tensor, p: float, groups: Tensor | None) -> tuple[Tensor, Tensor, NearPairs]:
@@ -72,33 +79,13 @@ class _RowSums(torch.autograd.Function):
         return similarity_of(spacing).sum(-1), *spacing
 
     @staticmethod
-    def setup_context(
-        ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
-    ) -> None:
-        _keep_spacing(ctx, inputs, output)
-
-    @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
         points, *spacing = ctx.saved_tensors
         return form_gradient(points, ctx.p, Spacing(*spacing), grad, torch.ones_like(grad)), None, None
 
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int, None, None], points: Tensor, p: float, groups: Tensor | None
-    ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
-        return _row_sums(points.movedim(in_dims[0], 0), p, groups), (0, 0, None)
 
-
-_measure: Callable[[Tensor, float, Tensor | None], tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
-_row_sums: Callable[[Tensor, float, Tensor | None], tuple[Tensor, Tensor, NearPairs]] = _RowSums.apply
-
-
-def _keep_spacing(
-    ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
-) -> None:
-    points, ctx.p, _ = inputs
-    ctx.save_for_backward(points, *output[1:])
-    ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
+_measure: Callable[..., tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
+_row_sums: Callable[..., tuple[Tensor, Tensor, NearPairs]] = _RowSums.apply
 
 
 def measure(
@@ -180,3 +167,57 @@ def _plain_similarity(points: Tensor, p: float) -> Tensor:
 def _safe_power(values: Tensor, exponent: float) -> Tensor:
     positive = values > 0
     return torch.where(positive, torch.where(positive, values, 1.0) ** exponent, 0.0)
+
+
+def spread_of_sums(sums: Float[Tensor, "*batch n"], order: float) -> Float[Tensor, "*batch"]:
+    """Give E_q = (mean_i r_i^(q-1))^(1/(1-q)) with r_i = sums_i / n, for at least one point."""
+    return _diversity(
+        sums / sums.shape[-1],
+        order,
+        mean=lambda values: values.mean(-1),
+        largest=lambda values: values.amax(-1),
+        spread_out=lambda values: values[..., None],
+    )
+
+
+def spread_of_group_sums(
+    sums: Float[Tensor, " n"], groups: Int[Tensor, " n"], sizes: Int[Tensor, " G"], order: float
+) -> Float[Tensor, " G"]:
+    """Give the spread of each group from the row sums within groups, for groups of at least one point."""
+    zeros = sums.new_zeros(len(sizes))
+    return _diversity(
+        sums / sizes[groups],
+        order,
+        mean=lambda values: zeros.index_add(0, groups, values) / sizes,
+        largest=lambda values: zeros.scatter_reduce(0, groups, values, "amax", include_self=False),
+        spread_out=lambda values: values[groups],
+    )
+
+
+def _diversity(
+    ordinariness: Tensor,
+    order: float,
+    mean: Callable[[Tensor], Tensor],
+    largest: Callable[[Tensor], Tensor],
+    spread_out: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Give (mean_i r_i^(q-1))^(1/(1-q)) and its limits at 1 and infinity.
+
+    The logarithm is -m - log(mean_i (r_i e^-m)^(q-1)) / (q-1) for any m. With m the largest log r_i, nothing
+    overflows at large q, and expm1 with log1p keep every digit near q = 1.
+
+    Args:
+        ordinariness: r_i.
+        order: q.
+        mean: takes the mean over the points of a set.
+        largest: takes the largest of the points of a set.
+        spread_out: gives each point the number of its set.
+    """
+    typicality = ordinariness.log()
+    if order == 1:
+        return (-mean(typicality)).exp()
+    if math.isinf(order):
+        return (-largest(typicality)).exp()
+    top = largest(typicality.detach())
+    power = torch.log1p(mean(torch.expm1((order - 1) * (typicality - spread_out(top)))))
+    return (-top - power / (order - 1)).exp()

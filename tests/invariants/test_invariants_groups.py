@@ -96,7 +96,7 @@ def test_precision_and_no_points() -> None:
 @pytest.mark.parametrize(
     ("points", "groups", "said"),
     [
-        (torch.zeros(3, 2), torch.tensor([0, 1]), r"shape \(2,\).*points of shape \(3, 2\)"),
+        (torch.zeros(3, 2), torch.tensor([0, 1]), r"shape \(2,\).*3 points"),
         (torch.zeros(2, 3, 2), torch.tensor([0, 1]), r"points of shape \(2, 3, 2\)"),
         (torch.zeros(2, 2), torch.tensor([0.0, 1.0]), "float32.*whole number"),
         (torch.zeros(2, 2), torch.tensor([0, 2]), "leave out a number"),

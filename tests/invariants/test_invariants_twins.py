@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.invariants import jitter_log, magnitude, spread, weighting
-from matcard.invariants._factor import factor_alone, factorise
 from matcard.invariants._similarity import similarity_of, spacing_of
+from matcard.invariants._solve import factor_alone, factorise
 
 ORDERS = (0.0, 1.0, 2.0, math.inf)
 
