@@ -1,4 +1,4 @@
-"""The whole way, by the commands alone: a card, a download that is cut off, graphs, a network, predictions."""
+"""The whole way, by the commands alone: a card, a cut-off download, graphs, a network, a study, predictions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from matcard.data.card_files import folder_of
 from matcard.errors import InputError
 from matcard.predict import main as predict
 from matcard.train import main as train
+from matcard.tune import main as tune
 
 NAME = "ionic_gaps"
 CUT = 131_072  # whole pieces of 64 kB
@@ -68,7 +69,8 @@ def served(server, cache_folder, tmp_path, monkeypatch):
     return content
 
 
-def test_from_a_card_whose_download_is_cut_off_to_predictions(served, server, naps, tmp_path, capsys):
+def test_from_a_card_whose_download_is_cut_off_to_predictions(served, server, naps, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     data(["fetch", NAME])
     said = capsys.readouterr().out
     assert "gap < 3: 96 (50.0%)" in said
@@ -80,7 +82,8 @@ def test_from_a_card_whose_download_is_cut_off_to_predictions(served, server, na
 
     run = tmp_path / "run"
     words = ["--data.source", NAME, "--data.jobs", "1", "--model.hidden", "16", "--trainer.max_epochs", "1"]
-    train([*words, "--trainer.accelerator", "cpu", "--report", "false", "--run_dir", str(run)])
+    words += ["--trainer.accelerator", "cpu", "--report", "false"]
+    train([*words, "--run_dir", str(run)])
     assert len(list((file.parents[2] / "graphs").glob("*/"))) == 1
     split = json.loads((run / "split.json").read_text())
     parts = {part: {name.split("-")[0] for name in split[part]} for part in ("train", "val", "test")}
@@ -88,6 +91,17 @@ def test_from_a_card_whose_download_is_cut_off_to_predictions(served, server, na
     assert parts["train"].isdisjoint(parts["val"] | parts["test"])
     tested = pd.read_parquet(run / "predictions.parquet").query("split == 'test'")
     assert set(tested["id"]) == set(split["test"])
+
+    words += ["--trainer.batch_size", "16", "--trainer.max_epochs", "3"]
+    tune([*words, "--study", "tuned", "--trials", "2", "--jobs", "1"])
+    study = tmp_path / "runs" / "studies" / "tuned"
+    trials = pd.read_parquet(study / "trials.parquet")
+    assert trials["state"].tolist() == ["complete", "complete"]
+    best = trials.loc[trials["macro_f1"].idxmax()]
+    run = tmp_path / "best"
+    train(["--config", str(study / "best.yaml"), "--run_dir", str(run), "--report", "false"])
+    assert yaml.safe_load((run / "config.yaml").read_text())["loss"]["scale"] == best["loss.scale"]
+    assert json.loads((run / "split.json").read_text())["test"] == split["test"], "the study held the same part back"
 
     new = [(name, structure) for name, structure, _ in crystals() if name in split["test"]]
     for name, structure in new:
