@@ -58,8 +58,8 @@ def main(argv: Sequence[str]) -> None:
                     console.print(text, markup=False)
             console.print()
     else:
+        from matcard.data.read import measure_counts
         from matcard.data.sources import fetch as fetch_files
-        from matcard.data.sources import measure_counts
 
         for card in cards:
             console.print(f"[bold]{card.name}[/]: {card.title}")

@@ -1,21 +1,24 @@
-"""Data set cards: what a YAML file says of a data set, and a check of every key of it."""
+"""Data set cards: what a YAML file says of a data set, each key checked by its type, and where its files are kept."""
 
 from __future__ import annotations
 
 import json
-import math
+import re
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
-from matcard.data.options import DataKind
-from matcard.errors import InputError, nearest_names
-from matcard.files import read_yaml
+from matcard.cache import chosen_cache
+from matcard.data.options import DataKind  # noqa: TC001  (types are read as rules)
+from matcard.errors import InputError, MatcardWarning, nearest_names
+from matcard.files import read_yaml, written_whole
+from matcard.options import AtLeastOne, Choices, Within
 from matcard.resources import resource_dir
 
 FORMATS: dict[str, dict[str, str]] = {
@@ -43,85 +46,29 @@ MADE_BY_CODE = ("generated", "digits", "make_classification")
 """Formats for which there is nothing to download."""
 
 
-class Must(NamedTuple):
-    """What a value of a card must be, in words and as a test; it stands beside the type of the value."""
+@dataclass(frozen=True)
+class Must:
+    """What a value must be beside its type, in words and as a test; other rules are those of `matcard.options`."""
 
     be: str
     fits: Callable[[Any], bool]
 
+    def __contains__(self, value: Any) -> bool:
+        return self.fits(value)
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
+    def __str__(self) -> str:
+        return self.be
 
 
-def _is_texts(value: Any) -> bool:
-    return _is_list(value) and all(map(_is_text, value))
+def _matching(pattern: str, be: str) -> Must:
+    return Must(be, lambda text: re.fullmatch(pattern, text, re.DOTALL) is not None)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_named(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value))
-
-
-def _is_counts(value: Any) -> bool:
-    return _is_named(value) and len(value) > 1 and all(map(_is_count, value.values()))
-
-
-def _is_edges(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) > 0
-        and all(map(_is_number, value))
-        and all(low < high for low, high in pairwise(value))
-    )
-
-
-def _is_url(value: Any) -> bool:
-    return _is_text(value) and value.startswith(("http://", "https://"))
-
-
-def _is_urls(value: Any) -> bool:
-    return _is_list(value) and all(map(_is_url, value))
-
-
-def _is_file_name(value: Any) -> bool:
-    return _is_text(value) and value not in (".", "..") and not set(value) & set("/\\:")
-
-
-def _hex(digits: int) -> Must:
-    return Must(
-        f"{digits} lower-case hexadecimal digits",
-        lambda value: isinstance(value, str) and len(value) == digits and set(value) <= set("0123456789abcdef"),
-    )
-
-
-def _one_of(names: tuple[str, ...]) -> Must:
-    return Must(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
-
-
-Text = Annotated[str, Must("text", _is_text)]
-Line = Annotated[str, Must("a line of text", lambda value: _is_text(value) and "\n" not in value.strip())]
-Column = Annotated[str, Must("the name of a column", _is_text)]
-Texts = Annotated[tuple[str, ...], Must("a list of texts", _is_texts)]
-SomeTexts = Annotated[tuple[str, ...], Must("a list of texts", lambda value: _is_texts(value) and len(value) > 0)]
-Counts = Annotated[
-    dict[str, int],
-    Must("two classes or more, each name with a count above 0, or null until it is measured", _is_counts),
-]
-Number = Annotated[float, Must("a number", _is_number)]
-Named = Annotated[Mapping[str, Any], Must("a mapping of names to values", _is_named)]
-Url = Annotated[str, Must("a text that begins with https:// or http://", _is_url)]
+_SOME = Must("one at least", lambda values: len(values) > 0)
+_TWO = Must("of two classes or more", lambda counts: len(counts) > 1)
+_ASCENDING = Must("ascending, one at least", lambda edges: edges and all(low < high for low, high in pairwise(edges)))
+_URL = _matching("https?://.+", "a text that begins with https:// or http://")
+Number = Annotated[float, Within(-float("inf"), ends="()")]
 
 
 @dataclass(frozen=True)
@@ -136,16 +83,16 @@ class Download:
         md5: the md5 that the source publishes, or None.
         mirrors: other places of the same file, tried in this order.
         name: what the file is called on disk; None for the last part of the url.
-        part: the part of the data set that it holds (`train`, `validation`, `test`), where its makers divided it.
+        part: the part of the data set that it holds, where its makers divided it.
     """
 
-    url: Url
-    size: Annotated[int, Must("a number of bytes above 0", _is_count)] | None = None
-    sha256: Annotated[str, _hex(64)] | None = None
-    md5: Annotated[str, _hex(32)] | None = None
-    mirrors: Annotated[tuple[str, ...], Must("a list of texts that begin with https:// or http://", _is_urls)] = ()
-    name: Annotated[str, Must("the name of a file, without a folder", _is_file_name)] | None = None
-    part: Annotated[str, _one_of(("train", "validation", "test"))] | None = None
+    url: Annotated[str, _URL]
+    size: AtLeastOne | None = None
+    sha256: Annotated[str, _matching("[0-9a-f]{64}", "64 lower-case hexadecimal digits")] | None = None
+    md5: Annotated[str, _matching("[0-9a-f]{32}", "32 lower-case hexadecimal digits")] | None = None
+    mirrors: tuple[Annotated[str, _URL], ...] = ()
+    name: Annotated[str, _matching(r"(?!\.\.?$)[^/\\:]+", "the name of a file, without a folder")] | None = None
+    part: Literal["train", "validation", "test"] | None = None
 
     @property
     def file_name(self) -> str:
@@ -163,7 +110,7 @@ class Download:
 class Window:
     """A target that asks whether a number lies between two others, both included."""
 
-    column: Column
+    column: str
     low: Number
     high: Number
 
@@ -172,13 +119,13 @@ class Window:
 class Query:
     """What is asked of a database that grows: the fields of each entry, and filters on the entries."""
 
-    fields: SomeTexts
-    filters: Named
+    fields: Annotated[tuple[str, ...], _SOME]
+    filters: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Card:
-    """A data set.
+    """A data set. The type of a field is the rule for its key; one without a default must be there.
 
     Attributes:
         name: the card's file name without `.yaml`.
@@ -208,29 +155,29 @@ class Card:
     """
 
     name: str
-    title: Line
-    kind: Annotated[DataKind, _one_of(get_args(DataKind))]
-    description: Text
-    citation: Text
-    licence: Text
-    urls: Annotated[tuple[Download, ...], Must("a list (empty for what is generated)", _is_list)]
-    format: Text
-    target: Column
-    class_counts: Counts | None
-    known_problems: Texts
-    matminer: Annotated[str, Must("the name of a data set of matminer", _is_text)] | None = None
-    entries: Annotated[int, Must("a number of rows above 0", _is_count)] | None = None
-    id_column: Column | None = None
-    structure_column: Column | None = None
-    composition_column: Column | None = None
-    feature_columns: Annotated[tuple[str, ...], Must("a list of names of columns", _is_texts)] = ()
+    title: Annotated[str, Must("a line of text", lambda text: "\n" not in text.strip())]
+    kind: DataKind
+    description: str
+    citation: str
+    licence: str
+    urls: tuple[Download, ...]
+    format: str
+    target: str
+    class_counts: Annotated[dict[str, AtLeastOne], _TWO] | None
+    known_problems: tuple[str, ...]
+    matminer: str | None = None
+    entries: AtLeastOne | None = None
+    id_column: str | None = None
+    structure_column: str | None = None
+    composition_column: str | None = None
+    feature_columns: tuple[str, ...] = ()
     threshold: Number | None = None
-    bins: Annotated[tuple[float, ...], Must("a list of ascending numbers", _is_edges)] | None = None
-    window: Annotated[Window, Must("a mapping with column, low and high", _is_named)] | None = None
-    class_names: Texts = ()
-    labels: Text | None = None
-    query: Annotated[Query, Must("a mapping with fields and filters", _is_named)] | None = None
-    parameters: Named = field(default_factory=dict)
+    bins: Annotated[tuple[Number, ...], _ASCENDING] | None = None
+    window: Window | None = None
+    class_names: tuple[str, ...] = ()
+    labels: str | None = None
+    query: Query | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def made_by_code(self) -> bool:
@@ -252,14 +199,61 @@ class Card:
         return 2 if self.threshold is not None or self.window is not None else len(self.class_names) or None
 
     @property
-    def imbalance_ratio(self) -> float | None:
-        """Rows of the commonest class for each of the rarest, where they are known."""
-        return None if self.class_counts is None else max(self.class_counts.values()) / min(self.class_counts.values())
+    def folder(self) -> Path:
+        """The folder of the card's files in the cache; it need not exist."""
+        return chosen_cache() / "downloads" / self.name
+
+    @property
+    def file_names(self) -> list[str]:
+        """The names of the card's files in its folder."""
+        return [f"{self.name}.parquet"] if self.query is not None else [download.file_name for download in self.urls]
+
+    @property
+    def known_counts(self) -> dict[str, int] | None:
+        """The rows of each class under the default target: measured, stated by the card, or None."""
+        try:
+            kept = json.loads((self.folder / _COUNTS).read_text(encoding="utf-8"))
+            if kept["target"] == self._counted:
+                return {str(name): int(count) for name, count in kept["counts"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        return self.class_counts
+
+    def keep_counts(self, counts: dict[str, int]) -> None:
+        """Keep the rows of each class beside the files that they were counted in."""
+        path = self.folder / _COUNTS
+        try:
+            with written_whole(path) as beside:
+                beside.write_text(json.dumps({"target": self._counted, "counts": counts}, indent=1), encoding="utf-8")
+        except OSError as error:
+            warnings.warn(f"the counts are not kept in {path} ({error.strerror})", MatcardWarning, stacklevel=3)
+
+    @property
+    def _counted(self) -> dict[str, Any]:
+        """What the counts depend on."""
+        return {
+            "target": self.target,
+            "threshold": self.threshold,
+            "bins": None if self.bins is None else list(self.bins),
+            "window": None if self.window is None else asdict(self.window),
+        }
+
+
+_COUNTS = "class_counts.json"
 
 
 def card_names() -> list[str]:
     """Give the names of the data sets there is a card for."""
     return sorted(path.stem for path in resource_dir("datasets").glob("*.yaml"))
+
+
+def card_of(source: str) -> Card | None:
+    """Give the card that a source is the name of, or None.
+
+    Raises:
+        InputError: one that does not follow the schema.
+    """
+    return load_card(source) if source in card_names() else None
 
 
 def load_card(name: str) -> Card:
@@ -303,64 +297,64 @@ def read_card(path: Path) -> Card:
 
 
 def _made(kind: Any, values: Any, where: str, **given: Any) -> Any:
-    """Make a dataclass of a mapping, each value checked by the `Must` beside its type and lists become tuples.
-
-    Args:
-        kind: the dataclass; a field without a `Must` is no key.
-        values: what was read.
-        where: how the mapping is called in messages.
-        **given: the fields that are no keys.
-    """
-    rules = _rules(kind)
+    """Make a dataclass of a mapping; fields that are `given` are no keys of it."""
+    hints = get_type_hints(kind, include_extras=True)
+    keys = {part.name: part for part in fields(kind) if part.name not in given}
     if not isinstance(values, dict):
-        raise InputError(f"{where}: expected a mapping with the keys {', '.join(rules)}; found {values!r:.80}")
+        raise InputError(f"{where}: expected a mapping with the keys {', '.join(keys)}; found {values!r:.80}")
     for key in values:
-        if key not in rules:
-            raise InputError(f"{where}: unknown key {key!r}; {nearest_names(str(key), rules)}")
+        if key not in keys:
+            raise InputError(f"{where}: unknown key {key!r}; {nearest_names(str(key), keys)}")
     made = {}
-    for key, rule in rules.items():
-        if key not in values:
-            if rule.required:
-                raise InputError(f"{where}: the key {key!r} is missing")
-            continue
-        value = values[key]
-        if value is None and rule.nullable:
-            if not rule.required:
-                continue  # the default
-        elif not rule.must.fits(value):
-            raise InputError(f"{where}: key {key!r}: expected {rule.must.be}, found {value!r:.80}")
-        elif is_dataclass(rule.holds):
-            value = _made(rule.holds, value, f"{where}: {key}")
-        elif isinstance(value, list):
-            item = get_args(rule.holds)[0]
-            if is_dataclass(item):
-                value = [_made(item, entry, f"{where}: {key}[{i}]") for i, entry in enumerate(value)]
-            value = tuple(value)
-        made[key] = value
+    for key, part in keys.items():
+        required = part.default is MISSING and part.default_factory is MISSING
+        if required and key not in values:
+            raise InputError(f"{where}: the key {key!r} is missing")
+        if required or values.get(key) is not None:
+            made[key] = _read(hints[key], values[key], where, key)
     return kind(**made, **given)
 
 
-class _Rule(NamedTuple):
-    """What a key must be, the type that it has in the dataclass, whether it must be there and may be null."""
+def _read(kind: Any, value: Any, where: str, key: str) -> Any:
+    """Check the value of a key, and give lists as tuples and mappings as the dataclasses that they stand for."""
+    choices = get_args(kind)
+    if type(None) in choices:
+        if value is None:
+            return None
+        kind = choices[0]
+    if is_dataclass(kind):
+        return _made(kind, value, f"{where}: {key}")
+    if get_origin(kind) is tuple and is_dataclass(choices[0]) and isinstance(value, list):
+        return tuple(_made(choices[0], entry, f"{where}: {key}[{i}]") for i, entry in enumerate(value))
+    if not _fits(kind, value):
+        raise InputError(f"{where}: key {key!r}: expected {_said(kind)}, found {value!r:.80}")
+    return tuple(value) if isinstance(value, list) else value
 
-    must: Must
-    holds: Any
-    required: bool
-    nullable: bool
+
+def _fits(kind: Any, value: Any) -> bool:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return (isinstance(inner[1], Within) or _fits(inner[0], value)) and value in inner[1]
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, list) and all(_fits(inner[0], item) for item in value)
+    if origin in (dict, Mapping):
+        return isinstance(value, dict) and all(_fits(inner[0], a) and _fits(inner[1], b) for a, b in value.items())
+    return kind is Any or (isinstance(value, str) and bool(value.strip()))
 
 
-@cache
-def _rules(kind: Any) -> dict[str, _Rule]:
-    hints = get_type_hints(kind, include_extras=True)
-    rules = {}
-    for part in fields(kind):
-        hint = hints[part.name]
-        optional = [option for option in get_args(hint) if get_origin(option) is Annotated]
-        if optional or get_origin(hint) is Annotated:
-            holds, must = get_args(optional[0] if optional else hint)
-            required = part.default is MISSING and part.default_factory is MISSING
-            rules[part.name] = _Rule(must, holds, required, nullable=bool(optional) or not required)
-    return rules
+def _said(kind: Any) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return str(inner[1]) if inner[0] in (str, int, float) else f"{_said(inner[0])}, {inner[1]}"
+    if origin is Literal:
+        return str(Choices(inner))
+    if origin is tuple:
+        return "a list of mappings" if is_dataclass(inner[0]) else f"a list, each of it {_said(inner[0])}"
+    if origin in (dict, Mapping):
+        return "a mapping of names to values" + ("" if inner[1] is Any else f", each {_said(inner[1])}")
+    return "text"
 
 
 def _check_files(path: Path, card: Card) -> None:

@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from matcard.cli import rank
-from matcard.data.card_files import folder_of
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
 
@@ -71,7 +70,7 @@ def download_files(
     console = console or Console(stderr=True, quiet=rank() != 0)
     files = {}
     for download in card.urls:
-        path = files[download.file_name] = folder_of(card) / download.file_name
+        path = files[download.file_name] = card.folder / download.file_name
         if not _is_sound(path, download):
             with _writable(path, download), locked(path, f"fetches {path.name}"):
                 if not _is_sound(path, download):  # another process may have fetched it meanwhile

@@ -1,22 +1,28 @@
-"""Images in the official formats of MNIST (idx) and CIFAR (pickled batches)."""
+"""Images in the official formats of MNIST (idx) and CIFAR (pickled batches), opened without trusting them."""
 
 from __future__ import annotations
 
+import io
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+import pickle
+import tarfile
+import zipfile
+import zlib
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from matcard.crystals.files import open_bytes
-from matcard.data.archives import contents, load_pickle
 from matcard.errors import InputError
 from matcard.files import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from jaxtyping import Int64, Shaped, UInt8
 
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError, RuntimeError)
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 _SIDE = 32
@@ -122,3 +128,65 @@ def _batch(source: Path, name: str, held: dict[str, Any], labels: str, classes: 
 
 def _is_label(value: Any, classes: int) -> bool:
     return isinstance(value, int) and 0 <= value < classes
+
+
+def contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Give the name and the content of each wanted file of a tar or zip archive; nothing is unpacked.
+
+    Raises:
+        InputError: an archive that is broken.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                yield from ((name, file.read(name)) for name in file.namelist() if wanted(name) and name[-1:] != "/")
+        else:
+            with tarfile.open(archive) as tar:
+                for member in tar:
+                    if member.isreg() and wanted(member.name):
+                        yield member.name, cast("IO[bytes]", tar.extractfile(member)).read()
+    except _BROKEN as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # the disk, not the archive
+        said = " ".join(str(error).split())
+        raise InputError(f"{archive} is no intact archive ({said}); delete it and fetch it again") from error
+
+
+def load_pickle(content: bytes, name: str) -> Any:
+    """Read a pickle that holds dicts, lists, texts, numbers and numpy arrays, such as the batches of CIFAR.
+
+    Anything else it names is refused before it is called. Strings of Python 2 become `str` byte by byte (latin-1).
+
+    Args:
+        content: the pickle.
+        name: what to call it in an error.
+
+    Raises:
+        InputError: another object in it, or no pickle.
+    """
+    try:
+        return _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    except InputError as error:
+        raise InputError(f"{name} {error}") from None
+    except Exception as error:  # a damaged pickle raises anything
+        said = " ".join(str(error).split())
+        raise InputError(f"{name} is no intact pickle ({type(error).__name__}: {said}); fetch it again") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows how arrays are made, under the names of numpy 1 and 2, and nothing else."""
+
+    # A pickled array says: make it by this function, of this class and of such a dtype.
+    _known = {  # noqa: RUF012
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0] for core in ("core", "_core")},
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) not in self._known:
+            raise InputError(
+                f"names {module_name}.{global_name}, which has no place in a data set and is not loaded: the file "
+                "is not what it should be; do not use it"
+            )
+        return self._known[module_name, global_name]

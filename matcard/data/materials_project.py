@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from matcard.data.card_files import file_names, folder_of
 from matcard.data.download import noted_sha256, what_is_wrong, write_note
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
@@ -38,8 +37,8 @@ def freeze(card: Card, query: Query) -> dict[str, Path]:
         InputError: no mp-api, no key, a query that the database refuses or that nothing answers, or a frozen file of
             another query.
     """
-    (name,) = file_names(card)
-    path = folder_of(card) / name
+    (name,) = card.file_names
+    path = card.folder / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path, "asks the Materials Project"):

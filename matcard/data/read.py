@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from torch.utils.data import Dataset
 
+    from matcard.data.card import Card
     from matcard.data.options import DataKind
     from matcard.data.samples import Kind, Progress, Samples
 
@@ -207,6 +208,28 @@ def count_source(source: str) -> Distinct:
     if points is None:
         raise InputError(f"{source}: {used.kind.unit} have no numbers to take distances of; leave --distinct out")
     return Distinct.count(points, used.codes, used.class_names, length=unit(points, used.kind.families(used)))
+
+
+def measure_counts(card: Card) -> dict[str, int]:
+    """Count the rows of each class in the files of a card (downloaded if need be), and keep the counts beside them.
+
+    Rows without a value of the target do not count; rows whose structure cannot be used do. Counts that differ from
+    those that the card states raise a `MatcardWarning`.
+
+    Raises:
+        InputError: files that cannot be had or read.
+    """
+    values = KINDS[card.kind][0](DataOptions(source=card.name), card, None, None).columns[card.target]
+    labels = make_labels(values, threshold=card.threshold, bins=card.bins, target=card.target)
+    counted = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.class_names)).tolist()
+    counts = dict(zip(labels.class_names, counted, strict=True))
+    if card.class_counts is not None and counts != card.class_counts:
+        warnings.warn(
+            f"{card.name}: the files hold {counts}, the card states {card.class_counts}", MatcardWarning, stacklevel=2
+        )
+    if not card.made_by_code:
+        card.keep_counts(counts)
+    return counts
 
 
 def kind_from_dict(stored: Mapping[str, Any]) -> Kind:

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from matcard.data.card import FORMATS
-from matcard.data.card_files import folder_of, known_counts, on_disk
 from matcard.data.materials_project import KEY
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def list_cards(cards: Iterable[Card]) -> Table:
     table.add_column("licence", no_wrap=True)
     table.add_column("on disk", no_wrap=True)
     for card in cards:
-        counts = known_counts(card)
+        counts = card.known_counts
         table.add_row(
             card.name,
             card.kind,
@@ -71,10 +70,10 @@ def distinct_table(distinct: Distinct) -> Table:
 
 
 def disk_state(card: Card) -> str:
-    """Say whether a card's files lie in the cache."""
+    """Say whether a card's files lie in the cache; whether they are sound shows when they are used."""
     if card.made_by_code:
         return "made by code"
-    have, wanted = on_disk(card)
+    have, wanted = sum((card.folder / name).is_file() for name in card.file_names), len(card.file_names)
     return "yes" if have == wanted else "no" if have == 0 else f"{have} of {wanted}"
 
 
@@ -90,7 +89,7 @@ def say_counts(counts: dict[str, int]) -> str:
 
 
 def _entries(card: Card) -> list[tuple[str, str]]:
-    counts = known_counts(card)
+    counts = card.known_counts
     return [
         (heading, content)
         for heading, content in (
@@ -110,7 +109,7 @@ def _entries(card: Card) -> list[tuple[str, str]]:
             ("query", "" if card.query is None else _query(card.query)),
             ("files", "\n".join(map(_file, card.urls))),
             ("needs", "\n".join(_needs(card))),
-            ("on disk", f"{disk_state(card)}{'' if card.made_by_code else f': {folder_of(card)}'}"),
+            ("on disk", f"{disk_state(card)}{'' if card.made_by_code else f': {card.folder}'}"),
         )
         if content
     ]

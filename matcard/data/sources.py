@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import warnings
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from sklearn.datasets import load_digits, make_classification
 
-from matcard.cache import code_digest
-from matcard.crystals.files import LABELS
+from matcard.cache import cache_dir, code_digest, kept
+from matcard.crystals.crystals import objects
 from matcard.crystals.read import read_crystals
 from matcard.crystals.tables import INDEX, open_table, read_csv, require_column
-from matcard.data.archives import extract
-from matcard.data.card_files import keep_counts
 from matcard.data.download import RETRIES, TIMEOUT, download_files
-from matcard.data.image_files import read_cifar, read_idx
-from matcard.data.labels import make_labels
+from matcard.data.image_files import contents
 from matcard.data.materials_project import freeze
 from matcard.data.perovskites import perovskite_phases
-from matcard.errors import InputError, MatcardWarning
-from matcard.files import locked, readable
+from matcard.errors import InputError
+from matcard.files import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from jaxtyping import Int
     from rich.console import Console
 
     from matcard.crystals.crystals import Crystals
@@ -76,8 +68,9 @@ def load_crystals(
     _require(card, "crystals")
     if card.format == "generated":
         return perovskite_phases()
+    file = next(iter(fetch(card).values()))
     crystals = read_crystals(
-        _crystal_source(card),
+        unpack_3dsc(file) if card.format == "3dsc" else file,
         id_column=card.id_column,
         structure_column=card.structure_column,
         deuterium=deuterium,
@@ -101,7 +94,7 @@ def load_frame(card: Card) -> pd.DataFrame:
     files = fetch(card)
     frames = []
     for download in card.urls:
-        frame = _READERS[card.format](files[download.file_name])
+        frame = _frame(files[download.file_name])
         frames.append(frame if download.part is None else frame.assign(part=download.part))
     frame = pd.concat(frames, ignore_index=True)
     if card.window is not None:
@@ -115,135 +108,53 @@ def load_frame(card: Card) -> pd.DataFrame:
     return frame
 
 
-def measure_counts(card: Card) -> dict[str, int]:
-    """Count the rows of each class in the files of a card (downloaded if need be), and keep the counts beside them.
-
-    Rows without a value of the target do not count; rows whose structure cannot be used do. Counts that differ from
-    those that the card states raise a `MatcardWarning`.
-
-    Raises:
-        InputError: files that cannot be had or read.
-    """
-    names, codes = _MEASURES[card.kind](card)
-    counted = np.bincount(codes[codes >= 0], minlength=len(names)).tolist()
-    counts = dict(zip(names, counted, strict=True))
-    if card.class_counts is not None and counts != card.class_counts:
-        warnings.warn(
-            f"{card.name}: the files hold {counts}, the card states {card.class_counts}", MatcardWarning, stacklevel=2
-        )
-    if not card.made_by_code:
-        keep_counts(card, counts)
-    return counts
-
-
 def _require(card: Card, kind: str) -> None:
     if card.kind != kind:
         raise InputError(f"the data set {card.name} holds {card.kind}; {kind} were expected")
 
 
-def _crystal_source(card: Card) -> Path:
-    """Give the verified file or folder that crystals are read from."""
-    file = next(iter(fetch(card).values()))
-    return unpack_3dsc(file) if card.format == "3dsc" else file
-
-
-def _matminer_frame(path: Path) -> pd.DataFrame:
+def _frame(path: Path) -> pd.DataFrame:
+    """Read a CSV file, or a table as matminer writes it."""
     table = open_table(path)
-    assert table is not None  # the card's file ends in .json or .json.gz
+    assert table is not None  # the ending is .csv, .json or .json.gz
     frame = pd.concat([piece.frame for piece in table.pieces], ignore_index=True)
     return frame.drop(columns=INDEX, errors="ignore").infer_objects()
 
 
-def _csv_frame(path: Path) -> pd.DataFrame:
-    with readable(path):
-        return read_csv(path)
-
-
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {"matminer": _matminer_frame, "csv": _csv_frame}
-
-
-def _classes(card: Card, values: pd.Series[Any]) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
-    labels = make_labels(values, threshold=card.threshold, bins=card.bins, target=card.target)
-    return labels.class_names, labels.codes
-
-
-def _of_crystals(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
-    return _classes(card, load_crystals(card).columns[card.target])
-
-
-def _of_compositions(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
-    return _classes(card, load_frame(card)[card.target])
-
-
-def _of_images(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
-    if card.format == "digits":
-        return card.class_names, load_digits().target
-    files = fetch(card)
-    if card.format == "idx":
-        return card.class_names, np.concatenate([read_idx(path) for name, path in files.items() if "labels" in name])
-    images = read_cifar(next(iter(files.values())), card.labels or "labels")
-    return images.class_names, np.concatenate([images.y_train, images.y_test])
-
-
-def _of_table(card: Card) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
-    return card.class_names, make_classification(**card.parameters)[1]
-
-
-_MEASURES = {"crystals": _of_crystals, "compositions": _of_compositions, "images": _of_images, "table": _of_table}
-
-
 def unpack_3dsc(archive: Path) -> Path:
-    """Unpack the crystals of 3DSC(MP) beside the archive of its repository, once, and give the folder.
+    """Give the crystals of 3DSC(MP) as a table, made once of the archive of its repository and kept in the cache.
 
-    The table's `cif` names a file for each row; its name without the ending is the id. Kept are the columns
-    `formula_sc`, `tc` (K), `sc_class`, `weight` and `synth_doped` (the structure was doped by the authors' algorithm).
+    The repository's table names in `cif` a file for each row; the file's name without the ending is the id, and its
+    text, where there is one, takes the place of its name. Kept are the columns `formula_sc`, `tc` (K), `sc_class`,
+    `weight` and `synth_doped` (the structure was doped by the authors' algorithm).
 
     Raises:
         InputError: an archive without the table, or a table without these columns.
     """
     stamp = archive.stat()
-    code = code_digest([Path(__file__)], ())[:16]
-    folder = archive.with_name(f"unpacked-{stamp.st_size}-{stamp.st_mtime_ns}-{code}")
-    if not folder.is_dir():
-        with locked(folder, f"unpacks {archive.name}"):
-            if not folder.is_dir():  # another process may have unpacked it meanwhile
-                _unpack(archive, folder)
-    return folder
+    decisive = [archive.name, stamp.st_size, stamp.st_mtime_ns, code_digest([Path(__file__)], ())]
+    folder, _ = kept(cache_dir() / "unpacked", decisive, f"the table of {archive.name}", partial(_unpack, archive))
+    return folder / "3dsc.parquet"
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    working = Path(tempfile.mkdtemp(prefix=".3dsc-", dir=archive.parent))
-    try:
-        extracted = extract(
-            archive, working / "archive", lambda name: _ROOT in name and name.endswith((".cif", _TABLE))
-        )
-        cifs = {path.name: path for path in extracted.rglob("*.cif")}
-        tables = list(extracted.rglob(_TABLE))
-        if len(tables) != 1:
-            raise InputError(
-                f"{archive} holds {len(tables)} files {_TABLE}; the repository of 3DSC, with its data, was expected"
-            )
-        crystals = working / "crystals"
-        crystals.mkdir()
-        for name in _write_labels(tables[0], crystals / LABELS):
-            if name in cifs:
-                cifs[name].replace(crystals / name)
-        crystals.replace(folder)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-
-
-def _write_labels(table: Path, path: Path) -> list[str]:
-    """Write the folder's table of labels and give the file name of each row."""
-    with readable(table):
-        with table.open(encoding="utf-8") as file:
-            comments = next((k for k, line in enumerate(file) if not line.startswith("#")), 0)
-        rows = read_csv(table, skiprows=comments)
+def _unpack(archive: Path, folder: Path) -> dict[str, Any]:
+    wanted = contents(archive, lambda name: _ROOT in name and name.endswith((".cif", _TABLE)))
+    files = {PurePosixPath(name).name: content for name, content in wanted}
+    if _TABLE not in files:
+        raise InputError(f"{archive} holds no file {_TABLE}; the repository of 3DSC, with its data, was expected")
+    path = folder / _TABLE
+    lines = files.pop(_TABLE).splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if not line.startswith(b"#")))
+    with readable(path):
+        rows = read_csv(path)
+    path.unlink()
     missing = [column for column in _COLUMNS if column not in rows]
     if missing:
-        raise InputError(f"{table.name} of 3DSC has no column {missing[0]!r}; another version than the card names?")
+        raise InputError(f"{_TABLE} of 3DSC has no column {missing[0]!r}; another version than the card names?")
     names = [PurePosixPath(str(cif)).name for cif in rows["cif"]]
-    labels = rows[[column for column in _COLUMNS if column != "cif"]]
-    labels.insert(0, "id", [name.removesuffix(".cif") for name in names])
-    labels.assign(synth_doped=["synth_doped" in name for name in names]).to_csv(path, index=False)
-    return names
+    texts = objects(files[name].decode("utf-8", "replace") if name in files else None for name in names)
+    ids = [name.removesuffix(".cif") for name in names]
+    doped = ["synth_doped" in name for name in names]
+    table = rows[list(_COLUMNS)].assign(id=ids, cif=texts, synth_doped=doped)
+    table.to_parquet(folder / "3dsc.parquet", index=False)
+    return {}

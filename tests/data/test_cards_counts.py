@@ -11,17 +11,16 @@ from pickle_cases import cifar_files, write_tar
 from test_image_files import idx_bytes
 
 from matcard.data.card import load_card
-from matcard.data.card_files import folder_of, known_counts
-from matcard.data.sources import measure_counts
+from matcard.data.read import measure_counts
 from matcard.errors import MatcardWarning
 
 
 def put(card, **files):
     """Give a card of its own files, placed where they belong."""
-    folder_of(card).mkdir(parents=True, exist_ok=True)
+    card.folder.mkdir(parents=True, exist_ok=True)
     downloads = []
     for name, content in files.items():
-        (folder_of(card) / name).write_bytes(content)
+        (card.folder / name).write_bytes(content)
         downloads.append(download_of(f"http://127.0.0.1:1/{name}", content))
     return replace(card, urls=tuple(downloads))
 
@@ -38,18 +37,18 @@ def gaps(cache_folder):
 
 
 def test_crystals_are_counted_by_their_target_alone(gaps):
-    assert known_counts(gaps) is None
+    assert gaps.known_counts is None
     assert measure_counts(gaps) == {"gap < 3": 2, "gap >= 3": 3}
-    assert known_counts(gaps) == {"gap < 3": 2, "gap >= 3": 3}
-    kept = json.loads((folder_of(gaps) / "class_counts.json").read_text())
+    assert gaps.known_counts == {"gap < 3": 2, "gap >= 3": 3}
+    kept = json.loads((gaps.folder / "class_counts.json").read_text())
     assert kept["counts"] == {"gap < 3": 2, "gap >= 3": 3}
 
 
 def test_counts_are_of_the_target_that_the_card_has_now(gaps):
     measure_counts(gaps)
-    assert known_counts(replace(gaps, threshold=4.0)) is None
-    assert known_counts(replace(gaps, threshold=None, bins=(3.0,))) is None
-    assert known_counts(replace(gaps, threshold=4.0, class_counts={"a": 1, "b": 2})) == {"a": 1, "b": 2}
+    assert replace(gaps, threshold=4.0).known_counts is None
+    assert replace(gaps, threshold=None, bins=(3.0,)).known_counts is None
+    assert replace(gaps, threshold=4.0, class_counts={"a": 1, "b": 2}).known_counts == {"a": 1, "b": 2}
     assert measure_counts(replace(gaps, threshold=None, bins=(1.0, 4.0))) == {
         "gap < 1": 2,
         "1 <= gap < 4": 1,
@@ -60,8 +59,8 @@ def test_counts_are_of_the_target_that_the_card_has_now(gaps):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"target": 1}', '{"counts": {"a": "b"}}'])
 def test_counts_that_were_damaged_are_as_if_not_measured(gaps, text):
     measure_counts(gaps)
-    (folder_of(gaps) / "class_counts.json").write_text(text)
-    assert known_counts(gaps) is None
+    (gaps.folder / "class_counts.json").write_text(text)
+    assert gaps.known_counts is None
 
 
 def test_counts_that_differ_from_the_cards_are_said(gaps):
@@ -76,14 +75,14 @@ def test_counts_that_cannot_be_kept_are_given_nevertheless(gaps, monkeypatch):
     monkeypatch.setattr("pathlib.Path.replace", refuse)
     with pytest.warns(MatcardWarning, match=r"not kept in .*class_counts\.json \(Read-only file system\)"):
         assert measure_counts(gaps) == {"gap < 3": 2, "gap >= 3": 3}
-    assert known_counts(gaps) is None
+    assert gaps.known_counts is None
 
 
 def test_compositions_are_counted(test_data, cache_folder):
     card = load_card("deepglassnet")
     for download, ours in zip(card.urls, ("glass_train.csv.gz", "glass_validation.csv.gz"), strict=True):
-        folder_of(card).mkdir(parents=True, exist_ok=True)
-        (folder_of(card) / download.file_name).write_bytes(gzip.decompress((test_data / ours).read_bytes()))
+        card.folder.mkdir(parents=True, exist_ok=True)
+        (card.folder / download.file_name).write_bytes(gzip.decompress((test_data / ours).read_bytes()))
     assert measure_counts(card) == card.class_counts
 
 
@@ -93,7 +92,8 @@ def test_images_of_mnist_are_counted(test_data, cache_folder):
         f"{part}-labels-idx1-ubyte.gz": gzip.compress(idx_bytes(images[key].astype(np.uint8)))
         for part, key in (("train", "y_train"), ("t10k", "y_test"))
     }
-    files["t10k-images-idx3-ubyte.gz"] = b"never opened"
+    for part, count in (("train", len(images["y_train"])), ("t10k", len(images["y_test"]))):
+        files[f"{part}-images-idx3-ubyte.gz"] = gzip.compress(idx_bytes(np.zeros((count, 1, 1), np.uint8)))
     card = put(load_card("mnist"), **files)
     assert measure_counts(card) == card.class_counts
 
@@ -111,4 +111,4 @@ def test_images_of_cifar_are_counted(cache_folder, tmp_path, name, labels):
 def test_what_code_makes_has_the_counts_that_its_card_states(name, cache_folder):
     card = load_card(name)
     assert measure_counts(card) == card.class_counts
-    assert not folder_of(card).exists()
+    assert not card.folder.exists()

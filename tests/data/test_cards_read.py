@@ -6,9 +6,6 @@ import gzip
 import io
 import json
 import tarfile
-import time
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -19,9 +16,7 @@ from pymatgen.core import Lattice, Structure
 from sample_cases import parted
 
 from matcard.data import sources
-from matcard.data.archives import extract
 from matcard.data.card import Window, load_card
-from matcard.data.card_files import folder_of
 from matcard.data.sources import load_crystals, load_frame
 from matcard.errors import InputError, MatcardWarning
 
@@ -54,8 +49,8 @@ def placed(cache_folder):
 
     def place(content, name, **card):
         made = make_card(download_of(f"http://127.0.0.1:1/{name}", content), **card)
-        folder_of(made).mkdir(parents=True, exist_ok=True)
-        (folder_of(made) / name).write_bytes(content)
+        made.folder.mkdir(parents=True, exist_ok=True)
+        (made.folder / name).write_bytes(content)
         return made
 
     return place
@@ -129,9 +124,9 @@ def test_the_wrong_kind_of_card_is_refused(cache_folder):
 
 def test_the_glasses_are_those_that_the_card_describes(test_data, cache_folder):
     card = load_card("deepglassnet")
-    folder_of(card).mkdir(parents=True)
+    card.folder.mkdir(parents=True)
     for name, ours in (("train_tg.csv", "glass_train.csv.gz"), ("validation_tg.csv", "glass_validation.csv.gz")):
-        (folder_of(card) / name).write_bytes(gzip.decompress((test_data / ours).read_bytes()))
+        (card.folder / name).write_bytes(gzip.decompress((test_data / ours).read_bytes()))
     frame = load_frame(card)
     assert frame["part"].value_counts().to_dict() == {"train": 28_153, "validation": 7_023}
     assert frame[card.target].value_counts().to_dict() == card.class_counts
@@ -196,54 +191,36 @@ def test_3dsc_is_read_from_its_repository(placed):
         ]
         reasons = dict(zip(table.left_out["id"], table.left_out["reason"], strict=True))
         assert "is disordered" in reasons["Cl1K0.1Na0.9-MP-mp-1-synth_doped"]
-        assert "no structure file" in reasons["Nb3Sn1-MP-mp-2"]
+        assert "the structure is missing" in reasons["Nb3Sn1-MP-mp-2"]
         assert table.left_out["tc"].tolist() == [0, 18]
         assert table.left_out["synth_doped"].tolist() == [True, False]
-    names = {path.name.partition("-")[0] for path in folder_of(card).iterdir() if path.is_dir()}
-    assert names == {"unpacked"}, "unpacked once, nothing left beside"
+    assert [path.name for path in card.folder.glob("[!.]*")] == ["3DSC.tar.gz"]
 
 
-def test_of_two_processes_one_unpacks_3dsc(tmp_path, monkeypatch):
-    calls = []
-
-    def slowly(*args):
-        calls.append(args)
-        time.sleep(0.3)
-        return extract(*args)
-
-    monkeypatch.setattr(sources, "extract", slowly)
+def test_the_table_of_3dsc_is_made_once_and_anew_by_another_version_of_the_code(tmp_path, monkeypatch, cache_folder):
     archive = tmp_path / "3DSC.tar.gz"
     archive.write_bytes(three_dsc(ROWS))
-    with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
-        warnings.simplefilter("ignore")  # one of them may say that it waits
-        one, two = pool.map(sources.unpack_3dsc, [archive, archive])
-    assert one == two
-    assert len(calls) == 1
-
-
-def test_another_version_of_the_code_unpacks_3dsc_anew(tmp_path, monkeypatch):
-    archive = tmp_path / "3DSC.tar.gz"
-    archive.write_bytes(three_dsc(ROWS))
-    folder = sources.unpack_3dsc(archive)
-    assert sources.unpack_3dsc(archive) == folder
+    table = sources.unpack_3dsc(archive)
+    assert sources.unpack_3dsc(archive) == table
+    assert [path.name for path in (cache_folder / "unpacked").glob("[!.]*")] == [table.parent.name]
+    assert pd.read_parquet(table)["cif"].notna().tolist() == [True, True, False]
     monkeypatch.setattr(sources, "code_digest", lambda modules, distributions: "edited")
-    assert sources.unpack_3dsc(archive) != folder
+    assert sources.unpack_3dsc(archive) != table
 
 
 def test_a_repository_without_the_table_or_its_columns_is_said(placed):
     card = placed(three_dsc(ROWS, table="other.csv"), "3DSC.tar.gz", format="3dsc", target="tc")
-    with pytest.raises(InputError, match=r"holds 0 files 3DSC_MP\.csv; the repository of 3DSC"):
+    with pytest.raises(InputError, match=r"holds no file 3DSC_MP\.csv; the repository of 3DSC"):
         load_table(card)
     card = placed(three_dsc(ROWS, columns="formula,tc,sc_class,weight,cif,x"), "b.tar.gz", format="3dsc", target="tc")
     with pytest.raises(InputError, match=r"3DSC_MP\.csv of 3DSC has no column 'formula_sc'"):
         load_table(card)
-    assert not [path for path in folder_of(card).iterdir() if path.is_dir()]
 
 
 def test_the_card_of_3dsc_goes_with_its_reader(cache_folder):
     card = load_card("3dsc_mp")
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / card.urls[0].file_name).write_bytes(three_dsc(ROWS))
+    card.folder.mkdir(parents=True)
+    (card.folder / card.urls[0].file_name).write_bytes(three_dsc(ROWS))
     with pytest.warns(MatcardWarning, match="no checksum"):
         table = load_table(card)
     assert table.columns[card.target].tolist() == [12.5]

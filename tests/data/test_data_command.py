@@ -14,7 +14,6 @@ from rich.console import Console
 from matcard.cli import run_command
 from matcard.data.__main__ import main
 from matcard.data.card import card_names, load_card
-from matcard.data.card_files import folder_of
 from matcard.data.distinct import Distinct, distinct_by_class
 from matcard.data.draws import unit
 from matcard.data.options import DataOptions
@@ -71,7 +70,7 @@ def test_everything_about_a_data_set_is_shown(shown):
         "tc, class 1 where it is at or above 10",
         "n_informative: 8",
         "made by code",
-        str(folder_of(load_card("3dsc_mp"))),
+        str(load_card("3dsc_mp").folder),
     ):
         assert part.replace(" ", "") in text.replace(" ", ""), part
 
@@ -121,7 +120,7 @@ def test_fetching_says_where_the_files_are_and_counts(shown, server, monkeypatch
     text = shown("fetch", "some_set")
     assert text.splitlines() == [
         "some_set: A data set",
-        f"  {folder_of(card) / 'a.csv'} ({len(content)} bytes)",
+        f"  {card.folder / 'a.csv'} ({len(content)} bytes)",
         "  gap < 7: 7 (70.0%)",
         "  gap >= 7: 3 (30.0%)",
         "  imbalance ratio 2.333",
@@ -195,8 +194,8 @@ def test_of_many_classes_the_ends_are_shown():
 def test_files_that_are_there_in_part_are_counted(cache_folder):
     card = make_card(download_of("http://x/a", BODY), download_of("http://x/b", BODY))
     assert disk_state(card) == "no"
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / "a").write_bytes(BODY)
+    card.folder.mkdir(parents=True)
+    (card.folder / "a").write_bytes(BODY)
     assert disk_state(card) == "1 of 2"
     assert list_cards([card]).row_count == 1
     assert show_card(card).row_count > 8

@@ -11,8 +11,8 @@ from bad_server import HTML, Answer
 from card_cases import BODY, LONG, download_of, make_card, md5, sha256
 from rich.console import Console
 
-from matcard.data.card_files import folder_of, on_disk
 from matcard.data.download import note_of
+from matcard.data.show import disk_state
 from matcard.data.sources import fetch
 from matcard.errors import InputError, MatcardWarning
 
@@ -26,14 +26,14 @@ def test_every_file_is_fetched_once_and_checked_at_every_use(server, cache_folde
     first = download_of(server.says("/a%20b.bin", Answer(BODY)))
     second = download_of(server.says("/files/17", Answer(b"small")), b"small", name="named.csv", md5=md5(b"small"))
     card = make_card(first, second)
-    assert on_disk(card) == (0, 2)
+    assert disk_state(card) == "no"
     for _ in range(2):
         files = fetch(card)
         assert files == {name: cache_folder / "downloads" / "some_set" / name for name in ("a b.bin", "named.csv")}
         assert files["a b.bin"].read_bytes() == BODY
     assert [path for path, _ in server.asked] == ["/a%20b.bin", "/files/17"]
     assert files_in(cache_folder) == ["a b.bin", "named.csv"]
-    assert on_disk(card) == (2, 2)
+    assert disk_state(card) == "yes"
 
 
 def test_a_file_that_changed_on_disk_is_fetched_again_and_said(server, cache_folder):
@@ -52,7 +52,7 @@ def test_a_file_that_changed_on_disk_is_fetched_again_and_said(server, cache_fol
 
 def test_a_file_placed_by_hand_is_checked_and_taken(server, cache_folder):
     card = make_card(download_of(f"{server.url}/a.bin"))
-    folder = folder_of(card)
+    folder = card.folder
     folder.mkdir(parents=True)
     (folder / "a.bin").write_bytes(BODY)
     assert fetch(card)["a.bin"].read_bytes() == BODY
@@ -61,8 +61,8 @@ def test_a_file_placed_by_hand_is_checked_and_taken(server, cache_folder):
 
 def test_a_cache_that_only_holds_the_files_need_not_be_writable(server, cache_folder, monkeypatch):
     card = make_card(download_of(f"{server.url}/a.bin"))
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / "a.bin").write_bytes(BODY)
+    card.folder.mkdir(parents=True)
+    (card.folder / "a.bin").write_bytes(BODY)
 
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
@@ -103,7 +103,7 @@ def test_a_wrong_file_in_the_mirror_folder_gives_way_to_the_url(server, cache_fo
     monkeypatch.setenv("MATCARD_MIRROR", str(tmp_path))
     assert fetch(make_card(download_of(server.says("/a.bin", Answer(BODY)))))["a.bin"].read_bytes() == BODY
     server.says("/a.bin", Answer(b"", 404))
-    folder = folder_of(make_card())
+    folder = make_card().folder
     (folder / "a.bin").unlink()
     with pytest.raises(InputError, match=r"/a\.bin: the answer is not the file: it has 3 bytes, 10240 were expected"):
         fetch(make_card(download_of(f"{server.url}/a.bin")))
@@ -118,8 +118,8 @@ def test_a_mirror_that_is_not_there_is_an_error(server, cache_folder, tmp_path, 
 
 def test_a_partial_file_is_continued(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, ranges=True))))
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / ".a.bin.part").write_bytes(BODY[:1000])
+    card.folder.mkdir(parents=True)
+    (card.folder / ".a.bin.part").write_bytes(BODY[:1000])
     assert fetch(card)["a.bin"].read_bytes() == BODY
     assert server.asked == [("/a.bin", "bytes=1000-")]
     assert files_in(cache_folder) == ["a.bin"]
@@ -127,8 +127,8 @@ def test_a_partial_file_is_continued(server, cache_folder):
 
 def test_a_partial_file_starts_anew_where_the_server_knows_no_ranges(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / ".a.bin.part").write_bytes(BODY[:1000])
+    card.folder.mkdir(parents=True)
+    (card.folder / ".a.bin.part").write_bytes(BODY[:1000])
     assert fetch(card)["a.bin"].read_bytes() == BODY
 
 
@@ -144,8 +144,8 @@ def test_a_partial_file_starts_anew_where_the_server_knows_no_ranges(server, cac
 )
 def test_a_partial_file_of_something_else_starts_anew(server, cache_folder, naps, partial, size, asked):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, ranges=True)), size=size))
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / ".a.bin.part").write_bytes(partial)
+    card.folder.mkdir(parents=True)
+    (card.folder / ".a.bin.part").write_bytes(partial)
     assert fetch(card)["a.bin"].read_bytes() == BODY
     assert [wanted for _, wanted in server.asked] == asked
 
@@ -187,8 +187,8 @@ def test_a_file_without_checksum_is_trusted_once_and_checked_ever_after(server, 
 
 def test_a_file_without_checksum_is_not_continued(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, ranges=True)), size=None, sha256=None))
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / ".a.bin.part").write_bytes(b"x" * 100)
+    card.folder.mkdir(parents=True)
+    (card.folder / ".a.bin.part").write_bytes(b"x" * 100)
     with pytest.warns(MatcardWarning, match="trusted"):
         assert fetch(card)["a.bin"].read_bytes() == BODY
     assert server.asked == [("/a.bin", None)]
@@ -196,8 +196,8 @@ def test_a_file_without_checksum_is_not_continued(server, cache_folder):
 
 def test_an_empty_file_without_checksum_is_replaced(server, cache_folder):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY)), size=None, sha256=None))
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / "a.bin").write_bytes(b"")
+    card.folder.mkdir(parents=True)
+    (card.folder / "a.bin").write_bytes(b"")
     with pytest.warns(MatcardWarning) as said:
         assert fetch(card)["a.bin"].read_bytes() == BODY
     assert ["is empty" in str(said[0].message), "trusted" in str(said[1].message)] == [True, True]

@@ -14,7 +14,6 @@ from bad_server import HTML, Answer
 from card_cases import BODY, LONG, download_of, make_card, sha256
 from test_downloads import files_in
 
-from matcard.data.card_files import folder_of
 from matcard.data.sources import fetch
 from matcard.errors import InputError
 
@@ -25,7 +24,7 @@ def failure(card, **options):
         fetch(card, **options)
     message = str(caught.value)
     (download,) = card.urls
-    path = folder_of(card) / download.file_name
+    path = card.folder / download.file_name
     assert message.startswith(f"{download.file_name} cannot be fetched:\n  {download.url}: ")
     assert f"put it at\n  {path}\n" in message
     assert f"({download.size} bytes, sha256 {download.sha256})" in message
@@ -144,8 +143,8 @@ def test_all_places_that_were_tried_are_listed(server, cache_folder, naps, tmp_p
 
 def test_a_full_disk_is_said_and_cleared(server, cache_folder, monkeypatch):
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
-    folder_of(card).mkdir(parents=True)
-    partial = folder_of(card) / ".a.bin.part"
+    card.folder.mkdir(parents=True)
+    partial = card.folder / ".a.bin.part"
     partial.write_bytes(BODY[:50])
 
     def full(path, *words, **options):
@@ -153,15 +152,15 @@ def test_a_full_disk_is_said_and_cleared(server, cache_folder, monkeypatch):
 
     monkeypatch.setattr("matcard.data.download.Transfer._receive", full)
     message = failure(card)
-    assert f"{folder_of(card)} cannot be written (No space left on device); make room" in message
+    assert f"{card.folder} cannot be written (No space left on device); make room" in message
     assert files_in(cache_folder) == []
 
 
 def test_a_disk_that_fills_up_while_writing(server, cache_folder):
     """The real thing: /dev/full takes no byte."""
     card = make_card(download_of(server.says("/a.bin", Answer(LONG)), LONG))
-    folder_of(card).mkdir(parents=True)
-    (folder_of(card) / ".a.bin.part").symlink_to("/dev/full")
+    card.folder.mkdir(parents=True)
+    (card.folder / ".a.bin.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match="No space left on device"):
         fetch(card)
     assert files_in(cache_folder) == []

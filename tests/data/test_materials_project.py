@@ -13,7 +13,6 @@ from pymatgen.core import Lattice, Structure
 from sample_cases import parted
 
 from matcard.data.card import Query, load_card
-from matcard.data.card_files import folder_of
 from matcard.data.materials_project import frozen_query, require_key
 from matcard.data.sources import fetch, load_crystals
 from matcard.errors import InputError, MatcardWarning
@@ -127,7 +126,7 @@ def test_the_query_of_the_card_is_asked_once_and_frozen(database, card):
 
 def test_the_frozen_file_keeps_query_date_and_version(database, card):
     (path,) = fetch(card).values()
-    assert path == folder_of(card) / "materials_project.parquet"
+    assert path == card.folder / "materials_project.parquet"
     about = frozen_query(path)
     assert about["query"] == {"fields": list(card.query.fields), "filters": dict(card.query.filters)}
     assert about["database_version"] == "2025.09.25"
@@ -171,7 +170,7 @@ def test_a_frozen_file_of_another_query_is_not_taken(database, card):
     other = replace(card, query=Query(card.query.fields, {"theoretical": True}))
     with pytest.raises(InputError, match=r"materials_project\.parquet was frozen on 20.* with another query"):
         fetch(other)
-    (path,) = folder_of(card).glob("*.parquet")
+    (path,) = card.folder.glob("*.parquet")
     pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
     with pytest.raises(InputError, match="is no frozen query of the Materials Project; move it away"):
         fetch(card)
@@ -212,7 +211,7 @@ def test_an_error_of_the_database_is_passed_on_and_nothing_frozen(database, card
         InputError, match=r"nothing in the Materials Project matches the filters \{'theoretical': False"
     ):
         fetch(card)
-    assert list(folder_of(card).glob("*.parquet")) == []
+    assert list(card.folder.glob("*.parquet")) == []
 
 
 def test_structures_may_come_as_dicts_or_be_missing(database, card):

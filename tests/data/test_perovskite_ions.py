@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core.periodic_table import Element, Species
 
-from matcard.data.perovskites.ions import A_IONS, B_IONS, X_IONS, enumerate_compositions, shannon_radius
+from matcard.data.perovskites import A_IONS, B_IONS, X_IONS, enumerate_compositions, shannon_radius
 
 
 @pytest.mark.parametrize(

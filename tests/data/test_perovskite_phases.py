@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from matcard.data.perovskites.phases import PHASES, build, sites
-from matcard.data.perovskites.rules import RULES
+from matcard.data.perovskite_layouts import PHASES, build, sites
+from matcard.data.perovskites import RULES
 
 by_phase = pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
 NAMED = {phase.name: phase for phase in PHASES}

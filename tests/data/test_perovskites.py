@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,30 +13,21 @@ from sklearn.tree import DecisionTreeClassifier
 from matcard.crystals import find_faults
 from matcard.data.groups import group_keys
 from matcard.data.options import SplitOptions
-from matcard.data.perovskites import perovskite_phases, table
-from matcard.data.perovskites.ions import enumerate_compositions
-from matcard.data.perovskites.phases import PHASES
+from matcard.data.perovskite_layouts import PHASES
+from matcard.data.perovskites import enumerate_compositions, perovskite_phases
 from matcard.data.splits import split_samples
-from matcard.errors import MatcardWarning
 
 # What seed 0 gives, on every platform. When the generator is changed on purpose, so is this.
 CONTENT = "3fa78507eafca7b05ad00fe7cd231123ef8e7d78e9b716795cd5af272900a1b3"
 
 
 @pytest.fixture(scope="module")
-def phases(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MATCARD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return perovskite_phases()
+def phases():
+    return perovskite_phases()
 
 
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path))
-    return tmp_path / "generated"
-
-
-def content(arrays):
+def content(crystals):
+    arrays = vars(crystals) | {name: crystals.columns[name].to_numpy() for name in crystals.columns}
     digest = hashlib.sha256()
     for name in ("lattice", "frac_coords", "tolerance_factor", "octahedral_factor"):
         digest.update((arrays[name] * 1e6).round().astype("<i8").tobytes())
@@ -65,7 +55,7 @@ def test_every_split_has_25_of_the_rarest_phase_in_its_test_part(phases, seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12345])
-def test_crystals_are_sound(own_cache, seed):
+def test_crystals_are_sound(seed):
     crystals = perovskite_phases(seed)
     assert [fault for fault in find_faults(crystals) if fault is not None] == []
     assert ((crystals.frac_coords >= 0) & (crystals.frac_coords < 1)).all()
@@ -130,48 +120,10 @@ def test_snapshots_of_a_phase_differ_by_heat_and_strain(phases):
 
 
 def test_the_content_is_the_same_everywhere():
-    assert content(table.generate(0)) == CONTENT
+    assert content(perovskite_phases()) == CONTENT
 
 
-def test_another_seed_gives_other_crystals_and_the_same_numbers_of_phases(own_cache):
+def test_another_seed_gives_other_crystals_and_the_same_numbers_of_phases():
     first, second = perovskite_phases(1), perovskite_phases(2)
     assert not np.array_equal(first.lattice, second.lattice)
     pd.testing.assert_series_equal(first.columns["phase"].value_counts(), second.columns["phase"].value_counts())
-    assert len(list(own_cache.iterdir())) == 2
-
-
-def assert_same(one, other):
-    for name in ("ids", "lattice", "offsets", "numbers", "frac_coords"):
-        mine, theirs = getattr(one, name), getattr(other, name)
-        np.testing.assert_array_equal(mine, theirs)
-        assert mine.dtype == theirs.dtype
-    pd.testing.assert_frame_equal(one.columns, other.columns)
-
-
-def test_the_second_call_reads_what_the_first_kept(own_cache, monkeypatch):
-    first = perovskite_phases(3)
-    monkeypatch.setattr(table, "generate", lambda seed: pytest.fail("generated again"))
-    assert_same(perovskite_phases(3), first)
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
-def test_a_damaged_file_is_told_and_made_again(own_cache, damage):
-    first = perovskite_phases(4)
-    (path,) = own_cache.iterdir()
-    whole = path.read_bytes()
-    middle = len(whole) // 2
-    path.write_bytes(
-        {"cut": whole[:middle], "emptied": b"", "flipped": whole[:middle] + b"\xff" * 64 + whole[middle + 64 :]}[damage]
-    )
-    with pytest.warns(MatcardWarning, match="is damaged"):
-        assert_same(perovskite_phases(4), first)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert_same(perovskite_phases(4), first)
-
-
-def test_other_code_does_not_read_this_codes_file(own_cache, monkeypatch):
-    perovskite_phases(5)
-    monkeypatch.setattr(table, "_version", lambda: "other")
-    perovskite_phases(5)
-    assert len(list(own_cache.iterdir())) == 2

@@ -16,7 +16,6 @@ from pymatgen.core import Lattice, Structure
 
 from matcard.data.__main__ import main as data
 from matcard.data.card import load_card
-from matcard.data.card_files import folder_of
 from matcard.errors import InputError
 from matcard.predict import main as predict
 from matcard.train import main as train
@@ -77,7 +76,7 @@ def test_from_a_card_whose_download_is_cut_off_to_predictions(served, server, na
     assert "gap >= 3: 96 (50.0%)" in said
     assert server.asked == [("/gaps.json.gz", None), ("/gaps.json.gz", f"bytes={CUT}-")], "continued where it broke off"
     assert naps == [1]
-    file = folder_of(load_card(NAME)) / "gaps.json.gz"
+    file = load_card(NAME).folder / "gaps.json.gz"
     assert sha256(file.read_bytes()) == sha256(served)
 
     run = tmp_path / "run"
@@ -118,4 +117,4 @@ def test_a_file_of_another_checksum_gets_nowhere(served, server, naps, tmp_path)
     server.says("/gaps.json.gz", Answer(served[:-1] + b"?"))
     with pytest.raises(InputError, match=r"its sha256 is .* was expected"):
         train(["--data.source", NAME, "--run_dir", str(tmp_path / "run")])
-    assert not folder_of(load_card(NAME)).joinpath("gaps.json.gz").exists()
+    assert not load_card(NAME).folder.joinpath("gaps.json.gz").exists()
