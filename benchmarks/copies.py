@@ -2,8 +2,9 @@
 
 python benchmarks/copies.py --data $MATCARD_TEST_DATA/mp_small_4000.parquet --seeds 30 --first-seed 1000
 
-Some of the common class's training crystals (gap < 3 eV) are copied, strained and rattled, featurised anew; the test
-part is clean. Every arm trains for as many optimiser steps. Numbers are cached by the content of each crystal.
+Some of the common class's training crystals (gap < 3 eV) are copied, strained and rattled, featurised anew (once, for
+a pool that seeds draw from); the test part is clean. Every arm trains for as many optimiser steps. Numbers are cached
+by the content of each crystal.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch.nn.functional import cross_entropy
 
 from matcard.cache import cache_dir
@@ -26,17 +28,19 @@ from matcard.data.splits import split_samples
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.statistics import corrected_t_test
+from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
     from matcard.crystals import Crystals
     from matcard.data.samples import Samples
 
-ARMS = ("shuffle/clean", "shuffle/copies", "spread/copies", "spread/clean", "formula/copies", "density/copies")
+SAMPLERS = ("spread", "density", "neighbors", "formula")
+ARMS = ("shuffle/clean", "shuffle/copies", *(f"{name}/{data}" for name in SAMPLERS for data in ("copies", "clean")))
 METRICS = ("average_precision", "macro_f1")
 
 
 def copies_of(crystals: Crystals, number: int, rng: np.random.Generator) -> Crystals:
-    """Give so many copies of each crystal, under a strain of up to 1 %, atoms moved by .02 A (deviation)."""
+    """Give so many copies of each crystal in turn, under a strain of up to 1 %, atoms moved by .02 A (deviation)."""
     made = []
     for k in range(len(crystals)):
         atoms = crystals.atoms(k)
@@ -50,7 +54,8 @@ def copies_of(crystals: Crystals, number: int, rng: np.random.Generator) -> Crys
 
 
 def numbers_of(crystals: Crystals) -> np.ndarray:
-    found = describe(find_descriptors("chgnet"), crystals, cache_dir() / "descriptors")
+    with crystal_progress(Console(stderr=True), "computing CHGNet's numbers") as progress:
+        found = describe(find_descriptors("chgnet"), crystals, cache_dir() / "descriptors", progress=progress)
     assert all(reason is None for reason in found.reasons), next(filter(None, found.reasons))
     return found.values
 
@@ -86,22 +91,33 @@ def fit(
     return network.eval()
 
 
+def pool_of(samples: Samples, options: argparse.Namespace) -> dict[int, np.ndarray]:
+    """Copy some crystals of the common class for all seeds to draw from; gives each one's copies as numbers (K, F)."""
+    rng = np.random.default_rng(options.first_seed)
+    parents = rng.choice(np.flatnonzero(samples.codes == 0), options.pool, replace=False)
+    numbers = numbers_of(copies_of(samples.inputs.take(parents), options.copies, rng))
+    return dict(zip(parents.tolist(), np.split(numbers, len(parents)), strict=True))
+
+
 def run(
-    samples: Samples, numbers: np.ndarray, seed: int, options: argparse.Namespace
+    samples: Samples,
+    numbers: np.ndarray,
+    pool: dict[int, np.ndarray],
+    seed: int,
+    options: argparse.Namespace,
 ) -> tuple[dict[str, dict[str, float]], float]:
     """Train every arm of a seed; gives the scores of the test part and how large it is beside the training part."""
     split = split_samples(samples, DataOptions().split, seed=seed)
     rng = np.random.default_rng(seed)
     y, formulas = samples.codes, reduced_formulas(samples.inputs)
     train = split.train
-    common = train[y[train] == 0]
-    chosen = rng.choice(common, max(1, round(options.share * len(common))), replace=False)
-    copies = copies_of(samples.inputs.take(chosen), options.copies, rng)
+    number = max(1, round(options.share * np.count_nonzero(y[train] == 0)))
+    chosen = rng.choice([row for row in train if row in pool], number, replace=False)
     of = np.repeat(chosen, options.copies)
     parts = {
         "clean": (numbers[train], y[train], formulas[train]),
         "copies": (
-            np.concatenate([numbers[train], numbers_of(copies)]),
+            np.concatenate([numbers[train], *(pool[row] for row in chosen)]),
             np.concatenate([y[train], y[of]]),
             np.concatenate([formulas[train], formulas[of]]),
         ),
@@ -140,6 +156,7 @@ def main() -> None:
         "--share", type=float, default=0.05, help="share of the common class's training crystals copied"
     )
     parser.add_argument("--copies", type=int, default=100, help="copies of each")
+    parser.add_argument("--pool", type=int, default=600, help="crystals that are copied for all seeds to draw from")
     parser.add_argument("--scale", type=float, default=30.0, help="of the samplers")
     parser.add_argument("--steps", type=int, default=1760, help="optimiser steps of every arm: 40 clean epochs")
     parser.add_argument("--batch", type=int, default=64)
@@ -147,10 +164,10 @@ def main() -> None:
     torch.set_num_threads(1)
     samples = read_labelled(DataOptions(source=options.data, target="gap", threshold=3.0, kind="crystals"))
     samples = samples.take(samples.used)
-    numbers = numbers_of(samples.inputs)
+    numbers, pool = numbers_of(samples.inputs), pool_of(samples, options)
     found = []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        scores, ratio = run(samples, numbers, seed, options)
+        scores, ratio = run(samples, numbers, pool, seed, options)
         found.append(scores)
         print(seed, {arm: round(of["average_precision"], 4) for arm, of in scores.items()}, flush=True)
     for metric in METRICS:
@@ -163,8 +180,12 @@ def main() -> None:
 
         clean, plain = values["shuffle/clean"], values["shuffle/copies"]
         say("what copies cost (shuffle/clean - shuffle/copies)", clean, plain)
-        say("what the sampler costs without copies (shuffle/clean - spread/clean)", clean, values["spread/clean"])
-        for sampler in ("spread", "formula", "density"):
+        for sampler in SAMPLERS:
+            say(
+                f"what {sampler} costs without copies (shuffle/clean - {sampler}/clean)",
+                clean,
+                values[f"{sampler}/clean"],
+            )
             drawn = values[f"{sampler}/copies"]
             say(f"what {sampler} gives back ({sampler}/copies - shuffle/copies)", drawn, plain)
             say(f"what is left with {sampler} (shuffle/clean - {sampler}/copies)", clean, drawn)

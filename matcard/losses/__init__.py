@@ -4,13 +4,7 @@ Each file holds a loss or a small family: options, formula, reference and code. 
 name from where it is defined on. Needs torch, and nothing heavier.
 """
 
-from matcard.losses.base import (
-    Loss,
-    LossOptions,
-    SampleLoss,
-    build_loss,
-    make_options,
-)
+from matcard.losses.base import Loss, LossOptions, SampleLoss, build_loss, make_options
 from matcard.losses.brier import Brier
 from matcard.losses.cross_entropy import ClassBalanced, CrossEntropy, Focal, WeightedCrossEntropy
 from matcard.losses.effective_number import EffectiveNumber

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.padding import Padding
@@ -19,8 +19,6 @@ from matcard.training.parser import field_docs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matcard.losses import LossOptions
-
 
 def main(argv: Sequence[str]) -> None:
     """Print the table of all losses, or of those named."""
@@ -29,27 +27,17 @@ def main(argv: Sequence[str]) -> None:
     losses = [Loss.find(name) for name in parser.parse_args(argv).names or Loss.names()]
     console = Console()
     for loss in losses:
+        texts = field_docs(loss.options_class)
+        about = Table.grid(padding=(0, 2))
+        about.add_row("formula", Text(loss.formula))
+        about.add_row("reference", Text(loss.reference))
+        options = Table("option", "default", "meaning", box=None, padding=(0, 2, 0, 0))
+        for field in dataclasses.fields(loss.options_class)[1:]:
+            default = field.default_factory().name if callable(field.default_factory) else field.default
+            options.add_row(field.name, str(default), Text(" ".join(texts[field.name].split())))
         console.print(Text(", ".join(goes_by(loss.options_class)), "bold"))
-        console.print(Padding(_formula(loss), (0, 2)))
-        console.print(Padding(_options(loss.options_class), (0, 2, 1, 2)))
-
-
-def _formula(loss: type[Loss[Any]]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("formula", Text(loss.formula))
-    grid.add_row("reference", Text(loss.reference))
-    return grid
-
-
-def _options(options: type[LossOptions]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("option", "default", "meaning"):
-        table.add_column(column)
-    texts = field_docs(options)
-    for field in dataclasses.fields(options)[1:]:
-        default = field.default_factory().name if callable(field.default_factory) else field.default
-        table.add_row(field.name, str(default), Text(" ".join(texts[field.name].split())))
-    return table
+        console.print(Padding(about, (0, 2)))
+        console.print(Padding(options, (0, 2, 1, 2)))
 
 
 if __name__ == "__main__":

@@ -149,6 +149,11 @@ class Loss(Part, ABC, Named[O], what="loss"):
         """Give the terms of the last batch."""
         return {name: float(term) for name, term in self.terms.items()}
 
+    def require_counts(self) -> None:
+        """Refuse to go on without class counts where they are needed; a loss given as a base may be made without."""
+        if self.needs_counts and self.class_counts is None:
+            raise InputError(f"loss {self.options.name!r} needs class_counts, the training samples of each class")
+
     def collapse_advice(self) -> str:
         """Say what to change when an epoch predicts one class only."""
         return f"{self.options.name} let one class win: lower optimizer.lr, or train longer"
@@ -163,6 +168,7 @@ class Loss(Part, ABC, Named[O], what="loss"):
 
     def _check(self, logits: Tensor, targets: Tensor, embeddings: Tensor | None) -> None:
         loss, samples = f"loss {self.options.name!r}", len(logits)
+        self.require_counts()
         if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
             raise InputError(
                 f"{loss}: logits have shape {tuple(logits.shape)} and type {logits.dtype}, "
@@ -225,22 +231,21 @@ class SampleLoss(Loss[O]):
         loss = self.average(logits, targets)
         return loss, {"base": loss}
 
-    def counts(self) -> ClassCounts:
-        """Give the class counts that the loss works with.
+    def collapse_advice(self) -> str:
+        """Say what to change when an epoch predicts one class only."""
+        return f"{self.options.name} lets the common class win: try logit_adjustment, class_balanced, or {REWEIGHT}"
 
-        Raises:
-            InputError: none were given.
-        """
-        if self.class_counts is None:
-            raise _counts_missing(self.options.name)
-        return self.class_counts
+
+class CountedLoss(SampleLoss[O]):
+    """A loss of single samples that works with the class counts."""
+
+    what = "loss that uses class counts"
+    needs_counts = True
+    class_counts: Tensor
 
     def collapse_advice(self) -> str:
         """Say what to change when an epoch predicts one class only."""
-        name = self.options.name
-        if self.needs_counts:
-            return f"{name} knows the class counts already: lower optimizer.lr, or train longer"
-        return f"{name} lets the common class win: try logit_adjustment, class_balanced, or {REWEIGHT}"
+        return f"{self.options.name} knows the class counts already: lower optimizer.lr, or train longer"
 
 
 def make_options(name_or_options: str | LossOptions, **options: Any) -> LossOptions:
@@ -285,10 +290,9 @@ def build_loss(
         1.5
     """
     checked = make_options(name_or_options, **options)
-    made = Loss.find(checked.name)
-    if made.needs_counts and class_counts is None:
-        raise _counts_missing(checked.name)
-    return made(checked, class_counts=class_counts, seed=seed)
+    loss = Loss.find(checked.name)(checked, class_counts=class_counts, seed=seed)
+    loss.require_counts()
+    return loss
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -319,7 +323,3 @@ def checked_counts(class_counts: Sequence[int], *, warn: bool) -> ClassCounts:
             stacklevel=4,
         )
     return counts.clamp_min(1)
-
-
-def _counts_missing(name: str) -> InputError:
-    return InputError(f"loss {name!r} needs class_counts, the training samples of each class")

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from matcard.losses.base import ClassCounts, Logits, LossOptions, PerSample, SampleLoss, Targets
+from matcard.losses.base import ClassCounts, CountedLoss, Logits, LossOptions, PerSample, SampleLoss, Targets
 from matcard.options import NotNegative, Share
 
 
@@ -30,9 +30,7 @@ class CrossEntropy(SampleLoss[CrossEntropyOptions]):
 
     def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
         """Give -log p_y, or its mixture with the mean over classes where labels are smoothed."""
-        return nn.functional.cross_entropy(
-            logits, targets, reduction="none", label_smoothing=self.options.label_smoothing
-        )
+        return cross_entropy(logits, targets, self.options.label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class WeightedCrossEntropyOptions(LossOptions):
     name: Literal["weighted_cross_entropy"] = "weighted_cross_entropy"
 
 
-class WeightedCrossEntropy(SampleLoss[WeightedCrossEntropyOptions]):
+class WeightedCrossEntropy(CountedLoss[WeightedCrossEntropyOptions]):
     """Cross-entropy weighted by inverse class frequency.
 
     The mean divides by the sum of weights, as that of `nn.CrossEntropyLoss` does.
@@ -50,7 +48,6 @@ class WeightedCrossEntropy(SampleLoss[WeightedCrossEntropyOptions]):
 
     formula = "sum w_y (-log p_y) / sum w_y, w_c = N / (C n_c)"
     reference = "King and Zeng 2001, doi:10.1093/oxfordjournals.pan.a004868"
-    needs_counts = True
 
     def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
         """Give -log p_y."""
@@ -58,7 +55,7 @@ class WeightedCrossEntropy(SampleLoss[WeightedCrossEntropyOptions]):
 
     def sample_weights(self, targets: Targets) -> PerSample:
         """Give N / (C n_y)."""
-        counts = self.counts()
+        counts = self.class_counts
         return (counts.sum() / (len(counts) * counts))[targets]
 
 
@@ -71,16 +68,15 @@ class ClassBalancedOptions(LossOptions):
     """0 weighs classes equally; towards 1 weights approach inverse class counts. In [0, 1)."""
 
 
-class ClassBalanced(SampleLoss[ClassBalancedOptions]):
+class ClassBalanced(CountedLoss[ClassBalancedOptions]):
     """Cross-entropy divided by the effective number of samples; the mean over samples is plain."""
 
     formula = "mean w_y (-log p_y), w_c ~ (1 - beta) / (1 - beta^n_c), sum w_c = C"
     reference = "Cui et al. 2019, equation 7, arXiv:1901.05555"
-    needs_counts = True
 
     def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
         """Give -w_y log p_y."""
-        return class_balanced_weights(self.counts(), self.options.beta)[targets] * cross_entropy(logits, targets)
+        return class_balanced_weights(self.class_counts, self.options.beta)[targets] * cross_entropy(logits, targets)
 
 
 @dataclass(frozen=True)
@@ -106,9 +102,9 @@ class Focal(SampleLoss[FocalOptions]):
         return wrong**self.options.gamma * losses
 
 
-def cross_entropy(logits: Logits, targets: Targets) -> PerSample:
-    """Give -log p_y of each sample."""
-    return nn.functional.cross_entropy(logits, targets, reduction="none")
+def cross_entropy(logits: Logits, targets: Targets, smoothing: float = 0.0) -> PerSample:
+    """Give -log p_y of each sample, for targets smoothed over all classes by that share."""
+    return nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
 
 
 def class_balanced_weights(counts: ClassCounts, beta: float) -> ClassCounts:

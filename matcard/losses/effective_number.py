@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from matcard.errors import InputError
-from matcard.losses.base import ClassCounts, Embeddings, Logits, LossOptions, SampleLoss, Targets, Value
+from matcard.losses.base import ClassCounts, CountedLoss, Embeddings, Logits, LossOptions, SampleLoss, Targets, Value
 from matcard.losses.cardinality import CardinalityLoss, CardinalityOptions
 from matcard.losses.cross_entropy import ClassBalancedOptions
 from matcard.losses.measure import NumberOptions, unit
@@ -18,7 +18,6 @@ from matcard.options import AtLeastOne
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
-
 
 MEDIAN_ROWS = 1024
 """Embeddings that the median heuristic looks at: enough for a median, few enough for all pairs."""
@@ -36,11 +35,10 @@ class EffectiveNumberOptions(CardinalityOptions, NumberOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not SampleLoss.find(self.base.name).needs_counts:
-            usable = [name for name in SampleLoss.names() if SampleLoss.find(name).needs_counts]
+        if not issubclass(SampleLoss.find(self.base.name), CountedLoss):
             raise InputError(
                 f"effective_number replaces class counts, and loss.base {self.base.name!r} uses none; set "
-                f"{', '.join(usable)}"
+                f"{', '.join(CountedLoss.names())}"
             )
 
 
@@ -53,6 +51,7 @@ class EffectiveNumber(CardinalityLoss[EffectiveNumberOptions]):
 
     formula = "mean l with the class counts n_c replaced by |t h_c|"
     reference = "matcard; the invariants: O'Malley 2026, arXiv:2601.04941"
+    base: CountedLoss
 
     def __init__(self, options: EffectiveNumberOptions | None = None, **given: Any) -> None:
         super().__init__(options, **given)
@@ -63,14 +62,13 @@ class EffectiveNumber(CardinalityLoss[EffectiveNumberOptions]):
         if self.training:
             self.reservoir.add(unit(embeddings.detach()), targets, self.draws())
         base = self.base.average(logits, targets)
-        numbers = self.base.counts()
-        return base, {"base": base, **{f"number_{c}": number for c, number in enumerate(numbers)}}
+        return base, {"base": base, **{f"number_{c}": number for c, number in enumerate(self.base.class_counts)}}
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Replace the counts by the effective numbers of the epoch that ended."""
         super().on_epoch(epoch, epochs)
         if len(self.reservoir.rows):
-            counts = self.base.counts()
+            counts = self.base.class_counts
             counts.copy_(self._numbers(len(counts)))
         self.reservoir.clear()
 

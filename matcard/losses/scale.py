@@ -59,21 +59,17 @@ class Scale(Part):
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Take the scale of an epoch from the schedule."""
         o = self._options
-        if not isinstance(o.scale, str):
-            self._scale = scheduled_scale(o.scale, o.scale_end, o.scale_schedule, epoch, epochs)
+        if o.scale_end is None or isinstance(o.scale, str):
+            self._scale = o.scale
+            return
+        done = min(1.0, epoch / max(1, epochs - 1))
+        if o.scale_schedule == "log":
+            self._scale = o.scale ** (1 - done) * o.scale_end**done
+        else:
+            self._scale = o.scale * (1 - done) + o.scale_end * done
 
     def forward(self, points: Float[Tensor, "N D"]) -> float | Float[Tensor, ""]:
         """Give the scale t: the epoch's, or 1 / the median distance of the points."""
-        if self._options.scale == "median":
+        if isinstance(self._scale, str):
             return median_scale(points, self._p).clamp_max(MEDIAN_CEILING)
         return self._scale
-
-
-def scheduled_scale(start: float, end: float | None, schedule: str, epoch: int, epochs: int) -> float:
-    """Give the scale of an epoch: from `start` in the first to `end` in the last, linear or in logarithms."""
-    if schedule == "none" or end is None:
-        return start
-    done = min(1.0, epoch / max(1, epochs - 1))
-    if schedule == "log":
-        return float(start ** (1 - done) * end**done)
-    return float(start * (1 - done) + end * done)

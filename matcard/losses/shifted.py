@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from matcard.losses.base import Logits, LossOptions, PerSample, SampleLoss, Targets
+from matcard.losses.base import CountedLoss, Logits, LossOptions, PerSample, Targets
 from matcard.losses.cross_entropy import class_balanced_weights, cross_entropy
 from matcard.options import NotNegative, Positive, Share, Within
 
@@ -27,7 +27,7 @@ class LDAMOptions(LossOptions):
     """beta of the class-balanced weights, in [0, 1)."""
 
 
-class LDAM(SampleLoss[LDAMOptions]):
+class LDAM(CountedLoss[LDAMOptions]):
     """Label-distribution-aware margins with deferred reweighting.
 
     The logit of the true class is lowered by its margin, and all are multiplied by s = `logit_scale`. From epoch
@@ -37,11 +37,10 @@ class LDAM(SampleLoss[LDAMOptions]):
 
     formula = "mean CE(s (z - m_y onehot(y)), y), m_c ~ n_c^(-1/4), max m_c = max_margin"
     reference = "Cao et al. 2019, equations 13 and 14, arXiv:1906.07413"
-    needs_counts = True
 
     def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
         """Give the cross-entropy of s (z - m_y onehot(y))."""
-        margins = self.counts() ** -0.25
+        margins = self.class_counts**-0.25
         margins = (margins * (self.options.max_margin / margins.max())).to(logits.dtype)
         shift = nn.functional.one_hot(targets, logits.shape[1]) * margins[targets, None]
         return cross_entropy(self.options.logit_scale * (logits - shift), targets)
@@ -50,7 +49,7 @@ class LDAM(SampleLoss[LDAMOptions]):
         """Give class-balanced weights once it is time to reweight."""
         if self.epoch < self.options.drw_start * self.epochs:
             return None
-        return class_balanced_weights(self.counts(), self.options.beta)[targets]
+        return class_balanced_weights(self.class_counts, self.options.beta)[targets]
 
 
 @dataclass(frozen=True)
@@ -60,16 +59,15 @@ class BalancedSoftmaxOptions(LossOptions):
     name: Literal["balanced_softmax"] = "balanced_softmax"
 
 
-class BalancedSoftmax(SampleLoss[BalancedSoftmaxOptions]):
+class BalancedSoftmax(CountedLoss[BalancedSoftmaxOptions]):
     """Cross-entropy of logits raised by the logarithm of the class counts."""
 
     formula = "mean CE(z + log n, y)"
     reference = "Ren et al. 2020, equation 4, arXiv:2007.10740"
-    needs_counts = True
 
     def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
         """Give the cross-entropy of z + log n."""
-        return cross_entropy(logits + self.counts().log(), targets)
+        return cross_entropy(logits + self.class_counts.log(), targets)
 
 
 @dataclass(frozen=True)
@@ -81,14 +79,13 @@ class LogitAdjustmentOptions(LossOptions):
     """Strength of the adjustment; 0 is cross-entropy, 1 aims at balanced error."""
 
 
-class LogitAdjustment(SampleLoss[LogitAdjustmentOptions]):
+class LogitAdjustment(CountedLoss[LogitAdjustmentOptions]):
     """Cross-entropy of logits raised by the logarithm of the prior."""
 
     formula = "mean CE(z + tau log(n / sum n), y)"
     reference = "Menon et al. 2021, equation 10, arXiv:2007.07314"
-    needs_counts = True
 
     def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
         """Give the cross-entropy of z + tau log(n / sum n)."""
-        counts = self.counts()
+        counts = self.class_counts
         return cross_entropy(logits + self.options.tau * (counts / counts.sum()).log(), targets)

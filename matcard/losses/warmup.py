@@ -51,16 +51,17 @@ class WarmUp(Part):
         super().__init__()
         self.base = base
         self._options = options
-        self.blend = self._blend(0, 1)
+        self.blend = blend(options.warmup, options.warmup_ramp, 0, 1)
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Move the blend on."""
         super().on_epoch(epoch, epochs)
-        self.blend = self._blend(epoch, epochs)
-        if epoch == 0 and self._blend(epochs - 1, epochs) == 0:
+        o = self._options
+        self.blend = blend(o.warmup, o.warmup_ramp, epoch, epochs)
+        if epoch == 0 and blend(o.warmup, o.warmup_ramp, epochs - 1, epochs) == 0:
             warnings.warn(
-                f"loss {self._options.name!r}: loss.warmup {self._options.warmup:g} lasts for all of the {epochs} "
-                f"epochs, and {self._options.base.name} counts alone; shorten it",
+                f"loss {o.name!r}: loss.warmup {o.warmup:g} lasts for all of the {epochs} epochs, and {o.base.name} "
+                "counts alone; shorten it",
                 MatcardWarning,
                 stacklevel=2,
             )
@@ -72,9 +73,6 @@ class WarmUp(Part):
         # What does not count takes no part at all: 0 times infinity is not a number.
         loss = (1 - self.blend) * base + self.blend * loss if self.blend else base
         return loss, {"base": base, **terms, "blend": self.blend}
-
-    def _blend(self, epoch: int, epochs: int) -> float:
-        return blend(self._options.warmup, self._options.warmup_ramp, epoch, epochs)
 
 
 def blend(warmup: float, ramp: float, epoch: int, epochs: int) -> float:

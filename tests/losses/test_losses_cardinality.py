@@ -17,7 +17,7 @@ from matcard.losses import Brier, ErrorLoss, LogitAdjustment, MagnitudeLoss, Spr
 from matcard.losses.cardinality import seeded
 from matcard.losses.error import error_points
 from matcard.losses.measure import unit as unit_rows
-from matcard.losses.scale import scheduled_scale
+from matcard.losses.scale import Scale, ScaleOptions
 from matcard.losses.triplets import mine_triplets
 
 RNG = np.random.default_rng(11)
@@ -260,13 +260,14 @@ def test_the_median_scale_of_vanishing_errors_is_bounded() -> None:
 )
 def test_the_scale_follows_its_schedule(schedule, expected) -> None:
     for epoch, scale in enumerate(expected):
-        assert scheduled_scale(1.0, 10.0, schedule, epoch, 5) == pytest.approx(scale)
         got, loss = run("magnitude", scale_schedule=schedule, scale_end=10.0, epoch=(epoch, 5))
         assert loss.logged()["scale"] == pytest.approx(scale)
         assert got == pytest.approx(excess("magnitude", errors(LOGITS, TARGETS), scale))
-    assert scheduled_scale(1.0, 10.0, schedule, 9, 5) == 10.0
-    assert scheduled_scale(2.0, 10.0, schedule, 0, 1) == 2.0
-    assert scheduled_scale(2.0, None, "none", 3, 5) == 2.0
+    part = Scale(ScaleOptions(name="error", scale=2.0, scale_schedule=schedule, scale_end=10.0), p=2.0)
+    points = torch.zeros(3, 2)
+    assert part(points) == 2.0
+    part.on_epoch(9, 5)
+    assert part(points) == 10.0
 
 
 def test_logged_terms_are_those_of_the_loss() -> None:
