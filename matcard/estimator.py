@@ -218,7 +218,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             InputError: structures that cannot be used, by their index.
         """
         probabilities = self._probabilities(X)
-        return self.predictor_.description.temperature.apply(probabilities)
+        return self.predictor_.description.calibration.apply(probabilities)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder in the format of a run's `model` folder, which `load` and `matcard.predict` take.

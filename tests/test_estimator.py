@@ -166,7 +166,7 @@ def test_the_classes_come_from_the_decision_and_the_probabilities_are_calibrated
     table = fitted.predictor_.predict(X)
     raw = table[[f"prob_{name}" for name in fitted.classes_]].to_numpy()
     assert fitted.predict(X).tolist() == table["predicted"].tolist()
-    logs = np.log(raw) / member.description.temperature.value
+    logs = np.log(raw) / member.description.calibration.temperature
     expected = np.exp(logs) / np.exp(logs).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=1e-9)
 

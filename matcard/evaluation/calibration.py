@@ -7,22 +7,19 @@ mend; estimating shares from them goes astray. `BiasCorrected` follows the share
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 from scipy.stats import chi2_contingency
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.checks import check_counts, check_predictions, check_probabilities
 from matcard.evaluation.confusion import ratio
-from matcard.files import read_json, to_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jaxtyping import Float, Float64, Int
 
 MAX_TEMPERATURE = 50.0
@@ -85,131 +82,58 @@ def brier(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"
 
 
 @dataclass(frozen=True)
-class Temperature:
-    """A temperature T and what it did on the samples it was fitted on: log p is divided by T.
-
-    Attributes:
-        value: T; above 1 the model was overconfident.
-        log_loss_before: in nats, at T = 1.
-        log_loss_after: at T.
-        ece_before: at T = 1.
-        ece_after: at T.
-    """
-
-    value: float
-    log_loss_before: float
-    log_loss_after: float
-    ece_before: float
-    ece_after: float
-
-    def apply(self, probabilities: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-        """Give float64 probabilities at this temperature; the most likely class stays the same.
-
-        Raises:
-            InputError: malformed probabilities.
-        """
-        logits = log_probabilities(check_probabilities(probabilities, np.shape(probabilities)[-1]))
-        return np.asarray(softmax(logits / self.value, axis=1))
-
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
-        to_json(asdict(self), path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Temperature:
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: no such file, or no temperature in it.
-        """
-        stored = read_json(path)
-        try:
-            return cls(**{field.name: float(stored[field.name]) for field in fields(cls)})
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} holds no temperature; expected a file written by Temperature.save") from error
-
-
-def fit_temperature(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]) -> Temperature:
-    """Fit one temperature on the validation part by maximum likelihood (C. Guo et al., ICML 2017).
-
-    The log loss is convex in 1/T, so the one-dimensional search finds its minimum, within [1/50, 50]. It has
-    none where every prediction is right, so T stays 1 there.
-
-    Args:
-        targets: class indices.
-        probabilities: one row a sample.
-
-    Raises:
-        InputError: malformed input.
-    """
-    targets, probabilities = check_predictions(targets, probabilities, np.shape(probabilities)[-1])
-    logits = log_probabilities(probabilities)
-    true = logits[np.arange(len(targets)), targets]
-
-    def loss(log_t: float) -> float:
-        beta = np.exp(-log_t)
-        return float((logsumexp(beta * logits, axis=1) - beta * true).mean())
-
-    bound = np.log(MAX_TEMPERATURE)
-    found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
-    settled = (true < logits.max(axis=1)).any()
-    value = float(np.exp(found.x)) if settled else 1.0
-    after = softmax(logits / value, axis=1)
-    return Temperature(
-        value=value,
-        log_loss_before=log_loss(targets, probabilities),
-        log_loss_after=log_loss(targets, after),
-        ece_before=reliability(targets, probabilities).ece,
-        ece_after=reliability(targets, after).ece,
-    )
-
-
-def log_probabilities(probabilities: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-    """Give log p in float64, of a probability of 0 that of the smallest number of its type."""
-    tiny = np.finfo(probabilities.dtype).tiny
-    return np.asarray(np.log(np.maximum(probabilities, tiny).astype(np.float64)))
-
-
-@dataclass(frozen=True)
-class BiasCorrected:
+class Calibration:
     """log p is divided by the temperature, and each class gets its bias, before they are normalised again.
 
     Attributes:
-        temperature: T > 0.
-        bias: one number a class; they sum to zero.
+        temperature: T > 0; above 1 the model was overconfident.
+        bias: one number a class; they sum to zero. None of them leave the most likely class what it is.
     """
 
     temperature: float
-    bias: tuple[float, ...]
+    bias: tuple[float, ...] = ()
 
     def apply(self, probabilities: Float[np.ndarray, "n C"]) -> Float64[np.ndarray, "n C"]:
-        """Give corrected probabilities.
+        """Give calibrated probabilities.
 
         Raises:
             InputError: malformed probabilities.
         """
-        logits = log_probabilities(check_probabilities(probabilities, len(self.bias)))
-        return np.asarray(softmax(logits / self.temperature + np.array(self.bias), axis=1))
+        bias = np.array(self.bias or 0.0)
+        logits = log_probabilities(check_probabilities(probabilities, bias.size if self.bias else None))
+        return np.asarray(softmax(logits / self.temperature + bias, axis=1))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Calibration:
+        """Read it from plain values, as `dataclasses.asdict` gives them."""
+        return cls(float(values["temperature"]), tuple(values["bias"]))
 
 
-def fit_bias_corrected(targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]) -> BiasCorrected:
-    """Fit both on the validation part: bias-corrected temperature scaling (A. Alexandari et al., ICML 2020).
+def fit_calibration(
+    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], *, biased: bool = False
+) -> Calibration:
+    """Fit a temperature on the validation part by maximum likelihood (C. Guo et al., ICML 2017).
 
-    The log loss is convex in 1/T and the bias, so that the search finds its minimum.
+    With `biased` also a bias of each class: bias-corrected temperature scaling (A. Alexandari et al., ICML 2020). The
+    log loss is convex in 1/T and the bias, so that the search finds its minimum, with T within [1/50, 50]. It has none
+    where every prediction is right, so nothing is changed there.
 
     Args:
         targets: class indices.
         probabilities: one row a sample, as the network gives them.
+        biased: whether classes get a bias.
 
     Raises:
         InputError: malformed input.
     """
-    num_classes = np.shape(probabilities)[-1]
-    targets, probabilities = check_predictions(targets, probabilities, num_classes)
+    targets, probabilities = check_predictions(targets, probabilities)
     logits = log_probabilities(probabilities)
+    num_classes = logits.shape[1]
     one_hot = np.eye(num_classes)[targets]
+    if (logits[one_hot > 0] == logits.max(axis=1)).all():
+        return Calibration(1.0, (0.0,) * num_classes if biased else ())
 
-    def loss(parameters: Float[np.ndarray, " C+1"]) -> tuple[float, Float[np.ndarray, " C+1"]]:
+    def loss(parameters: Float[np.ndarray, " 1+C"]) -> tuple[float, Float[np.ndarray, " 1+C"]]:
         beta, bias = parameters[0], parameters[1:]
         scores = beta * logits + bias
         error = softmax(scores, axis=1) - one_hot
@@ -220,10 +144,16 @@ def fit_bias_corrected(targets: Int[np.ndarray, " n"], probabilities: Float[np.n
         return float(value), gradient
 
     start = np.append(1.0, np.zeros(num_classes))
-    bounds = [(1 / MAX_TEMPERATURE, MAX_TEMPERATURE), *[(None, None)] * num_classes]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    bounds = [(1 / MAX_TEMPERATURE, MAX_TEMPERATURE), *[(None, None) if biased else (0.0, 0.0)] * num_classes]
+    found = minimize(loss, start, jac=True, bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9}).x
     bias = found[1:] - found[1:].mean()
-    return BiasCorrected(float(1 / found[0]), tuple(bias.tolist()))
+    return Calibration(float(1 / found[0]), tuple(bias.tolist()) if biased else ())
+
+
+def log_probabilities(probabilities: Float[np.ndarray, "n C"]) -> Float64[np.ndarray, "n C"]:
+    """Give log p in float64, of a probability of 0 that of the smallest number of its type."""
+    tiny = np.finfo(probabilities.dtype).tiny
+    return np.asarray(np.log(np.maximum(probabilities, tiny).astype(np.float64)))
 
 
 class ShareShift(NamedTuple):
@@ -271,8 +201,8 @@ def with_priors(
         InputError: malformed input, a share above 0 of a class that training has not, or a sample that is left with
             none.
     """
-    num_classes = np.shape(probabilities)[-1]
-    p = check_probabilities(probabilities, num_classes).astype(np.float64)
+    p = check_probabilities(probabilities).astype(np.float64)
+    num_classes = p.shape[1]
     old, new = (check_counts(shares, num_classes) for shares in (old, new))
     if ((old == 0) & (new > 0)).any():
         raise InputError("no probability can be corrected for a class that has no training sample")
@@ -302,13 +232,12 @@ def estimate_priors(
     Raises:
         InputError: malformed input.
     """
-    num_classes = np.shape(probabilities)[-1]
-    old = check_counts(train_counts, num_classes)
-    p = check_probabilities(probabilities, num_classes).astype(np.float64)
-    ratio = np.divide(p, old / old.sum(), out=np.zeros_like(p), where=old > 0)
+    p = check_probabilities(probabilities).astype(np.float64)
+    old = check_counts(train_counts, p.shape[1])
     shares = old / old.sum()
+    relative = np.divide(p, shares, out=np.zeros_like(p), where=old > 0)
     for _ in range(_MAX_STEPS):
-        weighted = ratio * shares
+        weighted = relative * shares
         new = (weighted / np.maximum(weighted.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).mean(axis=0)
         new /= new.sum()
         still = np.abs(new - shares).max() < _STILL

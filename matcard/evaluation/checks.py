@@ -53,15 +53,17 @@ def check_labels(labels: Int[np.ndarray, " n"], num_classes: int, what: str = "t
     return array
 
 
-def check_probabilities(probabilities: Float[np.ndarray, "n C"], num_classes: int) -> Float[np.ndarray, "n C"]:
-    """Give probabilities as a floating-point array.
+def check_probabilities(
+    probabilities: Float[np.ndarray, "n C"], num_classes: int | None = None
+) -> Float[np.ndarray, "n C"]:
+    """Give probabilities as a floating-point array; of any number of classes where that is not given.
 
     Raises:
         InputError: wrong shape, NaN or infinite, outside [0, 1], or rows that do not sum to one.
     """
     array = np.asarray(probabilities)
-    if array.ndim != 2 or array.shape[1] != num_classes:
-        raise InputError(f"probabilities must have shape (n, {num_classes}), got {array.shape}")
+    if array.ndim != 2 or num_classes not in (None, array.shape[1]):
+        raise InputError(f"probabilities must have shape (n, {num_classes or 'C'}), got {array.shape}")
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
     _refuse_rows(
@@ -80,15 +82,15 @@ def check_probabilities(probabilities: Float[np.ndarray, "n C"], num_classes: in
 
 
 def check_predictions(
-    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], num_classes: int
+    targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], num_classes: int | None = None
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]:
     """Check both, and that they have as many rows.
 
     Raises:
         InputError: as `check_labels` and `check_probabilities`, or when the lengths differ.
     """
-    targets = check_labels(targets, num_classes)
     probabilities = check_probabilities(probabilities, num_classes)
+    targets = check_labels(targets, probabilities.shape[1])
     if len(targets) != len(probabilities):
         raise InputError(f"{len(targets)} targets but {len(probabilities)} rows of probabilities")
     return targets, probabilities

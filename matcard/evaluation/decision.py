@@ -152,17 +152,6 @@ def argmax(class_names: Sequence[str]) -> Decision:
     return _decision("argmax", class_names, np.eye(len(class_names)))
 
 
-def at_threshold(class_names: Sequence[str], threshold: float) -> Decision:
-    """Predict class 1 of two where its probability is above the threshold.
-
-    Raises:
-        InputError: not two classes, or a threshold outside (0, 1).
-    """
-    if len(class_names) != 2 or not 0 < threshold < 1:
-        raise InputError(f"a threshold lies in (0, 1) and needs two classes, got {threshold}, {len(class_names)}")
-    return _decision(f"threshold {threshold:g}", class_names, np.diag([threshold, 1 - threshold]))
-
-
 def by_cost(class_names: Sequence[str], costs: Float[np.ndarray, "C C"]) -> Decision:
     """Predict the class of least expected cost.
 

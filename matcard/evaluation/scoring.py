@@ -16,7 +16,7 @@ from matcard.evaluation.metrics import classification_metrics, per_class_ranking
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-    from matcard.evaluation.calibration import Temperature
+    from matcard.evaluation.calibration import Calibration
     from matcard.evaluation.decision import Decision
 
 RESAMPLED = 30_000_000
@@ -33,7 +33,7 @@ def scored(
     *,
     train_counts: Int[np.ndarray, " C"],
     decision: Decision,
-    temperature: Temperature,
+    calibration: Calibration,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Give every metric of one set of predictions, as it stands in `test_metrics.json`.
@@ -43,7 +43,7 @@ def scored(
         probabilities: one row a sample, as the network gives them.
         train_counts: class counts of the training part.
         decision: rule chosen on validation.
-        temperature: fitted on validation.
+        calibration: a temperature fitted on validation.
         seed: of the bootstrap.
 
     Returns:
@@ -68,7 +68,7 @@ def scored(
         resamples=int(np.clip(RESAMPLED // probabilities.size, *RESAMPLES)),
         seed=seed,
     )
-    calibrated = temperature.apply(probabilities)
+    calibrated = calibration.apply(probabilities)
     bins = reliability(targets, calibrated)
     return {
         **beside["argmax"],
@@ -81,7 +81,7 @@ def scored(
         },
         "reliability": reliability(targets, probabilities)._asdict(),
         "calibrated": {
-            "temperature": temperature.value,
+            "temperature": calibration.temperature,
             "log_loss": log_loss(targets, calibrated),
             "brier": brier(targets, calibrated),
             "ece": bins.ece,

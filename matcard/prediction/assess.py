@@ -149,7 +149,7 @@ def assess(
     targets, probabilities = used.codes[found.positions], found.scores[0].probabilities
     train_counts = np.array(known.class_counts)
     metrics = scored(
-        targets, probabilities, train_counts=train_counts, decision=predictor.decision, temperature=known.temperature
+        targets, probabilities, train_counts=train_counts, decision=predictor.decision, calibration=known.calibration
     )
     numbers = _true_numbers(used, predictor)
     if predictor.values:

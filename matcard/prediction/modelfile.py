@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matcard import __version__
 from matcard.errors import InputError
-from matcard.evaluation.calibration import BiasCorrected, Temperature
+from matcard.evaluation.calibration import Calibration
 from matcard.evaluation.decision import Decision
 from matcard.evaluation.value import ValueMix
 from matcard.files import read_json, to_json, written_whole
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised when a file of the old kind would be misread; one of another version is refused."""
 FOLDER = "model"
 """Its name within the directory of a run."""
@@ -41,8 +41,8 @@ class ModelDescription:
         kind: what a sample is and how it becomes the input of the network, see `matcard.data.samples.Kind`. Mean and
             deviation of arrays are among the weights.
         decision: the rule chosen on validation, for probabilities as the network gives them.
-        temperature: fitted on validation; divides log-probabilities.
-        bias_corrected: fitted on validation; makes probabilities that follow the shares of training.
+        calibration: a temperature, fitted on validation; it changes no most likely class.
+        bias_corrected: with a bias for each class, so that probabilities follow the shares of training.
         components: elements or components in the training part; none where samples do not tell.
         novelty_limit: see `matcard.prediction.applicability.Reference.limit`.
         train_size: samples of the training part.
@@ -58,8 +58,8 @@ class ModelDescription:
     model: dict[str, Any]
     kind: dict[str, Any]
     decision: Decision
-    temperature: Temperature
-    bias_corrected: BiasCorrected
+    calibration: Calibration
+    bias_corrected: Calibration
     components: tuple[str, ...]
     novelty_limit: float
     train_size: int
@@ -100,10 +100,8 @@ class ModelDescription:
                 model=dict(stored["model"]),
                 kind=dict(stored["kind"]),
                 decision=Decision.from_dict(stored["decision"], path),
-                temperature=Temperature(**stored["temperature"]),
-                bias_corrected=BiasCorrected(
-                    stored["bias_corrected"]["temperature"], tuple(stored["bias_corrected"]["bias"])
-                ),
+                calibration=Calibration.from_dict(stored["calibration"]),
+                bias_corrected=Calibration.from_dict(stored["bias_corrected"]),
                 components=tuple(stored["components"]),
                 novelty_limit=float(stored["novelty_limit"]),
                 train_size=int(stored["train_size"]),

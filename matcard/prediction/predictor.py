@@ -178,8 +178,8 @@ class Predictor:
         by_member = np.stack([scores.probabilities for scores in found.scores])
         shown = by_member
         if calibrated and len(found.positions):
-            temperatures = [member.description.temperature for member in self.members]
-            shown = np.stack([t.apply(p) for t, p in zip(temperatures, by_member, strict=True)])
+            calibrations = [member.description.calibration for member in self.members]
+            shown = np.stack([each.apply(p) for each, p in zip(calibrations, by_member, strict=True)])
         mean = by_member.mean(axis=0)
         pairs = list(zip(self.members, found.scores, strict=True))
         predictions = Predictions(

@@ -16,7 +16,7 @@ from matcard.data.distinct import Distinct
 from matcard.data.kinds import kind_of
 from matcard.data.read import read_labelled
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.calibration import Temperature
+from matcard.evaluation.calibration import Calibration
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.decision import Decision
@@ -268,7 +268,7 @@ class FinishedRun:
             samples.probabilities,
             train_counts=self.counts("train"),
             decision=decision,
-            temperature=Temperature.load(self.path / "temperature.json"),
+            calibration=Calibration(self.metrics["calibrated"]["temperature"]),
             seed=int(self.config.get("seed", 0)),
         )
 

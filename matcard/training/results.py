@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.calibration import fit_bias_corrected, fit_temperature
+from matcard.evaluation.calibration import fit_calibration
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
 from matcard.evaluation.scoring import scored
@@ -49,9 +49,8 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     parts = [part for part, positions in data.parts.items() if len(positions)]
     heads = {part: read_out(module.network, data.eval_dataloader(part)) for part in parts}
     description, tensors, scores = describe_model(config, module, data, heads)
-    decision, temperature, mix = description.decision, description.temperature, description.mix
+    decision, mix = description.decision, description.mix
     decision.save(run.decision)
-    temperature.save(run.path / "temperature.json")
     write_predictions(run, scores, data, decision)
     write_embeddings(run, scores, data.set.ids, config.seed)
     trained = data.set.samples.take(data.parts["train"])
@@ -65,7 +64,7 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
         test.probabilities,
         train_counts=data.class_counts,
         decision=decision,
-        temperature=temperature,
+        calibration=description.calibration,
         seed=config.seed,
     )
     if data.values is not None:
@@ -171,8 +170,8 @@ def describe_model(
         model=values["model"],
         kind=kind.to_dict(),
         decision=_decision(config.decision, validation, data),
-        temperature=fit_temperature(validation.targets, validation.probabilities),
-        bias_corrected=fit_bias_corrected(validation.targets, validation.probabilities),
+        calibration=fit_calibration(validation.targets, validation.probabilities),
+        bias_corrected=fit_calibration(validation.targets, validation.probabilities, biased=True),
         components=tuple(dict.fromkeys(chain.from_iterable(kind.contents(trained.inputs, trained.columns[[]])))),
         novelty_limit=reference.limit,
         train_size=len(data.parts["train"]),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from matcard.evaluation.decision import by_cost
 
 
 @st.composite
@@ -33,3 +37,8 @@ def imbalanced(n=400, num_classes=4, seed=0, signal=1.5):
 def names(num_classes):
     """Give class names."""
     return [f"phase {index}" for index in range(num_classes)]
+
+
+def at_threshold(class_names, threshold):
+    """Give the decision for class 1 of two where its probability is above the threshold."""
+    return replace(by_cost(class_names, [[0, threshold], [1 - threshold, 0]]), rule=f"threshold {threshold:g}")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -16,12 +18,10 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from matcard.errors import InputError
 from matcard.evaluation.calibration import (
-    BiasCorrected,
-    Temperature,
+    Calibration,
     brier,
     estimate_priors,
-    fit_bias_corrected,
-    fit_temperature,
+    fit_calibration,
     log_loss,
     reliability,
     share_shift,
@@ -83,62 +83,54 @@ def test_temperature_is_recovered(true_temperature):
     targets = (rng.random((20_000, 1)) > cumulative).sum(axis=1)
     shown = np.exp(logits * true_temperature)
     shown /= shown.sum(axis=1, keepdims=True)
-    fitted = fit_temperature(targets, shown)
-    assert fitted.value == pytest.approx(true_temperature, rel=0.05)
-    assert fitted.log_loss_after <= fitted.log_loss_before
-    assert fitted.ece_after < 0.01
+    fitted = fit_calibration(targets, shown)
+    assert fitted.temperature == pytest.approx(true_temperature, rel=0.05)
+    assert log_loss(targets, fitted.apply(shown)) <= log_loss(targets, shown)
+    assert reliability(targets, fitted.apply(shown)).ece < 0.01
 
 
 def test_temperature_is_the_minimum_and_keeps_the_order():
     targets, probabilities, _ = imbalanced(signal=0.5)
     probabilities = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
-    fitted = fit_temperature(targets, probabilities)
+    fitted = fit_calibration(targets, probabilities)
     after = fitted.apply(probabilities)
-    assert fitted.log_loss_after == pytest.approx(log_loss(targets, after))
-    assert fitted.log_loss_before == pytest.approx(log_loss(targets, probabilities))
     for factor in np.linspace(0.5, 2, 31):
-        other = Temperature(fitted.value * factor, 0, 0, 0, 0)
-        assert log_loss(targets, other.apply(probabilities)) >= fitted.log_loss_after - 1e-9
+        other = Calibration(fitted.temperature * factor)
+        assert log_loss(targets, other.apply(probabilities)) >= log_loss(targets, after) - 1e-9
     assert (after.argmax(axis=1) == probabilities.argmax(axis=1)).all()
     assert after.sum(axis=1) == pytest.approx(1)
 
 
 def test_temperature_one_changes_nothing_and_zeros_are_finite():
     probabilities = np.array([[0.0, 1.0], [0.25, 0.75]], dtype=np.float32)
-    assert Temperature(1, 0, 0, 0, 0).apply(probabilities) == pytest.approx(probabilities)
-    assert np.isfinite(Temperature(9, 0, 0, 0, 0).apply(probabilities)).all()
+    assert Calibration(1).apply(probabilities) == pytest.approx(probabilities)
+    assert np.isfinite(Calibration(9).apply(probabilities)).all()
 
 
-def test_predictions_that_are_all_right_settle_no_temperature():
-    fitted = fit_temperature(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
-    assert fitted.value == 1
-    assert fitted.log_loss_after == pytest.approx(fitted.log_loss_before)
+@pytest.mark.parametrize("biased", [False, True])
+def test_predictions_that_are_all_right_settle_nothing(biased):
+    targets, probabilities = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    fitted = fit_calibration(targets, probabilities, biased=biased)
+    assert fitted.apply(probabilities) == pytest.approx(probabilities)
 
 
 def test_predictions_that_mislead_are_flattened():
-    fitted = fit_temperature(np.array([1, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]))
-    assert fitted.value == pytest.approx(50, rel=1e-3)
+    fitted = fit_calibration(np.array([1, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+    assert fitted.temperature == pytest.approx(50, rel=1e-3)
 
 
-def test_temperature_travels_through_its_file(tmp_path):
+def test_it_travels_as_plain_values():
     targets, probabilities, _ = imbalanced(60)
-    fitted = fit_temperature(targets, probabilities)
-    fitted.save(tmp_path / "t.json")
-    assert Temperature.load(tmp_path / "t.json") == fitted
-
-
-@pytest.mark.parametrize("text", ["{}", "[]", '{"value": null}'])
-def test_a_file_without_temperature_is_refused(tmp_path, text):
-    (tmp_path / "t.json").write_text(text)
-    with pytest.raises(InputError, match="holds no temperature"):
-        Temperature.load(tmp_path / "t.json")
+    for biased in (False, True):
+        fitted = fit_calibration(targets, probabilities, biased=biased)
+        assert Calibration.from_dict(json.loads(json.dumps(asdict(fitted)))) == fitted
 
 
 def test_malformed_probabilities_are_refused():
     with pytest.raises(InputError, match="row 1 "):
-        fit_temperature(np.array([0, 1]), np.array([[0.5, 0.5], [np.nan, 1.0]]))
+        fit_calibration(np.array([0, 1]), np.array([[0.5, 0.5], [np.nan, 1.0]]))
     with pytest.raises(InputError, match="sum to one"):
-        Temperature(1, 0, 0, 0, 0).apply(np.array([[0.5, 0.1]]))
+        Calibration(1).apply(np.array([[0.5, 0.1]]))
 
 
 def reweighted(n, seed, shares=(0.9, 0.1), temperature=0.5):
@@ -154,27 +146,27 @@ def reweighted(n, seed, shares=(0.9, 0.1), temperature=0.5):
 
 def test_it_gives_the_true_posterior_back():
     targets, true, said = reweighted(20_000, 0)
-    fitted = fit_bias_corrected(targets, said)
+    fitted = fit_calibration(targets, said, biased=True)
     assert fitted.temperature == pytest.approx(2.0, rel=0.1)
     assert np.abs(fitted.apply(said) - true).mean() < 0.01
-    assert np.abs(fit_temperature(targets, said).apply(said) - true).mean() > 0.1
+    assert np.abs(fit_calibration(targets, said).apply(said) - true).mean() > 0.1
 
 
 def test_estimated_shares_go_astray_without_it_and_not_with_it():
     targets, _, said = reweighted(5000, 1)
-    fitted = fit_bias_corrected(targets, said)
+    fitted = fit_calibration(targets, said, biased=True)
     _, _, new = reweighted(5000, 2, shares=(0.9, 0.1))
     train = np.array([9000, 1000])
     assert estimate_priors(fitted.apply(new), train)[1] == pytest.approx(0.1, abs=0.02)
-    assert abs(estimate_priors(fit_temperature(targets, said).apply(new), train)[1] - 0.1) > 0.05
+    assert abs(estimate_priors(fit_calibration(targets, said).apply(new), train)[1] - 0.1) > 0.05
 
 
 def test_it_is_the_minimum_that_another_search_finds():
     targets, p, _ = imbalanced(400, 3, seed=3)
-    fitted = fit_bias_corrected(targets, p)
+    fitted = fit_calibration(targets, p, biased=True)
 
     def loss(parameters):
-        changed = BiasCorrected(float(np.exp(parameters[0])), tuple(parameters[1:] - parameters[1:].mean()))
+        changed = Calibration(float(np.exp(parameters[0])), tuple(parameters[1:] - parameters[1:].mean()))
         return log_loss(targets, changed.apply(p))
 
     found = minimize(loss, np.zeros(4), method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-6, "fatol": 1e-9})
@@ -185,22 +177,22 @@ def test_it_is_the_minimum_that_another_search_finds():
 def test_its_mean_is_the_share_of_each_class():
     targets, p, _ = imbalanced(2000, 4, seed=4)
     shares = np.bincount(targets, minlength=4) / len(targets)
-    np.testing.assert_allclose(fit_bias_corrected(targets, p).apply(p).mean(axis=0), shares, atol=2e-3)
+    np.testing.assert_allclose(fit_calibration(targets, p, biased=True).apply(p).mean(axis=0), shares, atol=2e-3)
 
 
 @pytest.mark.parametrize("targets", [[0, 1, 0, 1], [0, 0, 0, 0]])
 def test_perfect_predictions_and_absent_classes_stay_finite(targets):
     p = np.eye(3)[targets] * 0.9 + 0.1 / 3
-    fitted = fit_bias_corrected(np.array(targets), p)
+    fitted = fit_calibration(np.array(targets), p, biased=True)
     assert np.isfinite([fitted.temperature, *fitted.bias]).all()
     assert fitted.apply(p).argmax(axis=1).tolist() == targets
 
 
 def test_malformed_input():
     with pytest.raises(InputError, match="must sum to one"):
-        fit_bias_corrected(np.array([0]), np.array([[0.2, 0.2]]))
+        fit_calibration(np.array([0]), np.array([[0.2, 0.2]]), biased=True)
     with pytest.raises(InputError, match="must have shape"):
-        BiasCorrected(1.0, (0.0, 0.0)).apply(np.ones((1, 3)) / 3)
+        Calibration(1.0, (0.0, 0.0)).apply(np.ones((1, 3)) / 3)
 
 
 few = settings(deadline=None, max_examples=30)

@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from evaluation_cases import imbalanced, names, predictions
+from evaluation_cases import at_threshold, imbalanced, names, predictions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
@@ -23,7 +23,7 @@ from matcard.evaluation.choice import (
     read_costs,
 )
 from matcard.evaluation.confusion import AVERAGES, confusion_averages, confusion_matrix
-from matcard.evaluation.decision import DecisionOptions, Objective, at_threshold, by_cost, mean_decision
+from matcard.evaluation.decision import DecisionOptions, Objective, by_cost, mean_decision
 
 TARGETS, PROBABILITIES, COUNTS = imbalanced(600, 3, seed=4)
 NAMES = names(3)

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from evaluation_cases import imbalanced, names, predictions
+from evaluation_cases import at_threshold, imbalanced, names, predictions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.errors import InputError
-from matcard.evaluation.decision import Decision, argmax, at_threshold, by_cost, by_offsets, prior_adjusted
+from matcard.evaluation.decision import Decision, argmax, by_cost, by_offsets, prior_adjusted
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import metrics_beside_argmax
 
@@ -127,8 +127,6 @@ def test_no_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: at_threshold(["a", "b"], 1.0), r"\(0, 1\)"),
-        (lambda: at_threshold(names(3), 0.5), "two classes"),
         (lambda: by_cost(names(3), np.eye(2)), "3 x 3"),
         (lambda: by_cost(names(2), [[0, np.inf], [1, 0]]), "finite"),
         (lambda: prior_adjusted(names(2), [5, 0]), "no training sample: phase 1"),

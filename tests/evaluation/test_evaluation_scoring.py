@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 from matcard.errors import InputError
 from matcard.evaluation import figures
 from matcard.evaluation import scoring as scoring_module
-from matcard.evaluation.calibration import fit_temperature, log_loss
+from matcard.evaluation.calibration import fit_calibration, log_loss
 from matcard.evaluation.choice import best_score
 from matcard.evaluation.figures import write_figures
 from matcard.evaluation.metrics import classification_metrics, metric_names, per_class_ranking
@@ -25,12 +25,12 @@ from matcard.files import read_json, to_json
 TARGETS, PROBABILITIES, COUNTS = imbalanced(300, 4, seed=5)
 NAMES = names(4)
 DECISION = best_score(TARGETS, PROBABILITIES, NAMES)
-TEMPERATURE = fit_temperature(TARGETS, PROBABILITIES)
+CALIBRATION = fit_calibration(TARGETS, PROBABILITIES)
 
 
 @pytest.fixture(scope="module")
 def metrics():
-    return scored(TARGETS, PROBABILITIES, train_counts=COUNTS, decision=DECISION, temperature=TEMPERATURE)
+    return scored(TARGETS, PROBABILITIES, train_counts=COUNTS, decision=DECISION, calibration=CALIBRATION)
 
 
 def test_every_metric_is_there_at_argmax_and_at_the_decision(metrics):
@@ -71,8 +71,8 @@ def test_a_class_without_samples_is_undefined():
 
 def test_calibration_before_and_after(metrics):
     after = metrics["calibrated"]
-    assert after["temperature"] == TEMPERATURE.value
-    assert after["log_loss"] == pytest.approx(log_loss(TARGETS, TEMPERATURE.apply(PROBABILITIES)))
+    assert after["temperature"] == CALIBRATION.temperature
+    assert after["log_loss"] == pytest.approx(log_loss(TARGETS, CALIBRATION.apply(PROBABILITIES)))
     assert after["log_loss"] <= metrics["log_loss"]
     assert sum(metrics["reliability"]["total"]) == sum(after["reliability"]["total"]) == 300
     line = calibration_line(metrics)
@@ -99,7 +99,7 @@ def test_large_sets_are_resampled_less_often(monkeypatch):
     for repeats in (1, 50, 500):
         scored(
             np.tile(TARGETS, repeats), np.tile(PROBABILITIES, (repeats, 1)),
-            train_counts=COUNTS, decision=DECISION, temperature=TEMPERATURE,
+            train_counts=COUNTS, decision=DECISION, calibration=CALIBRATION,
         )  # fmt: skip
     assert asked == [1000, 1000, 500, 500, 100, 100]
 

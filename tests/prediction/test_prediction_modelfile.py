@@ -91,7 +91,7 @@ def test_another_format_is_refused(copy, version):
         matcard.load_run(copy)
 
 
-@pytest.mark.parametrize("name", ["class_names", "decision", "temperature", "kind", "novelty_limit"])
+@pytest.mark.parametrize("name", ["class_names", "decision", "calibration", "kind", "novelty_limit"])
 def test_a_description_with_something_missing(copy, name):
     said = json.loads((copy / "model.json").read_text())
     del said[name]

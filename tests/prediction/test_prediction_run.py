@@ -129,7 +129,7 @@ def test_calibration_changes_probabilities_and_no_class(run):
     frames = crystals()
     raw, calibrated = run.predict(frames), run.predict(frames, calibrated=True)
     probabilities = [f"prob_{name}" for name in run.class_names]
-    expected = run.description.temperature.apply(raw[probabilities].to_numpy())
+    expected = run.description.calibration.apply(raw[probabilities].to_numpy())
     np.testing.assert_allclose(calibrated[probabilities], expected, atol=1e-12)
     assert not np.allclose(calibrated[probabilities], raw[probabilities])
     same = [name for name in raw if name not in probabilities]

@@ -13,7 +13,7 @@ import yaml
 
 from matcard.crystals.crystals import Crystals
 from matcard.data.options import DataOptions
-from matcard.evaluation.calibration import Temperature
+from matcard.evaluation.calibration import Calibration
 from matcard.evaluation.decision import by_offsets
 from matcard.evaluation.scoring import scored
 from matcard.files import to_json
@@ -93,7 +93,7 @@ def finished_run(
     test = split == "test"
     metrics = scored(
         targets[test], probabilities[test], train_counts=np.bincount(targets[split == "train"], minlength=num_classes),
-        decision=decision, temperature=Temperature(1.2, 1.0, 0.9, 0.1, 0.08),
+        decision=decision, calibration=Calibration(1.2),
     )  # fmt: skip
     to_json(metrics, folder / "test_metrics.json")
     logged = ["epoch", "train_loss", "val_macro_f1", "val_log_loss", "val_minority_recall"]
