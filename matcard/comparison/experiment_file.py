@@ -23,9 +23,9 @@ _KEYS = {
     "title", "protocol", "tasks", "training", "trial", "losses", "reference", "space", "trials", "seeds", "seed",
     "tune_on", "metrics", "notes",
 }  # fmt: skip
-_TASK_KEYS = {"data", "model", "optimizer", "trainer", "decision"}
+_TASK_KEYS = {"data", "model", "value", "optimizer", "trainer", "decision"}
 """Sections of a configuration that belong to a data set; losses and seeds are the experiment's."""
-_METHOD_KEYS = {"loss", "rival", "model", "optimizer", "trainer", "decision", "space"}
+_METHOD_KEYS = {"loss", "rival", "model", "value", "optimizer", "trainer", "decision", "space"}
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ _ROUNDING = 1e-9  # 5000 * 100 ** -1 is not quite 50
 
 
 def make_imbalanced(split: Split, codes: Int[np.ndarray, " N"], options: ImbalanceOptions, *, seed: int) -> Split:
-    """Cut samples out of the training part until its classes have the wanted proportions.
+    """Cut samples out of the training part until its classes have the wanted proportions, and it the wanted size.
 
-    What is kept of a class is the beginning of one random order of it, whatever the proportions.
+    What is kept, of a class and of all, is the beginning of one random order, whatever the proportions and the size.
 
     Args:
         split: three parts of N samples.
@@ -32,11 +32,19 @@ def make_imbalanced(split: Split, codes: Int[np.ndarray, " N"], options: Imbalan
     Raises:
         InputError: a class without a training sample.
     """
-    if options.kind == "none":
+    if options.kind == "none" and options.samples is None:
         return split
     rng = np.random.default_rng(seed if options.seed is None else options.seed)
     order = rng.permutation(split.train)
-    have = np.bincount(codes[split.train], minlength=int(codes.max()) + 1)
+    kept = order if options.kind == "none" else _in_proportion(order, codes, options, rng)
+    return split.without("train", np.setdiff1d(order, kept[: options.samples]))
+
+
+def _in_proportion(
+    order: Int[np.ndarray, " n"], codes: Int[np.ndarray, " N"], options: ImbalanceOptions, rng: np.random.Generator
+) -> Int[np.ndarray, " m"]:
+    """Give those of the samples, in their order, that leave the classes in the wanted proportions."""
+    have = np.bincount(codes[order], minlength=int(codes.max()) + 1)
     if not have.all():
         raise InputError(
             f"--data.imbalance.kind {options.kind}: class number {int(have.argmin())} has no training sample to keep; "
@@ -49,10 +57,10 @@ def make_imbalanced(split: Split, codes: Int[np.ndarray, " N"], options: Imbalan
             f"--data.imbalance.factor {options.factor:g} is more than the training part holds: its classes keep "
             f"{keep.max()} to {keep.min()} samples",
             MatcardWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     cut = [order[codes[order] == label][count:] for label, count in enumerate(keep.tolist())]
-    return split.without("train", np.concatenate(cut))
+    return order[~np.isin(order, np.concatenate(cut))]
 
 
 def profile(

@@ -127,10 +127,15 @@ class ImbalanceOptions:
     """Which classes are common: the first in the order of their names or numbers (as the literature has it), those
     that are most frequent already, or those that chance puts first."""
 
+    samples: int | None = None
+    """Samples of the training part at most, a random part of it, as learning curves need them."""
+
     seed: int | None = None
     """Seed of what is cut and of the random order; the run's where not given."""
 
     def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise InputError(f"--data.imbalance.samples is {self.samples}: expected 1 or more")
         for name, kinds in (("kind", ImbalanceKind), ("order", ClassOrder)):
             if getattr(self, name) not in get_args(kinds):
                 raise InputError(
@@ -252,7 +257,7 @@ class DataOptions:
     """Training, validation and test parts."""
 
     imbalance: ImbalanceOptions = field(default_factory=ImbalanceOptions)
-    """How rare the classes of the training part are made."""
+    """How rare the classes of the training part are made, and how many samples it keeps."""
 
     synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)
     """What is set of synthetic rows."""

@@ -117,6 +117,20 @@ def test_a_factor_beyond_what_there_is_leaves_one_sample_and_is_said():
     assert np.bincount(codes[made.train]).tolist() == [40, 1]
 
 
+def test_a_part_of_the_training_part_is_a_beginning_of_a_larger_one():
+    split, codes = parts([80, 80, 80])
+    few, more = (make_imbalanced(split, codes, ImbalanceOptions(samples=n), seed=0) for n in (20, 70))
+    assert (len(few.train), len(more.train)) == (20, 70)
+    assert np.isin(few.train, more.train).all()
+    np.testing.assert_array_equal(np.union1d(few.train, few.cut), split.train)
+    np.testing.assert_array_equal(few.test, split.test)
+    assert len(make_imbalanced(split, codes, ImbalanceOptions(samples=1000), seed=0).train) == len(split.train)
+    both = make_imbalanced(split, codes, ImbalanceOptions(kind="step", factor=4, samples=60), seed=0)
+    whole = make_imbalanced(split, codes, ImbalanceOptions(kind="step", factor=4), seed=0)
+    assert len(both.train) == 60
+    assert np.isin(both.train, whole.train).all()
+
+
 def test_no_imbalance_cuts_nothing():
     split, codes = parts([8, 9])
     assert make_imbalanced(split, codes, ImbalanceOptions(), seed=0) is split
