@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as ListLoader
 
 from matcard.crystals import GraphOptions, build_graphs
@@ -141,12 +142,10 @@ def loader(dataset: GraphDataset, size: int) -> DataLoader[Any]:
     return DataLoader(dataset, size, shuffle=True, drop_last=True, collate_fn=dataset.collate)
 
 
-def data(dataset: GraphDataset, index: int) -> Any:
+def data(dataset: GraphDataset, index: int) -> Data:
     """Give one crystal as torch_geometric's loader takes it."""
-    item = dataset.graphs[index]
-    del item.image
-    item.y = dataset.targets[index : index + 1]
-    return item
+    one = dataset[index]
+    return Data(z=one.z, edge_index=one.edge_index, distance=one.distance, num_nodes=len(one.z), y=one.y)
 
 
 def compare(ours: CGCNN, plain: Plain, batch: Any) -> None:

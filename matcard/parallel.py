@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from itertools import islice, starmap
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from joblib import Parallel
+
+Result = TypeVar("Result")
 
 _CALLS_A_WORKER = 16
 
 
-def in_order(calls: Iterable[Any], jobs: int | None) -> Iterator[Any]:
-    """Carry out `joblib.delayed` calls, some for each worker at a time, and give their results in order.
+def in_order(
+    function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], jobs: int | None
+) -> Iterator[Result]:
+    """Call a function again and again, some times for each worker at once, and give its results in order.
 
-    So neither calls nor results pile up, whatever their number; `calls` is drawn from by the caller's thread.
+    So neither arguments nor results pile up, whatever their number; `arguments` is drawn from by the caller's thread.
 
     Args:
-        calls: what `joblib.delayed(function)(...)` gives.
-        jobs: processes as in joblib: -1 for all cores; None for one, or for what an enclosing
+        function: of a module, so that it can be sent to a process.
+        arguments: of each call.
+        jobs: processes as in joblib: 1 for this one, -1 for all cores; None for one, or for what an enclosing
             `joblib.parallel_config` says: its backend may be Dask's or Ray's.
     """
-    from joblib import effective_n_jobs
+    if jobs == 1:
+        yield from starmap(function, arguments)
+        return
+    from joblib import delayed, effective_n_jobs
 
-    calls = iter(calls)
+    calls = starmap(delayed(function), arguments)
     with _pool(jobs) as pool:
         some = _CALLS_A_WORKER * effective_n_jobs(jobs)
         while window := list(islice(calls, some)):

@@ -38,6 +38,11 @@ def decode_some(values: Sequence[Any], deuterium: bool = False) -> list[list[Cry
     return [_decoded(value, deuterium) for value in values]
 
 
+def labels_of(atoms: Atoms) -> dict[str, Any]:
+    """Give what a frame says of itself: `info`, and results such as the energy that ASE keeps apart."""
+    return {**(atoms.calc.results if atoms.calc is not None else {}), **atoms.info}
+
+
 def decode(value: Any, deuterium: bool = False) -> list[Crystal]:
     """Decode what stands for one structure, or a CIF of several.
 

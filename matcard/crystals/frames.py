@@ -15,7 +15,7 @@ from ase.io import extxyz
 from ase.io.formats import UnknownFileTypeError
 
 from matcard.crystals.crystals import Crystal
-from matcard.crystals.decode import decode_some, xyz_frame
+from matcard.crystals.decode import decode_some, labels_of, xyz_frame
 from matcard.crystals.files import decode_text, file_kind, open_bytes, plain_name
 from matcard.crystals.tables import ID_COLUMNS, Batch, Wanted, as_ids, require_column, scalars
 from matcard.errors import InputError
@@ -73,11 +73,6 @@ def batch_of(frames: list[Frame], name: str, wanted: Wanted) -> Batch:
         [frame.structure for frame in frames],
         len(frames),
     )
-
-
-def labels_of(atoms: Atoms) -> dict[str, Any]:
-    """Give what a frame says of itself: `info`, and results such as the energy that ASE keeps apart."""
-    return {**(atoms.calc.results if atoms.calc is not None else {}), **atoms.info}
 
 
 def _of_one_type(values: pd.Series[Any]) -> pd.Series[Any]:

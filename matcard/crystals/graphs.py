@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from joblib import delayed
 from torch.utils.data import Dataset
-from torch_geometric.data import Batch, Data
 
+from matcard.batch import Batch
 from matcard.cache import PYMATGEN, built_in_pieces, code_digest, kept, map_arrays
 from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.crystals.neighbors import nearest, within_reach
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from jaxtyping import Bool, Float32, Int, Int8, Int32, Int64, Shaped, UInt8
+    from jaxtyping import Bool, Float, Float32, Int, Int8, Int32, Int64, Shaped, UInt8
     from torch import Tensor
 
     from matcard.crystals.neighbors import GraphOptions
@@ -32,6 +31,35 @@ if TYPE_CHECKING:
 
 CHUNK_ATOMS = 8192
 """Atoms whose neighbours are searched together: many crystals a numpy call, tens of megabytes."""
+
+
+@dataclass(eq=False)
+class GraphBatch(Batch):
+    """B crystal graphs as one, with A atoms and M edges, named as in torch_geometric."""
+
+    z: Int64[Tensor, " A"]
+    """Atomic numbers."""
+    edge_index: Int64[Tensor, "2 M"]
+    """Neighbours and centres, counted in the batch."""
+    distance: Float32[Tensor, " M"]
+    """Length in angstrom."""
+    batch: Int64[Tensor, " A"]
+    """The crystal of each atom."""
+    ptr: Int64[Tensor, " B+1"]
+    """First atom of each crystal, and A."""
+    image: Int8[Tensor, "M 3"] | None = None
+    """Cell of the neighbour, counted in lattice vectors from the centre's."""
+    index: Int64[Tensor, " B"] | None = None
+    """Positions of the crystals in the data set."""
+    y: Shaped[Tensor, " B"] | None = None
+    """Their targets."""
+    descriptors: Float32[Tensor, "B D"] | None = None
+    """Their fixed numbers."""
+    numbers: Float[Tensor, "B V"] | None = None
+    """To predict, standardised; NaN where missing."""
+
+    def __len__(self) -> int:
+        return len(self.ptr) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +95,7 @@ class Graphs:
     def __len__(self) -> int:
         return len(self.node_offsets) - 1
 
-    def __getitem__(self, index: int) -> Data:
-        """Give crystal `index` as a graph with `z`, `edge_index`, `distance`, `image` and `num_nodes`."""
-        index = int(self._checked([index])[0])
-        atoms = slice(*self.node_offsets[index : index + 2])
-        edges = slice(*self.edge_offsets[index : index + 2])
-        ends = np.stack([self.source[edges], self.target[edges]]).astype(np.int64)
-        return Data(
-            z=torch.from_numpy(self.numbers[atoms].astype(np.int64)),
-            edge_index=torch.from_numpy(ends),
-            distance=torch.from_numpy(np.array(self.distance[edges])),
-            image=torch.from_numpy(np.array(self.image[edges])),
-            num_nodes=int(atoms.stop - atoms.start),
-        )
-
-    def batch(self, indices: Int[np.ndarray, " B"] | Sequence[int], *, image: bool = False) -> Batch:
+    def batch(self, indices: Int[np.ndarray, " B"] | Sequence[int], *, image: bool = False) -> GraphBatch:
         """Cut the crystals `indices` out as one graph, without a loop over them.
 
         Args:
@@ -89,25 +103,21 @@ class Graphs:
             image: whether the batch says in which cell a neighbour lies.
 
         Returns:
-            a batch with A atoms and M edges: `z` (A,), `edge_index` (2,M) of neighbours and centres, sorted
-            by centre, `distance` (M,) float32 in angstrom, `batch` (A,) the crystal of each atom, `ptr`
-            (B+1,) the first atom of each crystal, `image` (M,3) if asked for. Nothing else is read.
+            a batch with A atoms and M edges, sorted by centre. Nothing else is read.
         """
         chosen = self._checked(indices)
         atoms, atom_counts = _ranges(self.node_offsets, chosen)
         edges, edge_counts = _ranges(self.edge_offsets, chosen)
         ptr = np.concatenate([[0], np.cumsum(atom_counts)])
         shift = np.repeat(ptr[:-1], edge_counts)
-        batch = Batch(
+        return GraphBatch(
             z=torch.from_numpy(self.numbers[atoms].astype(np.int64)),
             edge_index=torch.from_numpy(np.stack([self.source[edges] + shift, self.target[edges] + shift])),
             distance=torch.from_numpy(self.distance[edges]),
             batch=torch.from_numpy(np.repeat(np.arange(len(chosen)), atom_counts)),
             ptr=torch.from_numpy(ptr),
+            image=torch.from_numpy(self.image[edges]) if image else None,
         )
-        if image:
-            batch.image = torch.from_numpy(self.image[edges])
-        return batch
 
     def _checked(self, indices: Int[np.ndarray, " B"] | Sequence[int]) -> Int64[np.ndarray, " B"]:
         given = np.asarray(indices, dtype=np.int64)
@@ -211,7 +221,7 @@ def _mapped(folder: Path) -> StoredGraphs:
     return StoredGraphs(**map_arrays(folder), folder=folder)
 
 
-class GraphDataset(Dataset[Batch]):
+class GraphDataset(Dataset[GraphBatch]):
     """Graphs with their targets, from which a `DataLoader` takes a batch in one piece.
 
         DataLoader(dataset, batch_size=256, shuffle=True, collate_fn=dataset.collate)
@@ -244,11 +254,11 @@ class GraphDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.graphs)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> GraphBatch:
         """Give one crystal, as a batch."""
         return self.__getitems__([index])
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int]) -> GraphBatch:
         """Give the crystals at `indices` as a batch."""
         batch = self.graphs.batch(indices)
         batch.index = torch.as_tensor(indices)
@@ -259,7 +269,7 @@ class GraphDataset(Dataset[Batch]):
         return batch
 
     @staticmethod
-    def collate(batch: Batch) -> Batch:
+    def collate(batch: GraphBatch) -> GraphBatch:
         """Give the batch as it is: it was made in one piece."""
         return batch
 
@@ -278,7 +288,7 @@ def _built(
 ) -> Iterator[Graphs]:
     """Build the graphs of chunks, in order; processes are not started for one."""
     jobs = jobs if len(chunks) > 1 else 1
-    return in_order((delayed(_build_chunk)(_slice(crystals, *ends), options) for ends in chunks), jobs)
+    return in_order(_build_chunk, ((_slice(crystals, *ends), options) for ends in chunks), jobs)
 
 
 def join(parts: Iterable[Graphs]) -> Graphs:

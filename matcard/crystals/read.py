@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from joblib import delayed
 
 from matcard.cache import FilesState, cache_dir, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
 from matcard.crystals.crystals import (
@@ -25,10 +24,9 @@ from matcard.crystals.crystals import (
     offsets_from_counts,
     valid,
 )
-from matcard.crystals.decode import decode_some, object_decoder
+from matcard.crystals.decode import decode_some, labels_of, object_decoder
 from matcard.crystals.files import LABELS, file_kind, is_structure_file, matching_files, require_file
 from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
-from matcard.crystals.frames import frame_batch, labels_of
 from matcard.crystals.tables import Batch, Wanted, as_ids, open_table, scalars, table_batches
 from matcard.crystals.validate import find_faults
 from matcard.errors import InputError, MatcardWarning
@@ -234,7 +232,12 @@ def _files_batches(paths: Sequence[Path], name: str, wanted: Wanted) -> Iterator
             continue
         for path in some:
             table = open_table(path)
-            yield from [frame_batch(path, wanted)] if table is None else table_batches(table, wanted)
+            if table is not None:
+                yield from table_batches(table, wanted)
+                continue
+            from matcard.crystals.frames import frame_batch  # ASE's readers take half a second
+
+            yield frame_batch(path, wanted)
 
 
 def _checked(
@@ -264,12 +267,7 @@ def _checked(
     decoded: list[list[Crystal]] = []
     if progress is not None:
         progress(0, first.total)
-    parts: Iterator[list[list[Crystal]]] = (
-        (decode_some(task, deuterium) for task in tasks())
-        if alone
-        else in_order((delayed(decode_some)(task, deuterium) for task in tasks()), jobs)
-    )
-    for part in parts:
+    for part in in_order(decode_some, ((task, deuterium) for task in tasks()), 1 if alone else jobs):
         decoded += part
         advance(len(part))
         while taken and len(decoded) >= len(taken[0].structures):

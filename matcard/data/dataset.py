@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from matcard.batch import Batch
 from matcard.crystals.crystals import Crystals
 from matcard.data.augment import augment
 from matcard.data.draws import draw_probabilities, unit
@@ -31,7 +32,7 @@ BYTE = 255.0
 
 
 @dataclass(eq=False)
-class ArrayBatch:
+class ArrayBatch(Batch):
     """B samples.
 
     Attributes:
@@ -50,12 +51,6 @@ class ArrayBatch:
     def descriptors(self) -> Float[Tensor, "B F"]:
         """`x` by the name that it has where crystals are their descriptors alone."""
         return self.x
-
-    def to(self, device: torch.device | str, **options: Any) -> ArrayBatch:
-        """Give the batch on a device."""
-        moved = ArrayBatch(*(value.to(device, **options) for value in (self.x, self.y, self.index)))
-        moved.numbers = None if self.numbers is None else self.numbers.to(device, **options)
-        return moved
 
 
 class ArrayDataset(Dataset[ArrayBatch]):

@@ -9,12 +9,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymatgen.core.periodic_table import Element
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from ase.data import chemical_symbols
 
-from matcard.crystals.crystals import Crystals
+from matcard.crystals.crystals import ELEMENTS, Crystals
 from matcard.crystals.spacegroups import symmetries
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
@@ -90,6 +87,10 @@ def same_numbers(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]
 
 def within_rounding(shares: Float[np.ndarray, "N D"]) -> Int64[np.ndarray, " N"]:
     """Give compositions the same number where no share differs by more than a millionth, through others if need be."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
     pairs = cKDTree(shares).query_pairs(_ROUNDING, p=np.inf, output_type="ndarray")
     joined = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(shares), len(shares)))
     return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
@@ -102,6 +103,8 @@ def reduced_formulas(crystals: Crystals) -> Keys:
 
 @cache
 def _formula(content: Content) -> str:
+    from pymatgen.core.periodic_table import Element
+
     divisor = math.gcd(*(count for _, count in content))
     # Elements that form no compounds have no electronegativity on Pauling's scale; they come last.
     elements = [(Element.from_Z(number), count // divisor) for number, count in content]
@@ -116,7 +119,7 @@ def chemical_systems(crystals: Crystals) -> Keys:
 
 @cache
 def _system(content: Content) -> str:
-    return "-".join(sorted(Element.from_Z(number).symbol for number, _ in content))
+    return "-".join(sorted(chemical_symbols[number] for number, _ in content))
 
 
 def contains_element(crystals: Crystals, symbol: str) -> Bool[np.ndarray, " N"]:
@@ -125,9 +128,9 @@ def contains_element(crystals: Crystals, symbol: str) -> Bool[np.ndarray, " N"]:
     Raises:
         InputError: no symbol of an element.
     """
-    if not Element.is_valid_symbol(symbol):
+    if symbol not in ELEMENTS:
         raise InputError(f"--data.split.element {symbol!r} is no symbol of an element, such as Fe")
-    wanted = Element(symbol).Z
+    wanted = ELEMENTS[symbol]
     return np.array([any(number == wanted for number, _ in content) for content in _contents(crystals)], dtype=bool)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
-from sklearn.datasets import load_digits
 
 from matcard.crystals.crystals import objects
 from matcard.crystals.files import CHUNK, require_file
@@ -164,6 +163,8 @@ def read(options: DataOptions, card: Card | None, like: ImageKind | None, progre
         parts, found = _from_path(Path(options.source))
         names = names or found
     elif card.format == "digits":
+        from sklearn.datasets import load_digits
+
         digits = load_digits()
         parts = {"train": Part(digits.images.astype(np.uint8), digits.target)}
     else:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import make_classification
 
 from matcard.crystals.crystals import ELEMENTS, objects, valid
 from matcard.crystals.files import require_file
@@ -287,6 +286,8 @@ def synthetic_rows(card: Card, options: DataOptions) -> Samples:
     Raises:
         InputError: parameters that make_classification refuses.
     """
+    from sklearn.datasets import make_classification
+
     wanted = options.synthetic
     parameters: dict[str, Any] = dict(card.parameters)
     if wanted.samples is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 from matcard.descriptors.kept import kept_numbers
 from matcard.descriptors.simple import ColumnNumbers, FileNumbers, InstalledNumbers, MagpieNumbers, VolumeNumbers
@@ -159,7 +159,7 @@ def separating_columns(
 
 
 def _separates(column: Float32[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> bool:
-    ranks = rankdata(column)
+    ranks = pd.Series(column).rank().to_numpy()
     for label in np.unique(codes):
         own = codes == label
         n, others = int(own.sum()), int((~own).sum())

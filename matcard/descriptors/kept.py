@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from joblib import delayed
 
 from matcard.descriptors.base import Numbers
 from matcard.errors import InputError, MatcardWarning
@@ -117,8 +116,10 @@ def _compute(
     if progress is not None:
         progress(done, len(crystals))
     pieces = _pieces(crystals, rows)
-    calls = (delayed(descriptor.compute)(crystals.take(piece)) for piece in pieces)
-    for piece, (values, reasons) in zip(pieces, in_order(calls, jobs if len(pieces) > 1 else 1), strict=True):
+    computed = in_order(
+        descriptor.compute, ((crystals.take(piece),) for piece in pieces), jobs if len(pieces) > 1 else 1
+    )
+    for piece, (values, reasons) in zip(pieces, computed, strict=True):
         keys = [digests[row] for row in piece]
         sound = [reason is None for reason in reasons]
         _write(folder, [key for key, good in zip(keys, sound, strict=True) if good], values[sound])

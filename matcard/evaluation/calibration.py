@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
-from scipy.stats import chi2_contingency
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.checks import check_counts, check_predictions, check_probabilities
@@ -126,6 +124,8 @@ def fit_calibration(
     Raises:
         InputError: malformed input.
     """
+    from scipy.optimize import minimize
+
     targets, probabilities = check_predictions(targets, probabilities)
     logits = log_probabilities(probabilities)
     num_classes = logits.shape[1]
@@ -180,6 +180,8 @@ def share_shift(train_counts: Int[np.ndarray, " C"], counts: Int[np.ndarray, " C
     seen = (old + new) > 0
     if seen.sum() < 2:
         return ShareShift(variation, 0.0, 1.0)
+    from scipy.stats import chi2_contingency
+
     test = chi2_contingency(np.stack([old[seen], new[seen]]), correction=False)
     return ShareShift(variation, float(test.statistic), float(test.pvalue))
 

@@ -11,8 +11,8 @@ from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.evaluation.calibration import reliability
 from matcard.evaluation.confusion import confusion_matrix, ratio
+from matcard.evaluation.intervals import successes, wilson_bounds
 from matcard.evaluation.metrics import ranking_steps
-from matcard.evaluation.statistics import successes, wilson_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from matcard.evaluation.calibration import Reliability
-    from matcard.evaluation.statistics import Interval
+    from matcard.evaluation.intervals import Interval
 
 MAX_CURVES = 6
 """Classes in the figure of precision against recall."""

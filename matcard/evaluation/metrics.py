@@ -20,7 +20,7 @@ from matcard.evaluation.confusion import (
     ratio,
     shot_recall,
 )
-from matcard.evaluation.statistics import Interval, wilson, wilson_f1
+from matcard.evaluation.intervals import Interval, wilson, wilson_f1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

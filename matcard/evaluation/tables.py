@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from matcard.evaluation.confusion import minority_mask
+from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label, metric_names
-from matcard.evaluation.statistics import successes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_expit
 
 from matcard.errors import InputError
@@ -134,6 +133,8 @@ class ValueMix:
         Raises:
             InputError: no samples, or intervals that do not fit the classes.
         """
+        from scipy.optimize import minimize
+
         if len(targets) == 0 or len(classes) != len(edges) + 1 or set(classes) != set(range(probabilities.shape[1])):
             raise InputError(
                 f"{len(edges)} edges part {len(edges) + 1} intervals, whose classes are {list(classes)}; expected each "

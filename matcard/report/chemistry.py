@@ -17,7 +17,7 @@ from matcard.crystals.spacegroups import SYMPREC, symmetries
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
-from matcard.evaluation.statistics import wilson_bounds
+from matcard.evaluation.intervals import wilson_bounds
 from matcard.report.html import listed, paragraph, records, share
 
 if TYPE_CHECKING:

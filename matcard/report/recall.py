@@ -11,8 +11,8 @@ from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.evaluation.confusion import confusion_matrix
 from matcard.evaluation.figures import Series, confusion_figure, interval_figure, recall_figure
+from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label, metric_names
-from matcard.evaluation.statistics import successes
 from matcard.report.html import DASH, code, interval, paragraph, records, score, signed, table
 
 if TYPE_CHECKING:

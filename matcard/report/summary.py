@@ -11,8 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from matcard.evaluation.figures import distinct_figure
+from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label
-from matcard.evaluation.statistics import successes
 from matcard.report.html import code, interval, listed, paragraph, plural, score, share, table, undefined
 from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default

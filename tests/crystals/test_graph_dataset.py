@@ -26,7 +26,7 @@ def loader(dataset, **options):
 @pytest.mark.parametrize("targets", [np.arange(11) % 3, torch.linspace(0, 1, 11)])
 def test_an_epoch_gives_every_crystal_once_with_its_target(graphs, targets):
     batches = list(loader(GraphDataset(graphs, targets)))
-    assert [batch.num_graphs for batch in batches] == [4, 4, 3]
+    assert [len(batch) for batch in batches] == [4, 4, 3]
     index = torch.cat([batch.index for batch in batches])
     assert index.tolist() == [3, 10, 0, 7, 1, 9, 2, 8, 6, 4, 5]
     assert torch.equal(torch.cat([batch.y for batch in batches]), torch.as_tensor(targets)[index])
@@ -38,13 +38,13 @@ def test_an_epoch_gives_every_crystal_once_with_its_target(graphs, targets):
 
 def test_without_targets_there_is_no_y(graphs):
     batch = next(iter(loader(GraphDataset(graphs))))
-    assert "y" not in batch
+    assert batch.y is None
     assert batch.index.dtype == torch.int64
 
 
 def test_one_item_is_a_batch_of_one(graphs):
     batch = GraphDataset(graphs, np.arange(11))[7]
-    assert (batch.num_graphs, batch.index.tolist(), batch.y.tolist()) == (1, [7], [7])
+    assert (len(batch), batch.index.tolist(), batch.y.tolist()) == (1, [7], [7])
 
 
 def test_a_worker_gives_the_same_batches(graphs):

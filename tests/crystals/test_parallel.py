@@ -29,22 +29,21 @@ def fail():
 @pytest.mark.parametrize("backend", ["sequential", "threading", "loky", "multiprocessing"])
 def test_results_come_in_order_on_any_backend(backend):
     """Multiprocessing is one that gives lists only, as Ray's does."""
-    calls = (joblib.delayed(square)(k) for k in range(100))
     with joblib.parallel_config(backend=backend, n_jobs=2):
-        assert list(in_order(calls, None)) == [k * k for k in range(100)]
+        assert list(in_order(square, zip(range(100)), None)) == [k * k for k in range(100)]
 
 
 def test_calls_are_drawn_as_they_are_needed(monkeypatch):
     monkeypatch.setattr(parallel, "_CALLS_A_WORKER", 3)
     drawn = []
 
-    def calls():
+    def numbers():
         for k in range(20):
             drawn.append(k)
-            yield joblib.delayed(square)(k)
+            yield (k,)
 
     with joblib.parallel_config(backend="threading"):
-        results = in_order(calls(), 2)
+        results = in_order(square, numbers(), 2)
         assert [next(results) for _ in range(7)] == [0, 1, 4, 9, 16, 25, 36]
         assert len(drawn) == 12
         results.close()
@@ -53,15 +52,15 @@ def test_calls_are_drawn_as_they_are_needed(monkeypatch):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_errors_of_calls_and_of_what_draws_them_come_through(jobs):
     def broken():
-        yield joblib.delayed(square)(2)
+        yield (2,)
         raise KeyError("drawn")
 
     with joblib.parallel_config(backend="threading"):
         with pytest.raises(ZeroDivisionError, match="in a worker"):
-            list(in_order([joblib.delayed(fail)()], jobs))
+            list(in_order(fail, [()], jobs))
         with pytest.raises(KeyError, match="drawn"):
-            list(in_order(broken(), jobs))
-    assert list(in_order([], jobs)) == []
+            list(in_order(square, broken(), jobs))
+    assert list(in_order(square, [], jobs)) == []
 
 
 @pytest.fixture
@@ -105,5 +104,5 @@ def test_a_dask_cluster_parses_and_builds(cifs, tmp_path, monkeypatch):
     ):
         workers = set(client.run(os.getpid).values())
         with joblib.parallel_config(backend="dask"):
-            assert set(in_order((joblib.delayed(os.getpid)() for _ in range(4)), None)) == workers
+            assert set(in_order(os.getpid, [()] * 4, None)) == workers
             check(cifs, tmp_path / "cache", monkeypatch)

@@ -11,16 +11,8 @@ from scipy import stats
 from scipy.stats import binom, binomtest
 
 from matcard.errors import InputError
-from matcard.evaluation.statistics import (
-    compare_ranks,
-    corrected_t_test,
-    holm,
-    successes,
-    t_interval,
-    wilson,
-    wilson_bounds,
-    wilson_f1,
-)
+from matcard.evaluation.intervals import successes, wilson, wilson_bounds, wilson_f1
+from matcard.evaluation.statistics import compare_ranks, corrected_t_test, holm, t_interval
 
 few = settings(deadline=None, max_examples=50)
 counts = st.integers(0, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

@@ -11,7 +11,7 @@ from report_cases import crystals
 
 from matcard.crystals.neighbors import GraphOptions
 from matcard.data.crystals import CrystalKind
-from matcard.evaluation.statistics import wilson
+from matcard.evaluation.intervals import wilson
 from matcard.report.chemistry import crystal_systems, element_shares, group_shares, position, site_bins, system_of
 
 
