@@ -17,7 +17,7 @@ from matcard.errors import InputError, nearest_names
 from matcard.training.options import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from jsonargparse import ArgumentParser
 
@@ -26,46 +26,35 @@ DEFAULT_CONFIG = "train.yaml"
 
 def build_parser(kinds: Mapping[str, type], *, prog: str, description: str, own: type | None = None) -> ArgumentParser:
     """Make the parser whose options are the fields of `Config`, for the given kinds of loss and model, and of `own`."""
-    from jsonargparse import ArgumentParser, set_parsing_settings
+    from jsonargparse import ArgumentParser
 
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument(
         "--config",
         default=DEFAULT_CONFIG,
         help="YAML file, or the name of a shipped one; options here override it",
     )
-    if own is not None:
-        parser.add_class_arguments(own)
-    documentation = field_docs(Config)
-    types_ = typing.get_type_hints(Config)
-    hidden: set[str] = set()
-    for field in dataclasses.fields(Config):
-        if dataclasses.is_dataclass(kind := kinds.get(field.name, types_[field.name])):
-            parser.add_class_arguments(typing.cast("type", kind), field.name, skip=_inner(kinds, field.name))
-            hidden |= {f"--{field.name}", *(f"--{name}" for name in _groups(typing.cast("type", kind), field.name))}
-        else:
-            parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=documentation[field.name])
-    for part, kind in kinds.items():
-        if "." in part:
-            parser.add_class_arguments(kind, part)
-    for action in parser._actions:
-        if hidden & set(action.option_strings):  # a file for a part of the options: --config does it for all
-            action.help = argparse.SUPPRESS
+    for options in (own, Config) if own else (Config,):
+        _add(parser, options, kinds)
     return parser
 
 
-def _groups(options: type, prefix: str) -> Iterator[str]:
-    """Walk the dotted names of the options classes within an options class."""
-    hints = typing.get_type_hints(options)
+def _add(
+    parser: ArgumentParser, options: type, kinds: Mapping[str, type], prefix: str = "", title: str | None = None
+) -> None:
+    """Add the fields of an options class, one section of the help for each class."""
+    group = parser.add_argument_group(title) if title else parser
+    texts, hints = field_docs(options), typing.get_type_hints(options)
     for field in dataclasses.fields(options):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield f"{prefix}.{field.name}"
-
-
-def _inner(kinds: Mapping[str, type], section: str) -> set[str | int]:
-    """Give the options of a section that are sections with a name of their own."""
-    return {part.removeprefix(f"{section}.") for part in kinds if part.startswith(f"{section}.")}
+        name = f"{prefix}{field.name}"
+        kind = kinds.get(name, hints[field.name])
+        if dataclasses.is_dataclass(kind):
+            # Of a loss or a model, its own sentence; of other options, that on their place.
+            own = parse_from_object(typing.cast("type", kind)).short_description
+            heading = own if name in kinds else texts.get(field.name, own)
+            _add(parser, typing.cast("type", kind), kinds, f"{name}.", str(heading).removesuffix("."))
+        else:
+            group.add_argument(f"--{name}", type=kind, default=field.default, help=texts[field.name])
 
 
 def field_docs(options: type) -> dict[str, str]:
