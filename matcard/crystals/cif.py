@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import gemmi
 import numpy as np
 from ase.data import chemical_symbols
 
 from matcard.crystals import cif_blocks as names
 from matcard.crystals.cif_blocks import Block, no_number, plain, read_blocks
-from matcard.crystals.cif_cell import Cell, Listed, call_site, fill
-from matcard.crystals.cif_content import Atom, element, elements_of, formula_of, refuse_mixed
-from matcard.crystals.crystals import Crystal, StructureError, cell_from_parameters
-from matcard.crystals.validate import MIN_HEIGHT
+from matcard.crystals.cif_cell import Cell, Listed, fill
+from matcard.crystals.cif_content import element, formula_of, symbols_in_label, usual_element
+from matcard.crystals.crystals import Crystal, StructureError, call_site, cell_from_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +23,8 @@ _WHOLE = 1e-3
 """An occupancy this close to 1 is 1."""
 VOLUME_TOLERANCE = 0.05
 """A volume that differs more from that of the cell, as a share of it, is told."""
+_FLAT = 1e-6
+"""Cubic angstrom: what rounding leaves of no volume."""
 
 
 def read_cif(text: str, deuterium: bool = False) -> list[Crystal]:
@@ -62,48 +62,38 @@ def _judged(block: Block, deuterium: bool) -> Crystal:
 
 
 def _crystal(block: Block, deuterium: bool) -> Crystal:
-    if block.twice:
-        raise StructureError(block.twice[0])
-    if block.modulated:
-        raise StructureError(f"the structure is modulated ({block.modulated}); one cell does not hold it")
+    if block.fault:
+        raise StructureError(block.fault)
     doubts: list[str] = []
-    lattice, thinnest = _lattice(block)
-    if (volume := _other_volume(block, lattice)) is not None:
-        doubts.append(volume)
-    written, units = block.texts(names.FORMULA), names.numbers(block.texts(names.UNITS)[:1])
+    lattice, volume = _lattice(block)
+    (given, *_) = names.numbers(block.first(names.VOLUME) or ["?"])
+    if given > 0 and abs(given / volume - 1) >= VOLUME_TOLERANCE:
+        doubts.append(
+            f"{block.spell(names.VOLUME)} is {given:g}, but lengths and angles make {volume:g} cubic angstrom"
+        )
+    written, units = block.texts(names.FORMULA), names.numbers(block.first(names.UNITS)[:1])
     formula = formula_of(written[0], deuterium) if written else None
-    listed = _sites(block, elements_of(written[0], deuterium) if written else frozenset(), deuterium, doubts)
-    cell = Cell(lattice, thinnest, listed, formula, units[0] if units and units[0] > 0 else None, block.measured)
-    filled = fill(block, cell, doubts)
-    if names.HYDROGENS in block.values and any(n > 0 for n in names.numbers(block.values[names.HYDROGENS])):
+    sites = _sites(block, frozenset(formula or ()), deuterium, doubts)
+    cell = Cell(lattice, sites, formula, units[0] if units and units[0] > 0 else None, block.measured)
+    crystal = fill(block, cell, doubts)
+    if any(n > 0 for n in names.numbers(block.first(names.HYDROGENS))):
         doubts.append(f"{block.spell(names.HYDROGENS)} counts hydrogen atoms that have no site")
-    return Crystal(lattice, filled.numbers, filled.frac_coords, tuple(doubts), name=block.name)
+    crystal.doubts, crystal.name = tuple(doubts), block.name
+    return crystal
 
 
 def _lattice(block: Block) -> tuple[Float64[np.ndarray, "3 3"], float]:
-    """Give the cell, c along z and a in the xz plane, and the least distance between its faces."""
+    """Give the cell and its volume."""
     given = [block.values.get(name, []) for name in names.CELL]
-    parameters = [gemmi.cif.as_number(values[0]) if values else math.nan for values in given]
-    if math.isnan(sum(parameters)):
-        parameters = [gemmi.cif.as_number(plain(values[0])) if values else math.nan for values in given]
-    if not (min(parameters) >= 0 and math.isfinite(sum(parameters)) and sum(map(len, given)) == len(given)):
+    parameters = names.numbers([values[0] if len(values) == 1 else "?" for values in given])
+    if not (min(parameters) >= 0 and math.isfinite(sum(parameters))):
         raise _no_cell(block, given, parameters)
-    lattice, thinnest = cell_from_parameters(parameters)
-    if not thinnest >= MIN_HEIGHT:
+    lattice = cell_from_parameters(parameters)
+    volume = math.prod(lattice.diagonal().tolist())
+    if volume < _FLAT:
         said = " ".join(values[0] for values in given)
         raise StructureError(f"zero-volume cell: a b c alpha beta gamma = {said}; correct _cell_length_*/_cell_angle_*")
-    return lattice, thinnest
-
-
-def _other_volume(block: Block, lattice: Float64[np.ndarray, "3 3"]) -> str | None:
-    """Say that the file gives the cell another volume than its lengths and angles do; None where it does not."""
-    given = names.numbers(block.values.get(names.VOLUME, [])[:1])
-    if not given or not given[0] > 0:
-        return None
-    volume = abs(float(np.linalg.det(lattice)))
-    if abs(given[0] / volume - 1) < VOLUME_TOLERANCE:
-        return None
-    return f"{block.spell(names.VOLUME)} is {given[0]:g}, but lengths and angles make {volume:g} cubic angstrom"
+    return lattice, volume
 
 
 def _no_cell(block: Block, given: Sequence[Sequence[str]], parameters: Sequence[float]) -> StructureError:
@@ -124,6 +114,17 @@ def _no_cell(block: Block, given: Sequence[Sequence[str]], parameters: Sequence[
 
 
 def _sites(block: Block, formula: frozenset[str], deuterium: bool, doubts: list[str]) -> Listed:
+    """Give the sites that a block lists.
+
+    Args:
+        block: the data block.
+        formula: its elements; empty where there is no formula.
+        deuterium: whether D is hydrogen.
+        doubts: what is questionable is added to them.
+
+    Raises:
+        StructureError: something is missing, or is no element, no number or no whole atom.
+    """
     columns = [block.values.get(name, []) for name in names.COORDINATES]
     if lacking := [name for name, column in zip(names.COORDINATES, columns, strict=True) if not column]:
         raise StructureError(
@@ -145,37 +146,42 @@ def _sites(block: Block, formula: frozenset[str], deuterium: bool, doubts: list[
     called = labels or types
     numbers = _elements(labels, types, formula, deuterium, doubts)
     _refuse_partial(occupancies, called)
-    values = [names.numbers(column) for column in columns]
-    if not math.isfinite(sum(map(sum, values))):
-        axis, i = next((axis, i) for i in range(k) for axis in range(3) if not math.isfinite(values[axis][i]))
+    values = names.numbers([*columns[0], *columns[1], *columns[2]])
+    if not math.isfinite(sum(values)):
+        place = next(place for place, value in enumerate(values) if not math.isfinite(value))
+        axis, i = divmod(place, k)
         if names.is_null(columns[axis][i]):
             raise StructureError(f"{call_site(called, i)} has no coordinate {'xyz'[axis]}; complete or delete it")
         raise no_number(f"the coordinate {'xyz'[axis]} of {call_site(called, i)}", columns[axis][i])
-    return Listed(
-        called, numbers, np.array(values, order="F").T, columns, names.numbers(block.texts(*names.MULTIPLICITY))
-    )
+    multiplicities = names.numbers(block.first(*names.MULTIPLICITY))
+    return Listed(called, numbers, np.array(values).reshape(3, k).T, columns, multiplicities)
 
 
 def _elements(
     labels: Sequence[str], types: Sequence[str], formula: frozenset[str], deuterium: bool, doubts: list[str]
 ) -> list[int]:
-    words = types or labels
-    joined = "".join(labels) if types else ""
-    found: dict[str, Atom] = {}
-    for i, word in enumerate(words):
+    words, called = types or labels, labels or types
+    numbers = list(map(usual_element, called, types)) if types else [0] * len(words)
+    guessed, contradicted = [], []
+    for i in [i for i, number in enumerate(numbers) if not number]:
         try:
-            if "/" in joined or "," in joined:
-                refuse_mixed(plain(labels[i]))
-            if word not in found:
-                found[word] = element(plain(word), formula, not types, deuterium)
+            meant = symbols_in_label(plain(called[i]))
+            numbers[i], is_guess = element(plain(words[i]), formula, not types, deuterium)
         except StructureError as fault:
-            raise StructureError(f"{call_site(labels or types, i)} {fault}") from None
-    if guessed := [i for i, word in enumerate(words) if found[word].guessed]:
-        i = guessed[0]
-        symbol = chemical_symbols[found[words[i]].number]
-        said = f"{call_site(labels or types, i)} is read as {symbol} from {plain(words[i])!r}"
-        doubts.append(said + (f", and {len(guessed) - 1} more in this way" if guessed[1:] else ""))
-    return [found[word].number for word in words]
+            raise StructureError(f"{call_site(called, i)} {fault}") from None
+        if is_guess:
+            guessed.append(i)
+        if meant and types and chemical_symbols[numbers[i]] not in meant and (not formula or meant & formula):
+            contradicted.append(i)
+    for places, said in (
+        (guessed, "is read as {} from {!r}"),
+        (contradicted, "is {} by its type {!r}, not by its label"),
+    ):
+        if places:
+            i = places[0]
+            more = f", and {len(places) - 1} more in this way" if places[1:] else ""
+            doubts.append(f"{call_site(called, i)} {said.format(chemical_symbols[numbers[i]], plain(words[i]))}{more}")
+    return numbers
 
 
 def _refuse_partial(occupancies: Sequence[str], called: Sequence[str]) -> None:

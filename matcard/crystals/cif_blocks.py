@@ -71,7 +71,7 @@ _AT = re.compile(r".*?:(\d+):\d+\(\d+\): (.*)", re.DOTALL)
 _FRACTION = re.compile(r"([+-]?[1-9]\d{0,3})/([1-9]\d{0,3})")
 _DECIMALS = re.compile(r"[+-]?\d*(\.\d*)?(?:[eE]([+-]?\d+))?(?:\(\d*\))?")
 _NULL = ("?", ".", "")
-_DOUBTFUL = ("?", ".", "", "'", '"', ";")
+_MAYBE_NULL = "?.'\";"
 """How a value begins that may stand for none."""
 _SHOWN = 60
 """Characters of a line or value that a message shows."""
@@ -91,19 +91,21 @@ class Block:
     """How the file spells the names that are used, those without a value as well."""
     unknown: list[str] = field(default_factory=list)
     """What it says of its symmetry under names that are not understood."""
-    modulated: str | None = None
-    """What says that the structure is modulated."""
     measured: bool = False
     """Whether it comes from an experiment, in which not all atoms need be located."""
-    twice: list[str] = field(default_factory=list)
-    """What it says twice, and differently."""
+    fault: str | None = None
+    """Why it is left out: it says something twice and differently, or that the structure is modulated."""
 
-    def texts(self, *names: str) -> list[str]:
-        """Give the values of the first of these names that has one, without quotes; empty where none has."""
+    def first(self, *names: str) -> list[str]:
+        """Give the values of the first of these names that has one; empty where none has."""
         for name in names:
             if (values := self.values.get(name)) is not None:
-                return list(map(plain, values))
+                return values
         return []
+
+    def texts(self, *names: str) -> list[str]:
+        """Give them without quotes."""
+        return list(map(plain, self.first(*names)))
 
     def has(self, names: Iterable[str]) -> bool:
         """Say whether one of these names stands in the block, with or without a value."""
@@ -136,7 +138,7 @@ def read_blocks(text: str) -> list[Block]:
 
 def is_null(value: str) -> bool:
     """Say whether a value stands for none."""
-    return value in _NULL or not plain(value)
+    return value in _NULL or (value[0] in _MAYBE_NULL and not plain(value))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -209,60 +211,50 @@ def _read_mended(text: str) -> gemmi.cif.Document:
 
 def _block(data: gemmi.cif.Block) -> Block:
     block = Block(" ".join(data.name.split()))
-    spelled, kept = block.spelled, block.values
     for item in data:
         pair = cast("list[str] | None", item.pair)
         if pair is not None:
             tag, value = pair
-            name, kind = _meaning(tag)
-            if name and name not in spelled and (value[:1] not in _DOUBTFUL or value[1:2].isalnum()):  # as most are
-                spelled[name], kept[name] = tag, [value]
-            elif name:
-                _keep(block, name, tag, [value])
-            elif kind:
-                _note(block, kind, tag, value)
+            if (meaning := _meaning(tag))[:1] == "_":
+                _keep(block, meaning, tag, [value])
+            elif meaning:
+                _note(block, meaning, tag, value)
         elif (loop := item.loop) is not None:
             values: list[str] = []
             tags = loop.tags
             for k, tag in enumerate(tags):
-                name, kind = _meaning(tag)
-                if name:
+                if (meaning := _meaning(tag))[:1] == "_":
                     values = values or loop.values
-                    column = values[k :: len(tags)]
-                    if column and name not in spelled and column[0][:1] not in _DOUBTFUL:
-                        spelled[name], kept[name] = tag, column
-                    else:
-                        _keep(block, name, tag, column)
-                elif kind:
-                    _note(block, kind, tag, "")
+                    _keep(block, meaning, tag, values[k :: len(tags)])
+                elif meaning:
+                    _note(block, meaning, tag, "")
     return block
 
 
 @lru_cache(maxsize=1 << 12)
-def _meaning(tag: str) -> tuple[str, str]:
+def _meaning(tag: str) -> str:
     """Give a name in lower case with underscores for dots if it is used, and else what else it tells, if anything."""
     name = tag.lower().replace(".", "_")
     if name in _USED:
-        return name, ""
+        return name
     if name.startswith(_MEASURED):
-        return "", "measured"
+        return "measured"
     if _MODULATED.match(name):
-        return "", "modulated"
-    return "", "symmetry" if _SYMMETRY.match(name) and not _HARMLESS.search(name) else ""
+        return "modulated"
+    return "symmetry" if _SYMMETRY.match(name) and not _HARMLESS.search(name) else ""
 
 
 def _keep(block: Block, name: str, tag: str, values: list[str]) -> None:
-    if name not in block.spelled:
-        block.spelled[name] = tag
-    if not values or (values[0][:1] in _DOUBTFUL and name not in COORDINATES and all(map(is_null, values))):
+    block.spelled.setdefault(name, tag)
+    if not values or (values[0][:1] in _MAYBE_NULL and name not in COORDINATES and all(map(is_null, values))):
         return
     before = block.values.setdefault(name, values)
     if before is values or list(map(plain, before)) == list(map(plain, values)):
         return
     if len(before) > 1 or len(values) > 1:
-        block.twice.append(f"{tag} stands in two lists that differ; delete one")
+        block.fault = block.fault or f"{tag} stands in two lists that differ; delete one"
     elif gemmi.cif.as_number(before[0]) != gemmi.cif.as_number(values[0]):
-        block.twice.append(f"{tag} stands twice, {plain(before[0])} and {plain(values[0])}; delete one")
+        block.fault = block.fault or f"{tag} stands twice, {plain(before[0])} and {plain(values[0])}; delete one"
 
 
 def _note(block: Block, kind: str, tag: str, value: str) -> None:
@@ -271,6 +263,6 @@ def _note(block: Block, kind: str, tag: str, value: str) -> None:
         block.measured = True
     elif kind == "modulated":
         if value != "0":
-            block.modulated = block.modulated or tag
+            block.fault = block.fault or f"the structure is modulated ({tag}); one cell does not hold it"
     elif value not in ("?", ".") and (said := plain(value)).replace(" ", "").upper() not in ("P1", "1"):
         block.unknown.append(f"{tag} = {said}" if said else tag)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from matcard.crystals import cif_blocks as names
 from matcard.crystals.cif_blocks import Block, last_digit, plain
 from matcard.crystals.cif_content import Content, compare
-from matcard.crystals.crystals import StructureError
+from matcard.crystals.crystals import Crystal, StructureError, call_site
 from matcard.crystals.symmetry import (
-    DEN,
     Group,
-    Sites,
     expand,
     group_of,
     groups_of_hall,
@@ -26,12 +24,12 @@ from matcard.crystals.symmetry import (
     settings_of,
     settings_of_number,
 )
-from matcard.crystals.validate import closest_sites
+from matcard.crystals.validate import checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jaxtyping import Float64, UInt8
+    from jaxtyping import Float64
 
 
 _SAME = 0.1
@@ -39,8 +37,17 @@ _SAME = 0.1
 _NAMES = (*names.HALL, *names.SYMBOLS, *names.NUMBER, names.CODE)
 
 
-@dataclass(eq=False)
-class Listed:
+class Filled(NamedTuple):
+    """A cell as a group fills it."""
+
+    crystal: Crystal
+    content: Content
+    """How it compares with the formula."""
+    multiplicity: str | None
+    """What is said if a site has not the multiplicity that the file gives."""
+
+
+class Listed(NamedTuple):
     """The sites of a block as it lists them."""
 
     labels: Sequence[str]
@@ -53,36 +60,13 @@ class Listed:
     multiplicities: Sequence[float]
     """How many of each the cell holds; empty where that is not said."""
 
-    def digits(self) -> Float64[np.ndarray, "k 3"]:
-        """What one in the last digit of each coordinate is worth."""
-        return np.array([[last_digit(value) for value in column] for column in self.written]).T
 
-    def call(self, i: int) -> str:
-        """Give what messages call a site."""
-        return call_site(self.labels, i)
-
-
-@dataclass(eq=False)
-class Filled:
-    """A cell as a group fills it."""
-
-    frac_coords: Float64[np.ndarray, "n 3"]
-    numbers: UInt8[np.ndarray, " n"]
-    content: Content
-    """How it compares with the formula."""
-    multiplicity: str | None
-    """What is said if a site has not the multiplicity that the file gives."""
-
-
-@dataclass(eq=False)
-class Cell:
+class Cell(NamedTuple):
     """What is to be filled: a cell, the sites listed, and what the formula asks for."""
 
     lattice: Float64[np.ndarray, "3 3"]
-    thinnest: float
-    """The least distance between opposite faces, in angstrom."""
     listed: Listed
-    formula: Mapping[int, float] | None
+    formula: Mapping[str, float] | None
     units: float | None
     """Z, the formula units in it."""
     measured: bool
@@ -92,56 +76,40 @@ class Cell:
         """Fill the cell with all copies of the sites listed.
 
         Raises:
-            StructureError: when sites overlap, or copies of a site are neither one nor apart.
+            StructureError: when copies of a site are neither one nor apart.
         """
-        listed = self.listed
-        sites = expand(group, listed.frac_coords, listed.digits, self.lattice, listed.call)
-        ends = list(accumulate(sites.counts))
-        heads = [end - count for end, count in zip(ends, sites.counts, strict=True)]
-        if (overlap := closest_sites(self.lattice, sites.frac_coords, self.thinnest, heads)) is not None:
-            one, other = (listed.call(bisect(ends, k)) for k in overlap[:2])
-            other = "its own copy" if one == other else other
-            raise StructureError(
-                f"{one} and {other} overlap, {overlap[2]:.3f} angstrom apart; delete one or correct them"
-            )
+        labels, listed, frac_coords, _, _ = self.listed
+        counts, frac_coords = expand(group, frac_coords, self._digits, self.lattice, self._call)
         atoms: dict[int, int] = {}
-        for number, count in zip(listed.numbers, sites.counts, strict=True):
+        for number, count in zip(listed, counts, strict=True):
             atoms[number] = atoms.get(number, 0) + count
-        content = compare(atoms, self.formula, self.units, self.measured)
-        numbers = np.array(listed.numbers, dtype=np.uint8)
-        numbers = numbers.repeat(sites.counts) if len(group) > 1 else numbers
-        return Filled(sites.frac_coords, numbers, content, self._multiplicity(sites, len(group)))
+        named = {chemical_symbols[number]: count for number, count in atoms.items()}
+        content = compare(named, self.formula, self.units, self.measured)
+        numbers, heads = np.array(listed, dtype=np.uint8), []
+        if len(group) > 1:
+            numbers, heads = numbers.repeat(counts), [0, *accumulate(counts[:-1])]
+        crystal = Crystal(self.lattice, numbers, frac_coords, labels=labels, heads=heads)
+        return Filled(crystal, content, self._multiplicity(counts, len(group)))
 
-    def alike(self, one: Filled, other: Filled) -> bool:
-        """Say whether two ways fill the cell with the same sites."""
-        return len(one.numbers) == len(other.numbers) and self._holds(other, one.numbers, one.frac_coords)
+    def _digits(self) -> Float64[np.ndarray, "k 3"]:
+        """What one in the last digit of each coordinate is worth."""
+        return np.array([[last_digit(value) for value in column] for column in self.listed.written]).T
 
-    def is_mapped_onto_itself(self, filled: Filled, group: Group) -> bool:
-        """Say whether a group only exchanges sites of one element."""
-        return all(
-            self._holds(filled, filled.numbers, filled.frac_coords @ group.rotations[i].T + group.translations[i] / DEN)
-            for i in group.generators
-        )
+    def _call(self, i: int) -> str:
+        return call_site(self.listed.labels, i)
 
-    def _holds(self, filled: Filled, numbers: UInt8[np.ndarray, " n"], frac_coords: Float64[np.ndarray, "n 3"]) -> bool:
-        """Say whether each of some sites is one of those that fill the cell, within `_SAME`."""
-        apart = frac_coords[:, None] - filled.frac_coords
-        apart -= np.rint(apart)
-        close = np.square(apart @ self.lattice).sum(axis=2) < _SAME**2
-        return bool((close & (numbers[:, None] == filled.numbers)).any(axis=1).all())
-
-    def _multiplicity(self, sites: Sites, operations: int) -> str | None:
+    def _multiplicity(self, counts: list[int], operations: int) -> str | None:
         """Say which site has not its multiplicity; some programs give the number of operations that keep a site."""
         given = self.listed.multiplicities
-        if len(given) != len(sites.counts):
+        if len(given) != len(counts) or given == counts:
             return None
-        for i, (said, count) in enumerate(zip(given, sites.counts, strict=True)):
+        for i, (said, count) in enumerate(zip(given, counts, strict=True)):
             if said not in (count, operations / count) and math.isfinite(said):
-                return f"{self.listed.call(i)} has multiplicity {said:g}, but the operations make {count} of it"
+                return f"{self._call(i)} has multiplicity {said:g}, but the operations make {count} of it"
         return None
 
 
-def fill(block: Block, cell: Cell, doubts: list[str]) -> Filled:
+def fill(block: Block, cell: Cell, doubts: list[str]) -> Crystal:
     """Fill a cell by the symmetry that a block gives: its operations, or the symbol or number of its group.
 
     What is questionable is added to `doubts`.
@@ -154,12 +122,7 @@ def fill(block: Block, cell: Cell, doubts: list[str]) -> Filled:
     if filled.content.fault:
         raise StructureError(filled.content.fault)
     doubts += [doubt for doubt in (filled.content.doubt, filled.multiplicity) if doubt]
-    return filled
-
-
-def call_site(labels: Sequence[str], i: int) -> str:
-    """Give what messages call a site, by its number from 0."""
-    return f"atom site {i + 1} ({plain(labels[i])})"
+    return filled.crystal
 
 
 def _by_operations(block: Block, cell: Cell, doubts: list[str]) -> Filled | None:
@@ -172,7 +135,7 @@ def _by_operations(block: Block, cell: Cell, doubts: list[str]) -> Filled | None
             f"the operation {broken} does not keep the lengths and angles of the cell; correct one of them"
         )
     filled = cell.filled(group)
-    for name, text, groups in () if block.texts(*names.MAGNETIC) else _at_odds(group, _said(block)):
+    for name, text, groups in () if block.first(*names.MAGNETIC) else _at_odds(group, _said(block)):
         if any(_same_by(cell, filled, group, it) for it in groups):
             continue
         others = f"those of {block.spell(name)} = {text} ({' or '.join(str(len(other)) for other in groups)})"
@@ -215,12 +178,25 @@ def _same_by(cell: Cell, filled: Filled, group: Group, other: Group) -> bool:
     """Say whether another group than that of the operations would fill the cell with the same sites."""
     if other.that_breaks(cell.lattice) is not None:
         return False
+    crystal = filled.crystal
     if len(other) > len(group):
-        return cell.is_mapped_onto_itself(filled, other)
+        images = other.copies(crystal.frac_coords)
+        return all(_alike(crystal, replace(crystal, frac_coords=images[..., k])) for k in range(len(other)))
     try:
-        return cell.alike(cell.filled(other), filled)
+        return _alike(crystal, cell.filled(other).crystal)
     except StructureError:
         return False
+
+
+def _alike(one: Crystal, other: Crystal) -> bool:
+    """Say whether two crystals of one cell have the same sites, within `_SAME`."""
+    if len(one.numbers) != len(other.numbers):
+        return False
+    apart = one.frac_coords[:, None] - other.frac_coords
+    apart -= np.rint(apart)
+    close = np.square(apart @ one.lattice).sum(axis=2) < _SAME**2
+    close &= one.numbers[:, None] == other.numbers
+    return bool(close.any(axis=0).all() and close.any(axis=1).all())
 
 
 def _by_name(block: Block, cell: Cell) -> Filled:
@@ -240,8 +216,11 @@ def _by_name(block: Block, cell: Cell) -> Filled:
                     f"the operation {broken} of {said} does not keep the lengths and angles of the cell"
                 )
             filled = cell.filled(group)
-            if filled.content.fault or (len(groups) > 1 and filled.multiplicity):
-                raise StructureError(filled.content.fault or filled.multiplicity or "")
+            fault = filled.content.fault
+            if len(groups) > 1:
+                fault = fault or filled.multiplicity or checked([filled.crystal]).faults[0]
+            if fault:
+                raise StructureError(fault)
         except StructureError as fault:
             reasons.append(f"by {said} in the setting {group.name}, {fault}" if len(groups) > 1 else str(fault))
         else:
@@ -249,7 +228,7 @@ def _by_name(block: Block, cell: Cell) -> Filled:
     fitting = [pair for pair in fitting if pair[1].content.borne_out] or fitting
     if not fitting:
         raise StructureError("; ".join(reasons))
-    if not all(cell.alike(fitting[0][1], filled) for _, filled in fitting[1:]):
+    if not all(_alike(fitting[0][1].crystal, filled.crystal) for _, filled in fitting[1:]):
         settings = " or ".join(group.name for group, _ in fitting)
         raise StructureError(
             f"{said} has several settings, and the sites fit more than one; write {settings}, or the operations"

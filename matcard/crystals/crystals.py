@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ UNNAMED = "column 2"
 """The column of labels of an `id_prop.csv` without header; those behind it are called likewise."""
 
 _BLOCK_ROWS = 1 << 20
+_QUOTES = "'\""
 _NOT_GIVEN: Any = None
 
 
@@ -40,6 +42,8 @@ class Crystal:
         doubts: what is questionable about it, though it was read.
         fault: why there is no structure, or None.
         name: of the data block of a CIF.
+        labels: of the sites that a CIF lists.
+        heads: which of the n sites these are, where symmetry makes others of them, which follow; empty for all.
     """
 
     lattice: Float64[np.ndarray, "3 3"] = field(default_factory=lambda: np.zeros((3, 3)))
@@ -48,6 +52,13 @@ class Crystal:
     doubts: tuple[str, ...] = ()
     fault: str | None = None
     name: str = ""
+    labels: Sequence[str] = ()
+    heads: Sequence[int] = ()
+
+    def call(self, k: int) -> str:
+        """Give what messages call site k: by its label where it has one, and as the file counts it."""
+        listed = bisect(self.heads, k) - 1 if self.heads else k
+        return call_site(self.labels, listed) if self.labels else f"site {k + 1}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +224,26 @@ class Crystals:
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
     @staticmethod
+    def of(found: Sequence[Crystal], ids: Sequence[str] | None = None, **given: Any) -> Crystals:
+        """Lay structures out flat, with the faults and doubts that they have.
+
+        Args:
+            found: N structures.
+            ids: N of them; None for the names of the structures.
+            given: `where` and `columns`.
+        """
+        return Crystals(
+            objects([one.name for one in found] if ids is None else ids),
+            np.array([one.lattice for one in found]).reshape(-1, 3, 3),
+            offsets_from_counts(np.array([len(one.numbers) for one in found], dtype=np.int64)),
+            np.concatenate([np.zeros(0, np.uint8), *(one.numbers for one in found)]),
+            np.concatenate([np.zeros((0, 3)), *(one.frac_coords for one in found)]),
+            faults=objects(one.fault for one in found),
+            doubts=objects("; ".join(one.doubts) or None for one in found),
+            **given,
+        )
+
+    @staticmethod
     def concatenate(parts: Iterable[Crystals]) -> Crystals:
         """Join crystals, in order; types of columns are settled over all rows; none gives no row."""
         pieces = list(parts) or [EMPTY]
@@ -233,32 +264,32 @@ class Crystals:
         )
 
 
+def call_site(labels: Sequence[str], i: int) -> str:
+    """Give what messages call site i, counted from 0, of those that a CIF lists."""
+    return f"atom site {i + 1} ({labels[i].strip(_QUOTES)})"
+
+
 def offsets_from_counts(counts: Int[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
     """Give where each of N runs of `counts` items begins in the flat array, and where the last ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
-def cell_from_parameters(parameters: Sequence[float]) -> tuple[Float64[np.ndarray, "3 3"], float]:
-    """Give the cell of a, b, c (angstrom), alpha, beta, gamma (degrees), and the least distance between its faces.
+def cell_from_parameters(parameters: Sequence[float]) -> Float64[np.ndarray, "3 3"]:
+    """Give the cell of a, b, c (angstrom), alpha, beta, gamma (degrees): c along z, a in the xz plane, as in pymatgen.
 
-    c lies along z and a in the xz plane, as in pymatgen. Angles that close no cell give a flat one; NaN and infinity
-    give NaN.
+    Angles that close no cell give a flat one; NaN and infinity give NaN.
     """
     if not math.isfinite(sum(parameters)):
-        return np.full((3, 3), math.nan), math.nan
+        return np.full((3, 3), math.nan)
     a, b, c, *angles = parameters
     alpha, beta, gamma = map(math.radians, angles)
-    cos_alpha, cos_beta, cos_gamma = math.cos(alpha), math.cos(beta), math.cos(gamma)
-    sin_alpha, sin_beta, sin_gamma = math.sin(alpha), math.sin(beta), math.sin(gamma)
-    square = 1 + 2 * cos_alpha * cos_beta * cos_gamma - cos_alpha**2 - cos_beta**2 - cos_gamma**2
-    faces = b * c * sin_alpha, c * a * sin_beta, a * b * sin_gamma
-    thinnest = a * b * c * math.sqrt(max(square, 0.0)) / max(faces) if min(faces) > 0 else 0.0
+    cos_alpha, cos_beta, sin_alpha, sin_beta = math.cos(alpha), math.cos(beta), math.sin(alpha), math.sin(beta)
     sines = sin_alpha * sin_beta
-    turn = (cos_alpha * cos_beta - cos_gamma) / sines if sines else 1.0
+    turn = (cos_alpha * cos_beta - math.cos(gamma)) / sines if sines else 1.0
     turn = min(max(turn, -1.0), 1.0)
     rise = math.sqrt(1 - turn**2)
     rows = [a * sin_beta, 0.0, a * cos_beta, -b * sin_alpha * turn, b * sin_alpha * rise, b * cos_alpha, 0.0, 0.0, c]
-    return np.array(rows).reshape(3, 3), thinnest
+    return np.array(rows).reshape(3, 3)
 
 
 def is_none(values: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:

@@ -318,7 +318,7 @@ def _crystal(cell: Float64[np.ndarray, ...], symbols: Sequence[str], frac_coords
     if 0 in numbers:
         k = numbers.index(0)
         raise StructureError(f"site {k + 1} has the unknown element {symbols[k]!r}; write its symbol (deuterium: H)")
-    lattice = cell.reshape(3, 3) if cell.size == 9 else cell_from_parameters(cell.ravel().tolist())[0]
+    lattice = cell.reshape(3, 3) if cell.size == 9 else cell_from_parameters(cell.ravel().tolist())
     return Crystal(lattice, np.array(numbers, dtype=np.uint8), frac_coords.reshape(-1, 3))
 
 

@@ -21,14 +21,13 @@ from matcard.crystals.crystals import (
     Crystals,
     is_none,
     objects,
-    offsets_from_counts,
     valid,
 )
 from matcard.crystals.decode import decode_some, labels_of, object_decoder
 from matcard.crystals.files import LABELS, file_kind, is_structure_file, matching_files, require_file
 from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
 from matcard.crystals.tables import Batch, Wanted, as_ids, open_table, scalars, table_batches
-from matcard.crystals.validate import find_faults
+from matcard.crystals.validate import checked
 from matcard.errors import InputError, MatcardWarning
 from matcard.parallel import in_order
 
@@ -284,22 +283,12 @@ def _laid_out(batch: Batch, decoded: list[list[Crystal]]) -> Crystals:
     ids = [f"{batch.ids[k]}:{name}" if name else batch.ids[k] for k, _, name in rows]
     where = [f"{batch.where[k]} block {name}" if name else batch.where[k] for k, _, name in rows]
     found = [one for _, one, _ in rows]
-    faults = objects(one.fault for one in found)
-    known = objects(valid(name or "") for name in ids)
-    for i, (name, text) in enumerate(zip(ids, known, strict=True)):
+    known = [valid(name or "") for name in ids]
+    for one, name, text in zip(found, ids, known, strict=True):
         if name is not None and name != text:
-            faults[i] = f"the id {text} is no valid Unicode text; write it anew"
-    crystals = Crystals(
-        known,
-        np.array([one.lattice for one in found]).reshape(-1, 3, 3),
-        offsets_from_counts(np.array([len(one.numbers) for one in found], dtype=np.int64)),
-        np.concatenate([_NOTHING.numbers, *(one.numbers for one in found)]),
-        np.concatenate([_NOTHING.frac_coords, *(one.frac_coords for one in found)]),
-        objects(map(valid, where)),
-        doubts=objects("; ".join(one.doubts) or None for one in found),
-        columns=batch.columns.iloc[[k for k, _, _ in rows]].reset_index(drop=True),
-    )
-    return crystals.with_faults(np.where(is_none(faults), find_faults(crystals), faults))
+            one.fault = f"the id {text} is no valid Unicode text; write it anew"
+    columns = batch.columns.iloc[[k for k, _, _ in rows]].reset_index(drop=True)
+    return checked(found, ids=known, where=objects(map(valid, where)), columns=columns)
 
 
 def _only(found: list[Crystal]) -> Crystal:
@@ -308,6 +297,3 @@ def _only(found: list[Crystal]) -> Crystal:
         return found[0]
     listed = ", ".join(one.name for one in found)
     return Crystal(fault=f"the CIF holds {len(found)} structures ({listed}); give each a file or row of its own")
-
-
-_NOTHING = Crystal()

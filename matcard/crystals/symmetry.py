@@ -7,7 +7,6 @@ import re
 import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gemmi
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
 DEN = gemmi.Op.DEN
 """Translations are whole multiples of 1 / DEN of a cell vector."""
-# How far a cell may be from what its operations ask for, as a part of lengths squared: .5 % of a length, .6 degrees.
-_METRIC = 0.01
+# How much an operation may change a cell, as a part of lengths squared: 1 % between two lengths, .6 degrees.
+_METRIC = 0.02
 # Coordinates are known to this at the best: copies this close are one site (as pymatgen takes them).
 _CLOSE = 1e-4
 _EXACT = 1e-9
@@ -78,44 +77,21 @@ class Group:
         return str(self.setting.xhm()) if self.setting is not None else f"space group {self.number}"
 
     @cached_property
-    def mean_metric(self) -> list[tuple[int, int, list[float]]]:
-        """The map from a metric tensor to its mean over the operations, which is itself where all of them keep it.
-
-        Of its six rows those that give another number: the place of the number in the tensor, and the row.
-        """
-        mean = np.einsum("mki,mlj->ijkl", self.rotations, self.rotations).reshape(3, 3, 9) / len(self)
-        same = np.eye(9).reshape(3, 3, 9)
-        changed = np.abs(np.triu(np.abs(mean - same).max(axis=2))) > _EXACT
-        return [(i, j, mean[i, j].tolist()) for i, j in np.argwhere(changed).tolist()]
+    def metric_changes(self) -> Float64[np.ndarray, "9 9M"]:
+        """What a metric tensor G, flat, is multiplied by to have R'GR - G for each rotation R."""
+        turned = np.einsum("mki,mlj->klmij", self.rotations, self.rotations).reshape(9, len(self), 9)
+        changes: Float64[np.ndarray, "9 M 9"] = turned - np.eye(9)[:, None]
+        return changes.reshape(9, -1)
 
     @cached_property
     def turned(self) -> Float64[np.ndarray, "3 3M"]:
-        """What coordinates are multiplied by to have their copies beside one another."""
-        return self.rotations.transpose(2, 0, 1).reshape(3, -1).astype(np.float64)
-
-    @cached_property
-    def moved(self) -> Float64[np.ndarray, "3 3M"]:
-        """R - 1 in the same order: how far a copy is from its site, but for the translation."""
-        return (self.rotations - np.eye(3)).transpose(2, 0, 1).reshape(3, -1)
+        """What coordinates are multiplied by to have x of all copies, then y, then z."""
+        return self.rotations.transpose(2, 1, 0).reshape(3, -1).astype(np.float64)
 
     @cached_property
     def shifts(self) -> Float64[np.ndarray, " 3M"]:
         """Its translations in the same order."""
-        return self.translations.reshape(-1) / DEN
-
-    @cached_property
-    def generators(self) -> list[int]:
-        """The places of some operations of which all others are products."""
-        found: list[int] = []
-        reached = np.zeros(len(self), dtype=bool)
-        while not reached.all():
-            found.append(int(reached.argmin()))
-            reached[found[-1]] = True
-            products, count = self.numbered(_products(self, np.array(found))), 0
-            while count < reached.sum():
-                count = int(reached.sum())
-                reached[products[reached]] = True
-        return found
+        return self.translations.T.reshape(-1) / DEN
 
     def numbered(self, codes: Int64[np.ndarray, "M s"]) -> Int64[np.ndarray, "M s"]:
         """Give the places of operations that are named by their codes."""
@@ -125,23 +101,19 @@ class Group:
 
     def that_breaks(self, lattice: Float64[np.ndarray, "3 3"]) -> str | None:
         """Give the operation that keeps the lengths and angles of a cell least; None where all keep them."""
-        if not self.mean_metric:
+        if len(self) == 1:
             return None
         metric = lattice @ lattice.T
-        flat = metric.ravel().tolist()
-        for i, j, row in self.mean_metric:
-            if abs(sum(map(mul, row, flat)) - flat[3 * i + j]) > _METRIC * math.sqrt(flat[4 * i] * flat[4 * j]):
-                break
-        else:
+        changes, squares = np.abs(metric.ravel() @ self.metric_changes), metric.diagonal()
+        if changes.max() <= _METRIC * squares.min():  # as of most cells
             return None
-        changes = np.abs(self.rotations.transpose(0, 2, 1) @ metric @ self.rotations - metric)
-        lengths = np.sqrt(metric.diagonal())
-        return self.texts[int((changes / np.outer(lengths, lengths)).max(axis=(1, 2)).argmax())]
+        changes = changes.reshape(-1, 9) / np.sqrt(np.outer(squares, squares)).ravel()
+        return self.texts[changes.argmax() // 9] if changes.max() > _METRIC else None
 
-    def copies(self, frac_coords: Float64[np.ndarray, "k 3"]) -> Float64[np.ndarray, "kM 3"]:
-        """Give the copies of sites by each operation, site after site."""
+    def copies(self, frac_coords: Float64[np.ndarray, "k 3"]) -> Float64[np.ndarray, "k 3 M"]:
+        """Give the copies of each site by each operation."""
         images: Float64[np.ndarray, "k 3M"] = frac_coords @ self.turned + self.shifts
-        return images.reshape(-1, 3)
+        return images.reshape(-1, 3, len(self))
 
 
 class Sites(NamedTuple):
@@ -233,31 +205,37 @@ def expand(
     k, m = len(frac_coords), len(group)
     if m == 1:
         return Sites([1] * k, frac_coords % 1.0)
-    apart = frac_coords @ group.moved + group.shifts
-    apart = (apart - np.rint(apart)).reshape(k, m, 3)
-    vectors = apart @ lattice
-    squared = np.einsum("kmi,kmi->km", vectors, vectors)
+    images = group.copies(frac_coords)
+    apart = images - frac_coords[..., None]
+    apart -= np.rint(apart)
+    vectors = lattice.T @ apart
+    squared = np.einsum("kim,kim->km", vectors, vectors)
     near = squared < MIN_DISTANCE**2
     if np.count_nonzero(near) == k:
-        return Sites([m] * k, group.copies(frac_coords) % 1.0)
+        return Sites([m] * k, _listed(images))
     if squared[near].max() > _EXACT**2:
-        allowed = (np.maximum(digits(), _CLOSE) @ np.abs(group.moved)).reshape(k, m, 3) + _EXACT
-        if (far := near & (np.abs(apart) > allowed).any(axis=2)).any():
+        moves = np.abs(group.rotations - np.eye(3))
+        allowed = np.einsum("ki,mji->kjm", np.maximum(digits(), _CLOSE), moves) + _EXACT
+        if (far := near & (np.abs(apart) > allowed).any(axis=1)).any():
             i, j = (int(index) for index in np.argwhere(far)[0])
             raise StructureError(
-                f"{call(i)} is {np.linalg.norm(vectors[i, j]):.3f} angstrom from its own copy by {group.texts[j]}: if "
+                f"{call(i)} is {math.sqrt(squared[i, j]):.3f} angstrom from its own copy by {group.texts[j]}: if "
                 "this is one atom on a special position, write its coordinates with more digits (1/3 as 0.33333); else "
                 "correct them"
             )
-        rounded = (apart * near[..., None]).sum(axis=1) / near.sum(axis=1)[:, None]
-        frac_coords = frac_coords + rounded
+        images = group.copies(frac_coords + (apart * near[:, None]).sum(axis=2) / near.sum(axis=1)[:, None])
     counts, chosen = _distinct(group, near.tobytes())
     if 0 in counts:
         raise StructureError(
             f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
             "digits (1/3 as 0.33333)"
         )
-    return Sites(counts, group.copies(frac_coords)[chosen] % 1.0)
+    return Sites(counts, _listed(images)[chosen])
+
+
+def _listed(images: Float64[np.ndarray, "k 3 M"]) -> Float64[np.ndarray, "kM 3"]:
+    """Give copies within the cell, site after site."""
+    return images.transpose(0, 2, 1).reshape(-1, 3) % 1.0
 
 
 @lru_cache(maxsize=4096)

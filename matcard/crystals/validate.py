@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from matcard.crystals.crystals import is_none
+from matcard.crystals.crystals import Crystals, is_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jaxtyping import Bool, Float64, Int64, Shaped
 
-    from matcard.crystals.crystals import Crystals
+    from matcard.crystals.crystals import Crystal
 
 MIN_DISTANCE = 0.5
 """Sites closer than this, in angstrom and over all periodic images, overlap."""
@@ -33,25 +32,43 @@ _MANY_SITES = 200
 _PAIRS = 500_000
 
 
-def find_faults(crystals: Crystals) -> Shaped[np.ndarray, " N"]:
+def checked(found: Sequence[Crystal], **given: Any) -> Crystals:
+    """Lay structures out flat, as `Crystals.of` does, each that cannot be used with its fault."""
+    crystals = Crystals.of(found, **given)
+    return crystals.with_faults(find_faults(crystals, lambda i, k: found[i].call(k)))
+
+
+def find_faults(crystals: Crystals, call: Callable[[int, int], str] | None = None) -> Shaped[np.ndarray, " N"]:
     """Say of each crystal why it cannot be used: a reason (str), or None where nothing is wrong.
 
     Looked at in this order: no sites, atomic numbers outside 1..118, a lattice that is not finite, a cell
     without volume, coordinates that are not finite, sites closer than `MIN_DISTANCE`.
+
+    Args:
+        crystals: N of them.
+        call: gives what messages call site k of crystal i; None: by its number.
     """
+    call = call or (lambda _, k: f"site {k + 1}")
     faults = np.full(len(crystals), None, dtype=object)
     faults[crystals.num_sites == 0] = "no sites; give at least one atom"
     for i, k in first_bad_sites(crystals.offsets, (crystals.numbers == 0) | (crystals.numbers > HEAVIEST)):
-        faults[i] = f"site {k + 1} has an unknown element; write a plain element symbol"
+        faults[i] = f"{call(i, k)} has an unknown element; write a plain element symbol"
     heights = cell_heights(crystals.lattice)
     thinnest = heights.min(axis=1, initial=np.inf)
     for c in np.flatnonzero(is_none(faults) & ~(thinnest >= MIN_HEIGHT)):
         faults[c] = _say_cell(crystals.lattice[c], heights[c])
     for i, k in first_bad_sites(crystals.offsets, ~np.isfinite(crystals.frac_coords).all(axis=1)):
         if faults[i] is None:
-            faults[i] = f"site {k + 1} has a coordinate that is NaN or infinite; complete or delete it"
+            faults[i] = f"{call(i, k)} has a coordinate that is NaN or infinite; complete or delete it"
     for i, (one, other, distance) in _overlaps(crystals, is_none(faults), thinnest):
-        faults[i] = _say_overlap(one, other, distance)
+        name, close = call(i, one), call(i, other)
+        if one == other:
+            faults[i] = f"{name} is {distance:.3f} angstrom from its own image; correct the cell"
+        else:
+            faults[i] = (
+                f"{name} and {'its own copy' if name == close else close} overlap, {distance:.3f} angstrom apart (less "
+                f"than {MIN_DISTANCE}); delete one or correct the coordinates"
+            )
     return faults
 
 
@@ -75,42 +92,6 @@ def cell_heights(lattice: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "
 
 
 Overlap = tuple[int, int, float]
-
-
-def closest_sites(
-    lattice: Float64[np.ndarray, "3 3"],
-    frac_coords: Float64[np.ndarray, "n 3"],
-    thinnest: float,
-    heads: Sequence[int],
-) -> Overlap | None:
-    """Give the closest two sites of one crystal where they overlap, and their distance; a site and its image count.
-
-    Args:
-        lattice: rows a, b, c, in angstrom.
-        frac_coords: sites.
-        thinnest: the least distance between opposite faces of the cell.
-        heads: sites of which all others are copies by symmetry: a close pair has a copy that holds one of them.
-    """
-    n = len(frac_coords)
-    if thinnest < 2 * MIN_DISTANCE or len(heads) * n > _MANY_SITES**2:
-        return _search(lattice, frac_coords)
-    if n == 1:
-        return None
-    if len(heads) == n:
-        one, other = _pairs(n)
-        apart = frac_coords.take(one, axis=0) - frac_coords.take(other, axis=0)
-    else:
-        apart = (frac_coords.take(heads, axis=0)[:, None] - frac_coords).reshape(-1, 3)
-    apart -= np.rint(apart)
-    vectors = apart @ lattice
-    squared = np.einsum("pi,pi->p", vectors, vectors)
-    if len(heads) < n:
-        squared[[row * n + head for row, head in enumerate(heads)]] = np.inf  # a site and itself
-    k = int(squared.argmin())
-    distance = math.sqrt(squared[k])
-    if distance >= MIN_DISTANCE:
-        return None
-    return (int(one[k]), int(other[k]), distance) if len(heads) == n else (heads[k // n], k % n, distance)
 
 
 def _overlaps(
@@ -179,13 +160,4 @@ def _say_cell(lattice: Float64[np.ndarray, "3 3"], heights: Float64[np.ndarray, 
     return (
         f"zero-volume cell: its faces are {heights.min():.3g} angstrom apart, its vectors "
         f"{np.linalg.norm(lattice, axis=1).round(3).tolist()} angstrom long; correct the lattice"
-    )
-
-
-def _say_overlap(one: int, other: int, distance: float) -> str:
-    if one == other:
-        return f"site {one + 1} is {distance:.3f} angstrom from its own image; correct the cell"
-    return (
-        f"sites {one + 1} and {other + 1} overlap, {distance:.3f} angstrom apart (less than {MIN_DISTANCE}); "
-        "delete one or correct the coordinates"
     )

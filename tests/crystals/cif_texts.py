@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from matcard.crystals.cif import read_cif
+from matcard.crystals.crystals import Crystal
+from matcard.crystals.validate import checked
+
 NAMES = (
     "_cell_length_a",
     "_cell_length_b",
@@ -45,3 +49,12 @@ SALT = [site("K1", 0, 0, 0), site("Br1", 0.5, 0.5, 0.5)]
 SKEW = (5.1, 6.2, 7.3, 82, 95, 101)
 PAIR = [site("Li1", 0.11, 0.22, 0.34), site("F1", 0.62, 0.47, 0.85)]
 """Two sites on general positions."""
+
+
+def read(text, **options):
+    """The crystals of a CIF, checked as those of every source are."""
+    found = read_cif(text, **options)
+    faults = checked(found).faults
+    return [
+        one if fault is None else Crystal(fault=fault, name=one.name) for one, fault in zip(found, faults, strict=True)
+    ]

@@ -7,9 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from ase.data import chemical_symbols
-from cif_texts import PAIR, SALT, SKEW, cif, cubic, loop, operations, site
-
-from matcard.crystals.cif import read_cif
+from cif_texts import PAIR, SALT, SKEW, cif, cubic, loop, operations, read, site
 
 P1 = "_symmetry_space_group_name_H-M 'P 1'"
 FACES = ("x,y,z", "x,y+1/2,z+1/2", "x+1/2,y,z+1/2", "x+1/2,y+1/2,z")
@@ -17,7 +15,7 @@ FACES = ("x,y,z", "x,y+1/2,z+1/2", "x+1/2,y,z+1/2", "x+1/2,y+1/2,z")
 
 def only(text, **options):
     """The one crystal of a CIF."""
-    (crystal,) = read_cif(text, **options)
+    (crystal,) = read(text, **options)
     return crystal
 
 
@@ -307,7 +305,7 @@ class TestText:
 
 class TestBlocks:
     def test_each_block_is_a_crystal(self):
-        first, second = read_cif(cif(SKEW, PAIR, P1, name="one") + cif(cubic(6.6), SALT, name="two"))
+        first, second = read(cif(SKEW, PAIR, P1, name="one") + cif(cubic(6.6), SALT, name="two"))
         assert (first.name, second.name) == ("one", "two")
         assert len(first.numbers) == len(second.numbers) == 2
 
@@ -316,7 +314,7 @@ class TestBlocks:
         assert only(others[0] + cif(SKEW, PAIR, P1) + others[1]).name == "x"
 
     def test_a_block_at_fault_does_not_spoil_the_next(self):
-        first, second = read_cif(cif(SKEW, [site("Li1", "?", 0, 0)]) + cif(SKEW, PAIR, name="y"))
+        first, second = read(cif(SKEW, [site("Li1", "?", 0, 0)]) + cif(SKEW, PAIR, name="y"))
         assert first.fault == "atom site 1 (Li1) has no coordinate x; complete or delete it"
         assert second.fault is None
 
@@ -393,10 +391,13 @@ class TestSites:
     def test_sites_too_close(self):
         rows = [*PAIR, site("Li2", 0.11, 0.22, 0.36)]
         assert fault(cif(SKEW, rows, P1)) == (
-            "atom site 1 (Li1) and atom site 3 (Li2) overlap, 0.146 angstrom apart; delete one or correct them"
+            "atom site 1 (Li1) and atom site 3 (Li2) overlap, 0.146 angstrom apart (less than 0.5); delete "
+            "one or correct the coordinates"
         )
         by_symmetry = [site("Li1", 0.11, 0.22, 0.34), site("F1", 0.89, 0.78, 0.64)]
-        assert "site 2 (F1) and atom site 1 (Li1) overlap" in fault(cif(SKEW, by_symmetry, "_space_group_IT_number 2"))
+        assert "atom site 1 (Li1) and atom site 2 (F1) overlap" in fault(
+            cif(SKEW, by_symmetry, "_space_group_IT_number 2")
+        )
 
     def test_columns_of_other_lengths(self):
         text = cif(SKEW, [row[:5] for row in PAIR], P1, site=["_atom_site_label", "_atom_site_type_symbol", *SITES])
@@ -524,6 +525,19 @@ class TestElements:
         assert "is read as Ho from 'HO'" in doubt(cif(SKEW, rows, P1))
         assert "is read as H from 'HO'" in doubt(cif(SKEW, rows, P1, "_chemical_formula_sum 'H O'"))
 
+    def test_a_label_that_contradicts_its_type_is_a_doubt(self):
+        rows = [site("Sr1", 0.1, 0.2, 0.3, kind="K"), site("O1", 0.6, 0.6, 0.6, kind="O2-")]
+        said = "atom site 1 (Sr1) is K by its type 'K', not by its label"
+        assert doubt(cif(SKEW, rows, P1)) == said
+        assert only(cif(SKEW, rows, P1)).numbers.tolist() == [19, 8]
+        assert doubt(cif(SKEW, rows, P1, "_chemical_formula_sum 'K O'")) == ""  # no strontium is meant
+        rows = [site("K1", 0.1, 0.2, 0.3, kind="Sr"), site("Sr1", 0.6, 0.6, 0.6, kind="K")]
+        assert doubt(cif(SKEW, rows, P1, "_chemical_formula_sum 'K Sr'")).endswith("label, and 1 more in this way")
+
+    @pytest.mark.parametrize(("label", "kind"), [("OW1", "O"), ("CA1", "C"), ("M1", "Fe"), ("X", "Cl1-"), ("C1A", "C")])
+    def test_labels_that_contradict_nothing(self, label, kind):
+        assert doubt(cif(SKEW, [site(label, 0.1, 0.2, 0.3, kind=kind), PAIR[1]], P1)) == ""
+
     @staticmethod
     def _labelled(labels, formula):
         rows = [(labels[0], 0.1, 0.2, 0.3), (labels[1], 0.6, 0.6, 0.6)]
@@ -582,7 +596,7 @@ def test_a_volume_that_is_not_the_cells_is_a_doubt(volume, doubted):
         f"_cell_angle_{k} 90\n" for k in ("alpha", "beta", "gamma")
     )
     names = "loop_\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
-    (crystal,) = read_cif(f"data_a\n{cell}_Cell_Volume {volume}\n{names}Cs 0 0 0\nCl .5 .5 .5\n")
+    (crystal,) = read(f"data_a\n{cell}_Cell_Volume {volume}\n{names}Cs 0 0 0\nCl .5 .5 .5\n")
     assert crystal.fault is None
     said = "_Cell_Volume is 166, but lengths and angles make 180.362 cubic angstrom"
     assert crystal.doubts == ((said,) if doubted else ())

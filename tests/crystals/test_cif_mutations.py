@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from cif_texts import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from matcard.crystals.cif import read_cif
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,9 @@ def _respelled(name, rng):
 @settings(deadline=None, max_examples=60)
 @given(st.randoms(use_true_random=False))
 def test_the_same_in_other_words(name, rng):
-    (expected,) = read_cif(plainly(BLOCKS[name]))
+    (expected,) = read(plainly(BLOCKS[name]))
     text = otherwise(BLOCKS[name], rng)
-    (crystal,) = read_cif(text)
+    (crystal,) = read(text)
     assert (crystal.fault, crystal.doubts) == (None, ()), text
     assert same(crystal, expected), text
 
@@ -240,10 +239,10 @@ DAMAGE = (
 
 def _judge(name, seed):
     rng = random.Random(f"{name} {seed}")
-    (expected,) = read_cif(plainly(BLOCKS[name]))
+    (expected,) = read(plainly(BLOCKS[name]))
     text = plainly(BLOCKS[name])
     text = rng.choice(DAMAGE)(text, rng)
-    found = read_cif(text)
+    found = read(text)
     assert found
     for crystal in found:
         assert crystal.fault or same(crystal, expected), (crystal, text)
@@ -268,5 +267,5 @@ def test_much_damage_is_told(name):
 def test_whatever_a_cif_holds_there_is_no_traceback(name, start, length, patch):
     text = plainly(BLOCKS[name])
     start %= len(text)
-    for crystal in read_cif(text[:start] + patch + text[start + length :]):
+    for crystal in read(text[:start] + patch + text[start + length :]):
         assert (crystal.fault is None) == (len(crystal.numbers) > 0)

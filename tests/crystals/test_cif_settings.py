@@ -9,11 +9,9 @@ import gemmi
 import numpy as np
 import pytest
 import spglib
-from cif_texts import cif, operations, site
+from cif_texts import cif, operations, read, site
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from matcard.crystals.cif import read_cif
 
 ELEMENTS = ("Sr", "Ti", "O", "F")
 HALLS = range(1, 531)
@@ -131,7 +129,7 @@ WAYS = (
 
 def check(made, how):
     """The CIF is read as the crystal that was written."""
-    (crystal,) = read_cif(written(made, how))
+    (crystal,) = read(written(made, how))
     assert (crystal.fault, crystal.doubts) == (None, ()), (made.kind, how)
     assert len(crystal.numbers) == len(made.every)
     np.testing.assert_allclose(crystal.lattice @ crystal.lattice.T, made.lattice, rtol=1e-4, atol=1e-4)

@@ -43,8 +43,8 @@ def _jsonl(tmp_path, *rows):
         ({"frac_coords": [0, 0, 0, 0.5, 0.5, None]}, "site 2 has a coordinate that is NaN"),
         ({"frac_coords": [0, 0, math.nan, 0.5, 0.5, 0]}, "site 1 has a coordinate that is NaN"),
         ({"frac_coords": [0, 0, math.inf, 0.5, 0.5, 0]}, "site 1 has a coordinate that is NaN or infinite"),
-        ({"frac_coords": [0, 0, 0, 0.99, 0.01, 0.999]}, "sites 1 and 2 overlap, 0.057 angstrom apart"),
-        ({"frac_coords": [0, 0, 0, 1, 2, -3]}, "sites 1 and 2 overlap, 0.000 angstrom apart"),
+        ({"frac_coords": [0, 0, 0, 0.99, 0.01, 0.999]}, "site 1 and site 2 overlap, 0.057 angstrom apart"),
+        ({"frac_coords": [0, 0, 0, 1, 2, -3]}, "site 1 and site 2 overlap, 0.000 angstrom apart"),
         ({"lattice": [4, 4, 4, 90, 90]}, "the lattice has 5 numbers"),
         ({"lattice": [4, 4, 4, 90, 90, math.nan]}, "the lattice has a length or angle that is NaN"),
         ({"lattice": [4, 4, 0, 90, 90, 90]}, "zero-volume cell"),
@@ -178,7 +178,7 @@ def test_bad_frames_are_left_out(tmp_path):
     assert table.columns["kind"].tolist() == ["good"]
     assert table.left_out["kind"].tolist() == ["molecule", "slab", "twins", "unknown"]
     assert table.left_out["where"].tolist() == [f"t.extxyz frame {k}" for k in (2, 3, 4, 5)]
-    expected = ["no unit cell", "periodic in TTF only", "sites 1 and 2 overlap", "malformed frame (KeyError: 'Qq')"]
+    expected = ["no unit cell", "periodic in TTF only", "site 1 and site 2 overlap", "malformed frame (KeyError: 'Qq')"]
     for reason, start in zip(table.left_out["reason"], expected, strict=True):
         assert reason.startswith(start)
 

@@ -15,7 +15,6 @@ from matcard.crystals.validate import (
     MIN_DISTANCE,
     MIN_HEIGHT,
     cell_heights,
-    closest_sites,
     find_faults,
     first_bad_sites,
 )
@@ -80,22 +79,6 @@ def test_overlaps_are_those_of_a_search_over_images(parameters, sites, seed, dis
         assert f"{closest:.3f} angstrom" in fault
 
 
-@settings(deadline=None, max_examples=40)
-@given(_cells(0.3), st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_sites_that_all_others_are_copies_of_are_enough(parameters, sites, seed):
-    """The closest two sites of a crystal with a centre of inversion: sites 1, 3, 5, ... are looked at."""
-    rng = np.random.default_rng(seed)
-    lattice = Lattice.from_parameters(*parameters).matrix
-    half = rng.uniform(-1, 2, (sites, 3))
-    coords = np.stack([half, -half], axis=1).reshape(-1, 3)
-    expected = _closest(lattice, coords)
-    found = closest_sites(lattice, coords, float(_heights(lattice).min()), range(0, 2 * sites, 2))
-    if abs(expected - MIN_DISTANCE) > 1e-6:
-        assert (found is not None) == (expected < MIN_DISTANCE)
-    if found is not None:
-        assert found[2] == pytest.approx(expected, abs=1e-6)
-
-
 def test_many_sites_are_searched_like_few():
     grid = np.stack(np.meshgrid(*[np.arange(7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) / 7
     lattice = 14 * np.eye(3)
@@ -104,7 +87,7 @@ def test_many_sites_are_searched_like_few():
     faults = find_faults(_crystals((lattice, grid), (lattice, close)))
     assert faults[0] is None
     assert faults[1] == (
-        "sites 6 and 301 overlap, 0.280 angstrom apart (less than 0.5); delete one or correct the coordinates"
+        "site 6 and site 301 overlap, 0.280 angstrom apart (less than 0.5); delete one or correct the coordinates"
     )
 
 
@@ -156,7 +139,13 @@ def test_each_crystal_is_judged_by_itself_and_once():
     crystals.numbers[-1] = 119
     faults = find_faults(crystals)
     assert is_none(faults).tolist() == [True] + [False] * 5
-    starts = ["no sites", "site 2 has a coordinate", "zero-volume cell", "sites 1 and 2 overlap", "site 1 has an unk"]
+    starts = [
+        "no sites",
+        "site 2 has a coordinate",
+        "zero-volume cell",
+        "site 1 and site 2 overlap",
+        "site 1 has an unk",
+    ]
     for fault, start in zip(faults[1:], starts, strict=True):
         assert fault.startswith(start)
 

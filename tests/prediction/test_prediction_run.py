@@ -120,7 +120,7 @@ def test_embeddings_are_those_of_training(run, trained):
 def test_an_embedding_that_there_is_not_is_nan(run):
     frames = crystals()[:3]
     frames[1].positions[:] = 0.0
-    with pytest.warns(MatcardWarning, match=r"1 of 3 crystals .* structures\[1\]: sites 1 and 2 overlap"):
+    with pytest.warns(MatcardWarning, match=r"1 of 3 crystals .* structures\[1\]: site 1 and site 2 overlap"):
         embeddings = run.embed(frames)
     assert np.isnan(embeddings).any(axis=1).tolist() == [False, True, False]
 
