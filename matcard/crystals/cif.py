@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from string import digits
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,8 @@ from ase.data import chemical_symbols
 from matcard.crystals import cif_blocks as names
 from matcard.crystals.cif_blocks import Block, no_number, plain, read_blocks
 from matcard.crystals.cif_cell import Cell, Listed, fill
-from matcard.crystals.cif_content import element, formula_of, symbols_in_label, usual_element
-from matcard.crystals.crystals import Crystal, StructureError, call_site, cell_from_parameters
+from matcard.crystals.cif_content import element, formula_of, symbols_in_label
+from matcard.crystals.crystals import ELEMENTS, Crystal, StructureError, call_site, cell_from_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,13 +127,14 @@ def _sites(block: Block, formula: frozenset[str], deuterium: bool, doubts: list[
         StructureError: something is missing, or is no element, no number or no whole atom.
     """
     columns = [block.values.get(name, []) for name in names.COORDINATES]
-    if lacking := [name for name, column in zip(names.COORDINATES, columns, strict=True) if not column]:
+    if not all(columns):
+        lacking = [name for name, column in zip(names.COORDINATES, columns, strict=True) if not column]
         raise StructureError(
             f"the CIF has no atom sites in fractional coordinates: {', '.join(lacking)} is missing or empty"
         )
     k = len(columns[0])
-    labels, types, occupancies = (block.values.get(name, []) for name in (names.LABEL, names.TYPE, names.OCCUPANCY))
-    if not {len(column) for column in (*columns, labels, types, occupancies)} <= {0, k}:
+    labels, types, occupancies = [block.values.get(name, []) for name in (names.LABEL, names.TYPE, names.OCCUPANCY)]
+    if not {*map(len, (*columns, labels, types, occupancies))} <= {0, k}:
         raise StructureError("the columns of the atom sites (_atom_site_...) differ in length; complete the loop")
     if not (types or labels):
         raise StructureError(
@@ -161,7 +163,11 @@ def _elements(
     labels: Sequence[str], types: Sequence[str], formula: frozenset[str], deuterium: bool, doubts: list[str]
 ) -> list[int]:
     words, called = types or labels, labels or types
-    numbers = list(map(usual_element, called, types)) if types else [0] * len(words)
+    numbers = [0] * len(words)
+    if types:  # in most files a label is the type, an element, and a number
+        numbers = [
+            ELEMENTS.get(word, 0) * (label.rstrip(digits) == word) for label, word in zip(called, types, strict=True)
+        ]
     guessed, contradicted = [], []
     for i in [i for i, number in enumerate(numbers) if not number]:
         try:

@@ -77,7 +77,7 @@ _SHOWN = 60
 """Characters of a line or value that a message shows."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Block:
     """One data block.
 
@@ -86,9 +86,9 @@ class Block:
 
     name: str
     values: dict[str, list[str]] = field(default_factory=dict)
-    """The values of each name that is used, but of those that have none; one where the name is not in a loop."""
+    """The values of each name that is used; none where all of them stand for none."""
     spelled: dict[str, str] = field(default_factory=dict)
-    """How the file spells the names that are used, those without a value as well."""
+    """How the file spells names that it spells in another way."""
     unknown: list[str] = field(default_factory=list)
     """What it says of its symmetry under names that are not understood."""
     measured: bool = False
@@ -99,7 +99,7 @@ class Block:
     def first(self, *names: str) -> list[str]:
         """Give the values of the first of these names that has one; empty where none has."""
         for name in names:
-            if (values := self.values.get(name)) is not None:
+            if values := self.values.get(name):
                 return values
         return []
 
@@ -109,7 +109,7 @@ class Block:
 
     def has(self, names: Iterable[str]) -> bool:
         """Say whether one of these names stands in the block, with or without a value."""
-        return not self.spelled.keys().isdisjoint(names)
+        return not self.values.keys().isdisjoint(names)
 
     def spell(self, name: str) -> str:
         """Give a name as the file has it."""
@@ -245,11 +245,14 @@ def _meaning(tag: str) -> str:
 
 
 def _keep(block: Block, name: str, tag: str, values: list[str]) -> None:
-    block.spelled.setdefault(name, tag)
+    if tag != name:
+        block.spelled.setdefault(name, tag)
+    before = block.values.get(name)
     if not values or (values[0][:1] in _MAYBE_NULL and name not in COORDINATES and all(map(is_null, values))):
-        return
-    before = block.values.setdefault(name, values)
-    if before is values or list(map(plain, before)) == list(map(plain, values)):
+        values = []
+    if not before:
+        block.values[name] = values
+    if not (before and values) or list(map(plain, before)) == list(map(plain, values)):
         return
     if len(before) > 1 or len(values) > 1:
         block.fault = block.fault or f"{tag} stands in two lists that differ; delete one"

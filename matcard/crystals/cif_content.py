@@ -72,14 +72,6 @@ def element(written: str, formula: frozenset[str], is_label: bool, deuterium: bo
 
 
 @lru_cache(maxsize=1 << 14)
-def usual_element(label: str, symbol: str) -> int:
-    """Give the atomic number of a site whose label begins with its type, an element; 0 where more must be asked."""
-    is_usual = (
-        label.startswith(symbol) and not label[len(symbol) : len(symbol) + 1].isalpha() and not re.search("[/,]", label)
-    )
-    return ELEMENTS.get(symbol, 0) if is_usual else 0
-
-
 def symbols_in_label(label: str) -> frozenset[str]:
     """Give the elements that a site may be by the beginning of its label: none, one, or two as of `CA2`.
 

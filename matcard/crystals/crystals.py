@@ -31,7 +31,7 @@ class StructureError(ValueError):
     """One row's structure cannot be used; the message says why and what to do. It becomes the fault of the row."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Crystal:
     """One structure as a decoder gives it, or why there is none.
 
