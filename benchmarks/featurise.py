@@ -25,11 +25,12 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as ListLoader
 
-from matcard.crystals import Crystals, GraphOptions, Graphs, build_graphs, open_graphs, read_crystals
+from matcard.crystals import Crystals, read_crystals
 from matcard.crystals.cif import read_cif
-from matcard.crystals.graphs import GraphDataset
-from matcard.crystals.neighbors import Edges, nearest
 from matcard.crystals.validate import checked
+from matcard.graphs import GraphOptions, Graphs, build_graphs, open_graphs
+from matcard.graphs.graphs import GraphDataset
+from matcard.graphs.neighbors import Edges, nearest
 from matcard.models.atom_features import atom_features
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def whole(data: str) -> None:
     code = """
 import sys, time
 from pathlib import Path
-from matcard.crystals import GraphOptions, open_graphs, read_crystals
+from matcard.crystals import read_crystals
+from matcard.graphs import GraphOptions, open_graphs
 import pandas, pyarrow.parquet, torch
 start = time.perf_counter()
 source, folder = sys.argv[1], Path(sys.argv[2])

@@ -23,7 +23,7 @@ from timing import best, machine, peak, prepare, print_table
 from torch_geometric.data import Data
 
 from matcard.cache import map_arrays
-from matcard.crystals.graphs import StoredGraphs
+from matcard.graphs.graphs import StoredGraphs
 from matcard.losses import build_loss
 from matcard.models import CGCNN, CGCNNOptions, Output
 

@@ -37,9 +37,10 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as ListLoader
 from torch_geometric.nn import CGConv, global_mean_pool
 
-from matcard.crystals import GraphOptions, build_graphs, read_crystals
+from matcard.crystals import read_crystals
 from matcard.crystals.crystals import Crystals
-from matcard.crystals.graphs import GraphDataset
+from matcard.graphs import GraphOptions, build_graphs
+from matcard.graphs.graphs import GraphDataset
 from matcard.models import CGCNN, CGCNNOptions
 from matcard.models.atom_features import atom_features
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
-from matcard.crystals import Crystals, GraphDataset, GraphOptions, open_graphs, read_crystals
+from matcard.crystals import Crystals, read_crystals
+from matcard.graphs import GraphDataset, GraphOptions, open_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,11 +25,11 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as ListLoader
 
-from matcard.crystals import GraphOptions, build_graphs
-from matcard.crystals.graphs import GraphDataset
 from matcard.crystals.read import read_crystals
 from matcard.data.card import load_card
 from matcard.data.sources import load_crystals
+from matcard.graphs import GraphOptions, build_graphs
+from matcard.graphs.graphs import GraphDataset
 from matcard.models import CGCNN, CGCNNOptions, Output
 
 if TYPE_CHECKING:

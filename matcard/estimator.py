@@ -22,7 +22,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from matcard.cli import make_console
 from matcard.crystals.crystals import is_none
 from matcard.crystals.decode import object_decoder
-from matcard.crystals.neighbors import GraphOptions
 from matcard.data.crystals import CrystalKind
 from matcard.data.groups import default_groups, group_keys, reduced_formulas
 from matcard.data.labels import Labels
@@ -31,6 +30,7 @@ from matcard.data.read import training_set
 from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split
 from matcard.errors import InputError, listed
+from matcard.graphs.neighbors import GraphOptions
 from matcard.models.base import DEFAULTS
 from matcard.parameters import PARTS, changed, flat, part_options
 from matcard.prediction.modelfile import FOLDER

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from matcard.crystals.neighbors import GraphOptions
 from matcard.errors import InputError, nearest_names
 from matcard.evaluation.decision import DecisionOptions
+from matcard.graphs.neighbors import GraphOptions
 from matcard.losses import LossOptions, make_options
 from matcard.models import Classifier, ModelOptions
 from matcard.options import rules

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from matcard import CrystalClassifier, formula_groups, load_run
-from matcard.crystals import GraphOptions
 from matcard.errors import InputError
+from matcard.graphs import GraphOptions
 from matcard.losses import Focal, Reweight, make_options
 from matcard.models import CGCNNOptions, MLPOptions
 from matcard.training.options import TrainerOptions

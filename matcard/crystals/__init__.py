@@ -1,4 +1,4 @@
-"""Crystals: a source of any kind -> arrays, each row with its structure or what is wrong -> graphs."""
+"""Crystals: a source of any kind -> arrays, each row with its structure or what is wrong."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Crystals": "crystals",
-        "GraphDataset": "graphs",
-        "GraphOptions": "neighbors",
-        "Graphs": "graphs",
         "StructureError": "crystals",
-        "build_graphs": "graphs",
         "find_faults": "validate",
         "from_objects": "read",
-        "open_graphs": "graphs",
         "read_crystals": "read",
     },
 )
@@ -25,11 +20,6 @@ __getattr__, __dir__, __all__ = attach(
 if TYPE_CHECKING:
     from matcard.crystals.crystals import Crystals as Crystals
     from matcard.crystals.crystals import StructureError as StructureError
-    from matcard.crystals.graphs import GraphDataset as GraphDataset
-    from matcard.crystals.graphs import Graphs as Graphs
-    from matcard.crystals.graphs import build_graphs as build_graphs
-    from matcard.crystals.graphs import open_graphs as open_graphs
-    from matcard.crystals.neighbors import GraphOptions as GraphOptions
     from matcard.crystals.read import from_objects as from_objects
     from matcard.crystals.read import read_crystals as read_crystals
     from matcard.crystals.validate import find_faults as find_faults

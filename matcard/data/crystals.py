@@ -18,8 +18,6 @@ from matcard.crystals.crystals import EMPTY, Crystals, objects
 from matcard.crystals.decode import object_decoder
 from matcard.crystals.files import CHUNK, is_structure_file
 from matcard.crystals.folder import Folder
-from matcard.crystals.graphs import GraphDataset, build_graphs, open_graphs
-from matcard.crystals.neighbors import GraphOptions
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.dataset import ArrayDataset
 from matcard.data.draws import Standard, directions
@@ -29,6 +27,8 @@ from matcard.data.samples import Kind, Samples
 from matcard.data.sources import load_crystals
 from matcard.descriptors.describe import Part, describe, find_descriptors
 from matcard.errors import InputError, MatcardWarning
+from matcard.graphs.graphs import GraphDataset, build_graphs, open_graphs
+from matcard.graphs.neighbors import GraphOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import Dataset
 
-    from matcard.crystals.graphs import Graphs
     from matcard.data.card import Card
     from matcard.data.options import DataOptions
     from matcard.data.samples import Named, Progress, Source
     from matcard.descriptors.describe import Described
+    from matcard.graphs.graphs import Graphs
 
 TAKES = "structure files, patterns such as 'new/*.cif', folders, tables, ASE databases, or - for standard input"
 

@@ -12,7 +12,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from matcard.crystals.crystals import ELEMENTS, Crystals
-from matcard.crystals.spacegroups import symmetries
+from matcard.data.spacegroups import symmetries
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:

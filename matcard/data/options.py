@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from matcard.crystals.neighbors import GraphOptions
 from matcard.errors import InputError, nearest_names
+from matcard.graphs.neighbors import GraphOptions
 
 DataKind = Literal["crystals", "compositions", "images", "table"]
 SplitKind = Literal[

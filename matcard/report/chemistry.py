@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 
-from matcard.crystals.spacegroups import SYMPREC, symmetries
+from matcard.data.spacegroups import SYMPREC, symmetries
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure

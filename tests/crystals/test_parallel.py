@@ -10,8 +10,9 @@ import pytest
 from graph_cases import random_crystals
 
 from matcard import parallel
-from matcard.crystals import GraphOptions, build_graphs, open_graphs, read, read_crystals
-from matcard.crystals import graphs as graphs_module
+from matcard.crystals import read, read_crystals
+from matcard.graphs import GraphOptions, build_graphs, open_graphs
+from matcard.graphs import graphs as graphs_module
 from matcard.parallel import in_order
 
 OPTIONS = GraphOptions()

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.crystals import Crystals, objects
-from matcard.crystals.neighbors import GraphOptions
 from matcard.data.card import card_names, load_card
 from matcard.data.crystals import CrystalKind
 from matcard.data.labels import Labels
 from matcard.data.rows import RowKind
 from matcard.data.rows import read as read_rows
 from matcard.data.samples import Samples
+from matcard.graphs.neighbors import GraphOptions
 
 if TYPE_CHECKING:
     from matcard.data.options import DataOptions

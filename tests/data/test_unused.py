@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 
-from matcard.crystals.neighbors import GraphOptions
 from matcard.data.card import load_card
 from matcard.data.kinds import tell_unused
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.errors import InputError, MatcardWarning
+from matcard.graphs.neighbors import GraphOptions
 
 
 def told(card=None, **options):

@@ -8,9 +8,9 @@ import torch
 from graph_cases import random_crystals
 from torch.utils.data import DataLoader
 
-from matcard.crystals.graphs import GraphDataset, build_graphs
-from matcard.crystals.neighbors import GraphOptions
 from matcard.errors import InputError
+from matcard.graphs.graphs import GraphDataset, build_graphs
+from matcard.graphs.neighbors import GraphOptions
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import torch
 from graph_cases import FCC, LONELY, ROCK_SALT, crystals_of, edges_of, random_crystals
 from torch_geometric.data import Batch, Data
 
-from matcard.crystals import graphs as graphs_module
-from matcard.crystals.graphs import Graphs, build_graphs
-from matcard.crystals.neighbors import GraphOptions
+from matcard.graphs import graphs as graphs_module
+from matcard.graphs.graphs import Graphs, build_graphs
+from matcard.graphs.neighbors import GraphOptions
 
 NAMES = [field.name for field in dataclasses.fields(Graphs)]
 

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from matcard.batch import Batch
 from matcard.cache import PYMATGEN, built_in_pieces, code_digest, kept, map_arrays
 from matcard.crystals.crystals import Crystals, offsets_from_counts
-from matcard.crystals.neighbors import nearest, within_reach
 from matcard.errors import InputError
+from matcard.graphs.neighbors import nearest, within_reach
 from matcard.parallel import in_order
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float32, Int, Int8, Int32, Int64, Shaped, UInt8
     from torch import Tensor
 
-    from matcard.crystals.neighbors import GraphOptions
+    from matcard.graphs.neighbors import GraphOptions
 
     Progress = Callable[[int, int], None]
 
@@ -197,7 +197,7 @@ def open_graphs(
         built_in_pieces(place, len(bounds) - 1, compute, _OFFSETS, advance)
         return {"options": asdict(options)}
 
-    code = code_digest(map(files("matcard.crystals").joinpath, ("neighbors.py", "graphs.py")), PYMATGEN)
+    code = code_digest(map(files("matcard.graphs").joinpath, ("neighbors.py", "graphs.py")), PYMATGEN)
     decisive = [asdict(options), code, crystals.content_digest()]
     place, _ = kept(folder, decisive, f"the graphs of {len(crystals)} crystals", build)
     return _mapped(place)

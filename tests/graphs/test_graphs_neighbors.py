@@ -21,10 +21,10 @@ from graph_cases import (
 )
 from hypothesis import assume, given, settings
 
-from matcard.crystals import neighbors
-from matcard.crystals.graphs import build_graphs
-from matcard.crystals.neighbors import GraphOptions
 from matcard.errors import InputError
+from matcard.graphs import neighbors
+from matcard.graphs.graphs import build_graphs
+from matcard.graphs.neighbors import GraphOptions
 
 TIES = ("keep", "cut", "strict")
 

@@ -18,10 +18,10 @@ import pytest
 from graph_cases import FCC, LONELY, crystals_of, random_crystals
 
 from matcard import cache
-from matcard.crystals import GraphOptions, build_graphs, open_graphs
-from matcard.crystals import graphs as graphs_module
-from matcard.crystals.graphs import Graphs, StoredGraphs
 from matcard.errors import InputError, MatcardWarning
+from matcard.graphs import GraphOptions, build_graphs, open_graphs
+from matcard.graphs import graphs as graphs_module
+from matcard.graphs.graphs import Graphs, StoredGraphs
 
 OPTIONS = GraphOptions()
 NAMES = [field.name for field in dataclasses.fields(Graphs)]

@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 
 from matcard.crystals.crystals import Crystals, offsets_from_counts
-from matcard.crystals.graphs import Graphs, build_graphs
-from matcard.crystals.neighbors import TIE_TOLERANCE, GraphOptions
+from matcard.graphs.graphs import Graphs, build_graphs
+from matcard.graphs.neighbors import TIE_TOLERANCE, GraphOptions
 
 FCC = (3.6 / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]), [29], [[0, 0, 0]])
 ROCK_SALT = (
