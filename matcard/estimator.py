@@ -77,6 +77,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         decision: name of a rule, or `DecisionOptions`: how `predict` comes from the probabilities, chosen on the
             validation part. `argmax` is the most likely class.
         graph: `GraphOptions`: which neighbours of an atom become edges.
+        deuterium: whether D in CIF files is read as hydrogen, in `fit` and afterwards.
         max_epochs: goes before that of `trainer`.
         batch_size: goes before that of `trainer`.
         lr: goes before that of `optimizer`.
@@ -105,6 +106,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         trainer: TrainerOptions | None = None,
         decision: DecisionOptions | str | None = None,
         graph: GraphOptions | None = None,
+        deuterium: bool = False,
         max_epochs: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
@@ -121,6 +123,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.trainer = trainer
         self.decision = decision
         self.graph = graph
+        self.deuterium = deuterium
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -174,7 +177,8 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         config = self._config("crystals" if _holds_crystals(X) else "table", target, [*map(str, numbers)])
         check_config(config)
         if config.data.kind == "crystals":
-            samples = _sound(CrystalKind(config.data.graph).wrap(X, [f"X[{k}]" for k in range(len(X))]))
+            kind = CrystalKind(config.data.graph, deuterium=config.data.deuterium)
+            samples = _sound(kind.wrap(X, [f"X[{k}]" for k in range(len(X))]))
             if config.data.descriptors != "none":
                 samples = _sound(CrystalKind.of(config.data, samples.inputs).samples(samples.inputs))
             if y is None:
@@ -245,14 +249,14 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         description = predictor.description
         config = config_from_dict(description.config)
         parts = {part: getattr(config, part) for part in PARTS if part != "graph"}
-        parts |= {"graph": config.data.graph, "descriptors": config.data.descriptors}
+        parts |= {name: getattr(config.data, name) for name in ("graph", "descriptors", "deuterium")}
         estimator = cls(**parts, value_weight=config.value.weight, random_state=config.seed)
         estimator.predictor_ = predictor
         estimator.classes_ = np.array(description.target.get("classes", description.class_names))
         if isinstance(predictor.kind, RowKind):
             names = predictor.kind.names
             estimator.n_features_in_ = len(names)
-            if names != _numbered(len(names)):
+            if names != tuple(f"x{k}" for k in range(len(names))):
                 estimator.feature_names_in_ = np.array(names, dtype=object)
         return estimator
 
@@ -276,6 +280,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             auxiliary=list(values) or None,
             descriptors=self.descriptors,
             graph=parts.pop("graph"),
+            deuterium=self.deuterium,
             jobs=1,
         )
         value = ValueOptions(weight=self.value_weight)
@@ -322,7 +327,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _columns(self) -> tuple[str, ...]:
         """Name the columns of the rows that were given last."""
         names = tuple(getattr(self, "feature_names_in_", ()))
-        return names if len(set(names)) == self.n_features_in_ else _numbered(self.n_features_in_)
+        return names if len(set(names)) == self.n_features_in_ else tuple(f"x{k}" for k in range(self.n_features_in_))
 
 
 def formula_groups(structures: Iterable[Any]) -> Shaped[np.ndarray, " N"]:
@@ -361,11 +366,6 @@ def _numbers(values: Any) -> pd.DataFrame:
     """Lay numbers to be learned out as columns; none where none are given."""
     table = pd.DataFrame(values).reset_index(drop=True)
     return table.set_axis([name if isinstance(name, str) else f"value{k}" for k, name in enumerate(table)], axis=1)
-
-
-def _numbered(number: int) -> tuple[str, ...]:
-    """Name columns that have no names."""
-    return tuple(f"x{k}" for k in range(number))
 
 
 def _sound(samples: Samples) -> Samples:

@@ -454,3 +454,21 @@ def test_rows_in_a_pipeline_keep_their_names(rows, tmp_path):
 )
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
+
+
+def test_deuterium_is_hydrogen_where_that_is_asked_for(salts, tmp_path):
+    structures, classes = salts
+    text = Structure(Lattice.cubic(4.1), ["Li", "H"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(fmt="cif")
+    path = tmp_path / "heavy.cif"
+    path.write_text(text.replace("  H  ", "  D  ").replace("LiH", "LiD").replace("Li1 H1", "Li1 D1"))
+    X, y = [path, *structures], [classes[0], *classes]
+    with pytest.raises(InputError, match="unknown element 'D'"):
+        small().fit(X, y)
+    classifier = small(deuterium=True, max_epochs=1, run_dir=tmp_path / "run").fit(X, y)
+    classifier.save(tmp_path / "model")
+    again = CrystalClassifier.load(tmp_path / "model", device="cpu")
+    assert again.deuterium
+    expected = classifier.predict_proba([path])
+    np.testing.assert_allclose(again.predict_proba([path]), expected, atol=1e-6)
+    table = load_run(tmp_path / "run", device="cpu").predict([path])
+    assert table["error"].isna().all()

@@ -49,9 +49,10 @@ def read_cif(text: str, deuterium: bool = False) -> list[Crystal]:
     with_sites = [block for block in blocks if block.has(names.COORDINATES)]
     whole = [block for block in with_sites if block.has(names.CELL)]
     if not with_sites:
-        decoded = "\0" not in text and "\ufffd" not in text
         said = "the CIF has no atom sites in fractional coordinates (_atom_site_fract_x)"
-        return [Crystal(fault=said if decoded else names.NOT_UTF8)]
+        if not blocks:
+            said = "the CIF is empty; copy or export it again"
+        return [Crystal(fault=names.NOT_UTF8 if "\0" in text or "\ufffd" in text else said)]
     return [_judged(block, deuterium) for block in whole or with_sites[:1]]
 
 

@@ -97,6 +97,8 @@ def from_objects(
     structures: Iterable[Any],
     ids: Sequence[str] | None = None,
     columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
+    *,
+    deuterium: bool = False,
 ) -> Crystals:
     """Take objects of pymatgen (`Structure`) and ASE (`Atoms`) and paths of structure files, mixed; past the cache.
 
@@ -104,6 +106,7 @@ def from_objects(
         structures: N of them.
         ids: of each; by default the positions 0, 1, ...
         columns: of N rows; by default what stands in `info` of the objects of ASE.
+        deuterium: whether D in a CIF is read as hydrogen.
 
     Raises:
         InputError: an object of another kind, or ids or columns that are not as many as the structures; no structures.
@@ -126,7 +129,8 @@ def from_objects(
             "of each"
         )
     where = [f"structures[{k}]" + (f" ({item})" if isinstance(item, Path) else "") for k, item in enumerate(listed)]
-    return Crystals.concatenate(_checked(iter([Batch(names, where, frame, listed, len(listed))]), 1, None))
+    batch = Batch(names, where, frame, listed, len(listed))
+    return Crystals.concatenate(_checked(iter([batch]), 1, None, deuterium))
 
 
 def _found(source: Source) -> Found:
@@ -240,7 +244,7 @@ def _files_batches(paths: Sequence[Path], name: str, wanted: Wanted) -> Iterator
 
 
 def _checked(
-    batches: Iterator[Batch], jobs: int | None, progress: Progress | None, deuterium: bool = False
+    batches: Iterator[Batch], jobs: int | None, progress: Progress | None, deuterium: bool
 ) -> Iterator[Crystals]:
     """Decode and check batches one after the other, in other processes where that is worth it."""
     done = 0

@@ -8,6 +8,7 @@ import json
 import sys
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,11 +19,13 @@ from matcard.crystals.crystals import StructureError, valid
 from matcard.crystals.decode import looks_like_structure
 from matcard.crystals.files import (
     CHUNK,
+    LABELS,
     decode_text,
     estimate_rows,
     file_kind,
     open_bytes,
     read_text,
+    source_exists,
     structure_name,
 )
 from matcard.errors import InputError, nearest_names
@@ -31,7 +34,6 @@ from matcard.json_stream import JsonStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-    from pathlib import Path
 
 ID_COLUMNS = ("material_id", "id", "structure_id", "mp_id", "jid", "mpid", "cif_id", "entry_id")
 """Where ids are looked for, in this order, when no column is named."""
@@ -144,9 +146,12 @@ def require_column(column: str, columns: Iterable[str], name: str, option: str) 
     """
     names = [str(c) for c in columns if c != INDEX]
     if not names:
+        folder = Path(name) if Path(name).is_dir() else Path(name).parent
+        tables = sorted(path.name for path in folder.glob("*.csv")) if source_exists(name) else []
+        hint = f"; {tables[0]} lies there: rename it, if it holds their ids and labels" if tables else ""
         raise InputError(
             f"{name} has no columns, so none that is called {column!r} (--data.{option}); labels of structure files "
-            "stand in the id_prop.csv of their folder: give that folder as the source"
+            f"stand in the {LABELS} of their folder: give that folder as the source{hint}"
         )
     if column not in names:
         raise InputError(f"{name} has no column {column!r} (--data.{option}): {nearest_names(column, names)}")

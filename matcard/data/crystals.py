@@ -127,7 +127,7 @@ class CrystalKind(Kind):
         if not isinstance(given, Iterable):
             raise InputError(f"structures is a {type(given).__name__}: a list of structures was expected")
         single = isinstance(given, (str, Path)) or object_decoder(given) is not None
-        return self.samples(from_objects([given] if single else given, ids))
+        return self.samples(from_objects([given] if single else given, ids, deuterium=self.deuterium))
 
     def samples(self, crystals: Crystals, *, jobs: int | None = None, progress: Progress | None = None) -> Samples:
         """Give crystals as samples; those without descriptors, where the network takes some, have a fault.

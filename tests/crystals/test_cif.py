@@ -173,6 +173,14 @@ class TestOperations:
         reason = fault(cif((5, 6, 7, 90, 97, 90), PAIR, *said))
         assert "the operations listed (2, P -1) are not those of _symmetry_space_group_name_H-M = P 21/c (4)" in reason
 
+    @pytest.mark.parametrize(
+        "text", ["1/2-x,1/2+y,-z+1/2", "-x+1/2, y+1/2, 1/2-z", "0.5-X,+.5+Y,.5-Z", "1/2 - x, y + 1/2, - z + 1/2"]
+    )
+    def test_fractions_before_and_behind_the_axes(self, text):
+        crystal = only(cif((5, 6, 7, 90, 90, 90), PAIR, operations(["x,y,z", text])))
+        assert crystal.fault is None
+        np.testing.assert_allclose(crystal.frac_coords[1], [0.39, 0.72, 0.16], atol=1e-9)
+
     def test_two_lists_that_differ(self):
         said = operations(["x,y,z", "-x,-y,-z"]), operations(["x,y,z"], "_symmetry_equiv_pos_as_xyz")
         assert "list different operations; delete one" in fault(cif(SKEW, PAIR, *said))
@@ -294,7 +302,8 @@ class TestText:
             (cif(SKEW, PAIR, "_x\n;\nopen"), "unterminated text field"),
             ("this is no CIF", "nothing but comments may stand before its first data_ line"),
             (cif(SKEW, PAIR).removeprefix("data_x\n"), "nothing but comments may stand before"),
-            ("", "no atom sites in fractional coordinates"),
+            ("", "the CIF is empty; copy or export it again"),
+            ("# a comment\n\n", "the CIF is empty"),
             ("data_x\n_cell_length_a 4\n", "no atom sites in fractional coordinates"),
             (cif(SKEW, PAIR).encode("utf-16").decode("utf-8", "replace"), "not UTF-8 text; save it as UTF-8"),
         ],

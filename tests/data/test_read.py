@@ -42,8 +42,12 @@ def test_labels_are_not_asked_of_structure_files_alone(tmp_path, monkeypatch):
     Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(
         filename=str(tmp_path / "a.cif")
     )
-    with pytest.raises(InputError, match=r"no columns.*'gap'.*give that folder as the source"):
+    with pytest.raises(InputError, match=r"no columns.*'gap'.*give that folder as the source$"):
         read_labelled(DataOptions(source=f"{tmp_path}/*.cif", target="gap", jobs=1))
+    (tmp_path / "labels.csv").write_text("id,gap\na,1.5\n")
+    for source in (f"{tmp_path}/*.cif", str(tmp_path)):
+        with pytest.raises(InputError, match=r"; labels\.csv lies there: rename it, if it holds their ids and labels$"):
+            read_labelled(DataOptions(source=source, target="gap", jobs=1))
 
 
 def test_a_source_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_path):
