@@ -66,7 +66,7 @@ os.chdir(folder.name)
 #
 # Cross-entropy is the reference. Logit adjustment is the rival to beat: it is told the class counts. The magnitude of a batch's
 # errors is added to cross-entropy with a small weight, and the last is matcard's default, cross-entropy weighted by the
-# spread in class-embedding space; neither is told any count.
+# spread of embeddings beside their class; neither is told any count.
 
 # %%
 LOSSES = {

@@ -86,7 +86,7 @@ def _parse(
         first.add_argument(f"--{flag}")
     named, rest = first.parse_known_args(list(argv))
     values = dict(base) if base is not None else read_default()
-    names = {f"{part}.name": name for part in NAMED if (name := getattr(named, f"{part}.name"))}
+    names = {f"{part}.name": name for part in NAMED if (name := getattr(named, f"{part}.name")) is not None}
     layers = [
         read_config(find_yaml("config", named.config)) if named.config else {},
         *over,

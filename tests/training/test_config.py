@@ -77,6 +77,8 @@ def test_a_base_is_a_loss_with_all_its_options(tmp_path):
         (["--scale", "3"], ["--scale", "loss.scale"]),
         (["--loss.name", "reweigth"], ["reweigth", "reweight"]),
         (["--model.name", "cgcn"], ["cgcn", "cgcnn"]),
+        (["--loss.name="], ["unknown loss ''"]),
+        (["--loss.base.name="], ["unknown loss of single samples ''"]),
         (["--loss.name", "focal", "--loss.scale", "3"], ["loss.scale", "loss.gamma"]),
         (["--loss.base.name", "focl"], ["single samples", "focl", "did you mean focal"]),
         (["--loss.base.name", "triplet"], ["single samples", "triplet", "cross_entropy"]),
