@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from matcard.crystals import Crystals
     from matcard.data.samples import Samples
 
-SAMPLERS = ("spread", "density", "neighbors", "formula")
-ARMS = ("shuffle/clean", "shuffle/copies", *(f"{name}/{data}" for name in SAMPLERS for data in ("copies", "clean")))
+SAMPLERS = ("spread", "density", "formula")
+ARMS = ("shuffle/clean", "shuffle/copies", "spread/clean", *(f"{name}/copies" for name in SAMPLERS))
 METRICS = ("average_precision", "macro_f1")
 
 
@@ -180,12 +180,8 @@ def main() -> None:
 
         clean, plain = values["shuffle/clean"], values["shuffle/copies"]
         say("what copies cost (shuffle/clean - shuffle/copies)", clean, plain)
+        say("what the sampler costs without copies (shuffle/clean - spread/clean)", clean, values["spread/clean"])
         for sampler in SAMPLERS:
-            say(
-                f"what {sampler} costs without copies (shuffle/clean - {sampler}/clean)",
-                clean,
-                values[f"{sampler}/clean"],
-            )
             drawn = values[f"{sampler}/copies"]
             say(f"what {sampler} gives back ({sampler}/copies - shuffle/copies)", drawn, plain)
             say(f"what is left with {sampler} (shuffle/clean - {sampler}/copies)", clean, drawn)
