@@ -76,7 +76,7 @@ def fit(
         drop(),
     ]
     network = torch.nn.Sequential(*hidden, torch.nn.Linear(256, 2))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     order = np.empty(0, np.int64)
     for _ in range(steps):

@@ -7,7 +7,6 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 
 from matcard.comparison.data import open_data
@@ -16,6 +15,7 @@ from matcard.comparison.published import reproduce
 from matcard.comparison.rivals import run_rival
 from matcard.prediction.network import read_out
 from matcard.training.batches import DataModule
+from matcard.training.callbacks import read_checkpoint
 from matcard.training.config import config_from_dict
 from matcard.training.fit import fit
 from matcard.training.rundir import RunDir
@@ -67,7 +67,7 @@ class CellJob:
 def run_network(
     config: Mapping[str, Any], data: TrainingSet, *, tested: bool, folder: Path, line: Wire
 ) -> dict[str, Any]:
-    """Train a network and measure it at its best epoch.
+    """Train a network and measure it at the epoch that is kept.
 
     Args:
         config: resolved configuration, nested.
@@ -101,7 +101,7 @@ def run_network(
     )
     return {
         "seed": resolved.seed,
-        "best_epoch": int(torch.load(run.best, weights_only=True, map_location="cpu")["epoch"]),
+        "best_epoch": int(read_checkpoint(run.kept(resolved.trainer.keep))["epoch"]),
         "sizes": {part: len(positions) for part, positions in batches.parts.items()},
         "data_sha256": data_sha256(data),
         **found,

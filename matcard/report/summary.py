@@ -66,11 +66,11 @@ def _split(run: FinishedRun) -> str:
 def _network(run: FinishedRun) -> str:
     monitor = run.config["trainer"]["monitor"]
     epoch, value = best_epoch(run.epochs, monitor)
-    return (
-        f"The model is {run.config['model']['name']}, the loss {loss_text(run.config['loss'])}; the weights are those "
-        f"of epoch {epoch} of {len(run.epochs)}, which has the best validation "
-        f"{metric_label(monitor)} ({value:.3f})."
-    )
+    kept = f"epoch {epoch} of {len(run.epochs)}, which has the best validation {metric_label(monitor)} ({value:.3f})"
+    if run.config["trainer"]["keep"] == "last":
+        kept = f"the last of {len(run.epochs)} epochs"
+    model, loss = run.config["model"]["name"], loss_text(run.config["loss"])
+    return f"The model is {model}, the loss {loss}; the weights are those of {kept}."
 
 
 def loss_text(loss: dict[str, Any]) -> str:

@@ -39,20 +39,23 @@ _MOST = len(_COLOURS)
 
 
 def learning_curves(run: FinishedRun, figures: FigureFolder) -> Markup:
-    """Draw the losses and the validation metrics; the kept epoch is marked."""
+    """Draw the losses and the validation metrics; the best epoch is marked."""
     monitor = run.config["trainer"]["monitor"]
     label = metric_label(monitor)
     best, value = best_epoch(run.epochs, monitor)
     last = int(float(run.epochs[-1]["epoch"])) + 1
-    late = "The last epoch was the best: longer training may still help." if best == last and last > 1 else ""
+    kept = f"The weights of epoch {best} of {last} were kept: the best {label} on the validation part ({value:.3f})."
+    if run.config["trainer"]["keep"] == "last":
+        kept = f"The weights of the last epoch were kept; the best {label} is that of epoch {best} ({value:.3f})."
+    elif best == last and last > 1:
+        kept += " The last epoch was the best: longer training may still help."
     return figures.add(
         "learning",
         learning_figure(run.epochs, monitor),
         pd.DataFrame(run.epochs),
         alt=f"Training loss, validation log loss and validation scores over {last} epochs; the best {label} "
         f"of {value:.3f} is at epoch {best}.",
-        caption=f"The weights of epoch {best} of {last} were kept: the best {label} on the validation part "
-        f"({value:.3f}). {late}",
+        caption=kept,
     )
 
 

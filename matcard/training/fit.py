@@ -77,7 +77,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     begin: Callable[[], None] = lambda: None,
 ) -> TrainingModule | None:
-    """Train, or go on where the run's directory has a checkpoint, and load the best epoch's weights.
+    """Train, or go on where the run's directory has a checkpoint, and load the weights of the epoch that is kept.
 
     Args:
         run: where checkpoints and metrics are written.
@@ -114,9 +114,11 @@ def fit(
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return None
-        module.load_state_dict(read_checkpoint(run.best)["state_dict"])
+        module.load_state_dict(read_checkpoint(run.kept(config.trainer.keep))["state_dict"])
     # Lightning leaves a module on the CPU; what follows scores whole parts with it.
-    return module.to(trainer.strategy.root_device)
+    module = module.to(trainer.strategy.root_device)
+    module.choose_mix()
+    return module
 
 
 def check_monitor(monitor: str, data: DataModule) -> None:

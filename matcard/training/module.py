@@ -10,7 +10,7 @@ import torch
 
 from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
-from matcard.evaluation.value import value_metrics
+from matcard.evaluation.value import ValueMix, value_metrics
 from matcard.models.value import value_loss
 from matcard.prediction.centroid import CentroidClassifier
 from matcard.prediction.network import Network, Scores, read_out
@@ -40,6 +40,9 @@ class TrainingModule(lightning.LightningModule):
         monitor: validation metric that the plateau schedule follows.
         seed: seeds dropout, together with epoch and step, so that a resumed run repeats an uninterrupted one.
         value_weight: of the error of predicted numbers, where the model predicts some.
+
+    Attributes:
+        mix: what the number says of the classes, once training has ended; None before, and where there is no number.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TrainingModule(lightning.LightningModule):
         self.monitor = monitor
         self.seed = seed
         self.value_weight = value_weight
+        self.mix: ValueMix | None = None
         self._epoch_losses: list[Tensor] = []
         self._epoch_terms: dict[str, list[Tensor | float]] = {}
         self._scores: list[Scores] = []
@@ -71,7 +75,14 @@ class TrainingModule(lightning.LightningModule):
     @property
     def network(self) -> Network:
         """The model, with the centroid classifier in place of its head where no loss trains the head."""
-        return Network(self.model, self.centroids, self.data.scale)
+        return Network(self.model, self.centroids, self.data.scale, self.mix)
+
+    def choose_mix(self) -> None:
+        """Choose on the validation part what the number behind the classes says of them, where there is one."""
+        values = self.data.values
+        if values is not None and values.edges:
+            found = read_out(self.network, self.data.eval_dataloader("val"))
+            self.mix = ValueMix.fit(values.edges, values.classes, found.numbers[:, 0], found.heads, found.targets)
 
     def on_train_epoch_start(self) -> None:
         self.loss.on_epoch(self.current_epoch, self.epochs)

@@ -47,6 +47,9 @@ class TrainerOptions:
     """Samples a step and device."""
     monitor: str = "macro_f1"
     """Validation metric that chooses the best epoch and stops early; its direction is known."""
+    keep: Literal["best", "last"] = "best"
+    """Whose weights a run ends with: those of the best epoch, or of the last. Where the learning rate ends at 0 and the
+    validation part is small, the best epoch is often the luckiest one, and the last as good or better."""
     patience: int = 0
     """Epochs without a better monitored metric before training stops; 0 never stops early."""
     gradient_clip: float = 5.0

@@ -16,7 +16,7 @@ from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
 from matcard.evaluation.scoring import scored
 from matcard.evaluation.tables import averages_table, calibration_line, recall_table, value_lines
-from matcard.evaluation.value import ValueMix, value_results
+from matcard.evaluation.value import value_results
 from matcard.files import to_json, written_whole
 from matcard.prediction.applicability import Reference
 from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
@@ -47,9 +47,9 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     """
     config = run.load_config()
     parts = [part for part, positions in data.parts.items() if len(positions)]
-    heads = {part: read_out(module.network, data.eval_dataloader(part)) for part in parts}
-    description, tensors, scores = describe_model(config, module, data, heads)
-    decision, mix = description.decision, description.mix
+    scores = {part: read_out(module.network, data.eval_dataloader(part)) for part in parts}
+    description, tensors = describe_model(config, module, data, scores)
+    decision = description.decision
     decision.save(run.decision)
     write_predictions(run, scores, data, decision)
     write_embeddings(run, scores, data.set.ids, config.seed)
@@ -72,7 +72,7 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
             data.values.names,
             data.values.numbers[test.positions],
             test.numbers,
-            mix,
+            module.mix,
             targets=test.targets,
             heads=test.heads,
         )
@@ -84,11 +84,6 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     for line in value_lines(metrics):
         console.print(line, markup=False)
     console.print(f"run: {run.path}", soft_wrap=True, markup=False)
-
-
-def mixed(scores: Scores, mix: ValueMix | None) -> Scores:
-    """Give the scores with what the number says of the classes in the probabilities."""
-    return scores if mix is None else scores._replace(probabilities=mix(scores.numbers[:, 0], scores.heads))
 
 
 def write_predictions(run: RunDir, scores: dict[str, Scores], data: DataModule, decision: Decision) -> None:
@@ -140,24 +135,21 @@ def write_embeddings(
 
 
 def describe_model(
-    config: Config, module: TrainingModule, data: DataModule, heads: dict[str, Scores]
-) -> tuple[ModelDescription, dict[str, Tensor], dict[str, Scores]]:
+    config: Config, module: TrainingModule, data: DataModule, scores: dict[str, Scores]
+) -> tuple[ModelDescription, dict[str, Tensor]]:
     """Give all that prediction needs: classes, decision, calibration, the weights, where the training part lies.
 
-    The decision rule, the calibration and what a predicted number says of the classes are chosen on the validation
-    part.
+    The decision rule and the calibration are chosen on the validation part.
 
     Args:
         config: of the training.
         module: trained.
         data: what it was trained on.
-        heads: what the network's heads say of the training and the validation part, and of others.
+        scores: of the training and the validation part.
 
     Returns:
-        the description, the tensors of the model's file, and the scores of each part with the number mixed in.
+        the description, and the tensors of the model's file.
     """
-    mix = _mix(heads["val"], data)
-    scores = {part: mixed(read, mix) for part, read in heads.items()}
     validation = scores["val"]
     reference = Reference.fit(scores["train"].embeddings, validation.embeddings, seed=config.seed)
     trained = data.set.samples.take(data.parts["train"])
@@ -177,19 +169,11 @@ def describe_model(
         train_size=len(data.parts["train"]),
         config=values,
         scale=data.scale,
-        mix=mix,
+        mix=module.mix,
     )
     tensors = module.network.state_dict()
     tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
-    return description, tensors, scores
-
-
-def _mix(validation: Scores, data: DataModule) -> ValueMix | None:
-    """Choose what the number behind the classes says of them, where there is one."""
-    if data.values is None or not data.values.edges:
-        return None
-    of_number = validation.numbers[:, 0], validation.heads, validation.targets
-    return ValueMix.fit(data.values.edges, data.values.classes, *of_number)
+    return description, tensors
 
 
 def _decision(options: DecisionOptions, validation: Scores, data: DataModule) -> Decision:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -85,6 +85,10 @@ class RunDir:
     def last(self) -> Path:
         """The last finished epoch."""
         return self.checkpoints / "last.ckpt"
+
+    def kept(self, keep: Literal["best", "last"]) -> Path:
+        """Give the checkpoint whose weights the run ends with."""
+        return self.last if keep == "last" else self.best
 
     @property
     def test_metrics(self) -> Path:

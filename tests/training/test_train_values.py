@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score
 from train_cases import options, run_here
 
+from matcard.comparison.cell import run_network
+from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError
 from matcard.evaluate import main as evaluate
 from matcard.prediction.predictor import load_run
 from matcard.report.run import write_report
+from matcard.study.trial.evaluation import trained
+from matcard.training.batches import DataModule
+from matcard.training.config import config_from_dict
 from matcard.training.module import TrainingModule
 from matcard.training.run import resume
 
@@ -89,6 +96,34 @@ def test_probabilities_are_the_mix_of_both_sources(finished: Path) -> None:
     assert run.members[0].network.mix is not None
     by_number = run.members[0].network.mix.of_number(test["value_strength"].to_numpy())[:, 1]
     assert average_precision_score(high, by_number) == pytest.approx(alone)
+
+
+def test_a_cell_and_a_trial_are_measured_with_the_number_as_the_run_is(finished: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    resolved = config_from_dict({**config, "run_dir": None})
+    data = divide(read_labelled(resolved.data), resolved.data, seed=resolved.seed)
+    own = json.loads((finished / "test_metrics.json").read_text())
+    cell = run_network(config, data, tested=True, folder=tmp_path / "cell", line=SimpleNamespace(stopping=False))
+    for name in ("average_precision", "log_loss", "macro_f1"):
+        assert cell["test"]["argmax"][name] == pytest.approx(own[name])
+    trial = trained(resolved, DataModule(data, resolved), tmp_path / "trial", keep_weights=False)
+    validation = pd.read_parquet(finished / "predictions.parquet").query("split == 'val'").set_index("id")
+    columns = [f"prob_{name}" for name in trial.class_names]
+    np.testing.assert_allclose(trial.probabilities, validation.loc[trial.ids, columns], rtol=1e-4, atol=1e-6)
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(rows: Path, tmp_path: Path) -> None:
+    runs = {}
+    for keep in ("best", "last"):
+        more = ["--data.threshold=6", "--trainer.max_epochs=6", "--optimizer.schedule=none", f"--trainer.keep={keep}"]
+        runs[keep] = run_here(*of_rows(rows, tmp_path / keep, *more))
+    epochs = pd.read_csv(runs["best"].metrics)
+    assert epochs["val_macro_f1"].idxmax() < 5, "an earlier epoch has to be the best here"
+    for keep, run in runs.items():
+        state = torch.load(getattr(run, keep), weights_only=True)["state_dict"]
+        model = load_run(run.path, device="cpu").members[0].network.model.state_dict()
+        for name, value in model.items():
+            assert torch.equal(value, state[f"model.{name}"]), name
 
 
 def test_the_model_predicts_as_the_run_did(finished: Path, rows: Path) -> None:
