@@ -39,8 +39,7 @@ def parse_settings(argv: Sequence[str]) -> Settings:
     Raises:
         InputError: unknown option (with the nearest names), wrong type, unreadable file.
     """
-    from matcard.study.folder import StudyDir
-    from matcard.study.settings import Settings, read_entries, trial_settings
+    from matcard.study.settings import Settings, StudyDir, read_entries, trial_settings
 
     named = _named(argv, "study", "space", "trial_config")
     begun = None

@@ -24,7 +24,7 @@
 #     python -m matcard.tune --space scale_lambda --trials 50 --study scale
 #
 # and everything below reads that study as well: `study = StudyDir(Path("runs/studies/scale"))`, of
-# `matcard.study.folder`, is all it takes.
+# `matcard.study.settings`, is all it takes.
 
 # %%
 import warnings

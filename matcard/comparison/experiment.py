@@ -18,7 +18,7 @@ from matcard.training.config import config_from_dict, config_to_dict, flatten, o
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from matcard.study.search.space import Space
+    from matcard.study.space import Space
 
 METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
 Protocol = Literal["matcard", "published"]
@@ -159,7 +159,7 @@ class Experiment:
 
     def space_of(self, task: Task, method: Method) -> Space | None:
         """Give what is searched of a method on a task; None where there is nothing."""
-        from matcard.study.search.space_file import make_space
+        from matcard.study.space import make_space
 
         entries = self.searched(task, method)
         return make_space(entries, f"{self.name}, {method.label}, space") if entries else None
@@ -170,7 +170,7 @@ class Experiment:
         Raises:
             InputError: options or a space that do not fit, a source or a network to start from that is not there.
         """
-        from matcard.study.search.space_check import check_space
+        from matcard.study.space_check import check_space
         from matcard.training.fit import check_config
 
         for name in self.metrics:

@@ -25,8 +25,8 @@ from matcard.comparison.tables import captions, outcome_table, score_tables, sho
 from matcard.errors import TrainingError
 from matcard.report.html import plural
 from matcard.training.rundir import environment, write_text
-from matcard.work.engine import engine
 from matcard.work.lock import held
+from matcard.work.pool import engine
 from matcard.work.screen import Screen
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from matcard.training.config import config_from_dict, config_to_dict, flatten, n
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matcard.study.search.space import Space
+    from matcard.study.space import Space
 
     Values = Sequence[float | None]
     """Outcomes of trials; None of those that failed."""

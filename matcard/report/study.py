@@ -15,7 +15,7 @@ from matcard.evaluation.metrics import higher_is_better, metric_label, metric_na
 from matcard.files import read_json, read_yaml
 from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table, undefined
 from matcard.report.page import FigureFolder, Section, write_page
-from matcard.study.folder import StudyDir
+from matcard.study.settings import StudyDir
 from matcard.training.config import flatten
 
 if TYPE_CHECKING:

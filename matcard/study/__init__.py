@@ -2,17 +2,15 @@
 
 The path of one trial:
 
-1. `options`, `settings`: what the study begins with, from the command line and the file of its space; `tuning` makes
-   the study or opens it again, and runs it.
-2. `storage`: where its trials are recorded. `workers`: `queue` hands a worker the next trial, `liveness` finds the
-   workers that have died.
-3. `search`: the sampler chooses a point of the space, which becomes a configuration.
-4. `trial`: `objective` trains it on each fold or seed, `evaluation` scores the validation part, a pruner may end it.
-5. `workers.worker` records the values, or why there are none. `screen` shows them.
-6. `results`: when all have ended, the table, the figures, `best.yaml` and the gain on the defaults. `retrain`: the best
-   and the defaults at full length; only there is anything tested.
+1. `options`, `settings`: what the study begins with, from the command line and the file of its space, and what lies
+   where in its directory; `tuning` makes the study or opens it again, recorded in its `storage`, and runs it.
+2. `trials`: the coordinator asks Optuna for the next trial. The sampler (`samplers`) chooses a point of the `space`,
+   which becomes a configuration.
+3. `objective` trains it on each fold or seed (`data`), and scores the validation part (`scores`); a pruner may end it.
+4. `summary`, `figures`: when all have ended, the table, `best.yaml` and figures. `gains`: what the best gains on the
+   defaults, and both at full length; only there is anything tested.
 
-`folder` says what lies where.
+How trials run side by side is in `matcard.work`.
 """
 
 from __future__ import annotations

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy.engine
 import sqlalchemy.exc
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from matcard.errors import InputError
-from matcard.study.url import DRIVERS, parse_url
+from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +22,10 @@ if TYPE_CHECKING:
 JOURNAL = "journal.log"
 CONNECT = 10
 """Seconds in which a server must answer."""
+DRIVERS = {"postgresql": ("psycopg", "psycopg[binary]"), "mysql": ("pymysql", "PyMySQL"), "sqlite": ("pysqlite", "")}
+"""Database -> the driver that is taken where the url names none, and the package that has it."""
+ALIASES = {"postgres": "postgresql", "mariadb": "mysql"}
+_SECRET = {"password", "passwd", "pwd"}
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
@@ -47,14 +49,11 @@ def open_journal(path: Path) -> BaseStorage:
         InputError: it cannot be written, or is something else.
     """
     path = path.resolve()
-    # On Windows not every user may make symbolic links.
-    lock = JournalFileOpenLock if os.name == "nt" else JournalFileSymlinkLock
     try:
         path.with_name(path.name + ".lock").unlink(missing_ok=True)
         cut_half_record(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock(str(path))))
+        # Not every user of Windows may make the symbolic link of Optuna's usual lock.
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
     except OSError as error:
         raise InputError(f"the study's {path} cannot be used ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
@@ -99,11 +98,9 @@ def open_database(url: str) -> BaseStorage:
     if database != "sqlite":
         options["connect_args"] = {"connect_timeout": CONNECT}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            # Optuna fills a template in the url, so braces (in a password, say) are doubled.
-            text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-            return get_storage(RDBStorage(text, engine_kwargs=options))
+        # Optuna fills a template in the url, so braces (in a password, say) are doubled.
+        text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+        return get_storage(RDBStorage(text, engine_kwargs=options))
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         driver, package = DRIVERS[database]
         known = parsed.get_driver_name() == driver and package
@@ -114,6 +111,32 @@ def open_database(url: str) -> BaseStorage:
             f"--storage {shown}: cannot be opened ({_first_line(error, parsed)}); look whether the server runs, "
             "whether user, password, host and port are right, and whether the database exists (createdb NAME makes one)"
         ) from error
+
+
+def parse_url(url: str) -> URL:
+    """Parse a database's url and choose the driver where none is named.
+
+    Raises:
+        InputError: not such a url, or not such a database.
+    """
+    start, found, _ = url.partition("://")
+    if not found:
+        raise InputError(f"--storage {url}: expected postgresql://user:password@host/database or sqlite:///path")
+    try:
+        parsed = sqlalchemy.engine.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        # Neither the url nor the error, which repeats it: what cannot be parsed may hold a password anywhere.
+        raise InputError(f"--storage {start}://...: expected {start}://user:password@host:port/database") from None
+    name, _, driver = parsed.drivername.partition("+")
+    database = ALIASES.get(name, name)
+    if database not in DRIVERS:
+        raise InputError(f"--storage {start}://...: no such kind of database: {nearest_names(name, DRIVERS)}")
+    if set(parsed.query) & _SECRET:
+        raise InputError(
+            f"--storage {start}://...: put the password before the host ({start}://user:password@host/database), where "
+            "it is kept out of messages"
+        )
+    return parsed.set(drivername=f"{database}+{driver or DRIVERS[database][0]}")
 
 
 def close_storage(storage: BaseStorage) -> None:

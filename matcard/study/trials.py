@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from optuna.trial import Trial, TrialState
 
 from matcard.evaluation.metrics import metric_label
-from matcard.study.results.table import FAILURE, METRICS, failure_reason, ranked, shown_params, shown_values
+from matcard.study.summary import FAILURE, METRICS, failure_reason, ranked, shown_params, shown_values
 from matcard.training.config import config_from_dict
 from matcard.work.attempt import read_record, settle
 from matcard.work.conduct import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    import optuna
     from optuna.trial import FrozenTrial
 
-    from matcard.study.folder import StudyDir
-    from matcard.study.search.space import Space
-    from matcard.training.options import Config
-    from matcard.work.attempt import Job, Record
+    from matcard.study.tuning import Begun
+    from matcard.work.attempt import Record
     from matcard.work.screen import Screen
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -77,79 +74,55 @@ class Trials:
     """Has trials of a study made until so many are finished.
 
     Args:
-        study: with the sampler and the pruner that decide.
-        space: what is searched.
-        base: configuration of a trial, resolved and nested, that its choices are laid over.
-        make_job: gives what is done for a configuration.
-        folder: of the study.
-        metrics: names of the validation metrics that are a trial's values.
+        begun: the study; on a grid none takes the place of a trial that failed.
         total: trials that are to finish; of a grid its points.
-        replaced: whether another trial takes the place of one that failed.
-        timeout: seconds after which no further trial begins.
         screen: shows those that end.
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        space: Space,
-        base: Mapping[str, Any],
-        make_job: Callable[[Config], Job],
-        folder: StudyDir,
-        metrics: Sequence[str],
-        *,
-        total: int,
-        replaced: bool = True,
-        timeout: float | None = None,
-        screen: Screen,
-    ) -> None:
-        self.study = study
+    def __init__(self, begun: Begun, total: int, screen: Screen) -> None:
         self.stop: Stop = "done"
-        self._space = space
-        self._base = base
-        self._make_job = make_job
-        self._folder = folder
-        self._metrics = metrics
+        self._study = begun.study
+        self._begun = begun
         self._total = total
-        self._replaced = replaced
-        self._until = math.inf if timeout is None else time.monotonic() + timeout
         self._screen = screen
+        timeout = begun.settings.options.timeout
+        self._until = math.inf if timeout is None else time.monotonic() + timeout
         self._asked: dict[str, Trial] = {}
         trials = self.trials
-        self._begun = next((t.number for t in trials if not t.state.is_finished()), len(trials))
+        self._first = next((t.number for t in trials if not t.state.is_finished()), len(trials))
         for trial in trials:
             # What a coordinator that was killed had moved into place, and not told.
-            if trial.state == TrialState.RUNNING and (record := read_record(folder.trial(trial.number))):
-                self._tell(Trial(study, trial._trial_id), record)
+            if trial.state == TrialState.RUNNING and (record := read_record(begun.folder.trial(trial.number))):
+                self._tell(Trial(begun.study, trial._trial_id), record)
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """The study's trials by number; not to be changed."""
-        return self.study.get_trials(deepcopy=False)
+        return self._study.get_trials(deepcopy=False)
 
     def next(self, running: Collection[str]) -> Item | None:
         """Give a trial with its configuration chosen."""
         while True:
             trials = self.trials
-            if too_many_failed(trials[self._begun :], self._total):
+            if too_many_failed(trials[self._first :], self._total):
                 self.stop = "failing"
                 return None
-            number = may_begin(trials, self._total, {int(key) for key in running}, replaced=self._replaced)
+            number = may_begin(trials, self._total, {int(key) for key in running}, replaced=self._begun.points is None)
             if number is None:
                 return None
             if time.monotonic() > self._until:
                 self.stop = "timeout"
                 return None
             is_begun = number < len(trials) and trials[number].state == TrialState.RUNNING
-            trial = Trial(self.study, trials[number]._trial_id) if is_begun else self.study.ask()
+            trial = Trial(self._study, trials[number]._trial_id) if is_begun else self._study.ask()
             key = f"{trial.number:04d}"
             try:
-                config = config_from_dict(self._space.suggest(trial, self._base))
+                config = config_from_dict(self._begun.space.suggest(trial, self._begun.settings.trial))
             except Exception as error:
                 self._tell(trial, {"status": "failed", "reason": f"{type(error).__name__}: {error}"})
                 continue
             self._asked[key] = trial
-            return Item(key, self._make_job(config))
+            return Item(key, self._begun.job(config))
 
     def heard(self, key: str, message: dict[str, Any]) -> bool:
         """Report a value of a running trial, and say whether it is to be pruned."""
@@ -164,36 +137,36 @@ class Trials:
         """Move what a trial wrote into its place, and tell Optuna."""
         trial = self._asked.pop(key)
         if folder is not None:
-            settle(folder, self._folder.trial(trial.number))
+            settle(folder, self._begun.folder.trial(trial.number))
         self._tell(trial, record)
 
     def _tell(self, trial: Trial, record: Record) -> None:
         metrics = record.get("metrics") or {}
         reason = record.get("reason")
-        if record["status"] == "finished" and (undefined := [n for n in self._metrics if metrics.get(n) is None]):
+        if record["status"] == "finished" and (undefined := [n for n in self._begun.metrics if metrics.get(n) is None]):
             reason = f"validation {' and '.join(map(metric_label, undefined))} is undefined"
         if record["status"] == "pruned":
-            self.study.tell(trial, state=TrialState.PRUNED)
+            self._study.tell(trial, state=TrialState.PRUNED)
         elif reason is not None:
             trial.set_user_attr(FAILURE, reason)
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
         else:
             trial.set_user_attr(METRICS, metrics)
-            self.study.tell(trial, [metrics[name] for name in self._metrics])
+            self._study.tell(trial, [metrics[name] for name in self._begun.metrics])
         self._show(trial.number)
 
     def _show(self, number: int) -> None:
-        trials = self.trials
-        trial, best = trials[number], ranked(trials, self._metrics)
+        trials, metrics, best = self.trials, self._begun.metrics, ranked(self._study, self._begun.metrics)
+        trial = trials[number]
         said = "none yet"
         if best:
-            front = f", one of {len(best)}" if len(self._metrics) > 1 else ""
-            said = f"{shown_values(best[0], self._metrics)} (trial {best[0].number}{front})"
+            front = f", one of {len(best)}" if len(metrics) > 1 else ""
+            said = f"{shown_values(best[0], metrics)} (trial {best[0].number}{front})"
         failed = trial.state == TrialState.FAIL
         if failed:
             ended = f"failed: {failure_reason(trial)}"
         else:
-            shown = "pruned" if trial.state == TrialState.PRUNED else shown_values(trial, self._metrics)
+            shown = "pruned" if trial.state == TrialState.PRUNED else shown_values(trial, metrics)
             ended = f"{shown} ({shown_params(trial.params)})"
         self._screen.ended(f"trial {number} {ended}", count_finished(trials), failed=failed, best=said)
 
@@ -201,7 +174,7 @@ class Trials:
         """Say why no further trial began, with the commonest reason of failures."""
         trials = self.trials
         finished = count_finished(trials)
-        reasons = [failure_reason(t) for t in trials[self._begun :] if t.state == TrialState.FAIL]
+        reasons = [failure_reason(t) for t in trials[self._first :] if t.state == TrialState.FAIL]
         message = {
             "done": f"{finished} trials are finished",
             "timeout": f"the time is up with {finished} of {self._total} trials finished",

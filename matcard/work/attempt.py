@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 import uuid
@@ -11,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matcard.errors import InputError, TrainingError
-from matcard.files import to_json
+from matcard.files import read_json, to_json
 from matcard.training.rundir import environment, write_text
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 RECORD = "record.json"
 BEGUN, STOPPED, DIED = ".begun", ".stopped", ".died"
-"""Marks in an attempt's folder: by whom it was begun, that it was stopped on purpose, that its worker died."""
+"""Marks in an attempt's folder: that it was begun, that it was stopped on purpose, that its worker died."""
 LONGEST_REASON = 1000
 """Characters that are kept of a failure's reason; some databases hold no long texts."""
 
@@ -82,25 +81,15 @@ class Attempt:
 def attempts(task: Path) -> list[Attempt]:
     """Read the attempts at a task from its folder, the earliest first."""
     folders = sorted((int(path.name), path) for path in task.glob("[0-9]*")) if task.is_dir() else []
-    return [Attempt(number, read_record(path), _died(path)) for number, path in folders]
-
-
-def _died(folder: Path) -> bool:
-    if (folder / STOPPED).exists():
-        return False
-    # Who works in the coordinator's own process died with it.
-    return (folder / DIED).exists() or (_read(folder / BEGUN) or {}).get("alone", False)
+    died = [(path / DIED).exists() and not (path / STOPPED).exists() for _, path in folders]
+    return [Attempt(number, read_record(path), dead) for (number, path), dead in zip(folders, died, strict=True)]
 
 
 def read_record(folder: Path) -> Record | None:
     """Give the record of an attempt; None where it has not ended."""
-    return _read(folder / RECORD)
-
-
-def _read(path: Path) -> Record | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = read_json(folder / RECORD)
+    except InputError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -137,7 +126,9 @@ def attempt(job: Job, folder: Path, line: Wire, *, alone: bool) -> None:
     if begun:
         latest = max(begun, key=lambda path: int(path.name))
         shutil.copytree(latest, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BEGUN, STOPPED, DIED))
-    to_json({"alone": alone}, folder / BEGUN)
+    if alone:  # who kills this process kills the coordinator, which could not say so afterwards
+        write_text(folder / DIED, "")
+    write_text(folder / BEGUN, "")
     try:
         record = attempted(job, folder, line)
     except StoppedError:
@@ -158,16 +149,14 @@ def attempted(job: Job, folder: Path, line: Wire) -> Record:
     try:
         found = job(folder, line)
         status = "finished"
+    except StoppedError:
+        raise
     except PrunedError:
         status = "pruned"
-    except NoValueError as error:
+    except (NoValueError, InputError) as error:
         reason = str(error)
     except TrainingError as error:
         reason, found = str(error), {"diverged": True}
-    except InputError as error:
-        reason = str(error)
-    except StoppedError:
-        raise
     except SystemExit as exited:  # somebody's, which ends a worker's process and is no Ctrl-C
         reason = f"the training exited with code {exited.code}"
     except Exception as error:
@@ -182,18 +171,14 @@ def where() -> dict[str, Any]:
     return {name: value for name, value in environment().items() if name != "command"}
 
 
+@dataclass
 class DirectWire:
-    """The line of a job in the coordinator's own process.
+    """The line of a job in the coordinator's own process, which hears at once.
 
-    Args:
-        answer: gives the coordinator's answer to a message.
+    Attributes:
+        ask: gives the coordinator's answer to a message.
+        stopping: see `Wire`.
     """
 
-    stopping = False
-
-    def __init__(self, answer: Callable[[Any], Any]) -> None:
-        self._answer = answer
-
-    def ask(self, message: Any) -> Any:
-        """Tell and hear at once."""
-        return self._answer(message)
+    ask: Callable[[Any], Any]
+    stopping: bool = False

@@ -104,7 +104,7 @@ class Cluster:
         elif kind == "message" and said["name"] in self._running:
             address, _, folder = self._running[said["name"]]
             heard = answer(folder, said["message"])
-            self._client.run(hear, said["name"], said["number"], heard, workers=[address], on_error="ignore")
+            self._client.run(hear, said["name"], heard, workers=[address], on_error="ignore")
         workers = self._workers()
         for name, (address, future, folder) in list(self._running.items()):
             if workers is not None and address not in workers:

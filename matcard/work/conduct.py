@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matcard.training.rundir import write_text
-from matcard.work.attempt import DIED, STOPPED, Attempt, attempts
+from matcard.work.attempt import DIED, STOPPED, Attempt, attempts, read_record, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from matcard.work.attempt import Job, Record
@@ -69,12 +69,12 @@ def next_step(made: Sequence[Attempt]) -> Attempt | int | None:
     return max((one.number for one in made), default=0) + 1
 
 
-def conduct(agenda: Agenda, pool: Pool, folder: Path, interruption: Interruption) -> None:
+def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption: Interruption) -> None:
     """Have everything on an agenda done.
 
     Args:
         agenda: what is to be done; it records what has ended.
-        pool: who does it.
+        pool: gives who does it, and is not asked where there is nothing to do.
         folder: for the attempts, a folder a task; all workers see it.
         interruption: asked between two steps.
 
@@ -88,23 +88,28 @@ def conduct(agenda: Agenda, pool: Pool, folder: Path, interruption: Interruption
         return agenda.heard(running[attempt].key, message) if attempt in running else None
 
     try:
-        pending: Item | None = None
+        pending: tuple[Path, Item] | None = None
         while not interruption.requested:
-            room = pool.room()
-            if pending is None and (room or not running):
-                pending = agenda.next({task.key for task in running.values()})
-            if pending is not None and room:
-                if begun := _begin(agenda, pending, pool, folder):
-                    running[begun] = pending
+            if pending is None and (not running or pool().room()):
+                task = agenda.next({one.key for one in running.values()})
+                if task is not None:
+                    if (number := _next_attempt(agenda, task, folder / task.key)) is None:
+                        continue
+                    pending = folder / task.key / str(number), task
+                elif not running:
+                    with suppress(OSError):
+                        folder.rmdir()
+                    return
+            if pending is not None and pool().room():
+                pool().submit(pending[1].job, pending[0])
+                running[pending[0]] = pending[1]
                 pending = None
                 continue
-            if pending is None and not running:
-                with suppress(OSError):
-                    folder.rmdir()
-                return
-            for over in pool.wait(answer):
-                if over in running:
-                    _look(agenda, running.pop(over), over)
+            for over in pool().wait(answer):
+                # A worker that ended neither the task nor, as it was told, this attempt at it has died.
+                task = running.pop(over, None)
+                if task and _next_attempt(agenda, task, over.parent) and not (over / STOPPED).exists():
+                    write_text(over / DIED, "")
         raise KeyboardInterrupt
     except KeyboardInterrupt:
         for attempt in running:
@@ -113,30 +118,45 @@ def conduct(agenda: Agenda, pool: Pool, folder: Path, interruption: Interruption
         raise
 
 
-def _begin(agenda: Agenda, task: Item, pool: Pool, folder: Path) -> Path | None:
-    """Submit an attempt and give its folder; None where the task has an end already, which is recorded."""
-    of_task = folder / task.key
+def _next_attempt(agenda: Agenda, task: Item, of_task: Path) -> int | None:
+    """Give the number of the attempt to be made at a task; None where it has an end, which is recorded."""
     step = next_step(attempts(of_task))
     if isinstance(step, int):
-        pool.submit(task.job, of_task / str(step))
-        return of_task / str(step)
+        return step
     if step is None:
-        _record(agenda, task, {"status": "failed", "reason": KILLED, "attempt": None}, of_task, None)
+        agenda.ended(task.key, {"status": "failed", "reason": KILLED, "attempt": None}, None)
     else:
         assert step.record is not None
-        _record(agenda, task, step.record, of_task, of_task / str(step.number))
+        agenda.ended(task.key, step.record, of_task / str(step.number))
+    shutil.rmtree(of_task, ignore_errors=True)
     return None
 
 
-def _look(agenda: Agenda, task: Item, attempt: Path) -> None:
-    """Record the end of a task where there is one; else its worker has died, which is noted."""
-    step = next_step(attempts(attempt.parent))
-    if isinstance(step, Attempt) and step.record is not None:
-        _record(agenda, task, step.record, attempt.parent, attempt.parent / str(step.number))
-    elif not (attempt / STOPPED).exists():
-        write_text(attempt / DIED, "")
+class Jobs:
+    """Jobs by the folder in which what they write is kept, where they end well; what is there already is done.
 
+    Args:
+        jobs: in the order in which they begin.
+        say: told how each has ended.
+    """
 
-def _record(agenda: Agenda, task: Item, record: Record, of_task: Path, attempt: Path | None) -> None:
-    agenda.ended(task.key, record, attempt)
-    shutil.rmtree(of_task, ignore_errors=True)
+    def __init__(self, jobs: Mapping[Path, Job], say: Callable[[str], None]) -> None:
+        self._places = {f"{place.parent.name}-{place.name}": place for place in jobs if read_record(place) is None}
+        self._jobs = jobs
+        self._say = say
+
+    def next(self, running: Collection[str]) -> Item | None:
+        """Give the first that is left."""
+        left = (Item(key, self._jobs[place]) for key, place in self._places.items() if key not in running)
+        return next(left, None)
+
+    def heard(self, key: str, message: Any) -> Any:
+        """Nothing is pruned."""
+        return None
+
+    def ended(self, key: str, record: Record, folder: Path | None) -> None:
+        """Keep what was written."""
+        place = self._places.pop(key)
+        if record["status"] == "finished" and folder is not None:
+            settle(folder, place)
+        self._say(f"{place.name}: {record.get('reason', 'trained')}")

@@ -37,21 +37,6 @@ def _contents(inputs: Any) -> Iterator[bytes]:
         yield inputs.lattice[k].tobytes() + sites
 
 
-def difference(before: pd.DataFrame, now: pd.DataFrame) -> str:
-    """Say what differs between two contents; empty where nothing does."""
-    both = [table.assign(again=table.groupby("id").cumcount()).set_index(["id", "again"]) for table in (before, now)]
-    common = both[0].index.intersection(both[1].index)
-    old, new = (table.loc[common] for table in both)
-    gone, come = len(before) - len(common), len(now) - len(common)
-    counts = {
-        f"of {len(before)} samples are gone": gone,
-        "samples are new": come,
-        f"of {len(before)} labels differ": int((old["class"] != new["class"]).sum()),
-        f"of {len(before)} structures or rows differ": int((old["digest"] != new["digest"]).sum()),
-    }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-
-
 def require_same(now: pd.DataFrame, path: Path, what: str, advice: str) -> None:
     """Check that a content is that of a file, which is written where there is none.
 
@@ -67,5 +52,17 @@ def require_same(now: pd.DataFrame, path: Path, what: str, advice: str) -> None:
     if not path.is_file():
         with written_whole(path) as beside:
             now.to_parquet(beside, index=False)
-    if said := difference(pd.read_parquet(path), now):
+        return
+    before = pd.read_parquet(path)
+    both = [table.assign(again=table.groupby("id").cumcount()).set_index(["id", "again"]) for table in (before, now)]
+    common = both[0].index.intersection(both[1].index)
+    old, new = (table.loc[common] for table in both)
+    gone, come = len(before) - len(common), len(now) - len(common)
+    counts = {
+        f"of {len(before)} samples are gone": gone,
+        "samples are new": come,
+        f"of {len(before)} labels differ": int((old["class"] != new["class"]).sum()),
+        f"of {len(before)} structures or rows differ": int((old["digest"] != new["digest"]).sum()),
+    }
+    if said := ", ".join(f"{count} {differing}" for differing, count in counts.items() if count):
         raise InputError(f"{what} began with other data ({said}): {advice}")

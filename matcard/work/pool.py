@@ -1,17 +1,24 @@
-"""Where tasks run: what the coordinator knows of it, and the pool that is this process itself."""
+"""Where tasks run: what the coordinator knows of it, the pool that is this process itself, and which one is taken."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matcard.work.attempt import DirectWire, attempt
+from matcard.work.cluster import cluster_at, cluster_of
+from matcard.work.conduct import conduct
+from matcard.work.interruption import Interruption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from rich.console import Console
+
     from matcard.work.attempt import Job
-    from matcard.work.interruption import Interruption
+    from matcard.work.conduct import Agenda
 
     Answer = Callable[[Path, Any], Any]
     """Gives the coordinator's answer to a message of the attempt in a folder."""
@@ -36,23 +43,19 @@ class Pool(Protocol):
 
 
 class Inline:
-    """This process, which works while it waits.
-
-    Args:
-        interruption: breaks off what runs.
-    """
+    """This process, which works while it waits; a signal breaks off what runs."""
 
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
-        self._next: tuple[Job, Path] | None = None
+        self._next: list[tuple[Job, Path]] = []
 
     def room(self) -> int:
         """One, or none."""
-        return 0 if self._next else 1
+        return 1 - len(self._next)
 
     def submit(self, job: Job, folder: Path) -> None:
         """Remember it."""
-        self._next = (job, folder)
+        self._next.append((job, folder))
 
     def wait(self, answer: Answer) -> list[Path]:
         """Make the attempt.
@@ -60,8 +63,34 @@ class Inline:
         Raises:
             KeyboardInterrupt: a signal came.
         """
-        assert self._next is not None, "only what was submitted is waited for"
-        (job, folder), self._next = self._next, None
+        job, folder = self._next.pop()
         with self._interruption.allowed():
-            attempt(job, folder, DirectWire(lambda message: answer(folder, message)), alone=True)
+            attempt(job, folder, DirectWire(partial(answer, folder)), alone=True)
         return [folder]
+
+
+@contextmanager
+def engine(jobs: int, scheduler: str | None, folder: Path, console: Console) -> Iterator[Callable[[Agenda], None]]:
+    """Give what has an agenda done; see `conduct`. Workers are started when there is something to do.
+
+    Args:
+        jobs: processes of this machine; 1 works in this one.
+        scheduler: address or file of a running scheduler, whose workers do it instead.
+        folder: of the study or comparison, whose lock is held.
+        console: told what is waited for.
+
+    Raises:
+        InputError: no scheduler, or workers that cannot be used.
+        TrainingError: workers that do not start.
+    """
+    with Interruption() as interruption, ExitStack() as stack:
+
+        @cache
+        def pool() -> Pool:
+            if scheduler is not None:
+                return stack.enter_context(cluster_at(scheduler, folder, console))
+            if jobs > 1:
+                return stack.enter_context(cluster_of(jobs, folder, console))
+            return Inline(interruption)
+
+        yield partial(conduct, pool=pool, folder=(folder / "running").resolve(), interruption=interruption)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from rich.console import Console
 
+from matcard.training.fit import fit
 from matcard.work.attempt import NoValueError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lightning import LightningModule, Trainer
 
+    from matcard.training.batches import DataModule
+    from matcard.training.module import TrainingModule
+    from matcard.training.options import Config
+    from matcard.training.rundir import RunDir
     from matcard.work.attempt import Wire
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -35,6 +42,26 @@ class EndsWhenStopped(Callback):
         """
         if self._line.stopping:
             raise StoppedError
+
+
+@contextmanager
+def fitted(
+    run: RunDir, config: Config, data: DataModule, line: Wire, callbacks: Sequence[Callback] = ()
+) -> Iterator[TrainingModule]:
+    """Train without a word, or go on where the run has a checkpoint; the block is what is done with the module.
+
+    Raises:
+        NoValueError: the memory was too small, for the training or for the block.
+        TrainingError: the loss stopped being finite.
+        StoppedError: the line said so.
+    """
+    with told(), warnings.catch_warnings():
+        # What libraries tell programmers, and matcard of every training alike.
+        warnings.simplefilter("ignore")
+        module = fit(run, config, data, Console(quiet=True), [EndsWhenStopped(line), *callbacks])
+        if module is None:
+            raise NoValueError("what runs side by side trains on one device each")
+        yield module
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from matcard.evaluation.style import new_figure, save_figure
 from matcard.files import to_json
 from matcard.report.__main__ import main as report_command
 from matcard.report.study import write_study_report
-from matcard.study.folder import StudyDir
+from matcard.study.settings import StudyDir
 
 
 def test_report_of_a_study(tmp_path):

@@ -10,13 +10,14 @@ import socket
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from rich.console import Console
 
-from matcard.study.folder import StudyDir
-from matcard.study.search.space_file import make_space
+from matcard.study.settings import StudyDir
+from matcard.study.space import make_space
 from matcard.study.storage import close_storage, open_storage
 from matcard.study.trials import Trials
 from matcard.training.config import config_to_dict, parse_config
@@ -24,7 +25,7 @@ from matcard.work.attempt import NoValueError, PrunedError
 from matcard.work.screen import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from matcard.training.options import Config
@@ -88,14 +89,22 @@ def new_study(folder: Path, url: str | None = None, **options: Any) -> optuna.St
 
 @contextmanager
 def trials_of(
-    study: optuna.Study, folder: Path, make_job: Callable[[Config], Plays], total: int, **options: Any
+    study: optuna.Study,
+    folder: Path,
+    make_job: Callable[[Config], Plays],
+    total: int,
+    *,
+    metrics: Sequence[str] = ("macro_f1",),
+    points: int | None = None,
+    timeout: float | None = None,
 ) -> Iterator[Trials]:
     """Give the agenda of a study's trials."""
-    metrics = options.pop("metrics", ["macro_f1"])
-    console = Console(file=io.StringIO())
-    with Screen(console, "trials", total) as screen:
+    settings = SimpleNamespace(trial=BASE, options=SimpleNamespace(timeout=timeout))
+    begun = SimpleNamespace(study=study, space=SPACE, settings=settings, job=make_job, folder=StudyDir(folder))
+    begun.metrics, begun.points = metrics, points
+    with Screen(Console(file=io.StringIO()), "trials", total) as screen:
         try:
-            yield Trials(study, SPACE, BASE, make_job, StudyDir(folder), metrics, total=total, screen=screen, **options)
+            yield Trials(begun, total, screen)
         finally:
             close_storage(study._storage)
 

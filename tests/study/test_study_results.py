@@ -9,20 +9,18 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from scipy.stats import t as student
 
 from matcard.data.splits import Split
-from matcard.study.folder import StudyDir
-from matcard.study.results.contour import contour_figure
-from matcard.study.results.files import write_figures
-from matcard.study.results.gain import bootstrap, over_seeds, paired_bootstrap
-from matcard.study.results.retrained import verdict
-from matcard.study.results.table import DEFAULTS, FAILURE, METRICS, ranked, trial_table
-from matcard.study.search.parameter import Parameter
-from matcard.study.search.space import Space
-from matcard.study.trial.data import TrialData, another_division, fold_of_rest
-from matcard.study.trial.evaluation import PartScores, mean_metrics
+from matcard.study.data import TrialData, another_division, fold_of_rest
+from matcard.study.figures import contour_figure, write_figures
+from matcard.study.gains import verdict
+from matcard.study.scores import PartScores, bootstrap, mean_metrics, over_seeds, paired_bootstrap
+from matcard.study.settings import StudyDir
+from matcard.study.space import Parameter, Space
+from matcard.study.summary import DEFAULTS, FAILURE, METRICS, ranked, trial_table
 from matcard.training.config import parse_config
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
-SCALE = Parameter("loss.scale", "float", 0.1, 10, log=True)
-LAMBDA = Parameter("loss.lambda_invariant", "float", 0.01, 1, log=True)
+SCALE = Parameter("loss.scale", FloatDistribution(0.1, 10, log=True))
+LAMBDA = Parameter("loss.lambda_invariant", FloatDistribution(0.01, 1, log=True))
 
 
 def scores(seed: int, skill: float, ids: str = "s") -> PartScores:
@@ -45,21 +43,19 @@ def scores(seed: int, skill: float, ids: str = "s") -> PartScores:
 
 def test_the_gain_of_one_over_itself_is_nothing() -> None:
     gain = paired_bootstrap([scores(0, 1.0)], [scores(0, 1.0)], resamples=20)
-    assert gain is not None
-    assert gain["macro_f1"] == (0, 0, 0)
+    assert gain["macro_f1"] == {"value": 0, "low": 0, "high": 0}
 
 
 def test_a_gain_is_the_difference_and_lies_in_its_interval() -> None:
     better, worse = [scores(k, 2.0) for k in range(2)], [scores(k, 0.3) for k in range(2)]
     gain = paired_bootstrap(better, worse, resamples=60)
-    assert gain is not None
     means = [mean_metrics([one.metrics() for one in side]) for side in (better, worse)]
     for name in ("macro_f1", "log_loss", "average_precision"):
-        assert gain[name].value == pytest.approx(means[0][name] - means[1][name])
-    assert 0 < gain["macro_f1"].low < gain["macro_f1"].value < gain["macro_f1"].high
-    back = paired_bootstrap(worse, better, resamples=60)
-    assert back is not None
-    assert back["macro_f1"] == pytest.approx([-gain["macro_f1"].value, -gain["macro_f1"].high, -gain["macro_f1"].low])
+        assert gain[name]["value"] == pytest.approx(means[0][name] - means[1][name])
+    f1 = gain["macro_f1"]
+    assert 0 < f1["low"] < f1["value"] < f1["high"]
+    back = paired_bootstrap(worse, better, resamples=60)["macro_f1"]
+    assert back == pytest.approx({"value": -f1["value"], "low": -f1["high"], "high": -f1["low"]})
 
 
 def test_the_bootstrap_is_the_slow_one() -> None:
@@ -69,34 +65,35 @@ def test_the_bootstrap_is_the_slow_one() -> None:
     right = (one.probabilities.argmax(axis=1) == one.targets).astype(float)
     shares = [right[one.targets == label] for label in (0, 1)]
     error = 0.5 * np.sqrt(sum(share.var() / len(share) for share in shares))
-    assert interval.value == pytest.approx(np.mean([share.mean() for share in shares]))
-    assert (interval.high - interval.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.2)
+    assert interval["value"] == pytest.approx(np.mean([share.mean() for share in shares]))
+    assert (interval["high"] - interval["low"]) / (2 * 1.96 * error) == pytest.approx(1, abs=0.2)
 
 
-def test_two_on_different_samples_have_no_paired_gain() -> None:
-    assert paired_bootstrap([scores(0, 1.0)], [scores(0, 1.0, ids="other")], resamples=2) is None
+def test_the_gain_of_two_on_different_samples_has_no_interval() -> None:
+    gain = paired_bootstrap([scores(0, 1.0)], [scores(0, 1.0, ids="other")], resamples=2)["macro_f1"]
+    assert gain == pytest.approx({"value": 0, "low": np.nan, "high": np.nan}, nan_ok=True)
 
 
 def test_the_corrected_resampled_t_test_by_hand() -> None:
-    """Nadeau and Bengio 2003: five differences, validation part a quarter of the training part."""
-    second = [0.5, 0.6, 0.55, 0.7, 0.62]
-    differences = [0.02, 0.01, 0.03, -0.01, 0.015]
-    first = [value + d for value, d in zip(second, differences, strict=True)]
+    """Nadeau and Bengio 2003: five seeds, a validation part of half the training part's size."""
+    first, second = [scores(k, 1.2) for k in range(5)], [scores(k + 5, 0.8) for k in range(5)]
+    differences = [a.metrics()["mcc"] - b.metrics()["mcc"] for a, b in zip(first, second, strict=True)]
     mean = sum(differences) / 5
     variance = sum((d - mean) ** 2 for d in differences) / 4
-    half = student.ppf(0.975, 4) * ((1 / 5 + 0.25) * variance) ** 0.5
-    assert over_seeds(first, second, 0.25) == pytest.approx((mean, mean - half, mean + half))
+    half = student.ppf(0.975, 4) * ((1 / 5 + 60 / 120) * variance) ** 0.5
+    gain = over_seeds(first, second)["mcc"]
+    assert gain == pytest.approx({"value": mean, "low": mean - half, "high": mean + half})
     naive = student.ppf(0.975, 4) * (variance / 5) ** 0.5
     assert half > naive, "the seeds share their samples, so the interval is wider"
-    assert over_seeds([0.02], [0.0], 0.25)[0] == 0.02
-    assert np.isnan(over_seeds([0.02], [0.0], 0.25)[1:]).all()
 
 
-def test_the_same_gain_with_every_seed_has_no_interval() -> None:
-    """Two or three seeds on a small validation part: no variance, so nothing to judge the gain by."""
-    gain = over_seeds([0.75, 0.5], [0.5, 0.25], 0.25)
-    assert gain.value == 0.25
-    assert np.isnan(gain[1:]).all()
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_same_gain_with_every_seed_has_no_interval(seeds: int) -> None:
+    """No variance, so nothing to judge the gain by."""
+    better, worse = scores(0, 2.0), scores(0, 0.3)
+    gain = over_seeds([better] * seeds, [worse] * seeds)["macro_f1"]
+    assert gain["value"] == pytest.approx(better.metrics()["macro_f1"] - worse.metrics()["macro_f1"])
+    assert np.isnan([gain["low"], gain["high"]]).all()
     assert verdict("macro_f1", gain).endswith("a difference is not shown (there is no interval)")
 
 
@@ -105,7 +102,7 @@ def trial(number: int, values: list[float] | None, *, state: str = "COMPLETE", *
         state=TrialState[state],
         values=values,
         params={"x": 0.1 * number},
-        distributions={"x": optuna.distributions.FloatDistribution(0, 1)},
+        distributions={"x": FloatDistribution(0, 1)},
         user_attrs=dict(more),
     )
     made.number = number
@@ -142,17 +139,25 @@ def test_choices_of_several_types_fit_one_column(tmp_path: Path) -> None:
     assert read["trainer.sampler"].tolist()[1:] == ["balanced", "3"]
 
 
+def study_of(directions: list[str], *values: list[float] | None) -> optuna.Study:
+    study = optuna.create_study(directions=directions)
+    for number, one in enumerate(values):
+        study.add_trial(trial(number, one, state="COMPLETE" if one else "FAIL"))
+    return study
+
+
 def test_the_best_is_the_highest_or_the_lowest_as_the_metric_wants() -> None:
-    trials = [trial(0, [0.5]), trial(1, [0.7]), trial(2, [0.6]), trial(3, None, state="FAIL")]
-    assert [one.number for one in ranked(trials, ["macro_f1"])] == [1]
-    assert [one.number for one in ranked(trials, ["log_loss"])] == [0]
-    assert ranked(trials[3:], ["macro_f1"]) == []
+    for metric, direction, best in (("macro_f1", "maximize", [1]), ("log_loss", "minimize", [0])):
+        study = study_of([direction], [0.5], [0.7], [0.6], None)
+        assert [one.number for one in ranked(study, [metric])] == best
+    assert ranked(study_of(["maximize"], None), ["macro_f1"]) == []
 
 
 def test_the_recommended_of_a_front_is_nearest_to_the_best_of_each() -> None:
-    trials = [trial(0, [0.9, 0.1]), trial(1, [0.85, 0.8]), trial(2, [0.1, 0.9]), trial(3, [0.8, 0.7])]
-    assert ranked(trials, ["macro_f1", "mcc"])[0].number == 1
-    assert {one.number for one in ranked(trials, ["macro_f1", "mcc"])} == {0, 1, 2}
+    study = study_of(["maximize"] * 2, [0.9, 0.1], [0.85, 0.8], [0.1, 0.9], [0.8, 0.7])
+    front = [one.number for one in ranked(study, ["macro_f1", "mcc"])]
+    assert front[0] == 1
+    assert set(front) == {0, 1, 2}
 
 
 def landscape(count: int, seed: int = 0) -> pd.DataFrame:
@@ -190,7 +195,7 @@ def test_too_few_trials_or_those_on_a_line_have_no_surface(table: pd.DataFrame) 
 
 def test_parameters_of_failed_trials_alone_make_no_contour(tmp_path: Path) -> None:
     study = optuna.create_study(direction="maximize")
-    ranges = {p.name: optuna.distributions.FloatDistribution(0.01, 10, log=True) for p in (SCALE, LAMBDA)}
+    ranges = {p.name: FloatDistribution(0.01, 10, log=True) for p in (SCALE, LAMBDA)}
     study.add_trial(create_trial(value=0.5, params={SCALE.name: 1.0}, distributions={SCALE.name: ranges[SCALE.name]}))
     study.add_trial(create_trial(state=TrialState.FAIL, params=dict.fromkeys(ranges, 0.1), distributions=ranges))
     write_figures(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,7 @@ def test_a_study_in_postgresql_goes_on(tmp_path: Path, new_database: Callable[[s
             trials_of(study, tmp_path, lambda config: Plays(config.optimizer.lr, tmp_path / "log"), total) as agenda,
             Interruption() as interruption,
         ):
-            conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+            conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
             assert [trial.state.name for trial in agenda.trials] == ["COMPLETE"] * total
     assert len(list((tmp_path / "log").iterdir())) == 4
 

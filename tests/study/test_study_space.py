@@ -9,13 +9,13 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from matcard.errors import InputError
 from matcard.resources import resource_dir
-from matcard.study.search.parameter import Parameter
-from matcard.study.search.space_check import check_space
-from matcard.study.search.space_file import make_space
 from matcard.study.settings import read_entries, trial_settings
+from matcard.study.space import Parameter, make_space
+from matcard.study.space_check import check_space
 from matcard.training.config import (
     config_from_dict,
     config_to_dict,
@@ -74,12 +74,13 @@ BAD = [
     ({"scale": LOG}, ["'scale'", "loss.scale"]),
     ({"loss.gama": LOG, "loss.name": {"choices": ["focal", "error"]}}, ["loss.gama", "loss.gamma"]),
     ({"model.head": LOG, "model.name": {"choices": ["transformer", "cgcnn"]}}, ["model.head", "model.heads"]),
-    ({"loss.scale": {**LOG, "low": 10, "high": 1}}, ["loss.scale", "empty"]),
-    ({"loss.scale": {**LOG, "low": 10}}, ["loss.scale", "from 10 to 10", "empty"]),
+    ({"loss.scale": {**LOG, "low": 10, "high": 1}}, ["loss.scale", "low=10, high=1"]),
+    ({"loss.scale": {**LOG, "low": 10}}, ["loss.scale", "one value", "low below high"]),
     ({"loss.scale": {"type": "float", "low": 1}}, ["high", "missing"]),
-    ({"loss.scale": {**LOG, "low": 0}}, ["log", "above 0"]),
+    ({"loss.scale": {**LOG, "low": 0}}, ["`low > 0`", "log"]),
     ({"loss.scale": {**LOG, "step": 1}}, ["step", "log"]),
-    ({"loss.scale": {"type": "float", "low": 1, "high": 2, "step": 3}}, ["step", "no longer"]),
+    ({"loss.scale": {"type": "float", "low": 1, "high": 2, "step": 3}}, ["one value", "no step longer"]),
+    ({"loss.scale": {"type": "float", "low": 1, "high": 2, "step": -1}}, ["loss.scale", "`step > 0`"]),
     ({"loss.scale": {**LOG, "low": "small"}}, ["low", "'small'", "number"]),
     ({"loss.scale": {**LOG, "log": "yes please"}}, ["log", "true or false"]),
     ({"loss.scale": {**LOG, "lwo": 1}}, ["lwo", "low"]),
@@ -88,14 +89,14 @@ BAD = [
     ({"loss.scale": {"choices": []}}, ["choices", "[]"]),
     ({"loss.scale": {"choices": [1.0, 1.0]}}, ["same choice"]),
     ({"loss.scale": {**LOG, "points": 1}}, ["points", "2 or more"]),
-    ({"trainer.batch_size": {"type": "float", "low": 8, "high": 64}}, ["batch_size", "whole number", "type: int"]),
+    ({"trainer.batch_size": {"type": "float", "low": 8, "high": 64}}, ["batch_size", "expected int", "8.0"]),
     ({"model.width": {"type": "int", "low": 8.5, "high": 64}}, ["low", "8.5", "whole"]),
     ({"optimizer.name": {"choices": ["adam", "rmsprop"]}}, ["rmsprop", "adamw"]),
-    ({"loss.invariant": {"choices": ["sprd"]}}, ["sprd", "magnitude, spread"]),
+    ({"loss.invariant": {"choices": ["sprd"]}}, ["sprd", "'magnitude', 'spread'"]),
     ({"loss.name": {"choices": ["eror"]}}, ["eror", "error"]),
     ({"loss.base.name": {"choices": ["error"]}}, ["single samples", "'error'", "focal"]),
     ({"loss.base.gama": LOG, "loss.base.name": {"choices": ["focal"]}}, ["loss.base.gama", "loss.base.gamma"]),
-    ({"trainer.deterministic": {"choices": [1, 0]}}, ["deterministic", "true or false"]),
+    ({"trainer.deterministic": {"choices": [1, 0]}}, ["deterministic", "expected bool"]),
     ({"loss.scale": {**LOG, "when": {"loss.invarant": ["spread"]}}}, ["loss.invarant", "loss.invariant"]),
     ({"loss.scale": {**LOG, "when": ["add"]}}, ["when", "mapping"]),
     (
@@ -146,7 +147,7 @@ def test_numbers_that_yaml_takes_for_texts_are_numbers(tmp_path):
         "optimizer.lr: {type: float, low: 1e-4, high: 1e-2, log: true}\nloss.scale: {choices: [1e-1, 1e1]}\n"
     )
     lr, scale = checked(read_entries(str(file))).parameters
-    assert (lr.low, lr.high) == (1e-4, 1e-2)
+    assert (lr.values.low, lr.values.high) == (1e-4, 1e-2)
     assert scale.choices == (0.1, 10.0)
 
 
@@ -230,40 +231,38 @@ ranges = st.tuples(st.floats(1e-3, 1e3), st.floats(1.01, 1e3)).map(lambda pair: 
 
 
 @settings(deadline=None, max_examples=30)
-@given(ranges, st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_values_lie_in_their_range_and_grow(ends, log, share):
-    number = Parameter("loss.scale", "float", *ends, log=log)
-    assert ends[0] <= number.at(share) <= ends[1]
-    assert number.at(share) >= number.at(share / 2)
-    middle = math.sqrt(ends[0] * ends[1]) if log else sum(ends) / 2
-    assert number.at(0.5) == pytest.approx(middle)
-    assert number.grid()[0] == pytest.approx(ends[0])
-    assert number.grid()[-1] == pytest.approx(ends[1])
-    assert all(ends[0] <= value <= ends[1] for value in number.grid())
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 50), st.integers(1, 60), st.booleans())
-def test_whole_numbers_are_all_reached(low, width, log):
-    number = Parameter("model.width", "int", low, low + width, log=log)
-    values = [number.at(k / 4000) for k in range(4000)]
-    assert set(values) == set(range(low, low + width + 1))
+@given(ranges, st.booleans())
+def test_values_of_a_grid_lie_in_their_range_and_grow(ends, log):
+    values = Parameter("loss.scale", FloatDistribution(*ends, log=log), points=3).grid()
     assert values == sorted(values)
-    assert all(isinstance(value, int) for value in number.grid())
+    assert values[0] == pytest.approx(ends[0])
+    assert values[1] == pytest.approx(math.sqrt(ends[0] * ends[1]) if log else sum(ends) / 2)
+    assert values[2] == pytest.approx(ends[1])
+    assert all(ends[0] <= value <= ends[1] for value in values)
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.floats(-10, 10), st.floats(0.01, 3), st.integers(1, 20), st.floats(0, 1, exclude_max=True))
-def test_steps_are_kept(low, step, count, share):
-    number = Parameter("loss.order", "float", low, low + step * count, step=step)
-    steps = (number.at(share) - low) / step
-    assert steps == pytest.approx(round(steps), abs=1e-6)
-    assert len(number.grid()) == count + 1
-    assert number.found_in({"loss.order": number.at(share)}) == number.at(share)
+@given(st.integers(1, 50), st.integers(1, 60), st.booleans(), st.integers(2, 100))
+def test_whole_numbers_stay_whole(low, width, log, points):
+    values = Parameter("model.width", IntDistribution(low, low + width, log=log), points=points).grid()
+    assert (values[0], values[-1]) == (low, low + width)
+    assert values == sorted(set(values))
+    assert all(isinstance(value, int) for value in values)
+    assert log or len(values) == min(points, width + 1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-10, 10), st.floats(0.01, 3), st.integers(1, 20))
+def test_steps_are_kept(low, step, count):
+    entry = {"type": "float", "low": low, "high": low + step * (count + 0.5), "step": step}
+    (number,) = make_space({"loss.order": entry}).parameters
+    steps = [(value - low) / step for value in number.grid()]
+    assert steps == pytest.approx(range(count + 1), abs=1e-6)
+    assert all(number.found_in({"loss.order": value}) == value for value in number.grid())
 
 
 def test_true_is_not_one():
-    choice = Parameter("loss.log", "categorical", choices=(1, 0))
+    choice = Parameter("loss.log", CategoricalDistribution((1, 0)))
     with pytest.raises(LookupError):
         choice.found_in({"loss.log": True})
 

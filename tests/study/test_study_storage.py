@@ -11,8 +11,7 @@ from optuna.storages import JournalStorage
 from study_cases import NAME, new_study
 
 from matcard.errors import InputError
-from matcard.study.storage import close_storage, cut_half_record, open_storage
-from matcard.study.url import hidden
+from matcard.study.storage import close_storage, cut_half_record, open_storage, parse_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +107,8 @@ def test_a_folder_is_no_journal(tmp_path: Path) -> None:
 
 
 def test_urls_are_shown_without_the_password() -> None:
-    assert hidden(f"postgresql://me:{SECRET}@host:5/studies") == "postgresql+psycopg://me:***@host:5/studies"
+    url = parse_url(f"postgresql://me:{SECRET}@host:5/studies")
+    assert url.render_as_string() == "postgresql+psycopg://me:***@host:5/studies"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import optuna
@@ -36,7 +36,7 @@ def plays(log, **options):
 def run(study, folder, make_job, total, **options):
     """Have trials made in this process; gives the agenda."""
     with trials_of(study, folder, make_job, total, **options) as agenda, Interruption() as interruption:
-        conduct(agenda, Inline(interruption), folder / "running", interruption)
+        conduct(agenda, cache(partial(Inline, interruption)), folder / "running", interruption)
         return agenda
 
 
@@ -109,7 +109,7 @@ def test_a_failed_trial_is_replaced_by_another_but_not_on_a_grid(tmp_path, log):
     points = [0.002, 0.01, 0.05]
     for point in points:
         study.enqueue_trial({"optimizer.lr": point})
-    agenda = run(study, tmp_path / "grid", plays(log, most=0.03), 3, replaced=False)
+    agenda = run(study, tmp_path / "grid", plays(log, most=0.03), 3, points=3)
     assert states(tmp_path / "grid") == ["complete", "complete", "fail"], "nothing off the grid"
     study = optuna.load_study(study_name=NAME, storage=open_storage(None, tmp_path / "grid"))
     assert [one.params["optimizer.lr"] for one in study.trials] == points

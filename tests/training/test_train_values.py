@@ -20,7 +20,7 @@ from matcard.errors import InputError
 from matcard.evaluate import main as evaluate
 from matcard.prediction.predictor import load_run
 from matcard.report.run import write_report
-from matcard.study.trial.evaluation import trained
+from matcard.study.objective import trained
 from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict
 from matcard.training.module import TrainingModule
@@ -103,10 +103,11 @@ def test_a_cell_and_a_trial_are_measured_with_the_number_as_the_run_is(finished:
     resolved = config_from_dict({**config, "run_dir": None})
     data = divide(read_labelled(resolved.data), resolved.data, seed=resolved.seed)
     own = json.loads((finished / "test_metrics.json").read_text())
-    cell = run_network(config, data, tested=True, folder=tmp_path / "cell", line=SimpleNamespace(stopping=False))
+    line = SimpleNamespace(stopping=False)
+    cell = run_network(config, data, tested=True, folder=tmp_path / "cell", line=line)
     for name in ("average_precision", "log_loss", "macro_f1"):
         assert cell["test"]["argmax"][name] == pytest.approx(own[name])
-    trial = trained(resolved, DataModule(data, resolved), tmp_path / "trial", keep_weights=False)
+    trial = trained(resolved, DataModule(data, resolved), tmp_path / "trial", line, keep_weights=False)
     validation = pd.read_parquet(finished / "predictions.parquet").query("split == 'val'").set_index("id")
     columns = [f"prob_{name}" for name in trial.class_names]
     np.testing.assert_allclose(trial.probabilities, validation.loc[trial.ids, columns], rtol=1e-4, atol=1e-6)

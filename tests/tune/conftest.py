@@ -9,18 +9,16 @@ import pandas as pd
 import pytest
 from tune_cases import SMOOTHING, play
 
-from matcard.study import tuning
-from matcard.study.results import retrained
-from matcard.study.results.files import write_figures
-from matcard.study.results.gain import bootstrap, paired_bootstrap
-from matcard.study.trial import objective
+from matcard.study import gains, objective, tuning
+from matcard.study.figures import write_figures
+from matcard.study.scores import bootstrap, paired_bootstrap
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Few resamples, and figures only in the tests that look at them."""
-    monkeypatch.setattr(tuning, "paired_bootstrap", partial(paired_bootstrap, resamples=3))
-    monkeypatch.setattr(retrained, "bootstrap", partial(bootstrap, resamples=3))
+    monkeypatch.setattr(gains, "paired_bootstrap", partial(paired_bootstrap, resamples=3))
+    monkeypatch.setattr(gains, "bootstrap", partial(bootstrap, resamples=3))
     monkeypatch.setattr(tuning, "write_figures", lambda *_: None)
 
 
@@ -28,7 +26,7 @@ def quick(monkeypatch):
 def figures(monkeypatch):
     """Figures are drawn, and intervals hold their value."""
     monkeypatch.setattr(tuning, "write_figures", write_figures)
-    monkeypatch.setattr(tuning, "paired_bootstrap", partial(paired_bootstrap, resamples=20))
+    monkeypatch.setattr(gains, "paired_bootstrap", partial(paired_bootstrap, resamples=20))
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from functools import partial
 
 import pandas as pd
@@ -19,17 +18,19 @@ from tune_cases import ROWS, play, run
 from matcard import tune as command
 from matcard.cli import run_command
 from matcard.errors import InputError
-from matcard.study import StudyOptions, tune
-from matcard.study.trial import objective
+from matcard.files import read_json
+from matcard.study import StudyOptions, objective, tune
+from matcard.study.scores import load_scores
 from matcard.training.config import parse_config, read_config
+from matcard.work import pool
 
 
-def slowly(number, config, data, folder, **options):
+def slowly(number, config, data, folder, line, **options):
     """Play, but stay in the trial of a number until a signal comes."""
     if folder.parent.name == f"{number:04d}":
         (folder.parent.parent.parent / "waits").touch()
         time.sleep(60)
-    return play(config, data, folder, **options)
+    return play(config, data, folder, line, **options)
 
 
 def run_in(log, argv):
@@ -152,7 +153,28 @@ def test_help_is_quick_to_load_and_names_the_options():
 
 
 def test_several_processes_train_one_study(here, capsys):
-    table = run("--study=jobs", "--trials=3", "--jobs=2")
-    assert Counter(table["state"]) == {"complete": 3}
-    assert table["macro_f1"].between(0, 1).all()
-    assert "best configuration" in capsys.readouterr().out
+    """The defaults lie outside the space: they are trained once, after the trials, in a folder of their own."""
+    command.main([*ROWS, "--space=rivals", "--study=jobs", "--trials=3", "--jobs=2"])
+    study = here / "runs/studies/jobs"
+    table = pd.read_parquet(study / "trials.parquet")
+    done = table[table["state"] == "complete"]
+    assert len(done) == 3
+    assert not table["defaults"].any()
+    for number, value in zip(done["number"], done["macro_f1"], strict=True):
+        (scores,) = load_scores(study / "trials" / f"{number:04d}", 1)
+        assert scores.metrics()["macro_f1"] == pytest.approx(value), "of its own weights"
+    assert read_config(study / "defaults/config.yaml")["loss"]["name"] == "cross_entropy"
+    (scores,) = load_scores(study / "defaults", 1)
+    defaults = read_json(study / "best_vs_defaults.json")["metrics"]["macro_f1"]["defaults"]
+    assert scores.metrics()["macro_f1"] == pytest.approx(defaults)
+    assert not (study / "running").exists()
+    shown = capsys.readouterr().out
+    assert shown.count("trained for the comparison") == 1
+    assert "best configuration" in shown
+
+
+def test_a_finished_study_starts_no_workers(here, played, monkeypatch, capsys):
+    run("--study=a", "--trials=2")
+    monkeypatch.setattr(pool, "cluster_of", lambda *_: pytest.fail("workers"))
+    run("--study=a", "--trials=2", "--jobs=2")
+    assert "2 trials are finished" in capsys.readouterr().out

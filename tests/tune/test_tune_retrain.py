@@ -7,16 +7,12 @@ import math
 
 import numpy as np
 import pytest
-from tune_cases import ROWS, run
+from tune_cases import run
 
 from matcard import tune as command
 from matcard.errors import MatcardWarning
-from matcard.study import retrain
-from matcard.study.results import retrained
-from matcard.study.results.gain import Gain
-from matcard.study.trial.evaluation import SCORES, PartScores
-from matcard.training.config import config_to_dict, parse_config
-from matcard.work.attempt import RECORD
+from matcard.study import gains
+from matcard.study.scores import PartScores
 
 
 def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, played, capsys):
@@ -45,7 +41,7 @@ def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, play
 
 def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, played, capsys, monkeypatch):
     """Neither another run in its place nor a crash."""
-    train = retrain.Retraining.__call__
+    train = gains.Retraining.__call__
 
     def fails(self, folder, line):
         if (self.index, self.tested) == (1, True):
@@ -53,19 +49,19 @@ def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, playe
         return train(self, folder, line)
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrain.Retraining, "__call__", fails)
+        patch.setattr(gains.Retraining, "__call__", fails)
         run("--study=a", "--trials=3", "--retrain=2", "--trainer.max_epochs=1")
     shown = capsys.readouterr().out
-    assert "best, seed 1: OSError: no space left on device" in shown
-    assert shown.count("best, seed 0: trained") == 1
+    assert "best-1: OSError: no space left on device" in shown
+    assert shown.count("best-0: trained") == 1
     assert "1 of 2 seeds are left out" in shown
     assert "mean over 1 seeds" in shown
     (runs,) = (here / "runs/studies/a/retrained").iterdir()
     before = (runs / "best-0/test.npz").stat().st_mtime_ns
     command.main(["--study=a"])
     shown = capsys.readouterr().out
-    assert "best, seed 1: trained" in shown
-    assert "best, seed 0: trained" not in shown
+    assert "best-1: trained" in shown
+    assert "best-0: trained" not in shown
     assert "mean over 2 seeds" in shown
     assert (runs / "best-0/test.npz").stat().st_mtime_ns == before
 
@@ -79,35 +75,21 @@ def test_another_best_that_is_tested_is_warned_of(here, played):
         command.main(["--study=a"])
 
 
-def test_what_is_left_to_train_is_what_has_no_record(here):
-    config = config_to_dict(parse_config(ROWS, prog="", description=""))
-    runs = retrain.Runs({"best": config, "defaults": config}, here / "retrained/abc", seeds=2)
-    names = ["abc-best-0", "abc-defaults-0", "abc-best-1", "abc-defaults-1"]
-    assert list(runs.jobs(None)) == names
-    runs.run("best", 0).mkdir(parents=True)
-    (runs.run("best", 0) / SCORES).touch()
-    assert list(runs.jobs(None)) == names, "half a run is none"
-    (runs.run("best", 0) / RECORD).write_text("{}")
-    jobs = runs.jobs(None)
-    assert list(jobs) == names[1:]
-    assert [(job.config.seed, job.index, job.tested) for job in jobs.values()] == [
-        (0, 0, False),
-        (1, 1, True),
-        (1, 1, False),
-    ]
+def estimate(value, low, high):
+    return {"value": value, "low": low, "high": high}
 
 
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (Gain(-0.01, -0.03, 0.01), "the defaults are ahead"),
-        (Gain(0.01, -0.01, 0.03), "a difference is not shown"),
-        (Gain(0.0, 0.0, 0.0), "a difference is not shown"),
-        (Gain(0.01, math.nan, math.nan), "a difference is not shown"),
-        (Gain(0.02, 0.01, 0.03), "more than the seeds' scatter"),
+        (estimate(-0.01, -0.03, 0.01), "the defaults are ahead"),
+        (estimate(0.01, -0.01, 0.03), "a difference is not shown"),
+        (estimate(0.0, 0.0, 0.0), "a difference is not shown"),
+        (estimate(0.01, math.nan, math.nan), "a difference is not shown"),
+        (estimate(0.02, 0.01, 0.03), "more than the seeds' scatter"),
     ],
 )
 def test_the_verdict_over_seeds_is_honest(gain, words):
-    assert words in retrained.verdict("macro_f1", gain)
-    opposite = Gain(-gain.value, -gain.high, -gain.low)
-    assert words in retrained.verdict("log_loss", opposite), "there lower is better"
+    assert words in gains.verdict("macro_f1", gain)
+    opposite = estimate(-gain["value"], -gain["high"], -gain["low"])
+    assert words in gains.verdict("log_loss", opposite), "there lower is better"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,8 @@ from tune_cases import ROWS, SMOOTHING, run
 from matcard import tune as command
 from matcard.errors import InputError, MatcardWarning
 from matcard.losses import make_options
-from matcard.study.results.comparison import differing_options
-from matcard.study.trial.evaluation import load_scores
+from matcard.study.gains import differing_options
+from matcard.study.scores import load_scores
 from matcard.training.config import config_from_dict, parse_config, read_config
 
 
@@ -57,6 +58,7 @@ def test_a_study_leaves_what_it_found(here, figures, capsys):
     shown = capsys.readouterr().out
     for words in ("study: runs/studies/a", "3 of 4 trials", "best so far", "beside the defaults", "95 % interval"):
         assert words in shown
+    assert re.search(r"3 of 4 trials, about 0:\d\d:\d\d left", shown)
     assert f"--config {study.relative_to(here)}/best.yaml" in shown
     assert f"report: {study.relative_to(here)}/report.html" in shown
     assert "label_smoothing" in (study / "report.html").read_text()
@@ -128,9 +130,9 @@ def test_options_that_one_loss_has_not_are_compared_with_none():
         dataclasses.replace(config, loss=make_options(name, invariant="spread", **options))
         for name, options in (("reweight", {}), ("error", {"combine": "add", "lambda_invariant": 0.3}))
     )
-    differing = {option: values for option, *values in differing_options(reweight, add)}
-    assert differing["loss.lambda_invariant"] == [None, 0.3]
-    assert differing["loss.name"] == ["reweight", "error"]
+    differing = differing_options(reweight, add)
+    assert differing["loss.lambda_invariant"] == {"defaults": None, "best": 0.3}
+    assert differing["loss.name"] == {"defaults": "reweight", "best": "error"}
     assert not {"loss.invariant", "loss.scale", "loss.base.name"} & set(differing), "nothing that both have by default"
 
 

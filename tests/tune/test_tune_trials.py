@@ -13,10 +13,11 @@ from optuna.trial import TrialState
 from tune_cases import ROWS, SMOOTHING, run, trials_of
 
 from matcard.errors import MatcardWarning, TrainingError
-from matcard.study.trial import evaluation
-from matcard.study.trial.evaluation import SCORES, PartScores, trained
+from matcard.study.objective import trained
+from matcard.study.scores import SCORES, PartScores
 from matcard.training.config import parse_config
-from matcard.work.attempt import NoValueError
+from matcard.work import trainings
+from matcard.work.attempt import DirectWire, NoValueError
 
 
 def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here, played):
@@ -72,7 +73,7 @@ def test_why_a_training_failed_stands_in_the_table(here, monkeypatch, error, rea
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(evaluation, "fit", fail)
+    monkeypatch.setattr(trainings, "fit", fail)
     with pytest.raises(TrainingError, match="too many trials fail"):
         run("--study=a", "--trials=3")
     table = pd.read_parquet("runs/studies/a/trials.parquet")
@@ -83,11 +84,13 @@ def test_a_training_that_puts_all_in_one_class_is_no_success(here, monkeypatch):
     scores = PartScores(
         np.array(["a", "b"]), np.array([0, 1]), np.array([[0.6, 0.4]] * 2), np.array([1, 1]), np.array([])
     )
-    monkeypatch.setattr(evaluation, "fit", lambda *_: object())
+    monkeypatch.setattr(trainings, "fit", lambda *_: object())
     monkeypatch.setattr(PartScores, "of", lambda *_: scores)
     config = parse_config([*ROWS], prog="", description="")
     with pytest.raises(NoValueError, match="collapsed: the best epoch predicts 'plain' for every sample"):
-        trained(config, SimpleNamespace(class_names=("plain", "odd")), here / "run", keep_weights=False)
+        trained(
+            config, SimpleNamespace(class_names=("plain", "odd")), here / "run", DirectWire(print), keep_weights=False
+        )
     assert not (here / "run" / SCORES).exists()
 
 

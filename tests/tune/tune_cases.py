@@ -12,8 +12,8 @@ import torch
 from scipy.special import softmax
 
 from matcard import tune as command
+from matcard.study.scores import SCORES, PartScores
 from matcard.study.storage import open_storage
-from matcard.study.trial.evaluation import SCORES, PartScores
 from matcard.work.attempt import NoValueError
 
 ROWS = (
@@ -32,7 +32,7 @@ SMOOTHING = (
 )
 
 
-def play(config, data, folder, *, keep_weights, callbacks=()):
+def play(config, data, folder, line, *, keep_weights, callbacks=()):
     """In place of a training: the nearer the learning rate is to .01, the better are the scores, epoch by epoch."""
     if config.optimizer.lr > 1:
         raise NoValueError("the loss is not finite")

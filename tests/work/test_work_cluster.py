@@ -66,7 +66,7 @@ def test_workers_of_this_machine_are_killed_and_replaced_and_nothing_is_lost(tmp
     )
     with Interruption() as interruption, cluster_of(2, tmp_path, Console(file=io.StringIO())) as pool:
         assert pool.room() == 2
-        conduct(agenda, pool, tmp_path / "running", interruption)
+        conduct(agenda, lambda: pool, tmp_path / "running", interruption)
     told = agenda.records.pop("tells")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert told["threads"] == [str(max(1, cores // 2))] * len(THREADS)
@@ -100,7 +100,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[2])
     agenda = Listed({name: Steps(folder / "log", name) for name in sys.argv[3:]})
     with Interruption() as interruption, cluster_at(sys.argv[1], folder, Console(file=io.StringIO())) as pool:
-        conduct(agenda, pool, folder / "running", interruption)
+        conduct(agenda, lambda: pool, folder / "running", interruption)
 """
 
 
@@ -128,7 +128,7 @@ def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_
         with Interruption() as interruption, cluster_at(scheduler, tmp_path, Console(file=io.StringIO())) as pool:
             wait_for(lambda: (tmp_path / "running/b/1/.stopped").exists())
             (log / "b-waits").unlink()
-            conduct(agenda, pool, tmp_path / "running", interruption)
+            conduct(agenda, lambda: pool, tmp_path / "running", interruption)
             assert pool.room() == 4, "the one that was at work is free"
         assert {record["status"] for record in agenda.records.values()} == {"finished"}
         assert steps_of(log, "b") == steps_of(log, "g") == [0, 1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,7 +58,7 @@ class Scripted:
         self.late = []
         if event == "half":
             folder.mkdir(parents=True)
-            (folder / BEGUN).write_text('{"alone": false}')
+            (folder / BEGUN).touch()
             (folder / "done").write_text("1")
         elif event == "late":
             self.late.append((job, folder))
@@ -68,7 +69,7 @@ class Scripted:
 
 def run(agenda, pool, folder):
     with Interruption() as interruption:
-        conduct(agenda, pool, folder / "running", interruption)
+        conduct(agenda, lambda: pool, folder / "running", interruption)
 
 
 def test_an_attempt_with_a_record_is_the_outcome_whatever_else_there_is():
@@ -143,7 +144,8 @@ def test_who_was_killed_in_the_coordinators_own_process_counts(tmp_path, log):
     for number in (1, 2):
         folder = tmp_path / "running/a" / str(number)
         folder.mkdir(parents=True)
-        (folder / BEGUN).write_text('{"alone": true}')
+        (folder / BEGUN).touch()
+        (folder / DIED).touch()
     agenda = Listed({"a": Steps(log, "a"), "b": Steps(log, "b")})
     run(agenda, Scripted(1, {}, log), tmp_path)
     assert {key: record["status"] for key, record in agenda.records.items()} == {"a": "failed", "b": "finished"}
@@ -171,7 +173,7 @@ def test_an_attempt_that_was_begun_is_not_begun_again(tmp_path, log):
 def test_why_a_job_failed_is_recorded_and_the_rest_goes_on(tmp_path, log, error, record):
     agenda = Listed({"a": Fails(error), "b": Steps(log, "b")})
     with Interruption() as interruption:
-        conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+        conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
     assert agenda.records["a"]["status"] == "failed"
     assert record.items() <= agenda.records["a"].items()
     assert ("diverged" in agenda.records["a"]) == ("diverged" in record)
@@ -181,7 +183,7 @@ def test_why_a_job_failed_is_recorded_and_the_rest_goes_on(tmp_path, log, error,
 def test_a_job_asks_and_is_pruned(tmp_path, log):
     agenda = Listed({"a": Steps(log, "a"), "b": Steps(log, "b")}, pruned={"a"})
     with Interruption() as interruption:
-        conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+        conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
     assert agenda.records["a"]["status"] == "pruned"
     assert agenda.messages == [("a", {"step": 0}), *(("b", {"step": k}) for k in range(3))]
 
@@ -201,11 +203,11 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_goes_on_where_it_was(tmp_pat
         # However often it is interrupted, nobody died.
         (log / "once").unlink(missing_ok=True)
         with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
-            conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+            conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
     assert set(agenda.records) == {"a"}
     assert [one.died for one in attempts(tmp_path / "running/b")] == [False] * 3
     with Interruption() as interruption:
-        conduct(agenda, Inline(interruption), tmp_path / "running", interruption)
+        conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
     assert agenda.records["b"]["from"] == 2
     assert steps_of(log, "a") == [0, 1, 2]
     assert steps_of(log, "b") == [2]

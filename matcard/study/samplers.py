@@ -1,4 +1,4 @@
-"""How the next trial is chosen, by the names of `StudyOptions.sampler`."""
+"""How the next trial is chosen, and which are ended early, by the names of `StudyOptions`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
 
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
-    from matcard.study.search.space import Space
+    from optuna.pruners import BasePruner
+
+    from matcard.study.options import StudyOptions
+    from matcard.study.space import Space
 
 STARTUP = 8
 """Trials drawn at random before TPE or CMA-ES learns from them."""
@@ -60,6 +64,21 @@ def make_sampler(name: str, seed: int, *, found: int, parallel: bool) -> BaseSam
                 return RandomSampler(drawn)
 
 
+def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
+    """Make the pruner of a study, of whose trainings each has so many epochs at most."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        match options.pruner:
+            case "median":
+                return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 4))
+            case "hyperband":
+                return HyperbandPruner(min_resource=1, max_resource=epochs * options.repeats)
+            case "wilcoxon":
+                return WilcoxonPruner()
+            case _:
+                return NopPruner()
+
+
 def check_sampler(name: str, space: Space) -> str | None:
     """Refuse a sampler that cannot be used; give what is to be known of one that can, if anything is.
 
@@ -70,7 +89,7 @@ def check_sampler(name: str, space: Space) -> str | None:
         return None
     if find_spec("cmaes") is None:
         raise InputError("--sampler cmaes: needs the package cmaes: pip install 'matcard[tune]', or take tpe")
-    conditional = [p.name for p in space.parameters if p.when or p.kind == "categorical"]
+    conditional = [p.name for p in space.parameters if p.when or p.choices]
     if len(conditional) > len(space.parameters) - 2:
         raise InputError(
             "--sampler cmaes moves numbers that every trial has, two at least, and this space has "

@@ -1,0 +1,314 @@
+"""Figures of a study from its table of trials; each is also written as the numbers that it shows."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator, NullFormatter
+from optuna.distributions import CategoricalDistribution
+from optuna.importance import get_param_importances
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import Delaunay, QhullError
+
+from matcard.evaluation import style
+from matcard.evaluation.metrics import higher_is_better, metric_label
+from matcard.files import written_whole
+from matcard.study.summary import ranked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import optuna
+    from jaxtyping import Float
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from matcard.study.settings import StudyDir
+    from matcard.study.space import Parameter, Space
+
+PAIR = ("loss.scale", "loss.lambda_invariant")
+"""The parameters whose contour is drawn where both are searched."""
+_FEWEST = 4
+"""Trials without which importances say nothing."""
+_FEWEST_ON_SURFACE = 6
+"""With fewer points there is no landscape to be drawn, only the points."""
+_GRID = 80
+_SMOOTHING = 0.05
+"""Of the surface through values that are noisy, in units of their variance."""
+_COLUMNS = 3
+"""Panels side by side."""
+_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": style.SMALL}
+_RING: dict[str, Any] = {"color": "none", "markeredgecolor": style.VERMILLION, "markersize": 10}
+
+
+def write_figures(
+    folder: StudyDir, study: optuna.Study, table: pd.DataFrame, metrics: Sequence[str], space: Space
+) -> None:
+    """Draw the figures that the trials allow, each with its numbers beside it as CSV."""
+
+    def save(name: str, figure: Figure, rows: pd.DataFrame) -> None:
+        style.save_figure(figure, folder.figures / f"{name}.png")
+        with written_whole(folder.figures / f"{name}.csv") as beside:
+            rows.to_csv(beside, index=False)
+
+    if not (table["state"] == "complete").any():
+        return
+    searched = [parameter for parameter in space.parameters if parameter.name in table]
+    values = table[["number", *metrics, *(parameter.name for parameter in searched)]]
+    for k, metric in enumerate(metrics):
+        suffix = f"_{metric}" if len(metrics) > 1 else ""
+        done = table[table[metric].notna()]
+        save(f"history{suffix}", history_figure(table, metric), table[["number", "state", "defaults", metric]])
+        save(f"slices{suffix}", slices_figure(done, metric, searched), values)
+        if len(done) >= _FEWEST and done[metric].nunique() > 1:
+            importances = _importances(study, metric, k)
+            rows = pd.DataFrame({"parameter": importances.keys(), "importance": importances.values()})
+            save(f"importances{suffix}", importances_figure(importances, metric), rows)
+        pair = [parameter for name in PAIR for parameter in searched if parameter.name == name]
+        if len(pair) == len(PAIR) and done[list(PAIR)].notna().all(axis=1).any():
+            by = next((parameter.name for parameter in searched if parameter.sets is not None), None)
+            save(f"contour{suffix}", contour_figure(done, metric, pair[0], pair[1], by), values)
+    reports = {t.number: sorted(t.intermediate_values.items()) for t in study.get_trials(deepcopy=False)}
+    steps = [(number, step, value) for number, reported in reports.items() for step, value in reported]
+    if steps:
+        rows = pd.DataFrame(steps, columns=["number", "step", metrics[0]])
+        save("intermediate", intermediate_figure(table, rows, metrics[0]), rows)
+    if len(metrics) > 1:
+        front = [trial.number for trial in ranked(study, metrics)]
+        save("pareto", pareto_figure(table, metrics, front), values.assign(front=table["number"].isin(front)))
+
+
+def _importances(study: optuna.Study, metric: str, k: int) -> dict[str, float]:
+    """Give the importances of parameters for good values of one metric."""
+    sign = -1 if higher_is_better(metric) else 1  # the importance is for low values
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PedAnovaImportanceEvaluator computes the importances", UserWarning)
+        return get_param_importances(study, target=lambda trial: sign * trial.values[k])
+
+
+def history_figure(table: pd.DataFrame, metric: str) -> Figure:
+    """Draw the metric of each trial in the order of their numbers, and the best so far.
+
+    Args:
+        table: as `trial_table` gives it.
+        metric: one of those that the study improves.
+    """
+    figure = style.new_figure(6.4, 3.2)
+    axes = figure.add_subplot()
+    done = table[table[metric].notna()].sort_values("number")
+    axes.plot(done["number"], done[metric], "o", color=style.SKY, markersize=4.5, label="trial")
+    best = done[metric].cummax() if higher_is_better(metric) else done[metric].cummin()
+    axes.step(done["number"], best, where="post", color=style.BLUE, linewidth=1.6, label="best so far")
+    for value in done.loc[done["defaults"].astype(bool), metric].head(1):
+        axes.axhline(value, color=style.VERMILLION, linewidth=1.0, linestyle=style.DASHED, label="defaults", zorder=0.9)
+    for state, marker, label in (("pruned", "v", "pruned"), ("fail", "x", "failed")):
+        numbers = table.loc[table["state"] == state, "number"]
+        if len(numbers):
+            at = axes.get_xaxis_transform()
+            axes.plot(numbers, [0.03] * len(numbers), marker, color=style.GREY, markersize=4, transform=at, label=label)
+    _finish(axes, "trial", metric)
+    return figure
+
+
+def intermediate_figure(table: pd.DataFrame, reports: pd.DataFrame, metric: str) -> Figure:
+    """Draw what each trial reported, epoch by epoch (or fold by fold), the best and the defaults in colour.
+
+    Args:
+        table: as `trial_table` gives it.
+        reports: `number` of the trial, `step`, and the reported value under the metric's name.
+        metric: what was reported.
+    """
+    figure = style.new_figure(6.4, 3.2)
+    axes = figure.add_subplot()
+    done = table[table[metric].notna()]
+    best = best_number(done, metric) if len(done) else None
+    states = table.set_index("number")["state"]
+    defaults = set(table.loc[table["defaults"].astype(bool), "number"])
+    for number, reported in reports.groupby("number"):
+        colour, width, order, label = style.PALE, 1.0, 1.0, None
+        if number == best:
+            colour, width, order, label = style.BLUE, 1.8, 3.0, f"best: trial {best}"
+        elif number in defaults:
+            colour, width, order, label = style.VERMILLION, 1.8, 2.9, "defaults"
+        axes.plot(reported["step"] + 1, reported[metric], color=colour, linewidth=width, zorder=order, label=label)
+    last = reports.groupby("number").tail(1)
+    pruned = last[last["number"].isin(states.index[states == "pruned"])]
+    if len(pruned):
+        look: dict[str, Any] = {"color": style.GREY, "markersize": 4, "zorder": 2, "label": "pruned"}
+        axes.plot(pruned["step"] + 1, pruned[metric], "v", **look)
+    _finish(axes, "epoch or fold", metric)
+    return figure
+
+
+def _finish(axes: Axes, x: str, metric: str) -> None:
+    """Label axes over whole numbers, and say beside them what is drawn."""
+    style.tidy(axes, grid="y", x=x, y=metric_label(metric))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **_LEGEND)
+
+
+def slices_figure(done: pd.DataFrame, metric: str, parameters: Sequence[Parameter]) -> Figure:
+    """Draw the metric against each parameter by itself; darker points are later trials, a ring is the best."""
+    shown = [parameter for parameter in parameters if done[parameter.name].notna().any()]
+    columns = min(_COLUMNS, max(1, len(shown)))
+    rows = -(-max(1, len(shown)) // columns)
+    figure = style.new_figure(1.2 + 2.5 * columns, 0.4 + 2.3 * rows)
+    best, last = best_number(done, metric), done["number"].max()
+    later_darker = {"cmap": matplotlib.colormaps["Blues"], "vmin": -0.7 * last - 1, "vmax": last}
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for k, (axes, parameter) in enumerate(itertools.zip_longest(panels, shown)):
+        if parameter is None:
+            axes.set_visible(False)
+            continue
+        used = done[done[parameter.name].notna()]
+        x = _positions(axes, parameter, used)
+        axes.scatter(x, used[metric], c=used["number"], s=18, **later_darker)
+        ringed = used["number"] == best
+        axes.plot(x[ringed], used.loc[ringed, metric], "o", **_RING)
+        style.tidy(axes, grid="y", x=parameter.name, y=metric_label(metric) if k % columns == 0 else None)
+    return figure
+
+
+def _positions(axes: Axes, parameter: Parameter, used: pd.DataFrame) -> pd.Series:
+    """Give where the trials stand on the axis of a parameter, and scale or label the axis."""
+    if not parameter.choices:
+        _scale_axis(axes, "x", parameter)
+        return used[parameter.name].astype(float)
+    labels = [str(choice) for choice in parameter.choices]
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+    axes.set_xticks(range(len(labels)), [style.short(label, 18) for label in labels])
+    if sum(map(len, labels)) > 22:
+        for tick in axes.get_xticklabels():
+            tick.set(rotation=30, ha="right", rotation_mode="anchor")
+    # Moved a little from each other, the same way each time.
+    jitter = (used["number"] * 0.618) % 1 * 0.36 - 0.18
+    return used[parameter.name].map(lambda value: labels.index(str(value))).astype(float) + jitter
+
+
+def importances_figure(importances: Mapping[str, float], metric: str) -> Figure:
+    """Draw how much of the metric's variation each parameter explains, the largest first."""
+    largest_first = pd.Series(importances).sort_values(ascending=False)
+    figure = style.new_figure(5.6, 0.9 + 0.3 * max(2, len(largest_first)))
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(largest_first)), largest_first, height=0.62, color=style.BLUE)
+    axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=style.SMALL)
+    style.tidy(axes, grid="x", x=f"importance for {metric_label(metric)}, of 1 in all")
+    axes.set_yticks(range(len(largest_first)), largest_first.index)
+    axes.set(ylim=(len(largest_first) - 0.4, -0.6), xlim=(0, 1.12 * largest_first.max()))
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def pareto_figure(table: pd.DataFrame, metrics: Sequence[str], front: Sequence[int]) -> Figure:
+    """Draw each pair of metrics against each other, the Pareto front in colour, the recommended trial ringed.
+
+    Args:
+        table: as `trial_table` gives it.
+        metrics: those that the study improves.
+        front: numbers of the trials of the front, the recommended one first.
+    """
+    done = table[table[list(metrics)].notna().all(axis=1)].set_index("number")
+    pairs = list(itertools.combinations(metrics, 2))
+    figure = style.new_figure(3.9 * len(pairs) + 0.6, 3.5)
+    for axes, (x, y) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
+        best, defaults = done.loc[list(front)].sort_values(x), done[done["defaults"].astype(bool)]
+        axes.plot(done[x], done[y], "o", color=style.SKY, markersize=4.5, alpha=0.8, label="trial")
+        axes.plot(best[x], best[y], "-o", color=style.BLUE, markersize=6, linewidth=1.0, label="Pareto front")
+        axes.plot(*done.loc[front[0], [x, y]], "o", **_RING, label=f"best.yaml: trial {front[0]}")
+        axes.plot(defaults[x], defaults[y], "D", color=style.VERMILLION, markersize=6, label="defaults")
+        style.tidy(axes, grid="both", x=metric_label(x), y=metric_label(y))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, **_LEGEND)
+    return figure
+
+
+def contour_figure(done: pd.DataFrame, metric: str, x: Parameter, y: Parameter, by: str | None = None) -> Figure:
+    """Draw a smoothed surface of the metric over two parameters between the trials, and the trials on it.
+
+    Args:
+        done: trials with a value of the metric, as `trial_table` gives them.
+        metric: one of those that the study improves.
+        x: a parameter of numbers.
+        y: another.
+        by: a parameter of alternatives; each gets a panel of its own, since each has another landscape.
+    """
+    done = done[done[[x.name, y.name]].notna().all(axis=1)]
+    panels = list(done.groupby(by)) if by is not None else [("", done)]
+    figure = style.new_figure(0.9 + 3.6 * len(panels), 3.3)
+    low, high = done[metric].min(), done[metric].max()
+    norm = matplotlib.colors.Normalize(low, high if high > low else low + 1e-9)
+    colours = matplotlib.colormaps["viridis" if higher_is_better(metric) else "viridis_r"]
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    best = best_number(done, metric)
+    for k, (axes, (label, trials)) in enumerate(zip(row, panels, strict=True)):
+        _draw_surface(axes, trials, metric, (x, y), np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 13), colours)
+        look = {"c": trials[metric], "cmap": colours, "norm": norm, "edgecolors": "white"}
+        axes.scatter(trials[x.name], trials[y.name], s=26, linewidths=0.8, **look)
+        ringed = trials[trials["number"] == best]
+        axes.plot(ringed[x.name], ringed[y.name], "o", **_RING)
+        style.tidy(axes, grid="both", x=x.name, y=y.name if k == 0 else None, title=str(label))
+        _scale_axis(axes, "x", x)
+        _scale_axis(axes, "y", y)
+    bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=row.tolist(), aspect=24, pad=0.02)
+    bar.set_label(f"{metric_label(metric)} (ring: best)", fontsize=style.TEXT)
+    bar.ax.tick_params(labelsize=style.SMALL, length=2)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _draw_surface(
+    axes: Axes,
+    trials: pd.DataFrame,
+    metric: str,
+    pair: tuple[Parameter, Parameter],
+    levels: Float[np.ndarray, " l"],
+    colours: matplotlib.colors.Colormap,
+) -> None:
+    """Draw the surface inside the trials' convex hull: beyond it nothing is known."""
+    if len(trials) < _FEWEST_ON_SURFACE:
+        return
+    values, unit = trials[metric].to_numpy(float), np.linspace(0, 1, _GRID)
+    points = np.stack([_unit(trials[parameter.name].to_numpy(float), parameter) for parameter in pair], axis=1)
+    grid = np.stack(np.meshgrid(unit, unit), axis=-1).reshape(-1, 2)
+    try:
+        inside = Delaunay(points).find_simplex(grid) >= 0
+    except QhullError:
+        return  # all on a line
+    surface = RBFInterpolator(points, values, smoothing=_SMOOTHING, kernel="thin_plate_spline")
+    heights = np.where(inside, np.clip(surface(grid), levels[0], levels[-1]), np.nan).reshape(_GRID, _GRID)
+    ends = [_range(parameter) for parameter in pair]
+    x, y = ((np.geomspace if log else np.linspace)(low, high, _GRID) for low, high, log in ends)
+    axes.contourf(x, y, heights, levels, cmap=colours, alpha=0.75)
+
+
+def _unit(values: Float[np.ndarray, " n"], parameter: Parameter) -> Float[np.ndarray, " n"]:
+    low, high, log = _range(parameter)
+    return np.asarray(np.log(values / low) / np.log(high / low) if log else (values - low) / (high - low))
+
+
+def _range(parameter: Parameter) -> tuple[float, float, bool]:
+    """Give the ends of a parameter of numbers, and whether it is even in the logarithm."""
+    values = parameter.values
+    assert not isinstance(values, CategoricalDistribution)
+    return values.low, values.high, values.log
+
+
+def best_number(done: pd.DataFrame, metric: str) -> int:
+    """Give the number of the trial with the best value of a metric."""
+    order = done.sort_values(metric, ascending=not higher_is_better(metric), kind="stable")
+    return int(order["number"].iloc[0])
+
+
+def _scale_axis(axes: Axes, which: Literal["x", "y"], parameter: Parameter) -> None:
+    """Let an axis run over the range of a parameter of numbers, with some room at its ends."""
+    low, high, log = _range(parameter)
+    room = (high / low) ** 0.04 if log else 0.04 * (high - low)
+    ends = (low / room, high * room) if log else (low - room, high + room)
+    axes.set(**{f"{which}scale": "log" if log else "linear", f"{which}lim": ends})
+    if log:
+        getattr(axes, f"{which}axis").set_minor_formatter(NullFormatter())

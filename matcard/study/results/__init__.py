@@ -1,1 +1,0 @@
-"""What a study leaves: the table of trials, the best configurations, figures, and the gain on the defaults."""

@@ -1,1 +1,0 @@
-"""What is searched, and how the next trial is chosen: spaces, samplers, pruners."""
