@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 from matcard.cli import make_console, positive, processes, run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import DecisionOptions, Objective, Rule
+from matcard.files import first_free
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _OF_A_SET = {
 }
 """Options that need a labelled set."""
 PREDICTIONS = "predictions.parquet"
+METRICS = "metrics.json"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -56,6 +58,9 @@ def main(argv: Sequence[str]) -> None:
         else:
             decide(console, Path(options.run), asked, save=options.save)
         return
+    folder = Path(options.output) if options.output else folder_of(Path(options.run), options.source)
+    if (folder / METRICS).exists():
+        raise InputError(f"--output {folder} holds an evaluation already: name another folder")
     from matcard.data.options import DataOptions
     from matcard.prediction.assess import assess, check_prior, read_set
     from matcard.prediction.predictor import load_run
@@ -65,7 +70,6 @@ def main(argv: Sequence[str]) -> None:
     check_prior(prior, run.class_names)
     if asked is not None:
         run.decision = decide(console, Path(options.run), asked, save=options.save)
-    folder = Path(options.output) if options.output else folder_of(Path(options.run), options.source)
     check_output(folder / PREDICTIONS)
     with crystal_progress(console, "reading", run.kind.unit) as progress:
         asked_for = DataOptions(
@@ -203,7 +207,7 @@ def write(folder: Path, found: Assessment, source: str) -> None:
     with written_whole(folder / "left_out.csv") as beside:
         found.left_out.to_csv(beside, index=False)
     write_figures(folder, found.targets, found.probabilities, found.metrics)
-    to_json({"source": source, **found.metrics}, folder / "metrics.json")
+    to_json({"source": source, **found.metrics}, folder / METRICS)
 
 
 def show(console: Console, run: Predictor, found: Assessment, folder: Path) -> None:
@@ -260,10 +264,13 @@ def _numbers(text: str) -> list[float]:
 
 
 def folder_of(run: Path, source: str) -> Path:
-    """Give the folder of an evaluation where none is named: that of the source's name, a file's without its ending."""
+    """Give the folder of an evaluation where none is named: the source's name, a file's without its ending.
+
+    Where there is an evaluation of that name, it is numbered.
+    """
     path = Path(source).expanduser()
     name = path.resolve().name
-    return run / "evaluations" / (name if path.is_dir() else Path(name.removesuffix(".gz")).stem)
+    return first_free(run / "evaluations" / (name if path.is_dir() else Path(name.removesuffix(".gz")).stem))
 
 
 if __name__ == "__main__":

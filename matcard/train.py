@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matcard.cli import make_console, run_command
 from matcard.errors import InputError
 from matcard.training.config import parse_config
+from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ def main(argv: Sequence[str]) -> None:
         begun: Path | Config = _resumed(list(argv))
     else:
         begun = parse_config(argv, prog="python -m matcard.train", description=DESCRIPTION)
+    # What is wrong with the directory is said before the seconds that Lightning takes to load.
+    RunDir.unfinished(begun) if isinstance(begun, Path) else RunDir.planned(begun)
     from matcard.report.page import show_page
     from matcard.report.run import write_report
     from matcard.training.run import resume, train

@@ -44,7 +44,7 @@ class LossOptions(NamedOptions):
 
 O = TypeVar("O", bound=LossOptions, default=Any)  # noqa: E741
 HALF = (torch.float16, torch.bfloat16)
-REWEIGHT = "loss.name=reweight loss.invariant=spread loss.scale=3"
+REWEIGHT = "--loss.name reweight --loss.invariant spread --loss.scale 3"
 """What is advised where a loss collapses: weights with which no task collapsed."""
 
 

@@ -48,14 +48,14 @@ class WeighedOptions(CardinalityOptions, ExcessOptions):
         form = f"{self.name} {self.combined}"
         if self.warms_up and self.of_embeddings:
             raise InputError(
-                f"loss.warmup and loss.warmup_ramp begin with the base loss, and {form} has none: set loss.lambda_base "
-                "above 0, so that the head is trained jointly, or leave them at 0"
+                f"--loss.warmup and --loss.warmup_ramp begin with the base loss, and {form} has none: set "
+                "--loss.lambda_base above 0, so that the head is trained jointly, or leave them at 0"
             )
         multiplied = self.combined == "multiply" and not self.of_embeddings
         if self.base != CrossEntropyOptions() and not self.warms_up and not multiplied:
             raise InputError(
-                f"loss.base {self.base.name!r} plays no part in {form} where loss.lambda_base is 0 and training does "
-                "not begin with it (loss.warmup): leave it out, or set one of them"
+                f"--loss.base.name {self.base.name} plays no part in {form} where --loss.lambda_base is 0 and training "
+                "does not begin with it (--loss.warmup): leave it out, or set one of them"
             )
 
     @property
@@ -110,8 +110,8 @@ class CardinalityLoss(Loss[C]):
     def collapse_advice(self) -> str:
         """Say what to change when an epoch predicts one class only."""
         return (
-            f"{self.options.name} may weigh samples too evenly or too unevenly: change loss.scale (now "
-            f"{self.options.scale}), or lower optimizer.lr"
+            f"{self.options.name} may weigh samples too evenly or too unevenly: change --loss.scale (now "
+            f"{self.options.scale}), or lower --optimizer.lr"
         )
 
     def draws(self) -> torch.Generator:
@@ -151,12 +151,12 @@ class WeighedLoss(CardinalityLoss[W]):
         o = self.options
         if o.base_weight > 0:
             return (
-                f"the {o.invariant} outweighs its base: lower loss.lambda_invariant (now {o.lambda_invariant:g}), or "
-                f"set loss.base.name=logit_adjustment (now {o.base.name})"
+                f"the {o.invariant} outweighs its base: lower --loss.lambda_invariant (now {o.lambda_invariant:g}), or "
+                f"set --loss.base.name logit_adjustment (now {o.base.name})"
             )
         return (
-            f"embeddings may have shrunk to a point: raise loss.lambda_base (now {o.base_weight:g}) or loss.scale (now "
-            f"{o.scale}), or set {REWEIGHT}"
+            f"embeddings may have shrunk to a point: raise --loss.lambda_base (now {o.base_weight:g}) or --loss.scale "
+            f"(now {o.scale}), or set {REWEIGHT}"
         )
 
 

@@ -37,7 +37,7 @@ class EffectiveNumberOptions(CardinalityOptions, NumberOptions):
         super().__post_init__()
         if not issubclass(SampleLoss.find(self.base.name), CountedLoss):
             raise InputError(
-                f"effective_number replaces class counts, and loss.base {self.base.name!r} uses none; set "
+                f"effective_number replaces class counts, and --loss.base.name {self.base.name} uses none; set "
                 f"{', '.join(CountedLoss.names())}"
             )
 

@@ -61,7 +61,7 @@ class ErrorLoss(WeighedLoss[ErrorOptions]):
             return super().collapse_advice()
         return (
             f"the {self.options.invariant} of errors is small when errors are alike, as they are if one class is "
-            f"predicted for all: set loss.combine=add and loss.lambda_invariant=0.1, or {REWEIGHT}"
+            f"predicted for all: set --loss.combine add and --loss.lambda_invariant 0.1, or {REWEIGHT}"
         )
 
     def _guard(self, num_classes: int) -> None:
@@ -70,8 +70,8 @@ class ErrorLoss(WeighedLoss[ErrorOptions]):
         self._warned = True
         warnings.warn(
             f"the {self.options.invariant} of errors alone collapses to the majority class with two classes: their "
-            "errors lie on a line, on which it measures little but their range; set loss.name to reweight, or "
-            "loss.combine to add",
+            "errors lie on a line, on which it measures little but their range; set --loss.name reweight, or "
+            "--loss.combine add",
             MatcardWarning,
             stacklevel=3,
         )

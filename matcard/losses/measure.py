@@ -41,7 +41,7 @@ class NumberOptions(MeasureOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order and self.invariant == "magnitude":
-            raise InputError("loss.order belongs to the spread: the magnitude has none; set loss.invariant to 'spread'")
+            raise InputError("--loss.order belongs to the spread: the magnitude has none; set --loss.invariant spread")
 
 
 @dataclass(frozen=True)

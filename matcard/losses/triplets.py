@@ -39,7 +39,7 @@ class TripletOptions(WeighedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.temperature != type(self).temperature and self.combine not in ("divide", "multiply"):
-            raise InputError(f"loss.temperature is that of triplet divide and multiply: {self.combine} has none")
+            raise InputError(f"--loss.temperature is that of triplet divide and multiply: {self.combine} has none")
 
 
 class TripletLoss(WeighedLoss[TripletOptions]):

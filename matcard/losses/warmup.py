@@ -60,7 +60,7 @@ class WarmUp(Part):
         self.blend = blend(o.warmup, o.warmup_ramp, epoch, epochs)
         if epoch == 0 and blend(o.warmup, o.warmup_ramp, epochs - 1, epochs) == 0:
             warnings.warn(
-                f"loss {o.name!r}: loss.warmup {o.warmup:g} lasts for all of the {epochs} epochs, and {o.base.name} "
+                f"loss {o.name!r}: --loss.warmup {o.warmup:g} lasts for all of the {epochs} epochs, and {o.base.name} "
                 "counts alone; shorten it",
                 MatcardWarning,
                 stacklevel=2,

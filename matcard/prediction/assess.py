@@ -32,6 +32,8 @@ LABELS, ESTIMATE = "labels", "estimate"
 """Where the shares of `--prior` come from: the labels of the new set, or its probabilities alone."""
 SURE = 1e-2
 """A chi-square test with a p-value below this says that the class shares differ."""
+FEW = 6
+"""Classes that a message names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +88,15 @@ def read_set(
     samples = samples.with_labels(Labels(none, predictor.class_names, column, tuple(made["edges"]), window))
     unknown = unknown_classes(samples)
     if unknown and not leave_out_unknown:
-        found = listed(f"{name} ({count})" for name, count in unknown.items())
+        found = listed((f"{name} ({count})" for name, count in unknown.items()), FEW)
         raise InputError(
             f"{options.source} has classes that {predictor.path} does not know: {found}; it knows "
-            f"{listed(predictor.class_names)}. Rename them in the source, or leave these rows out by "
+            f"{listed(predictor.class_names, FEW)}. Rename them in the source, or leave these rows out by "
             "--leave-out-unknown"
         )
     if not len(samples.used):
         raise InputError(
-            f"{options.source} has no sample with a class of {predictor.path}: {listed(predictor.class_names)}"
+            f"{options.source} has no sample with a class of {predictor.path}: {listed(predictor.class_names, FEW)}"
         )
     return samples
 

@@ -57,9 +57,7 @@ def resume(path: Path, console: Console | None = None, report: Report | None = N
     Raises:
         InputError: not a run's directory, a finished run, or data that have changed since.
     """
-    run = RunDir.open(path)
-    if run.test_metrics.is_file():
-        raise InputError(f"{path} is finished: its test metrics are in {run.test_metrics}")
+    run = RunDir.unfinished(path)
     return _carry_out(run, run.load_config(), console or make_console(), report)
 
 

@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +16,7 @@ import yaml
 
 from matcard.cli import rank
 from matcard.errors import InputError
-from matcard.files import written_whole
+from matcard.files import first_free, written_whole
 from matcard.training.config import config_from_dict, config_to_dict, read_config
 
 if TYPE_CHECKING:
@@ -35,80 +34,41 @@ _FILES = (("data", "source"), ("data", "test_source"), ("model", "init_from"), (
 _RUN_DIR_VARIABLE = "MATCARD_RUN_DIR"
 
 
-@dataclass(frozen=True)
 class RunDir:
     """Names of the files in a run's directory."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
         """The resolved configuration; `matcard.train --config` of it repeats the run."""
-        return self.path / "config.yaml"
-
-    @property
-    def split(self) -> Path:
+        self.split = path / "split.json"
         """The three parts, by id."""
-        return self.path / "split.json"
-
-    @property
-    def fingerprint(self) -> Path:
+        self.fingerprint = path / "data.sha256"
         """Sha256 of the inputs, the labels and the split, so that a resumed run sees the same data."""
-        return self.path / "data.sha256"
-
-    @property
-    def left_out(self) -> Path:
+        self.left_out = path / "left_out.csv"
         """What was not used, by id, with the reason."""
-        return self.path / "left_out.csv"
-
-    @property
-    def distinct(self) -> Path:
+        self.distinct = path / "distinct.json"
         """How many distinct samples of each class the training part holds; only where that was counted."""
-        return self.path / "distinct.json"
-
-    @property
-    def metrics(self) -> Path:
+        self.metrics = path / "metrics.csv"
         """Loss terms and validation metrics, a row an epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def checkpoints(self) -> Path:
+        self.checkpoints = path / "checkpoints"
         """Folder of `best.ckpt` and `last.ckpt`."""
-        return self.path / "checkpoints"
-
-    @property
-    def best(self) -> Path:
+        self.best = self.checkpoints / "best.ckpt"
         """The epoch with the best monitored metric."""
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
+        self.last = self.checkpoints / "last.ckpt"
         """The last finished epoch."""
-        return self.checkpoints / "last.ckpt"
+        self.test_metrics = path / "test_metrics.json"
+        """Metrics of the test part at the best epoch; its presence says that the run is finished."""
+        self.decision = path / "decision.json"
+        """The decision rule that was chosen on the validation part."""
+        self.predictions = path / "predictions.parquet"
+        """Probabilities of every sample."""
+        self.environment = path / "environment.json"
+        """Versions, commit and device."""
 
     def kept(self, keep: Literal["best", "last"]) -> Path:
         """Give the checkpoint whose weights the run ends with."""
         return self.last if keep == "last" else self.best
-
-    @property
-    def test_metrics(self) -> Path:
-        """Metrics of the test part at the best epoch; its presence says that the run is finished."""
-        return self.path / "test_metrics.json"
-
-    @property
-    def decision(self) -> Path:
-        """The decision rule that was chosen on the validation part."""
-        return self.path / "decision.json"
-
-    @property
-    def predictions(self) -> Path:
-        """Probabilities of every sample."""
-        return self.path / "predictions.parquet"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, commit and device."""
-        return self.path / "environment.json"
 
     @classmethod
     def planned(cls, config: Config) -> RunDir:
@@ -125,7 +85,7 @@ class RunDir:
                 "torchrun or srun has started several processes, which must agree on the run's directory: name it by "
                 "--run_dir"
             )
-        path = Path(config.run_dir) if config.run_dir else _free(Path("runs") / f"{config.name}-{_now()}")
+        path = Path(config.run_dir) if config.run_dir else first_free(Path("runs") / f"{config.name}-{_now()}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(
                 f"--run_dir {path} exists and is not empty: name another, or go on with it by --resume {path}"
@@ -163,6 +123,18 @@ class RunDir:
         run = cls(path)
         if not run.config.is_file():
             raise InputError(f"{path} is not the directory of a run: it has no config.yaml")
+        return run
+
+    @classmethod
+    def unfinished(cls, path: Path) -> RunDir:
+        """Open the directory of a run that was killed.
+
+        Raises:
+            InputError: it is none, or the run is finished.
+        """
+        run = cls.open(path)
+        if run.test_metrics.is_file():
+            raise InputError(f"{path} is finished: its test metrics are in {run.test_metrics}")
         return run
 
     def load_config(self) -> Config:
@@ -238,12 +210,3 @@ def _commit() -> str | None:
 
 def _now() -> str:
     return time.strftime("%Y%m%d-%H%M%S")
-
-
-def _free(path: Path) -> Path:
-    """Give the path, or the first of path-2, path-3, ... that is not taken."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate

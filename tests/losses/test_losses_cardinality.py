@@ -333,7 +333,7 @@ def test_two_classes_of_errors_alone_are_warned_of_once() -> None:
     with pytest.warns(MatcardWarning, match="collapses to the majority class"):
         MagnitudeLoss(class_counts=[9, 1])
     loss = SpreadLoss()
-    with pytest.warns(MatcardWarning, match="set loss.name to reweight"):
+    with pytest.warns(MatcardWarning, match="set --loss.name reweight"):
         loss(torch.zeros(2, 2), torch.tensor([0, 1]))
     loss(torch.zeros(2, 2), torch.tensor([0, 1]))
     MagnitudeLoss(class_counts=[9, 1], combine="add")
@@ -348,9 +348,9 @@ def test_the_drop_ins_are_the_invariants_of_errors() -> None:
 
 
 def test_options_without_effect_are_refused() -> None:
-    with pytest.raises(InputError, match=r"loss.base 'focal' plays no part in error replace"):
+    with pytest.raises(InputError, match=r"loss.base.name focal plays no part in error replace"):
         MagnitudeLoss(base="focal")
-    with pytest.raises(InputError, match=r"loss.base 'focal' plays no part in per_class add"):
+    with pytest.raises(InputError, match=r"loss.base.name focal plays no part in per_class add"):
         build_loss("per_class", base="focal", lambda_base=0)
     with pytest.raises(InputError, match=r"loss.temperature is that of triplet divide and multiply: ratio has none"):
         build_loss("triplet", combine="ratio", temperature=0.3)

@@ -196,7 +196,7 @@ def test_options_that_contradict_each_other_are_refused(options, said) -> None:
 
 
 def test_effective_numbers_need_a_base_that_counts() -> None:
-    with pytest.raises(InputError, match=r"loss.base 'focal' uses none; set weighted_cross_entropy, class_balanced"):
+    with pytest.raises(InputError, match=r"loss.base.name focal uses none; set weighted_cross_entropy, class_balanced"):
         make_options("effective_number", base="focal")
 
 

@@ -181,6 +181,6 @@ def test_a_warm_up_that_never_ends_is_told() -> None:
 @pytest.mark.parametrize("combine", ["divide", "multiply", "ratio"])
 @pytest.mark.parametrize("option", ["warmup", "warmup_ramp"])
 def test_forms_without_a_base_are_refused(combine, option) -> None:
-    with pytest.raises(InputError, match=rf"triplet {combine} has none: set loss.lambda_base above 0"):
+    with pytest.raises(InputError, match=rf"triplet {combine} has none: set --loss.lambda_base above 0"):
         make_options("triplet", combine=combine, **{option: 1})
     assert make_options("triplet", combine=combine, lambda_base=1, **{option: 1}).warms_up

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import sys
 
 import ase.db
@@ -48,6 +49,16 @@ def expected(trained):
 
     frames = crystals()
     return load_run(trained, device="cpu").predict(frames, ids=[atoms.info["id"] for atoms in frames]).set_index("id")
+
+
+def test_what_training_alone_needs_is_not_loaded():
+    code = (
+        "import sys, matcard.prediction.stream, matcard.prediction.predictor;"
+        "heavy = {'torch_geometric', 'torch._dynamo', 'lightning', 'matplotlib', 'sklearn', 'joblib', 'ase.io'};"
+        "heavy |= {'scipy.stats', 'scipy.optimize', 'numba'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def agree(table, expected):

@@ -178,6 +178,16 @@ def test_sets_do_not_share_a_folder(source, name, tmp_path, monkeypatch):
     assert folder_of(tmp_path, source) == tmp_path / "evaluations" / name
 
 
+def test_an_evaluation_is_not_written_over(trained, tmp_path):
+    (tmp_path / "evaluations" / "new").mkdir(parents=True)
+    (tmp_path / "evaluations" / "new-2").mkdir()
+    assert folder_of(tmp_path, "new.csv") == tmp_path / "evaluations" / "new-3"
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(InputError, match="holds an evaluation already: name another folder"):
+        evaluate(trained, "new.csv", tmp_path)
+    assert (tmp_path / "metrics.json").read_text() == "{}"
+
+
 @pytest.mark.parametrize("text", ["often", "0.5", "-1,2", "0,0", "nan,1", "1,inf", ""])
 def test_priors_that_are_none(text):
     with pytest.raises(InputError, match="expected estimate, labels, or a share for each class"):
@@ -315,5 +325,5 @@ def test_lists_in_messages_end_somewhere(trained, tmp_path):
         row["kind"] = f"class {k}"
     with pytest.raises(InputError) as refused:
         evaluate(trained, write(tmp_path / "new.jsonl", rows), tmp_path / "out")
-    assert "class 29 (1) and 10 more; it knows" in str(refused.value)
+    assert "class 5 (1) and 34 more; it knows" in str(refused.value)
     assert len(str(refused.value)) < 1000

@@ -21,7 +21,7 @@ def trainer(epoch: int, **metrics: float) -> SimpleNamespace:
 
 def test_a_collapse_is_told_once_with_advice():
     guard, module = CollapseGuard(), SimpleNamespace(loss=MagnitudeLoss())
-    with pytest.warns(MatcardWarning, match="epoch 3 predicts one class only: .*loss.combine=add"):
+    with pytest.warns(MatcardWarning, match="epoch 3 predicts one class only: .*--loss.combine add"):
         guard.on_validation_end(trainer(2, val_classes_predicted=1.0), module)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

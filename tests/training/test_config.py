@@ -207,6 +207,21 @@ def test_options_load_no_more_than_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("option", ["--run_dir", "--resume"])
+def test_a_directory_is_refused_before_lightning_loads(option, tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "test_metrics.json").write_text("{}")
+    code = (
+        "import sys, matcard.train as t\n"
+        "try: t.main(sys.argv[1:])\n"
+        "except t.InputError as error: print(error)\n"
+        "assert not {'lightning', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, option, str(tmp_path)], capture_output=True, text=True)
+    assert ("not empty" if option == "--run_dir" else "is finished") in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_names_every_option():
     done = subprocess.run([sys.executable, "-m", "matcard.train", "--help"], capture_output=True, text=True, check=True)
     for field in dataclasses.fields(Config):
