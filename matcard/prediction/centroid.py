@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
 from matcard.errors import InputError
-from matcard.losses.base import at_least_float32
-from matcard.losses.measure import unit
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -52,7 +51,7 @@ class CentroidClassifier(nn.Module):
                 f"{int(targets.max())}"
             )
         targets = targets.to(embeddings.device)
-        sums = embeddings.new_zeros(num_classes, embeddings.shape[1]).index_add_(0, targets, unit(embeddings))
+        sums = embeddings.new_zeros(num_classes, embeddings.shape[1]).index_add_(0, targets, normalize(embeddings))
         counts = targets.bincount(minlength=num_classes)
         self.centroids = sums / counts.clamp_min(1)[:, None]
         self.present = counts > 0
@@ -65,9 +64,9 @@ class CentroidClassifier(nn.Module):
         """
         if len(self.centroids) == 0:
             raise InputError("the centroid classifier has no centroids yet: call fit(embeddings, targets, C) first")
-        embeddings = at_least_float32(embeddings)
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would make cosines of neighbours ties
-            similarity = unit(embeddings) @ self.centroids.to(embeddings).T
+            similarity = normalize(embeddings) @ self.centroids.to(embeddings).T
         similarity = torch.where(self.present.to(embeddings.device), similarity, -1.0)
         others = similarity.sum(dim=1, keepdim=True) - similarity
         return similarity - others / (similarity.shape[1] - 1)
