@@ -110,10 +110,7 @@ class FusedGatedSum(torch.autograd.Function):
             slopes = np.empty((len(band.values), 2 * width), np.float32)
 
         def work(_: int, first: int, last: int) -> None:
-            if slopes is None:
-                kernels.gated_sums(*inputs, first, last, out.numpy())
-            else:
-                kernels.gated_sums_and_slopes(*inputs, first, last, out.numpy(), slopes)
+            kernels.gated_sums(*inputs, first, last, out.numpy(), slopes)
 
         band.share_out(work)
         ctx.slopes, ctx.band, ctx.shape = slopes, band, weight.shape

@@ -83,26 +83,6 @@ def _activate(inner: Any, sigmoids: Any, softplus: Any, power: Any, bits: Any) -
 
 @_compiled
 def gated_sums(
-    terms: Any, weight: Any, band: Any, start: Any, source: Any, pointer: Any, first: int, last: int, out: Any
-) -> None:
-    """Write out_i = sum over edges j -> i of sigmoid(f) softplus(-c), [f, c] = u_i + v_j + W g_ij."""
-    width = out.shape[1]
-    inner, sigmoids = np.empty(2 * width, _FLOAT), np.empty(2 * width, _FLOAT)
-    softplus, bits = np.empty(width, _FLOAT), np.empty(2 * width, np.int32)
-    power = bits.view(_FLOAT)
-    for i in range(first, last):
-        total = out[i]
-        for f in range(width):
-            total[f] = _ZERO
-        for e in range(pointer[i], pointer[i + 1]):
-            _affine(inner, terms, weight, band[e], start[e], i, source[e])
-            _activate(inner, sigmoids, softplus, power, bits)
-            for f in range(width):
-                total[f] += sigmoids[f] * softplus[f]
-
-
-@_compiled
-def gated_sums_and_slopes(
     terms: Any,
     weight: Any,
     band: Any,
@@ -114,7 +94,11 @@ def gated_sums_and_slopes(
     out: Any,
     slopes: Any,
 ) -> None:
-    """Write the sums, and the derivative of each edge's message by f and c."""
+    """Write out_i = sum over edges j -> i of sigmoid(f) softplus(-c), [f, c] = u_i + v_j + W g_ij.
+
+    Where `slopes` is not None, which numba knows when it compiles, they are the derivatives of each edge's message by f
+    and c.
+    """
     width = out.shape[1]
     inner, sigmoids = np.empty(2 * width, _FLOAT), np.empty(2 * width, _FLOAT)
     softplus, bits = np.empty(width, _FLOAT), np.empty(2 * width, np.int32)
@@ -126,12 +110,16 @@ def gated_sums_and_slopes(
         for e in range(pointer[i], pointer[i + 1]):
             _affine(inner, terms, weight, band[e], start[e], i, source[e])
             _activate(inner, sigmoids, softplus, power, bits)
-            slope = slopes[e]
-            for f in range(width):
-                message = sigmoids[f] * softplus[f]
-                total[f] += message
-                slope[f] = message * (_ONE - sigmoids[f])
-                slope[width + f] = sigmoids[f] * (sigmoids[width + f] - _ONE)
+            if slopes is None:
+                for f in range(width):
+                    total[f] += sigmoids[f] * softplus[f]
+            else:
+                slope = slopes[e]
+                for f in range(width):
+                    message = sigmoids[f] * softplus[f]
+                    total[f] += message
+                    slope[f] = message * (_ONE - sigmoids[f])
+                    slope[width + f] = sigmoids[f] * (sigmoids[width + f] - _ONE)
 
 
 @_compiled
