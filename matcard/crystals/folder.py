@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import defaultdict
-from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.files import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 STDIN = "standard input"
 _SHOWN = 5
@@ -168,8 +168,8 @@ def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:
         raise InputError(f"{name} holds no structure files (.cif, .vasp, POSCAR_*)")
     for k in range(0, len(paths), CHUNK):
         some = [path.absolute() for path in paths[k : k + CHUNK]]  # workers may live on in an earlier working directory
-        ids = [structure_name(path) for path in some]
-        yield Batch(ids, [str(path) for path in paths[k : k + CHUNK]], _no_columns(some), some, len(paths), blocks=True)
+        ids, columns = [structure_name(path) for path in some], pd.DataFrame(index=range(len(some)))
+        yield Batch(ids, [str(path) for path in paths[k : k + CHUNK]], columns, some, len(paths), blocks=True)
 
 
 def stream_batches(stream: IO[bytes], wanted: Wanted) -> Iterator[Batch]:
@@ -182,58 +182,29 @@ def stream_batches(stream: IO[bytes], wanted: Wanted) -> Iterator[Batch]:
     Raises:
         InputError: there is nothing on it, or JSON rows without structures.
     """
-    head: list[bytes] = []
-    for line in stream:
-        head.append(line)
-        if decode_text(line).strip() and not decode_text(line).startswith("#"):
-            break
-    first = decode_text(head[-1]).strip() if head else ""
-    whole = chain(head, stream)
-    if first.startswith("{"):
-        yield from batches_of(Table(STDIN, _json_pieces(whole), "line"), wanted)
-    elif first.lower().startswith("data_"):
-        yield from _text_batches(_cif_blocks(map(decode_text, whole)))
-    elif not first or first.startswith("#"):
+    content = stream.read()
+    lines = (decode_text(line).strip() for line in content.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    if not first:
         raise InputError(f"{STDIN} is empty: expected CIF text, JSON lines, or the path of a file on each line")
+    if first.startswith("{"):
+        yield from batches_of(Table(STDIN, _json_pieces(content.splitlines()), "line"), wanted)
+    elif first.lower().startswith("data_"):
+        above, *blocks = re.split(r"(?im)^(?=[ \t]*data_)", decode_text(content).replace("\ufeff", ""))
+        blocks[0] = above + blocks[0]
+        names = [found[1] for text in blocks if (found := re.search(r"(?im)^[ \t]*data_(\S*)", text))]
+        ids = [name or str(k) for k, name in enumerate(names, start=1)]
+        where = [f"{STDIN} block {k}" for k in range(1, len(blocks) + 1)]
+        yield Batch(ids, where, pd.DataFrame(index=range(len(blocks))), blocks, len(blocks))
     else:
-        paths = (Path(decode_text(line).rstrip("\r\n")) for line in whole if line.strip())
-        while some := list(islice(paths, CHUNK)):
-            named = [structure_name(path) for path in some]
-            yield Batch(named, [str(path) for path in some], _no_columns(some), some, None, blocks=True)
+        paths = [line.rstrip(b"\r") for line in content.split(b"\n") if line.strip()]
+        yield from file_batches([Path(decode_text(path)) for path in paths], STDIN)
 
 
-def _json_pieces(lines: Iterable[bytes]) -> Iterator[Piece]:
+def _json_pieces(lines: Sequence[bytes]) -> Iterator[Piece]:
     for rows in json_rows(lines):
         listed = [row if isinstance(row, dict) else {"structure": row} for row in rows.values()]
-        yield Piece(pd.DataFrame(listed, index=pd.Index(list(rows)), dtype=object), None)
-
-
-def _cif_blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Cut CIF text before each `data_` line; what stands above the first goes with it."""
-    block: list[str] = []
-    name: str | None = None
-    for line in lines:
-        if line.lower().startswith("data_"):
-            if name is not None:
-                yield name, "".join(block)
-                block = []
-            name = line.split()[0][len("data_") :]
-        block.append(line)
-    yield name or "", "".join(block)
-
-
-def _text_batches(blocks: Iterator[tuple[str, str]]) -> Iterator[Batch]:
-    done = 0
-    while chunk := list(islice(blocks, CHUNK)):
-        rows = range(done + 1, done + 1 + len(chunk))
-        ids = [name or str(row) for (name, _), row in zip(chunk, rows, strict=True)]
-        texts = [text for _, text in chunk]
-        yield Batch(ids, [f"{STDIN} block {row}" for row in rows], _no_columns(texts), texts, None)
-        done += len(chunk)
-
-
-def _no_columns(rows: Sequence[Any]) -> pd.DataFrame:
-    return pd.DataFrame(index=range(len(rows)))
+        yield Piece(pd.DataFrame(listed, index=pd.Index(list(rows)), dtype=object), len(lines))
 
 
 def _preference(file: Path) -> tuple[bool, int, str]:

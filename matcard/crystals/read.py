@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import glob
 import warnings
-from collections import deque
 from dataclasses import astuple
 from importlib.resources import files
-from itertools import chain, groupby
+from itertools import groupby
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -247,37 +246,20 @@ def _checked(
     batches: Iterator[Batch], jobs: int | None, progress: Progress | None, deuterium: bool
 ) -> Iterator[Crystals]:
     """Decode and check batches one after the other, in other processes where that is worth it."""
-    done = 0
-    taken: deque[Batch] = deque()
-    first = next(batches, None)
-    if first is None:
-        return
-    alone = (first.total or 0) < PARALLEL_ROWS or not any(isinstance(s, (str, Path)) for s in first.structures[:_TASK])
-
-    def tasks() -> Iterator[Sequence[Any]]:
-        for batch in chain([first], batches):
-            taken.append(batch)
-            for k in range(0, len(batch.structures), _TASK):
-                yield batch.structures[k : k + _TASK]
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if progress is not None:
-            total = taken[-1].total
-            progress(done, None if total is None else max(done, total))
-
-    decoded: list[list[Crystal]] = []
-    if progress is not None:
-        progress(0, first.total)
-    for part in in_order(decode_some, ((task, deuterium) for task in tasks()), 1 if alone else jobs):
-        decoded += part
-        advance(len(part))
-        while taken and len(decoded) >= len(taken[0].structures):
-            batch = taken.popleft()
-            yield _laid_out(batch, decoded[: len(batch.structures)])
-            del decoded[: len(batch.structures)]
-    yield from (_laid_out(batch, []) for batch in taken)  # without rows
+    done, alone = 0, True
+    for number, batch in enumerate(batches):
+        if number == 0 and (batch.total or 0) >= PARALLEL_ROWS:
+            alone = not any(isinstance(one, (str, Path)) for one in batch.structures[:_TASK])
+        if number == 0 and progress is not None:
+            progress(0, batch.total)
+        tasks = ((batch.structures[k : k + _TASK], deuterium) for k in range(0, len(batch.structures), _TASK))
+        decoded: list[list[Crystal]] = []
+        for part in in_order(decode_some, tasks, 1 if alone else jobs):
+            decoded += part
+            done += len(part)
+            if progress is not None:
+                progress(done, None if batch.total is None else max(done, batch.total))
+        yield _laid_out(batch, decoded)
 
 
 def _laid_out(batch: Batch, decoded: list[list[Crystal]]) -> Crystals:
