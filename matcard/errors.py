@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class StructureError(ValueError):
+    """One row's structure cannot be used; the message says why and what to do. It becomes the fault of the row."""
+
+
 class MatcardWarning(UserWarning):
     """Something works but is probably not what is wanted; the message says what to change."""
 

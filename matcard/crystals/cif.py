@@ -13,7 +13,8 @@ from matcard.crystals import cif_blocks as names
 from matcard.crystals.cif_blocks import Block, no_number, plain, read_blocks
 from matcard.crystals.cif_cell import Cell, Listed, fill
 from matcard.crystals.cif_content import element, formula_of, symbols_in_label
-from matcard.crystals.crystals import ELEMENTS, Crystal, StructureError, call_site, cell_from_parameters
+from matcard.crystals.crystals import ELEMENTS, Crystal, call_site, cell_from_parameters
+from matcard.errors import StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

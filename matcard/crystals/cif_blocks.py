@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import gemmi
 
-from matcard.crystals.crystals import StructureError
+from matcard.errors import StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,27 +14,39 @@ from ase.data import chemical_symbols
 from matcard.crystals import cif_blocks as names
 from matcard.crystals.cif_blocks import Block, last_digit, plain
 from matcard.crystals.cif_content import Content, compare
-from matcard.crystals.crystals import Crystal, StructureError, call_site
-from matcard.crystals.symmetry import (
+from matcard.crystals.crystals import Crystal, call_site
+from matcard.crystals.validate import MIN_DISTANCE, checked
+from matcard.errors import StructureError
+from matcard.symmetry import (
     Group,
-    expand,
+    distinct,
     group_of,
     groups_of_hall,
     operation,
     settings_of,
     settings_of_number,
 )
-from matcard.crystals.validate import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jaxtyping import Float64
 
 
+# Coordinates are known to this at the best: copies this close are one site (as pymatgen takes them).
+_CLOSE = 1e-4
+_EXACT = 1e-9
+"""What differs by less, in angstrom or in units of a cell vector, is the same but for the arithmetic."""
 _SAME = 0.1
 """Sites closer than this, in angstrom, are the same where two ways to fill a cell are compared."""
 _NAMES = (*names.HALL, *names.SYMBOLS, *names.NUMBER, names.CODE)
+
+
+class Sites(NamedTuple):
+    """All sites of a cell: how many copies each site that is listed has, and where they are, site after site."""
+
+    counts: list[int]
+    frac_coords: Float64[np.ndarray, "n 3"]
 
 
 class Filled(NamedTuple):
@@ -296,3 +308,61 @@ def _agreed(block: Block, named: Sequence[tuple[str, str, tuple[Group, ...]]]) -
             )
         groups = both or groups
     return said, groups
+
+
+def expand(
+    group: Group,
+    frac_coords: Float64[np.ndarray, "k 3"],
+    digits: Callable[[], Float64[np.ndarray, "k 3"]],
+    lattice: Float64[np.ndarray, "3 3"],
+    call: Callable[[int], str],
+) -> Sites:
+    """Give all sites of the cell from those listed.
+
+    Copies closer than the digits of the coordinates allow are one site, which then stands where its own symmetry
+    puts it: 0.333 is 1/3 on a threefold axis.
+
+    Args:
+        group: operations.
+        frac_coords: the sites listed.
+        digits: gives what one in the last digit of each coordinate is worth, 0 for exact ones.
+        lattice: rows a, b, c, in angstrom.
+        call: what messages call a site, by its number from 0.
+
+    Raises:
+        StructureError: when copies of a site are too close to be two atoms, and not close enough to be one.
+    """
+    k, m = len(frac_coords), len(group)
+    if m == 1:
+        return Sites([1] * k, frac_coords % 1.0)
+    images = group.copies(frac_coords)
+    apart = images - frac_coords[..., None]
+    apart -= np.rint(apart)
+    vectors = lattice.T @ apart
+    squared = np.einsum("kim,kim->km", vectors, vectors)
+    near = squared < MIN_DISTANCE**2
+    if np.count_nonzero(near) == k:
+        return Sites([m] * k, _listed(images))
+    if squared[near].max() > _EXACT**2:
+        moves = np.abs(group.rotations - np.eye(3))
+        allowed = np.einsum("ki,mji->kjm", np.maximum(digits(), _CLOSE), moves) + _EXACT
+        if (far := near & (np.abs(apart) > allowed).any(axis=1)).any():
+            i, j = (int(index) for index in np.argwhere(far)[0])
+            raise StructureError(
+                f"{call(i)} is {math.sqrt(squared[i, j]):.3f} angstrom from its own copy by {group.texts[j]}: if "
+                "this is one atom on a special position, write its coordinates with more digits (1/3 as 0.33333); else "
+                "correct them"
+            )
+        images = group.copies(frac_coords + (apart * near[:, None]).sum(axis=2) / near.sum(axis=1)[:, None])
+    counts, chosen = distinct(group, near.tobytes())
+    if 0 in counts:
+        raise StructureError(
+            f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
+            "digits (1/3 as 0.33333)"
+        )
+    return Sites(counts, _listed(images)[chosen])
+
+
+def _listed(images: Float64[np.ndarray, "k 3 M"]) -> Float64[np.ndarray, "kM 3"]:
+    """Give copies within the cell, site after site."""
+    return images.transpose(0, 2, 1).reshape(-1, 3) % 1.0

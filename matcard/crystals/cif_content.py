@@ -6,7 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from matcard.crystals.crystals import ELEMENTS, StructureError
+from matcard.crystals.crystals import ELEMENTS
+from matcard.errors import StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

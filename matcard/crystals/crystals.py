@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from ase.data import atomic_numbers
 
+from matcard.errors import StructureError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -25,10 +27,6 @@ UNNAMED = "column 2"
 _BLOCK_ROWS = 1 << 20
 _QUOTES = "'\""
 _NOT_GIVEN: Any = None
-
-
-class StructureError(ValueError):
-    """One row's structure cannot be used; the message says why and what to do. It becomes the fault of the row."""
 
 
 @dataclass(eq=False, slots=True)
@@ -295,15 +293,6 @@ def cell_from_parameters(parameters: Sequence[float]) -> Float64[np.ndarray, "3 
 def is_none(values: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
     """Say where an array of objects has None."""
     return np.array([value is None for value in values], dtype=bool)
-
-
-def valid(text: str) -> str:
-    """Give text as it is, but for what is no valid Unicode, such as half of a surrogate pair: that by its code."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode()
-    return text
 
 
 def objects(values: Iterable[Any]) -> Shaped[np.ndarray, " N"]:

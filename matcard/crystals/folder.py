@@ -10,12 +10,13 @@ from typing import IO, TYPE_CHECKING
 
 import pandas as pd
 
-from matcard.crystals.crystals import UNNAMED, StructureError
-from matcard.crystals.files import CHUNK, LABELS, decode_text, is_structure_file, structure_name
-from matcard.crystals.tables import ID_COLUMNS, Batch, Piece, Table, Wanted, as_ids, json_rows, read_csv, require_column
+from matcard.crystals.crystals import UNNAMED
+from matcard.crystals.files import LABELS, is_structure_file, structure_name
+from matcard.crystals.tables import Batch, Wanted, as_row
 from matcard.crystals.tables import table_batches as batches_of
-from matcard.errors import InputError, MatcardWarning
-from matcard.files import readable
+from matcard.errors import InputError, MatcardWarning, StructureError
+from matcard.files import decode_text, readable
+from matcard.table_files import CHUNK, ID_COLUMNS, Piece, Table, as_ids, json_rows, read_csv, require_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -202,8 +203,8 @@ def stream_batches(stream: IO[bytes], wanted: Wanted) -> Iterator[Batch]:
 
 
 def _json_pieces(lines: Sequence[bytes]) -> Iterator[Piece]:
-    for rows in json_rows(lines):
-        listed = [row if isinstance(row, dict) else {"structure": row} for row in rows.values()]
+    for rows in json_rows(lines, as_row):
+        listed = [row if isinstance(row, dict) else {"structure": StructureError(str(row))} for row in rows.values()]
         yield Piece(pd.DataFrame(listed, index=pd.Index(list(rows)), dtype=object), len(lines))
 
 

@@ -16,10 +16,11 @@ from ase.io.formats import UnknownFileTypeError
 
 from matcard.crystals.crystals import Crystal
 from matcard.crystals.decode import decode_some, labels_of, xyz_frame
-from matcard.crystals.files import decode_text, file_kind, open_bytes, plain_name
-from matcard.crystals.tables import ID_COLUMNS, Batch, Wanted, as_ids, require_column, scalars
+from matcard.crystals.files import file_kind
+from matcard.crystals.tables import Batch, Wanted
 from matcard.errors import InputError
-from matcard.files import readable
+from matcard.files import decode_text, open_bytes, plain_name, readable
+from matcard.table_files import ID_COLUMNS, as_ids, require_column, scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

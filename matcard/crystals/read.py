@@ -20,15 +20,16 @@ from matcard.crystals.crystals import (
     Crystals,
     is_none,
     objects,
-    valid,
 )
 from matcard.crystals.decode import decode_some, labels_of, object_decoder
-from matcard.crystals.files import LABELS, file_kind, is_structure_file, matching_files, require_file
+from matcard.crystals.files import LABELS, file_kind, is_structure_file
 from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
-from matcard.crystals.tables import Batch, Wanted, as_ids, open_table, scalars, table_batches
+from matcard.crystals.tables import Batch, Wanted, as_row, table_batches
 from matcard.crystals.validate import checked
 from matcard.errors import InputError, MatcardWarning
+from matcard.files import matching_files, require_file
 from matcard.parallel import in_order
+from matcard.table_files import as_ids, open_table, scalars, valid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ _TASK = 100
 """Structures that a process takes at once."""
 _TOLD = 3
 _PARSERS = ("ase", "gemmi", "spglib", "pandas", "pyarrow", "pymatgen", "pymatgen-core")
+_MODULES = ("files.py", "json_stream.py", "symmetry.py", "table_files.py")
+"""Modules that read, beside those of this package."""
 _ROWS = ("ids", "where", "faults", "doubts")
 _ARRAYS = ("lattice", "offsets", "numbers", "frac_coords")
 
@@ -163,7 +166,8 @@ def _kept(
 ) -> tuple[Crystals, list[str]]:
     cache = cache_dir() / "crystals"
     state = FilesState(origin, cache / "digests")
-    code = code_digest((module for module in files("matcard.crystals").iterdir() if module.is_file()), _PARSERS)
+    modules = [module for module in files("matcard.crystals").iterdir() if module.is_file()]
+    code = code_digest([*modules, *map(files("matcard").joinpath, _MODULES)], _PARSERS)
     # Names stand in what is said of rows, and their endings choose the reader: of a table or labels without the folder.
     within = origin[0].name == LABELS or (len(origin) == 1 and not is_structure_file(origin[0]))
     decisive = [code, state.digest(), [path.name if within else str(path) for path in origin], *astuple(wanted)]
@@ -233,7 +237,7 @@ def _files_batches(paths: Sequence[Path], name: str, wanted: Wanted) -> Iterator
             yield from file_batches(some, name)
             continue
         for path in some:
-            table = open_table(path)
+            table = open_table(path, as_row)
             if table is not None:
                 yield from table_batches(table, wanted)
                 continue

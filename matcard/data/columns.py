@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from matcard.crystals.tables import ID_COLUMNS, as_ids, require_column
 from matcard.errors import InputError, MatcardWarning, listed
+from matcard.table_files import ID_COLUMNS, as_ids, require_column
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

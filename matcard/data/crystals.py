@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from matcard.cache import cache_dir
 from matcard.crystals.crystals import EMPTY, Crystals, objects
 from matcard.crystals.decode import object_decoder
-from matcard.crystals.files import CHUNK, is_structure_file
+from matcard.crystals.files import is_structure_file
 from matcard.crystals.folder import Folder
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.dataset import ArrayDataset
@@ -29,6 +29,7 @@ from matcard.descriptors.describe import Part, describe, find_descriptors
 from matcard.errors import InputError, MatcardWarning
 from matcard.graphs.graphs import GraphDataset, build_graphs, open_graphs
 from matcard.graphs.neighbors import GraphOptions
+from matcard.table_files import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -12,9 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from matcard.crystals.files import open_bytes
 from matcard.errors import InputError
-from matcard.files import readable
+from matcard.files import open_bytes, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

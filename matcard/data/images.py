@@ -13,7 +13,6 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from matcard.crystals.crystals import objects
-from matcard.crystals.files import CHUNK, require_file
 from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.image_files import read_cifar, read_idx
 from matcard.data.inputs import files_alone
@@ -21,7 +20,8 @@ from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
 from matcard.data.sources import fetch
 from matcard.errors import InputError
-from matcard.files import readable
+from matcard.files import readable, require_file
+from matcard.table_files import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set

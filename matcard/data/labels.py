@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.crystals.tables import LISTS, MISSING, require_column
 from matcard.errors import InputError, MatcardWarning, listed
+from matcard.table_files import LISTS, MISSING, require_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from matcard.crystals.files import source_exists
 from matcard.data import crystals, images, rows
 from matcard.data.card import card_names, load_card
 from matcard.data.dataset import TrainingSet, standardisation
@@ -23,6 +22,7 @@ from matcard.data.splits import Split, seen_note, split_samples
 from matcard.data.values import value_columns
 from matcard.descriptors.describe import check_columns, find_descriptors, separating_columns
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
+from matcard.files import source_exists
 from matcard.invariants import near_copies
 
 if TYPE_CHECKING:

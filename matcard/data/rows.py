@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from matcard.crystals.crystals import ELEMENTS, objects, valid
-from matcard.crystals.files import require_file
-from matcard.crystals.tables import ID_COLUMNS, INDEX, as_ids, open_table, require_column, scalars
+from matcard.crystals.crystals import ELEMENTS, objects
 from matcard.data.columns import id_faults, ids_of, number_columns, numbers_of
 from matcard.data.compositions import describe_formulas, proportions
 from matcard.data.dataset import ArrayDataset, digests
@@ -22,6 +20,8 @@ from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
 from matcard.data.samples import Kind, Named, Samples
 from matcard.data.sources import load_frame
 from matcard.errors import InputError, listed
+from matcard.files import require_file
+from matcard.table_files import ID_COLUMNS, INDEX, as_ids, open_table, require_column, scalars, valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Float64, Int64, Shaped
     from torch import Tensor
 
-    from matcard.crystals.tables import Table
     from matcard.data.card import Card
     from matcard.data.options import DataOptions
     from matcard.data.samples import Progress, Source
+    from matcard.table_files import Table
 
 RowName = Literal["table", "compositions"]
 PART = "part"

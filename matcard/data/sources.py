@@ -11,13 +11,13 @@ import pandas as pd
 from matcard.cache import cache_dir, code_digest, kept
 from matcard.crystals.crystals import objects
 from matcard.crystals.read import read_crystals
-from matcard.crystals.tables import INDEX, open_table, read_csv, require_column
 from matcard.data.download import RETRIES, TIMEOUT, download_files
 from matcard.data.image_files import contents
 from matcard.data.materials_project import freeze
 from matcard.data.perovskites import perovskite_phases
 from matcard.errors import InputError
 from matcard.files import readable
+from matcard.table_files import INDEX, open_table, read_csv, require_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matcard.crystals.crystals import EMPTY, Crystals, StructureError, objects, offsets_from_counts
+from matcard.crystals.crystals import EMPTY, Crystals, objects, offsets_from_counts
+from matcard.errors import StructureError
 
 
 def some(counts: list[int], first: int = 0) -> Crystals:

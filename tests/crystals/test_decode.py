@@ -18,9 +18,9 @@ from pymatgen.core import Lattice, Molecule, Structure
 from pymatgen.io.vasp import Poscar
 from reading import read_crystals
 
-from matcard.crystals import StructureError
 from matcard.crystals.decode import decode, decode_some, looks_like_structure
-from matcard.crystals.tables import LISTS
+from matcard.errors import StructureError
+from matcard.table_files import LISTS
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ from matminer.utils.io import store_dataframe_as_json
 from pymatgen.core import Lattice, Structure
 from reading import from_atoms, from_structures, iter_crystals, read_crystals
 
-from matcard.crystals import tables
-from matcard.crystals.tables import LISTS
+from matcard import table_files as tables
+from matcard.table_files import LISTS
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def _matminer(structures, index, order):
 
 @pytest.mark.parametrize("order", [("index", "columns", "data"), ("data", "columns", "index")])
 def test_matminer_json(tmp_path, structures, order, monkeypatch):
-    monkeypatch.setattr("matcard.crystals.tables.CHUNK", 2)
+    monkeypatch.setattr("matcard.table_files.CHUNK", 2)
     path = tmp_path / "matbench_gap.json.gz"
     path.write_bytes(_matminer(structures, IDS, order))
     check(read_crystals(path, target="gap"), structures)
@@ -246,7 +246,7 @@ def test_pieces_join_to_the_whole(tmp_path, structures, monkeypatch):
         rows.append({"id": k % 6, "structure": structures[k % 3].as_dict(), "n": None if k < 2 else k})
     path.write_text("\n".join(map(json.dumps, rows)))
     whole = read_crystals(path)
-    monkeypatch.setattr("matcard.crystals.tables.CHUNK", 2)
+    monkeypatch.setattr("matcard.table_files.CHUNK", 2)
     assert [len(piece) for piece in iter_crystals(path)] == [2, 2, 2, 1]
     joined = read_crystals(path)
     np.testing.assert_array_equal(joined.crystals.frac_coords, whole.crystals.frac_coords)

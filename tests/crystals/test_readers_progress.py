@@ -11,7 +11,8 @@ import pytest
 from format_cases import atoms_of, cifs_of, frame_of, three_structures
 from reading import iter_crystals, read_crystals
 
-from matcard.crystals import folder, read, tables
+from matcard import table_files as tables
+from matcard.crystals import folder, read
 
 N = 12
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matcard.crystals import tables
-from matcard.crystals.tables import open_table, read_csv
+from matcard import table_files as tables
 from matcard.errors import InputError
+from matcard.table_files import open_table, read_csv
 
 
 @pytest.fixture(autouse=True)

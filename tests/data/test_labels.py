@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.crystals.tables import LISTS
 from matcard.data.labels import MAX_INTEGER_CLASSES, make_labels, target_column
 from matcard.errors import InputError, MatcardWarning
+from matcard.table_files import LISTS
 
 
 def test_threshold_belongs_to_the_class_above():

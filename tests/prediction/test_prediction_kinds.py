@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_read_has_a_row(glass_run, tmp_path, capsys):
 def test_long_tables_are_predicted_as_they_are_read(glass_run, tmp_path, monkeypatch):
     frame, out = glasses(10, seed=8), tmp_path / "out.parquet"
     whole = predict(glass_run, written(frame, tmp_path / "new.csv"), out=out)
-    monkeypatch.setattr("matcard.crystals.tables.CHUNK", 4)
+    monkeypatch.setattr("matcard.table_files.CHUNK", 4)
     table = predict(glass_run, tmp_path / "new.csv", out=out)
     groups = pq.ParquetFile(out).metadata
     assert [groups.row_group(k).num_rows for k in range(groups.num_row_groups)] == [4, 4, 2]

@@ -1,23 +1,21 @@
-"""Space groups: from operations as they are written, or from a symbol, to all sites of a cell."""
+"""Space groups: from operations as they are written, or from a symbol."""
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
 import spglib
 
-from matcard.crystals.crystals import StructureError
-from matcard.crystals.validate import MIN_DISTANCE
+from matcard.errors import StructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from jaxtyping import Float64, Int64
 
@@ -25,8 +23,6 @@ DEN = gemmi.Op.DEN
 """Translations are whole multiples of 1 / DEN of a cell vector."""
 # How much an operation may change a cell, as a part of lengths squared: 1 % between two lengths, .6 degrees.
 _METRIC = 0.02
-# Coordinates are known to this at the best: copies this close are one site (as pymatgen takes them).
-_CLOSE = 1e-4
 _EXACT = 1e-9
 """What differs by less, in angstrom or in units of a cell vector, is the same but for the arithmetic."""
 _WRITTEN = re.compile(r"[-+*/\d.,xyzXYZ\s]+")
@@ -116,13 +112,6 @@ class Group:
         return images.reshape(-1, 3, len(self))
 
 
-class Sites(NamedTuple):
-    """All sites of a cell: how many copies each site that is listed has, and where they are, site after site."""
-
-    counts: list[int]
-    frac_coords: Float64[np.ndarray, "n 3"]
-
-
 @lru_cache(maxsize=512)
 def group_of(texts: tuple[str, ...]) -> Group:
     """Give the group of operations as they are written, such as 'x, y, z' and '-y, x-y, z+1/3'.
@@ -180,66 +169,8 @@ def settings_of_number(number: int, code: str = "") -> tuple[Group, ...]:
     return () if found is None else settings_of(found.hm)
 
 
-def expand(
-    group: Group,
-    frac_coords: Float64[np.ndarray, "k 3"],
-    digits: Callable[[], Float64[np.ndarray, "k 3"]],
-    lattice: Float64[np.ndarray, "3 3"],
-    call: Callable[[int], str],
-) -> Sites:
-    """Give all sites of the cell from those listed.
-
-    Copies closer than the digits of the coordinates allow are one site, which then stands where its own symmetry
-    puts it: 0.333 is 1/3 on a threefold axis.
-
-    Args:
-        group: operations.
-        frac_coords: the sites listed.
-        digits: gives what one in the last digit of each coordinate is worth, 0 for exact ones.
-        lattice: rows a, b, c, in angstrom.
-        call: what messages call a site, by its number from 0.
-
-    Raises:
-        StructureError: when copies of a site are too close to be two atoms, and not close enough to be one.
-    """
-    k, m = len(frac_coords), len(group)
-    if m == 1:
-        return Sites([1] * k, frac_coords % 1.0)
-    images = group.copies(frac_coords)
-    apart = images - frac_coords[..., None]
-    apart -= np.rint(apart)
-    vectors = lattice.T @ apart
-    squared = np.einsum("kim,kim->km", vectors, vectors)
-    near = squared < MIN_DISTANCE**2
-    if np.count_nonzero(near) == k:
-        return Sites([m] * k, _listed(images))
-    if squared[near].max() > _EXACT**2:
-        moves = np.abs(group.rotations - np.eye(3))
-        allowed = np.einsum("ki,mji->kjm", np.maximum(digits(), _CLOSE), moves) + _EXACT
-        if (far := near & (np.abs(apart) > allowed).any(axis=1)).any():
-            i, j = (int(index) for index in np.argwhere(far)[0])
-            raise StructureError(
-                f"{call(i)} is {math.sqrt(squared[i, j]):.3f} angstrom from its own copy by {group.texts[j]}: if "
-                "this is one atom on a special position, write its coordinates with more digits (1/3 as 0.33333); else "
-                "correct them"
-            )
-        images = group.copies(frac_coords + (apart * near[:, None]).sum(axis=2) / near.sum(axis=1)[:, None])
-    counts, chosen = _distinct(group, near.tobytes())
-    if 0 in counts:
-        raise StructureError(
-            f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
-            "digits (1/3 as 0.33333)"
-        )
-    return Sites(counts, _listed(images)[chosen])
-
-
-def _listed(images: Float64[np.ndarray, "k 3 M"]) -> Float64[np.ndarray, "kM 3"]:
-    """Give copies within the cell, site after site."""
-    return images.transpose(0, 2, 1).reshape(-1, 3) % 1.0
-
-
 @lru_cache(maxsize=4096)
-def _distinct(group: Group, keeping: bytes) -> tuple[list[int], Int64[np.ndarray, " n"]]:
+def distinct(group: Group, keeping: bytes) -> tuple[list[int], Int64[np.ndarray, " n"]]:
     """Give how many places each site has, and which of its copies, site after site, stand for them.
 
     Args:

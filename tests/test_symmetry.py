@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.crystals.symmetry import (
+from matcard.crystals.cif_cell import expand
+from matcard.errors import StructureError
+from matcard.symmetry import (
     DEN,
-    StructureError,
-    expand,
     group_of,
     groups_of_hall,
     settings_of,

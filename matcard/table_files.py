@@ -1,0 +1,276 @@
+"""Tables in files (parquet, CSV, JSON lines, JSON), some thousand rows at a time, and what their columns hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from matcard.errors import InputError, nearest_names
+from matcard.files import decode_text, estimate_rows, open_bytes, plain_name, read_text, readable, source_exists
+from matcard.json_stream import JsonStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+CHUNK = 2_000
+"""Rows that are read, decoded and checked at a time."""
+ID_COLUMNS = ("material_id", "id", "structure_id", "mp_id", "jid", "mpid", "cif_id", "entry_id")
+"""Where ids are looked for, in this order, when no column is named."""
+INDEX = "__index_level_0__"
+"""How pandas calls an unnamed index in parquet; it gives the ids when no column does."""
+MISSING = frozenset(
+    {"NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null"}
+)
+MISSING |= {"None", "none", "na", "-", "?", "1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN"}
+"""Words for a missing value: those of pandas, and those of databases."""
+LISTS = "(a list)"
+"""Stands in a column for a value that is a list, an array or a dict: no label, and not kept."""
+
+_AS_TEXT = {*ID_COLUMNS, "structure", "cif", "lattice_abc_angles", "lattice", "species", "frac_coords"}
+_AS_WRITTEN: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "low_memory": False}
+
+
+class Piece(NamedTuple):
+    """Some rows, indexed by their numbers, and how many the table has in all: an estimate, or None."""
+
+    frame: pd.DataFrame
+    total: int | None
+
+
+class Table(NamedTuple):
+    """A table in pieces, whose rows are counted as `unit` says."""
+
+    name: str
+    pieces: Iterator[Piece]
+    unit: str
+
+
+def open_table(path: Path, as_row: Callable[[Any], Any] = lambda value: value) -> Table | None:
+    """Open a table by its name; None where it is none.
+
+    Args:
+        path: of the file, compressed or not.
+        as_row: gives the row that an object of JSON stands for, another one where it is a cell of its row.
+
+    Raises:
+        InputError: while it is read, when it is damaged or of another kind than its name says.
+    """
+    ending = Path(plain_name(path)).suffix.lower()
+    if ending not in _READERS:
+        return None
+    read, unit = _READERS[ending]
+    return Table(path.name, read(path, as_row), unit)
+
+
+def require_column(column: str, columns: Iterable[str], name: str, option: str) -> None:
+    """Say which columns there are when `column`, named by `--data.<option>`, is not one of them.
+
+    Raises:
+        InputError: it is not.
+    """
+    names = [str(c) for c in columns if c != INDEX]
+    if not names:
+        folder = Path(name) if Path(name).is_dir() else Path(name).parent
+        tables = sorted(path.name for path in folder.glob("*.csv")) if source_exists(name) else []
+        hint = f"; {tables[0]} lies there: rename it, if it holds their ids and labels" if tables else ""
+        raise InputError(
+            f"{name} has no columns, so none that is called {column!r} (--data.{option}); labels of structure files "
+            f"stand in the id_prop.csv of their folder: give that folder as the source{hint}"
+        )
+    if column not in names:
+        raise InputError(f"{name} has no column {column!r} (--data.{option}): {nearest_names(column, names)}")
+
+
+def as_ids(values: pd.Series[Any]) -> list[str | None]:
+    """Give ids as text, None where there is none; whole numbers without a point."""
+    if values.dtype.kind == "f" and bool((values.dropna() % 1 == 0).all()):
+        values = values.astype("Int64")
+    return [None if missing else str(v) for v, missing in zip(values, values.isna(), strict=True)]
+
+
+def scalars(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put `LISTS` in place of lists, arrays and dicts: what is left can be labels or groups, and is valid Unicode."""
+    kept = frame.copy(deep=False)
+    for k in np.flatnonzero([dtype.kind == "O" for dtype in frame.dtypes]).tolist():
+        kept.isetitem(k, np.array([None, *map(_scalar, frame.iloc[:, k])], dtype=object)[1:])
+    return kept
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return valid(value)
+    return LISTS if isinstance(value, (list, tuple, dict, np.ndarray)) else value
+
+
+def read_csv(path: Path, *, lines: bool = False, **options: Any) -> pd.DataFrame:
+    """Read CSV with `options` of `pandas.read_csv`, the types of columns settled over the whole file.
+
+    Words stay as they are written and only the empty field is missing; among numbers or truth values so are the words
+    of `MISSING`.
+
+    Args:
+        path: of the file, compressed or not.
+        lines: whether rows are indexed by the line of the file that they begin in.
+        options: of pandas; those columns that are given a `dtype` keep it.
+
+    Raises:
+        InputError: a row has a field more than the header has names: pandas takes the first for an index.
+    """
+    text = read_text(path)
+    frame: pd.DataFrame = pd.read_csv(io.StringIO(text), **_AS_WRITTEN, **options)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise InputError(
+            f"{path} has more fields in a row than names in its header: quote fields that hold commas, or name the "
+            "columns that have none"
+        )
+    as_text = options.get("dtype", ())
+    for k, name in enumerate(frame):
+        if as_text is not str and name not in as_text and frame.dtypes.iloc[k].kind == "O":
+            frame.isetitem(k, _numbers_with_gaps(frame.iloc[:, k]).array)
+    if lines:
+        numbers = _record_lines(text)
+        frame.index = pd.Index(numbers[len(numbers) - len(frame) :] if len(numbers) >= len(frame) else frame.index + 2)
+    return frame
+
+
+def _numbers_with_gaps(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Give a column of words as numbers or truth values where all but the missing ones are."""
+    missing = values.isna() | values.isin(MISSING)
+    present = values[~missing]
+    if present.empty or len(present) == len(values) - values.isna().sum():
+        return values
+    numbers = pd.to_numeric(present, errors="coerce")
+    if numbers.notna().all():
+        return numbers.reindex(values.index)
+    if present.isin(["True", "False"]).all():
+        return (present == "True").astype(object).reindex(values.index)
+    return values
+
+
+def _record_lines(text: str) -> list[int]:
+    """Give the line that each row of CSV begins in, counted from 1; blank lines are none."""
+    csv.field_size_limit(sys.maxsize)
+    rows = csv.reader(io.StringIO(text, newline=""))
+    found, line = [], 1
+    for row in rows:
+        if len(row) > 1 or "".join(row).strip():
+            found.append(line)
+        line = rows.line_num + 1
+    return found
+
+
+def valid(text: str) -> str:
+    """Give text as it is, but for what is no valid Unicode, such as half of a surrogate pair: that by its code."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def _parquet(path: Path, _: Any) -> Iterator[Piece]:
+    row = 1
+    with readable(path), open_bytes(path) as opened, pq.ParquetFile(opened) as file:
+        for records in file.iter_batches(batch_size=CHUNK):
+            frame = records.to_pandas(ignore_metadata=True)
+            frame.index += row
+            row += len(frame)
+            yield Piece(frame, file.metadata.num_rows)
+
+
+def _csv(path: Path, _: Any) -> Iterator[Piece]:
+    with readable(path, csv.Error):
+        header = next(csv.reader(io.StringIO(read_text(path))), [])
+        frame = read_csv(path, lines=True, dtype={name: str for name in header if name in _AS_TEXT})
+    for row in range(0, len(frame) or 1, CHUNK):  # of no rows, too, the columns are told
+        yield Piece(frame.iloc[row : row + CHUNK], len(frame))
+
+
+def _json_lines(path: Path, as_row: Callable[[Any], Any]) -> Iterator[Piece]:
+    with readable(path), open_bytes(path) as file:
+        done = 0
+        for rows in json_rows(file, as_row):
+            for k, row in rows.items():
+                if isinstance(row, InputError):
+                    raise InputError(f"{path} line {k} {str(row).removeprefix('the line ')}; is the file complete?")
+            done += len(rows)
+            yield Piece(
+                pd.DataFrame(list(rows.values()), index=pd.Index(list(rows)), dtype=object),
+                estimate_rows(file, path, done),
+            )
+
+
+def json_rows(lines: Iterable[bytes], as_row: Callable[[Any], Any]) -> Iterator[dict[int, Any]]:
+    """Parse lines of JSON, some thousand at a time, each by its number; an error stands for one that is no object."""
+    numbered = enumerate(lines, start=1)
+    while chunk := list(islice(numbered, CHUNK)):
+        if rows := {k: _json_row(line, as_row) for k, line in chunk if not line.isspace()}:
+            yield rows
+
+
+def _json_row(line: bytes, as_row: Callable[[Any], Any]) -> dict[str, Any] | InputError:
+    try:
+        row = json.loads(decode_text(line))
+    except ValueError as error:
+        return InputError(f"the line is not JSON: {error}")
+    if not isinstance(row, dict):
+        return InputError(f"the line is a {type(row).__name__}; a JSON object {{...}} was expected")
+    made: dict[str, Any] = as_row(row)
+    return made
+
+
+def _json(path: Path, as_row: Callable[[Any], Any]) -> Iterator[Piece]:
+    """Stream `{"columns": [...], "index": [...], "data": [[...], ...]}` (keys in any order) or `[{...}]`."""
+    with readable(path), open_bytes(path) as file:
+        stream = JsonStream(file, path)
+        if stream.peek() == "[":
+            yield from _json_frames(file, path, stream.items(), None, None)
+            return
+        held: dict[str, Any] = {}
+        for key in stream.entries():
+            if key == "data" and {"columns", "index"} <= held.keys():
+                yield from _json_frames(file, path, stream.items(), held["columns"], held["index"])
+                return
+            held[key] = stream.value()
+        if {"columns", "data"} <= held.keys():
+            yield from _json_frames(file, path, iter(held["data"]), held["columns"], held.get("index"))
+        elif (row := as_row(held)) is not held:
+            yield Piece(pd.DataFrame([{"id": Path(plain_name(path)).stem, **row}], index=[1]), 1)
+        else:
+            raise InputError(
+                f"{path} is an object with {', '.join(list(held)[:10])} and not in matminer's layout: one with "
+                "columns, index and data was expected, or a list of objects; JSON lines go in a file named .jsonl"
+            )
+
+
+def _json_frames(
+    file: IO[bytes], path: Path, rows: Iterator[Any], columns: list[str] | None, index: list[Any] | None
+) -> Iterator[Piece]:
+    start = 0
+    while chunk := list(islice(rows, CHUNK)):
+        numbers = pd.RangeIndex(start + 1, start + 1 + len(chunk))
+        frame = pd.DataFrame(chunk, index=numbers, columns=columns, dtype=object)
+        if index:
+            frame[INDEX] = index[start : start + len(chunk)]
+        start += len(chunk)
+        yield Piece(frame, len(index) if index else estimate_rows(file, path, start))
+    if index and start != len(index):
+        raise InputError(f"{path} has {len(index)} index entries for {start} rows; fetch or write the file again")
+
+
+_READERS: dict[str, tuple[Callable[[Path, Callable[[Any], Any]], Iterator[Piece]], str]] = {
+    ".parquet": (_parquet, "row"),
+    ".csv": (_csv, "line"),
+    ".jsonl": (_json_lines, "line"),
+    ".json": (_json, "row"),
+}
+"""What gives the pieces of a table by its ending, and what its rows are counted in."""
