@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Crystals": "crystals",
-        "find_faults": "validate",
         "from_objects": "read",
         "read_crystals": "read",
     },
@@ -20,4 +19,3 @@ if TYPE_CHECKING:
     from matcard.crystals.crystals import Crystals as Crystals
     from matcard.crystals.read import from_objects as from_objects
     from matcard.crystals.read import read_crystals as read_crystals
-    from matcard.crystals.validate import find_faults as find_faults

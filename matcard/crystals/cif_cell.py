@@ -28,7 +28,7 @@ from matcard.symmetry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from jaxtyping import Float64
 
@@ -40,13 +40,6 @@ _EXACT = 1e-9
 _SAME = 0.1
 """Sites closer than this, in angstrom, are the same where two ways to fill a cell are compared."""
 _NAMES = (*names.HALL, *names.SYMBOLS, *names.NUMBER, names.CODE)
-
-
-class Sites(NamedTuple):
-    """All sites of a cell: how many copies each site that is listed has, and where they are, site after site."""
-
-    counts: list[int]
-    frac_coords: Float64[np.ndarray, "n 3"]
 
 
 class Filled(NamedTuple):
@@ -90,8 +83,8 @@ class Cell(NamedTuple):
         Raises:
             StructureError: when copies of a site are neither one nor apart.
         """
-        labels, listed, frac_coords, _, _ = self.listed
-        counts, frac_coords = expand(group, frac_coords, self._digits, self.lattice, self._call)
+        labels, listed, *_ = self.listed
+        counts, frac_coords = self.copies(group)
         atoms: dict[int, int] = {}
         for number, count in zip(listed, counts, strict=True):
             atoms[number] = atoms.get(number, 0) + count
@@ -103,9 +96,46 @@ class Cell(NamedTuple):
         crystal = Crystal(self.lattice, numbers, frac_coords, labels=labels, heads=heads)
         return Filled(crystal, content, self._multiplicity(counts, len(group)))
 
-    def _digits(self) -> Float64[np.ndarray, "k 3"]:
-        """What one in the last digit of each coordinate is worth."""
-        return np.array([[last_digit(value) for value in column] for column in self.listed.written]).T
+    def copies(self, group: Group) -> tuple[list[int], Float64[np.ndarray, "n 3"]]:
+        """Give how many copies each site has, and all sites of the cell, site after site.
+
+        Copies closer than the digits of the coordinates allow are one site, which then stands where its own symmetry
+        puts it: 0.333 is 1/3 on a threefold axis.
+
+        Raises:
+            StructureError: when copies of a site are too close to be two atoms, and not close enough to be one.
+        """
+        frac_coords = self.listed.frac_coords
+        k, m = len(frac_coords), len(group)
+        if m == 1:
+            return [1] * k, frac_coords % 1.0
+        images = group.copies(frac_coords)
+        apart = images - frac_coords[..., None]
+        apart -= np.rint(apart)
+        vectors = self.lattice.T @ apart
+        squared = np.einsum("kim,kim->km", vectors, vectors)
+        near = squared < MIN_DISTANCE**2
+        if np.count_nonzero(near) == k:
+            return [m] * k, _listed(images)
+        if squared[near].max() > _EXACT**2:
+            digits = np.array([[last_digit(value) for value in column] for column in self.listed.written]).T
+            moves = np.abs(group.rotations - np.eye(3))
+            allowed = np.einsum("ki,mji->kjm", np.maximum(digits, _CLOSE), moves) + _EXACT
+            if (far := near & (np.abs(apart) > allowed).any(axis=1)).any():
+                i, j = (int(index) for index in np.argwhere(far)[0])
+                raise StructureError(
+                    f"{self._call(i)} is {math.sqrt(squared[i, j]):.3f} angstrom from its own copy by {group.texts[j]}"
+                    ": if this is one atom on a special position, write its coordinates with more digits (1/3 as "
+                    "0.33333); else correct them"
+                )
+            images = group.copies(frac_coords + (apart * near[:, None]).sum(axis=2) / near.sum(axis=1)[:, None])
+        counts, chosen = distinct(group, near.tobytes())
+        if 0 in counts:
+            raise StructureError(
+                f"{self._call(counts.index(0))} is on a special position but for rounding; write its coordinates with "
+                "more digits (1/3 as 0.33333)"
+            )
+        return counts, _listed(images)[chosen]
 
     def _call(self, i: int) -> str:
         return call_site(self.listed.labels, i)
@@ -119,6 +149,11 @@ class Cell(NamedTuple):
             if said not in (count, operations / count) and math.isfinite(said):
                 return f"{self._call(i)} has multiplicity {said:g}, but the operations make {count} of it"
         return None
+
+
+def _listed(images: Float64[np.ndarray, "k 3 M"]) -> Float64[np.ndarray, "kM 3"]:
+    """Give copies within the cell, site after site."""
+    return images.transpose(0, 2, 1).reshape(-1, 3) % 1.0
 
 
 def fill(block: Block, cell: Cell, doubts: list[str]) -> Crystal:
@@ -270,7 +305,9 @@ def _named(said: tuple[tuple[str, str], ...]) -> list[tuple[str, str, tuple[Grou
         if name in names.HALL:
             found.append((name, text, groups_of_hall(text)))
         elif name in names.SYMBOLS:
-            found.append((name, text, _in_setting(settings_of(text), code)))
+            groups = settings_of(text)
+            chosen = tuple(group for group in groups if code and group.setting and group.setting.ext == code.upper())
+            found.append((name, text, chosen or groups))
         elif name in names.NUMBER:
             found.append((name, text, settings_of_number(int(text) if text.isdecimal() else 0, code)))
     return found
@@ -284,14 +321,6 @@ def _at_odds(group: Group, said: tuple[tuple[str, str], ...]) -> list[tuple[str,
         return group.codes == other.codes if name in names.HALL else group.number == other.number
 
     return [(name, text, it) for name, text, it in _named(said) if it and not any(is_meant(name, one) for one in it)]
-
-
-def _in_setting(groups: tuple[Group, ...], code: str) -> tuple[Group, ...]:
-    """Give those of the settings of a symbol that a code such as 2 or R names."""
-    if code.upper() not in ("1", "2", "H", "R"):
-        return groups
-    chosen = tuple(group for group in groups if group.setting is not None and group.setting.ext == code.upper())
-    return chosen or groups
 
 
 def _agreed(block: Block, named: Sequence[tuple[str, str, tuple[Group, ...]]]) -> tuple[str, tuple[Group, ...]]:
@@ -308,61 +337,3 @@ def _agreed(block: Block, named: Sequence[tuple[str, str, tuple[Group, ...]]]) -
             )
         groups = both or groups
     return said, groups
-
-
-def expand(
-    group: Group,
-    frac_coords: Float64[np.ndarray, "k 3"],
-    digits: Callable[[], Float64[np.ndarray, "k 3"]],
-    lattice: Float64[np.ndarray, "3 3"],
-    call: Callable[[int], str],
-) -> Sites:
-    """Give all sites of the cell from those listed.
-
-    Copies closer than the digits of the coordinates allow are one site, which then stands where its own symmetry
-    puts it: 0.333 is 1/3 on a threefold axis.
-
-    Args:
-        group: operations.
-        frac_coords: the sites listed.
-        digits: gives what one in the last digit of each coordinate is worth, 0 for exact ones.
-        lattice: rows a, b, c, in angstrom.
-        call: what messages call a site, by its number from 0.
-
-    Raises:
-        StructureError: when copies of a site are too close to be two atoms, and not close enough to be one.
-    """
-    k, m = len(frac_coords), len(group)
-    if m == 1:
-        return Sites([1] * k, frac_coords % 1.0)
-    images = group.copies(frac_coords)
-    apart = images - frac_coords[..., None]
-    apart -= np.rint(apart)
-    vectors = lattice.T @ apart
-    squared = np.einsum("kim,kim->km", vectors, vectors)
-    near = squared < MIN_DISTANCE**2
-    if np.count_nonzero(near) == k:
-        return Sites([m] * k, _listed(images))
-    if squared[near].max() > _EXACT**2:
-        moves = np.abs(group.rotations - np.eye(3))
-        allowed = np.einsum("ki,mji->kjm", np.maximum(digits(), _CLOSE), moves) + _EXACT
-        if (far := near & (np.abs(apart) > allowed).any(axis=1)).any():
-            i, j = (int(index) for index in np.argwhere(far)[0])
-            raise StructureError(
-                f"{call(i)} is {math.sqrt(squared[i, j]):.3f} angstrom from its own copy by {group.texts[j]}: if "
-                "this is one atom on a special position, write its coordinates with more digits (1/3 as 0.33333); else "
-                "correct them"
-            )
-        images = group.copies(frac_coords + (apart * near[:, None]).sum(axis=2) / near.sum(axis=1)[:, None])
-    counts, chosen = distinct(group, near.tobytes())
-    if 0 in counts:
-        raise StructureError(
-            f"{call(counts.index(0))} is on a special position but for rounding; write its coordinates with more "
-            "digits (1/3 as 0.33333)"
-        )
-    return Sites(counts, _listed(images)[chosen])
-
-
-def _listed(images: Float64[np.ndarray, "k 3 M"]) -> Float64[np.ndarray, "kM 3"]:
-    """Give copies within the cell, site after site."""
-    return images.transpose(0, 2, 1).reshape(-1, 3) % 1.0

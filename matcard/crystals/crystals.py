@@ -130,16 +130,13 @@ class Crystals:
         offsets = offsets_from_counts(counts)
         # Site k of the new crystal j is site k of the old crystal index[j].
         sites = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][index] - offsets[:-1], counts)
-        return Crystals(
-            self.ids[index],
-            self.lattice[index],
-            offsets,
-            self.numbers[sites],
-            self.frac_coords[sites],
-            self.where[index],
-            self.faults[index],
-            self.doubts[index],
-            self.columns.iloc[index].reset_index(drop=True),
+        return replace(
+            self,
+            **{name: getattr(self, name)[index] for name in ("ids", "lattice", "where", "faults", "doubts")},
+            offsets=offsets,
+            numbers=self.numbers[sites],
+            frac_coords=self.frac_coords[sites],
+            columns=self.columns.iloc[index].reset_index(drop=True),
         )
 
     def with_faults(self, faults: Shaped[np.ndarray, " N"]) -> Crystals:
@@ -179,12 +176,8 @@ class Crystals:
     def content_digest(self) -> str:
         """Give the sha256 of the structures; ids and columns play no part."""
         sha = hashlib.sha256()
-        for array, dtype in (
-            (self.lattice, "<f8"),
-            (self.offsets, "<i8"),
-            (self.numbers, "<u1"),
-            (self.frac_coords, "<f8"),
-        ):
+        for name, dtype in {"lattice": "<f8", "offsets": "<i8", "numbers": "<u1", "frac_coords": "<f8"}.items():
+            array = getattr(self, name)
             sha.update(str(array.shape).encode())
             for start in range(0, len(array), _BLOCK_ROWS):
                 sha.update(np.ascontiguousarray(array[start : start + _BLOCK_ROWS], dtype=dtype).data)
@@ -245,20 +238,14 @@ class Crystals:
     def concatenate(parts: Iterable[Crystals]) -> Crystals:
         """Join crystals, in order; types of columns are settled over all rows; none gives no row."""
         pieces = list(parts) or [EMPTY]
-
-        def joined(name: str) -> Shaped[np.ndarray, " M ..."]:
-            return np.concatenate([getattr(piece, name) for piece in pieces])
-
+        names = ("ids", "lattice", "numbers", "frac_coords", "where", "faults", "doubts")
+        frames = [piece.columns for piece in pieces]
+        if any(not frame.dtypes.equals(frames[0].dtypes) for frame in frames):
+            frames = [frame.astype(object) for frame in frames]
         return Crystals(
-            ids=joined("ids"),
-            lattice=joined("lattice"),
+            **{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names},
             offsets=offsets_from_counts(np.concatenate([piece.num_sites for piece in pieces])),
-            numbers=joined("numbers"),
-            frac_coords=joined("frac_coords"),
-            where=joined("where"),
-            faults=joined("faults"),
-            doubts=joined("doubts"),
-            columns=_stacked([piece.columns for piece in pieces]),
+            columns=pd.concat(frames, ignore_index=True).infer_objects(),
         )
 
 
@@ -301,13 +288,6 @@ def objects(values: Iterable[Any]) -> Shaped[np.ndarray, " N"]:
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
     return array
-
-
-def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames whose columns or types may differ."""
-    if any(not frame.dtypes.equals(frames[0].dtypes) for frame in frames):
-        frames = [frame.astype(object) for frame in frames]
-    return pd.concat(frames, ignore_index=True).infer_objects()
 
 
 EMPTY = Crystals(

@@ -236,27 +236,27 @@ def from_poscar(text: str) -> Crystal:
     if len(lines) < 7:
         raise StructureError(f"the POSCAR has {len(lines)} lines and is cut short; copy it again")
     scale = np.array(_leading_numbers(lines[1]))
-    lattice = np.array([_three(lines[k], f"line {k + 1} (a lattice vector)") for k in (2, 3, 4)])
-    words = lines[5].split()
-    named = bool(words) and not words[0].isdigit()
-    start = 7 if named else 6
-    counts = [int(word) for word in _words_until_comment(lines[start - 1]) if word.isdigit()]
-    if start < len(lines) and lines[start].strip()[:1] in ("S", "s"):  # selective dynamics
-        start += 1
-    cartesian = start < len(lines) and lines[start].strip()[:1] in ("C", "c", "K", "k")
-    rows = lines[start + 1 : start + 1 + sum(counts)]
-    if len(rows) < sum(counts):
-        raise StructureError(f"the POSCAR has {len(rows)} of {sum(counts)} positions and is cut short; copy it again")
-    symbols = _poscar_symbols(words, counts, rows) if named else _trailing_symbols(rows)
-    coords = np.array([_three(row, f"position {k + 1}") for k, row in enumerate(rows)]).reshape(-1, 3)
     if len(scale) not in (1, 3) or (len(scale) == 3 and (scale <= 0).any()):
         raise StructureError(
             f"line 2 of the POSCAR is {lines[1].strip()!r}; one scale factor or three above 0 belong there"
         )
+    lattice = np.array([_three(lines[k], f"line {k + 1} (a lattice vector)") for k in (2, 3, 4)])
     if len(scale) == 1 and scale[0] < 0:  # it is the volume
         scale = np.cbrt(-scale / abs(np.linalg.det(lattice)))
     lattice = lattice * scale
-    return _crystal(lattice, symbols, _fractional(lattice, coords * scale) if cartesian else coords)
+    words = lines[5].split()
+    named = bool(words) and not words[0].isdigit()
+    counted, *rest = lines[6 if named else 5 :]
+    counts = [int(word) for word in re.split("[!#]", counted)[0].split() if word.isdigit()]
+    if rest and rest[0].strip()[:1] in ("S", "s"):  # selective dynamics
+        rest = rest[1:]
+    rows = rest[1 : 1 + sum(counts)]
+    if len(rows) < sum(counts):
+        raise StructureError(f"the POSCAR has {len(rows)} of {sum(counts)} positions and is cut short; copy it again")
+    symbols = _poscar_symbols(words, counts, rows) if named else _trailing_symbols(rows)
+    coords = np.array([_three(row, f"position {k + 1}") for k, row in enumerate(rows)]).reshape(-1, 3)
+    is_cartesian = bool(rest) and rest[0].strip()[:1] in ("C", "c", "K", "k")
+    return _crystal(lattice, symbols, _fractional(lattice, coords * scale) if is_cartesian else coords)
 
 
 def _poscar_symbols(words: list[str], counts: list[int], rows: list[str]) -> list[str]:
@@ -275,10 +275,6 @@ def _trailing_symbols(rows: list[str]) -> list[str]:
     if len(symbols) != len(rows) or not rows:
         raise StructureError("the POSCAR names no elements; add a line of symbols above the counts")
     return symbols
-
-
-def _words_until_comment(line: str) -> list[str]:
-    return re.split("[!#]", line)[0].split()
 
 
 def _leading_numbers(line: str) -> list[float]:

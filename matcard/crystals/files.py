@@ -47,9 +47,3 @@ def structure_name(path: Path) -> str:
     if prefixed := _POSCAR.fullmatch(name):
         return prefixed[2] or name
     return Path(name).stem if file_kind(path) in ("cif", "poscar", "json") else name
-
-
-def holds_crystals(source: str | Path) -> bool:
-    """Say whether a path is by its name a source of crystals: a structure file, or a folder's table of labels."""
-    path = Path(source)
-    return path.name == LABELS or is_structure_file(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -31,33 +32,30 @@ class Folder:
 
     Args:
         path: the folder.
+        wanted: the columns of `id_prop.csv` that the caller named.
 
     Attributes:
         structures: its structure files, sorted by name.
         has_labels: whether it has an `id_prop.csv`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, wanted: Wanted = Wanted()) -> None:  # noqa: B008
+        self.path, self.wanted = path, wanted
         with readable(path):
             self._by_name = {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
         self.structures = [file for file in self._by_name.values() if is_structure_file(file)]
         self.has_labels = LABELS in self._by_name
-        self._labels: dict[Wanted, tuple[list[str | None], pd.DataFrame]] = {}
-        self._by_id: dict[str, list[Path]] = defaultdict(list)
         self._by_lower_case: dict[str, list[Path]] = defaultdict(list)
         for file in self.structures if self.has_labels else ():
-            name = structure_name(file)
-            self._by_id[name].append(file)
-            self._by_lower_case[name.casefold()].append(file)
+            self._by_lower_case[structure_name(file).casefold()].append(file)
 
     def find(self, name: str) -> Path | StructureError:
         """Give the file that an id stands for; names in another case are taken where one alone fits."""
-        if exact := self._by_id.get(name):
+        similar = self._by_lower_case.get(name.casefold(), ())
+        if exact := [file for file in similar if structure_name(file) == name]:
             return min(exact, key=_preference)
         if name in self._by_name:
             return self._by_name[name]
-        similar = self._by_lower_case.get(name.casefold(), ())
         if len(similar) > 1:
             listed = ", ".join(file.name for file in similar)
             return StructureError(
@@ -71,25 +69,24 @@ class Folder:
             f"no structure file (looked for {_LOOKED_FOR.format(name)}); add the file or delete the row"
         )
 
-    def labels(self, wanted: Wanted) -> tuple[list[str | None], pd.DataFrame]:
-        """Read ids and the other columns of `id_prop.csv`, indexed by line.
+    @cached_property
+    def labels(self) -> tuple[list[str | None], pd.DataFrame]:
+        """Ids and the other columns of `id_prop.csv`, indexed by line.
 
         Raises:
             InputError: it cannot be read, or lacks the column of ids that is asked for.
         """
-        if wanted in self._labels:
-            return self._labels[wanted]
         path = self._by_name[LABELS]
         with readable(path):
             cells = read_csv(path, header=None, dtype=str, skipinitialspace=True)
             self._require_commas(cells.iloc[0].astype(str).tolist(), path)
-            header = self._has_header(cells, wanted)
+            header = self._has_header(cells)
             names = (
                 list(cells.iloc[0])
                 if header
                 else ["id", UNNAMED, *(f"column {k}" for k in range(3, cells.shape[1] + 1))][: cells.shape[1]]
             )
-            ids = wanted.id_column or next((c for c in ID_COLUMNS if c in names), names[0])
+            ids = self.wanted.id_column or next((c for c in ID_COLUMNS if c in names), names[0])
             require_column(ids, names, str(path), "id_column")
             table = read_csv(
                 path,
@@ -100,23 +97,22 @@ class Folder:
                 dtype={ids: str},
                 skipinitialspace=True,
             )
-        self._labels[wanted] = as_ids(table[ids].str.strip()), table.drop(columns=ids)
-        return self._labels[wanted]
+        return as_ids(table[ids].str.strip()), table.drop(columns=ids)
 
-    def files(self, wanted: Wanted) -> list[Path]:
+    def files(self) -> list[Path]:
         """Give the files that the folder's crystals come from; others, such as a log that grows, play no part."""
         if not self.has_labels:
             return self.structures
-        named = [self.find(name) for name in self.labels(wanted)[0] if name is not None]
+        named = [self.find(name) for name in self.labels[0] if name is not None]
         found = {file for file in named if isinstance(file, Path)}
         return [self._by_name[LABELS], *sorted(found)]
 
-    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
         """Give the files that `id_prop.csv` names; without it all structure files."""
         if not self.has_labels:
             yield from file_batches(self.structures, str(self.path))
             return
-        ids, columns = self.labels(wanted)
+        ids, columns = self.labels
         found = [None if name is None else self.find(name) for name in ids]
         first: dict[Path, int] = {}
         for k, file in enumerate(found):
@@ -132,10 +128,10 @@ class Folder:
             ]
             yield Batch(ids[part], where, columns.iloc[part].reset_index(drop=True), found[part], len(ids))
 
-    def _has_header(self, cells: pd.DataFrame, wanted: Wanted) -> bool:
+    def _has_header(self, cells: pd.DataFrame) -> bool:
         """Say whether the first line names columns: a known name, or no file beside cells that stand nowhere below."""
         first = [str(cell).strip() for cell in cells.iloc[0]]
-        if first[0] in (*ID_COLUMNS, wanted.id_column):
+        if first[0] in (*ID_COLUMNS, self.wanted.id_column):
             return True
         if isinstance(self.find(first[0]), Path) or len(cells) < 2:
             return False

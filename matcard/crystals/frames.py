@@ -6,7 +6,7 @@ import re
 import sqlite3
 import warnings
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ase.db
 import ase.io
@@ -15,7 +15,7 @@ from ase.io import extxyz
 from ase.io.formats import UnknownFileTypeError
 
 from matcard.crystals.crystals import Crystal
-from matcard.crystals.decode import decode_some, labels_of, xyz_frame
+from matcard.crystals.decode import labels_of, xyz_frame
 from matcard.crystals.files import file_kind
 from matcard.crystals.tables import Batch, Wanted
 from matcard.errors import InputError
@@ -28,16 +28,12 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    Frame = tuple[Atoms | Crystal, Mapping[str, Any]]
+    """A structure, or why there is none, and the labels that came with it."""
+
 _NO_LABELS = re.compile(r"\b(?:Lattice|stress|virial|Properties|pbc)\s*=")
 """What is of a frame and no label; ASE refuses the whole line where a matrix is malformed."""
 _TRUTH = re.compile(r"""(?:^|\s)["']?([^\s"'=]+)["']?\s*=\s*["']?(T|F|True|False|true|false|TRUE|FALSE)["']?(?=\s|$)""")
-
-
-class Frame(NamedTuple):
-    """A structure, or why there is none, and the labels that came with it."""
-
-    structure: Crystal
-    labels: Mapping[str, Any]
 
 
 class Truth(NamedTuple):
@@ -48,30 +44,26 @@ class Truth(NamedTuple):
 
 
 def frame_batch(path: Path, wanted: Wanted) -> Batch:
-    """Read all frames of a file that ASE knows.
+    """Read all frames of a file that ASE knows, with their labels as columns, each of one type.
 
     Raises:
         InputError: the file cannot be read, or lacks the column of ids that is asked for.
     """
     read = {"db": _database, "xyz": _extended_xyz}.get(file_kind(path), _any)
-    return batch_of(list(read(path)), f"{path.name} frame", wanted)
-
-
-def batch_of(frames: list[Frame], name: str, wanted: Wanted) -> Batch:
-    """Give frames with their labels as columns, each of one type; `name` is what stands before a frame's number."""
-    columns = pd.DataFrame([dict(frame.labels) for frame in frames], index=range(len(frames)), dtype=object)
+    frames = list(read(path))
+    columns = pd.DataFrame([dict(labels) for _, labels in frames], index=range(len(frames)), dtype=object)
     for k in range(columns.shape[1]):
         columns.isetitem(k, _of_one_type(columns.iloc[:, k]).array)
     columns = scalars(columns)
     if wanted.id_column is not None:
-        require_column(wanted.id_column, columns.columns, name.split()[0], "id_column")
+        require_column(wanted.id_column, columns.columns, path.name, "id_column")
     ids = wanted.id_column or next((c for c in ID_COLUMNS if c in columns), None)
     rows = range(1, len(frames) + 1)
     return Batch(
         [str(k) for k in rows] if ids is None else as_ids(columns[ids]),
-        [f"{name} {row}" for row in rows],
+        [f"{path.name} frame {row}" for row in rows],
         columns.drop(columns=[] if ids is None else [ids]),
-        [frame.structure for frame in frames],
+        [structure for structure, _ in frames],
         len(frames),
     )
 
@@ -85,11 +77,6 @@ def _of_one_type(values: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(picked, values.index, dtype=object).infer_objects()
 
 
-def _frame(atoms: Atoms, labels: Mapping[str, Any]) -> Frame:
-    ((structure,),) = decode_some([atoms])
-    return Frame(structure, labels)
-
-
 def _extended_xyz(path: Path) -> Iterator[Frame]:
     """Read frame by frame, so that a malformed one is left out alone."""
     with readable(path), open_bytes(path) as file:
@@ -100,14 +87,10 @@ def _extended_xyz(path: Path) -> Iterator[Frame]:
             frame += 1
             if not line.strip().isdigit():
                 raise InputError(f"{path} frame {frame} begins with {line.strip()!r}; a number of atoms was expected")
-            yield _xyz_frame(line, _lines(file, int(line) + 1, path, frame))
-
-
-def _lines(file: IO[bytes], count: int, path: Path, frame: int) -> list[str]:
-    lines = [decode_text(line) for line in islice(file, count)]
-    if len(lines) < count:
-        raise InputError(f"{path} ends in the middle of frame {frame}; is the file complete?")
-    return lines
+            rest = [decode_text(line) for line in islice(file, int(line) + 1)]
+            if len(rest) <= int(line):
+                raise InputError(f"{path} ends in the middle of frame {frame}; is the file complete?")
+            yield _xyz_frame(line, rest)
 
 
 def _xyz_frame(first: str, rest: list[str]) -> Frame:
@@ -116,8 +99,8 @@ def _xyz_frame(first: str, rest: list[str]) -> Frame:
         atoms = xyz_frame(first + "".join(rest))
     except Exception as error:  # whatever a malformed frame makes of the parser
         said = f"malformed frame ({type(error).__name__}: {error}); correct its elements, columns and lattice"
-        return Frame(Crystal(fault=said), {**_labels_in(rest[0]), **truths})
-    return _frame(atoms, {name: truths.get(name, value) for name, value in labels_of(atoms).items()})
+        return Crystal(fault=said), {**_labels_in(rest[0]), **truths}
+    return atoms, {name: truths.get(name, value) for name, value in labels_of(atoms).items()}
 
 
 def _labels_in(comment: str) -> dict[str, Any]:
@@ -134,23 +117,17 @@ def _database(path: Path) -> Iterator[Frame]:
         raise InputError(f"{path} is a compressed database: unpack it, and give the .db")
     with readable(path, sqlite3.Error, KeyError):
         for row in ase.db.connect(path).select():  # type: ignore[no-untyped-call]
-            yield _frame(row.toatoms(), {"id": row.id, **row.data, **row.key_value_pairs})
+            yield row.toatoms(), {"id": row.id, **row.data, **row.key_value_pairs}
 
 
 def _any(path: Path) -> Iterator[Frame]:
-    with readable(path, Exception):
+    with readable(path, Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            frames = ase.io.iread(path, index=":")
-            while (atoms := _next(frames)) is not None:
-                yield _frame(atoms, labels_of(atoms))
+            for atoms in ase.io.iread(path, index=":"):
+                yield atoms, labels_of(atoms)
         except UnknownFileTypeError:
             raise InputError(
                 f"{path} is of no known kind; give .parquet, .csv, .jsonl, .json(.gz), .cif, .vasp, .extxyz, "
                 ".db, another file that ASE reads, or a folder"
             ) from None
-
-
-def _next(frames: Iterator[Atoms]) -> Atoms | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return next(frames, None)

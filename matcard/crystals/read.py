@@ -9,7 +9,7 @@ from importlib.resources import files
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]
     Source = str | Path | IO[bytes] | list[Path] | tuple[Path, ...]
-    Found = Folder | list[Path] | IO[bytes]
 
 PARALLEL_ROWS = 20_000
 """Texts and files fewer than this are parsed sooner in one process than others are started."""
@@ -49,6 +48,15 @@ _MODULES = ("files.py", "json_stream.py", "symmetry.py", "table_files.py")
 """Modules that read, beside those of this package."""
 _ROWS = ("ids", "where", "faults", "doubts")
 _ARRAYS = ("lattice", "offsets", "numbers", "frac_coords")
+
+
+class Reader(NamedTuple):
+    """What reads a source."""
+
+    name: str
+    files: list[Path]
+    """Those that its crystals come from; none of a stream."""
+    batches: Callable[[], Iterator[Batch]]
 
 
 def read_crystals(
@@ -85,11 +93,11 @@ def read_crystals(
         InputError: when the source as a whole cannot be used, or is changed while it is read.
     """
     wanted = Wanted(id_column, structure_column, deuterium)
-    found, name = _found(source), _name(source)
-    if origin := _files(found, wanted):
-        crystals, told = _kept(found, origin, name, wanted, jobs, progress)
+    reader = _reader(source, wanted)
+    if reader.files:
+        crystals, told = _kept(reader, wanted, jobs, progress)
     else:
-        crystals, told = _read(found, name, wanted, jobs, progress)
+        crystals, told = _read(reader, jobs, progress, deuterium)
     for message in told:
         warnings.warn(message, MatcardWarning, stacklevel=2)
     return crystals if repeats else crystals.with_unique_ids()
@@ -135,35 +143,31 @@ def from_objects(
     return Crystals.concatenate(_checked(iter([batch]), 1, None, deuterium))
 
 
-def _found(source: Source) -> Found:
+def _reader(source: Source, wanted: Wanted) -> Reader:
     """Look what there is: a folder with or without labels, some files, or a stream.
 
     Raises:
         InputError: when there is nothing there.
     """
+    if not isinstance(source, (str, Path, list, tuple)):
+        return Reader(STDIN, [], lambda: stream_batches(source, wanted))
     if isinstance(source, (list, tuple)):
-        return list(source)
-    if not isinstance(source, (str, Path)):
-        return source
-    path = Path(source).expanduser()
-    if path.is_dir() or (path.name == LABELS and path.is_file()):
-        return Folder(path if path.is_dir() else path.parent)
-    if not path.exists() and glob.has_magic(str(source)):
-        return [file for file in matching_files(source) if file.is_file()]
-    require_file(path)
-    return [path]
+        name, paths = f"{len(source)} files", list(source)
+    else:
+        name, path = str(source), Path(source).expanduser()
+        if path.is_dir() or (path.name == LABELS and path.is_file()):
+            folder = Folder(path if path.is_dir() else path.parent, wanted)
+            return Reader(name, folder.files(), folder.batches)
+        if path.exists() or not glob.has_magic(name):
+            require_file(path)
+            paths = [path]
+        else:
+            paths = [file for file in matching_files(source) if file.is_file()]
+    return Reader(name, paths, lambda: _files_batches(paths, name, wanted))
 
 
-def _files(found: Found, wanted: Wanted) -> list[Path]:
-    """Give the files of what was found; none of a stream."""
-    if isinstance(found, Folder):
-        return found.files(wanted)
-    return found if isinstance(found, list) else []
-
-
-def _kept(
-    found: Found, origin: list[Path], name: str, wanted: Wanted, jobs: int | None, progress: Progress | None
-) -> tuple[Crystals, list[str]]:
+def _kept(reader: Reader, wanted: Wanted, jobs: int | None, progress: Progress | None) -> tuple[Crystals, list[str]]:
+    name, origin, _ = reader
     cache = cache_dir() / "crystals"
     state = FilesState(origin, cache / "digests")
     modules = [module for module in files("matcard.crystals").iterdir() if module.is_file()]
@@ -173,7 +177,7 @@ def _kept(
     decisive = [code, state.digest(), [path.name if within else str(path) for path in origin], *astuple(wanted)]
 
     def build(folder: Path) -> dict[str, Any]:
-        crystals, told = _read(found, name, wanted, jobs, progress)
+        crystals, told = _read(reader, jobs, progress, wanted.deuterium)
         state.require_unchanged()
         write_arrays(folder, {name: getattr(crystals, name) for name in _ARRAYS})
         write_frame(pd.DataFrame({name: getattr(crystals, name) for name in _ROWS}), folder / "rows.parquet")
@@ -186,13 +190,11 @@ def _kept(
     return Crystals(**map_arrays(folder), **said, columns=read_frame(folder / "columns.parquet")), noted["told"]
 
 
-def _read(
-    found: Found, name: str, wanted: Wanted, jobs: int | None, progress: Progress | None
-) -> tuple[Crystals, list[str]]:
+def _read(reader: Reader, jobs: int | None, progress: Progress | None, deuterium: bool) -> tuple[Crystals, list[str]]:
     """Read all rows, and give what is to be said whenever the result is taken from the cache."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MatcardWarning)
-        crystals = Crystals.concatenate(_checked(_batches(found, name, wanted), jobs, progress, wanted.deuterium))
+        crystals = Crystals.concatenate(_checked(reader.batches(), jobs, progress, deuterium))
     told = []
     for warning in caught:
         if issubclass(warning.category, MatcardWarning):
@@ -200,27 +202,14 @@ def _read(
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if not len(crystals):
-        raise InputError(f"{name} has no rows; is it the right file?")
+        raise InputError(f"{reader.name} has no rows; is it the right file?")
     if len(doubtful := np.flatnonzero(~is_none(crystals.doubts))):
         first = "; ".join(f"{crystals.where[i]}: {crystals.doubts[i]}" for i in doubtful[:_TOLD])
         told.append(
-            f"{len(doubtful)} doubts about structures of {name}, which were read nevertheless; check them. "
+            f"{len(doubtful)} doubts about structures of {reader.name}, which were read nevertheless; check them. "
             f"The first: {first}"
         )
     return crystals, told
-
-
-def _name(source: Source) -> str:
-    if isinstance(source, (str, Path)):
-        return str(source)
-    return f"{len(source)} files" if isinstance(source, (list, tuple)) else STDIN
-
-
-def _batches(found: Found, name: str, wanted: Wanted) -> Iterator[Batch]:
-    """Choose the reader by what there is."""
-    if isinstance(found, Folder):
-        return found.batches(wanted)
-    return _files_batches(found, name, wanted) if isinstance(found, list) else stream_batches(found, wanted)
 
 
 def _files_batches(paths: Sequence[Path], name: str, wanted: Wanted) -> Iterator[Batch]:

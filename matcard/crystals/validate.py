@@ -23,9 +23,6 @@ MIN_DISTANCE = 0.5
 MIN_HEIGHT = 0.1
 """A cell with two opposite faces closer than this, in angstrom, has no volume."""
 
-HEAVIEST = 118
-"""The largest atomic number there is an element for."""
-
 # Above this many sites the pairs of a crystal are searched by cells in place of all at once.
 _MANY_SITES = 200
 # Pairs of sites looked at in one go: some tens of megabytes.
@@ -51,7 +48,7 @@ def find_faults(crystals: Crystals, call: Callable[[int, int], str] | None = Non
     call = call or (lambda _, k: f"site {k + 1}")
     faults = np.full(len(crystals), None, dtype=object)
     faults[crystals.num_sites == 0] = "no sites; give at least one atom"
-    for i, k in first_bad_sites(crystals.offsets, (crystals.numbers == 0) | (crystals.numbers > HEAVIEST)):
+    for i, k in first_bad_sites(crystals.offsets, (crystals.numbers == 0) | (crystals.numbers > 118)):
         faults[i] = f"{call(i, k)} has an unknown element; write a plain element symbol"
     heights = cell_heights(crystals.lattice)
     thinnest = heights.min(axis=1, initial=np.inf)

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matcard.crystals.files import holds_crystals
+from matcard.crystals.files import LABELS, is_structure_file
 from matcard.crystals.tables import structure_columns
 from matcard.data.card import card_names, load_card
 from matcard.data.options import DataOptions
@@ -47,7 +47,7 @@ def kind_of(options: DataOptions) -> DataKind:
         return "compositions"
     if path.is_dir():
         return "images" if _image_files(path) else "crystals"
-    if holds_crystals(path):
+    if path.name == LABELS or is_structure_file(path):
         return "crystals"
     name = path.name.lower()
     if name.endswith(".npz"):

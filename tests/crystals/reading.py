@@ -35,7 +35,7 @@ def read_crystals(source, *, target=None, **options):
 
 def iter_crystals(source):
     """The pieces that a source is read in, before they are joined."""
-    batches = read._batches(read._found(source), str(source), Wanted())
+    batches = read._reader(source, Wanted()).batches()
     return (parted(piece) for piece in read._checked(batches, None, None, False))
 
 

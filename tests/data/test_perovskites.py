@@ -10,7 +10,7 @@ from sample_cases import coded, of_crystals
 from sklearn.metrics import f1_score
 from sklearn.tree import DecisionTreeClassifier
 
-from matcard.crystals import find_faults
+from matcard.crystals.validate import find_faults
 from matcard.data.groups import group_keys
 from matcard.data.options import SplitOptions
 from matcard.data.perovskite_layouts import PHASES
