@@ -18,6 +18,7 @@ from matcard.crystals.crystals import Crystal, call_site
 from matcard.crystals.validate import MIN_DISTANCE, checked
 from matcard.errors import StructureError
 from matcard.symmetry import (
+    EXACT,
     Group,
     distinct,
     group_of,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 # Coordinates are known to this at the best: copies this close are one site (as pymatgen takes them).
 _CLOSE = 1e-4
-_EXACT = 1e-9
-"""What differs by less, in angstrom or in units of a cell vector, is the same but for the arithmetic."""
 _SAME = 0.1
 """Sites closer than this, in angstrom, are the same where two ways to fill a cell are compared."""
 _NAMES = (*names.HALL, *names.SYMBOLS, *names.NUMBER, names.CODE)
@@ -117,10 +116,10 @@ class Cell(NamedTuple):
         near = squared < MIN_DISTANCE**2
         if np.count_nonzero(near) == k:
             return [m] * k, _listed(images)
-        if squared[near].max() > _EXACT**2:
+        if squared[near].max() > EXACT**2:
             digits = np.array([[last_digit(value) for value in column] for column in self.listed.written]).T
             moves = np.abs(group.rotations - np.eye(3))
-            allowed = np.einsum("ki,mji->kjm", np.maximum(digits, _CLOSE), moves) + _EXACT
+            allowed = np.einsum("ki,mji->kjm", np.maximum(digits, _CLOSE), moves) + EXACT
             if (far := near & (np.abs(apart) > allowed).any(axis=1)).any():
                 i, j = (int(index) for index in np.argwhere(far)[0])
                 raise StructureError(

@@ -15,7 +15,7 @@ from ase.data import atomic_numbers
 from matcard.errors import StructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from jaxtyping import Bool, Float64, Int, Int64, Shaped, UInt8
 
@@ -93,15 +93,12 @@ class Crystals:
         shapes = (self.lattice.shape, self.offsets.shape, self.frac_coords.shape)
         if shapes != ((n, 3, 3), (n + 1,), (s, 3)) or (self.offsets[0], self.offsets[-1]) != (0, s):
             raise ValueError(f"arrays of {n} crystals with {s} sites do not fit: shapes {shapes}")
-        made: dict[str, Callable[[], Any]] = {
-            "where": lambda: objects(f"row {k + 1}" for k in range(n)),
-            "faults": lambda: np.full(n, None, dtype=object),
-            "doubts": lambda: np.full(n, None, dtype=object),
-            "columns": lambda: pd.DataFrame(index=range(n)),
-        }
-        for name, make in made.items():
+        none = np.full(n, None, dtype=object)
+        where = objects(f"row {k + 1}" for k in range(n))
+        made = {"where": where, "faults": none, "doubts": none, "columns": pd.DataFrame(index=range(n))}
+        for name, value in made.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, make())
+                object.__setattr__(self, name, value)
         if not n == len(self.where) == len(self.faults) == len(self.doubts) == len(self.columns):
             raise ValueError(f"{n} crystals need as many of where, faults, doubts and rows of columns")
 
@@ -290,6 +287,4 @@ def objects(values: Iterable[Any]) -> Shaped[np.ndarray, " N"]:
     return array
 
 
-EMPTY = Crystals(
-    np.empty(0, object), np.empty((0, 3, 3)), np.zeros(1, np.int64), np.empty(0, np.uint8), np.empty((0, 3))
-)
+EMPTY = Crystals.of([])

@@ -253,13 +253,13 @@ def from_poscar(text: str) -> Crystal:
     rows = rest[1 : 1 + sum(counts)]
     if len(rows) < sum(counts):
         raise StructureError(f"the POSCAR has {len(rows)} of {sum(counts)} positions and is cut short; copy it again")
-    symbols = _poscar_symbols(words, counts, rows) if named else _trailing_symbols(rows)
+    symbols = _poscar_symbols(words, counts) if named else _trailing_symbols(rows)
     coords = np.array([_three(row, f"position {k + 1}") for k, row in enumerate(rows)]).reshape(-1, 3)
     is_cartesian = bool(rest) and rest[0].strip()[:1] in ("C", "c", "K", "k")
     return _crystal(lattice, symbols, _fractional(lattice, coords * scale) if is_cartesian else coords)
 
 
-def _poscar_symbols(words: list[str], counts: list[int], rows: list[str]) -> list[str]:
+def _poscar_symbols(words: list[str], counts: list[int]) -> list[str]:
     symbols = [re.split("[/_]", word)[0] for word in words]  # as in Si_sv/0123abcd
     for word, symbol in zip(words, symbols, strict=True):
         if symbol not in ELEMENTS:

@@ -53,7 +53,12 @@ def find_faults(crystals: Crystals, call: Callable[[int, int], str] | None = Non
     heights = cell_heights(crystals.lattice)
     thinnest = heights.min(axis=1, initial=np.inf)
     for c in np.flatnonzero(is_none(faults) & ~(thinnest >= MIN_HEIGHT)):
-        faults[c] = _say_cell(crystals.lattice[c], heights[c])
+        faults[c] = "the lattice has a length or angle that is NaN or infinite; complete it"
+        if not np.isnan(heights[c]).any():
+            faults[c] = (
+                f"zero-volume cell: its faces are {heights[c].min():.3g} angstrom apart, its vectors "
+                f"{np.linalg.norm(crystals.lattice[c], axis=1).round(3).tolist()} angstrom long; correct the lattice"
+            )
     for i, k in first_bad_sites(crystals.offsets, ~np.isfinite(crystals.frac_coords).all(axis=1)):
         if faults[i] is None:
             faults[i] = f"{call(i, k)} has a coordinate that is NaN or infinite; complete or delete it"
@@ -149,12 +154,3 @@ def _search(lattice: Float64[np.ndarray, "3 3"], frac_coords: Float64[np.ndarray
         return None
     k = int(distances.argmin())
     return int(one[k]), int(other[k]), float(distances[k])
-
-
-def _say_cell(lattice: Float64[np.ndarray, "3 3"], heights: Float64[np.ndarray, " 3"]) -> str:
-    if np.isnan(heights).any():
-        return "the lattice has a length or angle that is NaN or infinite; complete it"
-    return (
-        f"zero-volume cell: its faces are {heights.min():.3g} angstrom apart, its vectors "
-        f"{np.linalg.norm(lattice, axis=1).round(3).tolist()} angstrom long; correct the lattice"
-    )
