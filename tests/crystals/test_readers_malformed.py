@@ -133,7 +133,7 @@ def test_bad_files_of_a_folder_are_left_out(tmp_path):
         "unknown element 'D'",
         "zero-volume cell",
         "the file is not UTF-8 text",
-        "the CIF has no atom sites",
+        "the CIF is empty; copy or export it again",
         "holds 2 frames",
         "no structure file (looked for absent.cif, absent.vasp",
         "duplicated id 'good', first in id_prop.csv line 1 (good.vasp)",
