@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = attach(
         "Experiment": "experiment",
         "compare": "run",
         "read_experiment": "experiment_file",
-        "reproduce": "published",
         "summarise": "summary",
     },
 )
@@ -22,6 +21,5 @@ if TYPE_CHECKING:
     from matcard.comparison.experiment import Experiment as Experiment
     from matcard.comparison.experiment_file import read_experiment as read_experiment
     from matcard.comparison.options import CompareOptions as CompareOptions
-    from matcard.comparison.published import reproduce as reproduce
     from matcard.comparison.run import compare as compare
     from matcard.comparison.summary import summarise as summarise

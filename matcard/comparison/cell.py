@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from matcard.comparison.data import open_data
-from matcard.comparison.outcome import data_sha256, measured
-from matcard.comparison.published import reproduce
+from matcard.comparison.data import data_of, data_sha256
+from matcard.comparison.results import measured
 from matcard.comparison.rivals import run_rival
 from matcard.prediction.network import read_out
 from matcard.training.batches import DataModule
@@ -36,14 +35,14 @@ class CellJob:
 
     Attributes:
         cell: what is trained.
-        data: section of the configuration, with its sources as they are found here; None where the cell has none.
+        data: section of the configuration, with its sources as they are found here.
     """
 
     cell: Cell
-    data: Mapping[str, Any] | None
+    data: Mapping[str, Any]
 
     def __call__(self, folder: Path, line: Wire) -> Record:
-        """Train, or go on with what lies in the folder, and give the runs.
+        """Train, or go on with what lies in the folder, and give the run.
 
         Raises:
             NoValueError: out of memory.
@@ -51,17 +50,19 @@ class CellJob:
             InputError: a configuration that does not go with the data, or data that cannot be read.
         """
         with told():
-            return {"runs": self._runs(folder, line)}
-
-    def _runs(self, folder: Path, line: Wire) -> list[dict[str, Any]]:
-        cell, tested = self.cell, self.cell.stage == "test"
-        if self.data is None:
-            return reproduce(cell.config)
-        graphs = cell.kind == "network" and config_from_dict(cell.config).model.sees_graphs
-        data = open_data(self.data, int(cell.config["seed"]), f"task {cell.task}", graphs=graphs)
-        if cell.kind == "rival":
-            return [run_rival(cell.config, data, tested=tested)]
-        return [run_network(cell.config, data, tested=tested, folder=folder, line=line)]
+            data, config, tested = data_of(self.cell, self.data), self.cell.config, self.cell.stage == "test"
+            began = time.perf_counter()
+            if self.cell.kind == "rival":
+                found = run_rival(config, data, tested=tested)
+            else:
+                found = run_network(config, data, tested=tested, folder=folder, line=line)
+            run = {
+                "seed": config["seed"],
+                "best_epoch": None,
+                "sizes": {part: len(getattr(data.split, part)) for part in ("train", "val", "test")},
+                "data_sha256": data_sha256(data),
+            }
+            return {"run": {**run, **found, "seconds": time.perf_counter() - began}}
 
 
 def run_network(
@@ -80,7 +81,6 @@ def run_network(
         InputError: a configuration that does not go with the data.
         TrainingError: the loss stopped being finite.
     """
-    began = time.perf_counter()
     resolved = config_from_dict(config)
     batches = DataModule(data, resolved)
     run = RunDir(folder)
@@ -88,22 +88,11 @@ def run_network(
         warnings.simplefilter("ignore")  # told of every cell alike; a collapse is seen in the metrics
         module = fit(run, resolved, batches, Console(quiet=True), [EndsWhenStopped(line)])
     assert module is not None, "a cell trains on one device"
-
-    def score(part: str) -> Any:
-        return read_out(module.network, batches.eval_dataloader(part))[1:3]
-
     found = measured(
-        score,
+        lambda part: read_out(module.network, batches.eval_dataloader(part))[1:3],
         tested=tested,
         decision=resolved.decision,
         class_names=batches.class_names,
         train_counts=batches.class_counts,
     )
-    return {
-        "seed": resolved.seed,
-        "best_epoch": int(read_checkpoint(run.kept(resolved.trainer.keep))["epoch"]),
-        "sizes": {part: len(positions) for part, positions in batches.parts.items()},
-        "data_sha256": data_sha256(data),
-        **found,
-        "seconds": time.perf_counter() - began,
-    }
+    return {"best_epoch": int(read_checkpoint(run.kept(resolved.trainer.keep))["epoch"]), **found}

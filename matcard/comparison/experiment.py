@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from matcard.comparison.metrics import higher_is_better
+from matcard.comparison.results import metric
+from matcard.comparison.rivals import rival_options
 from matcard.data.card import card_names, load_card
 from matcard.errors import InputError, nearest_names
+from matcard.study.space import make_space
+from matcard.study.space_check import check_space
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid
+from matcard.training.fit import check_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +25,7 @@ if TYPE_CHECKING:
     from matcard.study.space import Space
 
 METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
-Protocol = Literal["matcard", "published"]
-TuneOn = Literal["each-seed", "first-seed"]
+TuneOn = Literal["each-seed", "first-seed", "development"]
 _HEADLINE = 4
 """Metrics that a short table or a figure has room for."""
 
@@ -35,13 +38,13 @@ class Task:
         name: what it is called in tables.
         needs: what it cannot be run without, in words; empty where matcard makes or downloads the data.
         config: resolved configuration, nested; sources may name environment variables as ${NAME}.
-        trials: of each method here; None where as many as on other tasks.
+        trials: of each method, on each split that options are chosen on.
     """
 
     name: str
     needs: str
     config: Mapping[str, Any]
-    trials: int | None = None
+    trials: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,18 @@ class Method:
         label: what it is called in tables.
         config: laid over a task's configuration: a section `loss`, and others if need be; or a section `rival`.
         space: what is searched of its own, as the files of configs/tune have it.
+        tasks: names of the data sets that it is for; None where it is for all.
     """
 
     label: str
     config: Mapping[str, Any]
     space: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] | None = None
 
     @property
-    def kind(self) -> Literal["network", "rival"]:
-        """What is trained."""
-        return "rival" if "rival" in self.config else "network"
+    def is_rival(self) -> bool:
+        """Whether it is no network."""
+        return "rival" in self.config
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,14 @@ class Experiment:
     Attributes:
         name: name of the file.
         title: a line about it.
-        protocol: `matcard`'s (DESIGN.md, rules of evidence), or that of the `published` synthetic experiment.
         tasks: data sets.
         methods: losses and rivals.
         reference: label of the one that the others are compared with.
-        trials: for each of them on each data set and split that options are chosen on, unless a task has its own.
         seeds: runs of each of them on each data set.
         seed: the first.
-        tune_on: whether options are chosen on each seed's split, for that seed, or on the first's for all; None
-            leaves it to the data: the first where the test part is given, so that none of it can be seen, else each.
+        tune_on: whether options are chosen on each seed's split, for that seed, or for all seeds: on the first's, or on
+            a development part that stands in no test part; None leaves it to the data: the first where the test part is
+            given, so that none of it can be seen, else each.
         trial: laid over the configuration of a trial.
         space: what is searched of every network, beside its loss's own options.
         metrics: of the tables.
@@ -88,11 +92,9 @@ class Experiment:
 
     name: str
     title: str
-    protocol: Protocol
     tasks: tuple[Task, ...]
     methods: tuple[Method, ...]
     reference: str
-    trials: int
     seeds: int
     seed: int = 0
     tune_on: TuneOn | None = None
@@ -111,9 +113,9 @@ class Experiment:
         """The seeds of the runs."""
         return range(self.seed, self.seed + self.seeds)
 
-    def trials_of(self, task: Task) -> int:
-        """Give the number of trials of each method on a task."""
-        return self.trials if task.trials is None else task.trials
+    def methods_of(self, task: Task) -> list[Method]:
+        """Give the losses and rivals that are for a task."""
+        return [method for method in self.methods if method.tasks is None or task.name in method.tasks]
 
     def tunes_on(self, task: Task) -> TuneOn:
         """Say on whose splits options are chosen."""
@@ -121,12 +123,12 @@ class Experiment:
 
     def leaks(self, task: Task) -> bool:
         """Tell whether samples that options were chosen on stand in the test parts of other seeds."""
-        tuned = self.trials_of(task) and self.seeds > 1 and self.tunes_on(task) == "first-seed"
+        tuned = task.trials and self.seeds > 1 and self.tunes_on(task) == "first-seed"
         return bool(tuned) and not has_given_test(task.config["data"])
 
     def tunings(self, task: Task) -> list[range]:
-        """Divide the seeds: those of each part have the options in common that are chosen on the split of its first."""
-        if self.tunes_on(task) == "first-seed":
+        """Divide the seeds: those of each part have the options in common that are chosen by one search."""
+        if self.tunes_on(task) != "each-seed":
             return [self.seed_range]
         return [range(seed, seed + 1) for seed in self.seed_range]
 
@@ -136,13 +138,8 @@ class Experiment:
         Raises:
             InputError: options that do not exist or go together.
         """
-        if method.kind == "rival":
-            from matcard.comparison.rivals import rival_options
-
-            if others := sorted(set(method.config) - {"rival"}):
-                raise InputError(f"{method.label}: a rival has no section {others[0]!r}; leave it out")
-            name = method.config["rival"].get("name")
-            rival = {"name": name, **dataclasses.asdict(rival_options(method.config["rival"]))}
+        if method.is_rival:
+            rival = dataclasses.asdict(rival_options(method.config["rival"]))
             kept = {part: task.config[part] for part in ("data", "decision")}
             return {**kept, "monitor": task.config["trainer"]["monitor"], "rival": rival, "seed": self.seed}
         values = overlaid({**task.config, "loss": {}, "seed": self.seed}, method.config)
@@ -151,16 +148,14 @@ class Experiment:
     def trial_base(self, task: Task, method: Method) -> dict[str, Any]:
         """Give what the choices of a trial are laid over."""
         base = self.base(task, method)
-        return base if method.kind == "rival" else config_to_dict(config_from_dict(overlaid(base, self.trial)))
+        return base if "rival" in base else config_to_dict(config_from_dict(overlaid(base, self.trial)))
 
     def searched(self, task: Task, method: Method) -> dict[str, Any]:
         """Give the entries of what is searched of a method on a task, where anything is."""
-        return {**(self.space if method.kind == "network" else {}), **method.space} if self.trials_of(task) else {}
+        return {**({} if method.is_rival else self.space), **method.space} if task.trials else {}
 
     def space_of(self, task: Task, method: Method) -> Space | None:
         """Give what is searched of a method on a task; None where there is nothing."""
-        from matcard.study.space import make_space
-
         entries = self.searched(task, method)
         return make_space(entries, f"{self.name}, {method.label}, space") if entries else None
 
@@ -170,42 +165,25 @@ class Experiment:
         Raises:
             InputError: options or a space that do not fit, a source or a network to start from that is not there.
         """
-        from matcard.study.space_check import check_space
-        from matcard.training.fit import check_config
-
-        for name in self.metrics:
-            with concerning(f"{self.name}, metrics"):
-                higher_is_better(name)
-        if self.protocol == "published":
-            from matcard.comparison.published import LOSSES
-
-            for method in self.methods:
-                if method.label not in LOSSES:
-                    raise InputError(
-                        f"--losses: {method.label!r} is not in the published experiment; "
-                        f"{nearest_names(method.label, LOSSES)}"
-                    )
-            return
+        with concerning(f"{self.name}, metrics"):
+            for name in self.metrics:
+                metric(name)
         for task in self.tasks:
             data = with_sources(task.config["data"], task)
-            for method in self.methods:
+            if self.tunes_on(task) == "development":
+                _check_development(data["split"], task)
+            for method in self.methods_of(task):
                 with concerning(f"{self.name}, {method.label} on {task.name}"):
                     base = self.trial_base(task, method)
-                space, where = self.space_of(task, method), f"{self.name}, {method.label}, space"
-                if method.kind == "rival":
-                    _check_rival_space(space, base, where)
+                    if not method.is_rival:
+                        _check_network(base, data, task)
+                if (space := self.space_of(task, method)) is None:
                     continue
-                if base["model"]["init_from"] is not None:
-                    _check_exists(base["model"]["init_from"], task)
-                if base["trainer"]["devices"] != 1:
-                    raise InputError(
-                        f"task {task.name}: --trainer.devices is {base['trainer']['devices']}: a cell trains on one; "
-                        "give --jobs to train several cells"
-                    )
-                with concerning(f"{self.name}, {method.label} on {task.name}"):
-                    check_config(config_from_dict({**base, "data": data}))
-                if space is not None:
+                where, options = f"{self.name}, {method.label}, space", flatten(base)
+                if not method.is_rival:
                     check_space(space, base, where)
+                elif unknown := [each.name for each in space.parameters if each.name not in options]:
+                    raise InputError(f"{where}: unknown option {unknown[0]!r}; {nearest_names(unknown[0], options)}")
 
 
 @contextmanager
@@ -221,11 +199,23 @@ def concerning(what: str) -> Iterator[None]:
         raise InputError(f"{what}: {error}") from error
 
 
-def _check_rival_space(space: Space | None, base: Mapping[str, Any], where: str) -> None:
-    options = flatten(dict(base))
-    for name in (parameter.name for parameter in space.parameters) if space else ():
-        if name not in options:
-            raise InputError(f"{where}: unknown option {name!r}; {nearest_names(name, options)}")
+def _check_network(base: Mapping[str, Any], data: Mapping[str, Any], task: Task) -> None:
+    if base["model"]["init_from"] is not None:
+        _check_exists(base["model"]["init_from"], task)
+    if base["trainer"]["devices"] != 1:
+        raise InputError(
+            f"--trainer.devices is {base['trainer']['devices']}: a cell trains on one; give --jobs to train several "
+            "cells"
+        )
+    check_config(config_from_dict({**base, "data": data}))
+
+
+def _check_development(split: Mapping[str, Any], task: Task) -> None:
+    if has_given_test(task.config["data"]) or split["folds"] is not None or split["kind"] == "element":
+        raise InputError(
+            f"task {task.name}, tune_on: development is for splits that seeds draw anew, and the test part of these "
+            "data is given; leave tune_on out, or choose another --data.split.kind"
+        )
 
 
 def has_given_test(data: Mapping[str, Any]) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.comparison.metrics import higher_is_better, metric_label, rules_of
+from matcard.comparison.results import metric
 from matcard.evaluation import style
 
 if TYPE_CHECKING:
@@ -20,49 +20,45 @@ if TYPE_CHECKING:
     from matcard.evaluation.statistics import Ranks
 
 _NAME_WIDTH = 28
-_LOOKS = {"argmax": (style.BLUE, "o", -0.13), "decision": (style.ORANGE, "D", 0.13)}
-"""Colour, marker and place beside the row of the two rules."""
+_LOOKS = {
+    "argmax": ("most likely class", style.BLUE, "o", -0.13),
+    "decision": ("decision chosen on validation", style.ORANGE, "D", 0.13),
+}
+"""Name, colour, marker and place beside the row of the two rules."""
 
 
 def interval_figure(summary: pd.DataFrame, experiment: Experiment, metrics: Sequence[str]) -> Figure:
-    """Draw the mean of each method with its 95 % interval: a row of panels a task, a column a metric.
+    """Draw the mean of each method with its 95 % intervals: a row of panels a task, a column a metric.
 
-    The line is the reference at argmax.
+    The broad bar is the interval over seeds alone, the thin one is corrected for resampling; the line is the reference
+    at argmax.
     """
     tasks, labels = [task.name for task in experiment.tasks], [method.label for method in experiment.methods]
     width, height = 1.6 + 2.5 * len(metrics), 0.75 + len(tasks) * (0.5 + 0.24 * len(labels))
     figure = style.new_figure(width, height)
     grid = figure.subplots(len(tasks), len(metrics), sharey=True, squeeze=False)
     for i, task in enumerate(tasks):
-        for j, metric in enumerate(metrics):
-            part = summary[(summary["task"] == task) & (summary["metric"] == metric)]
-            _draw_panel(grid[i, j], part, labels, metric, experiment.reference)
+        for j, name in enumerate(metrics):
+            part = summary[(summary["task"] == task) & (summary["metric"] == name)]
+            _draw_panel(grid[i, j], part, labels, experiment.reference)
             # What hangs over belongs to the panel on its left.
             title = style.short(task, 40) if j == 0 else None
-            style.tidy(grid[i, j], grid="x", x=metric_label(metric) if i == len(tasks) - 1 else None, title=title)
+            style.tidy(grid[i, j], grid="x", x=metric(name).label if i == len(tasks) - 1 else None, title=title)
             grid[i, j].tick_params(axis="y", length=0)
-    handles, names = [], []
-    for axes in grid.flat:
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
-            if name not in names:
-                handles.append(handle)
-                names.append(name)
-    if len(names) > 1:
-        figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=style.SMALL, frameon=False)
+    shown = {name: handle for axes in grid.flat for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if len(shown) > 1:
+        where: dict[str, Any] = {"loc": "outside upper right", "ncols": len(shown), "frameon": False}
+        figure.legend(list(shown.values()), list(shown), fontsize=style.SMALL, **where)
     return figure
 
 
-def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], metric: str, reference: str) -> None:
-    for rule in rules_of(metric):
-        colour, marker, place = _LOOKS[rule]
-        of_rule = part[part["rule"] == rule].set_index("method")
-        if not len(of_rule):
-            continue
-        shift = place if len(rules_of(metric)) > 1 and (part["rule"] == "decision").any() else 0.0
-        rows = np.arange(len(labels)) + shift
-        found = of_rule.loc[list(labels)]
-        name = "most likely class" if rule == "argmax" else "decision chosen on validation"
-        axes.hlines(rows, found["low"], found["high"], color=colour, linewidth=2.0, alpha=0.45)
+def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], reference: str) -> None:
+    by_rule = {rule: of_rule.set_index("method").loc[list(labels)] for rule, of_rule in part.groupby("rule")}
+    for rule, found in by_rule.items():
+        name, colour, marker, place = _LOOKS[str(rule)]
+        rows = np.arange(len(labels)) + (place if len(by_rule) > 1 else 0.0)
+        axes.hlines(rows, found["low"], found["high"], color=colour, linewidth=0.8)
+        axes.hlines(rows, found["seeds_low"], found["seeds_high"], color=colour, linewidth=2.5, alpha=0.45)
         axes.plot(found["mean"], rows, marker, color=colour, markersize=4.5, label=name)
         if rule == "argmax" and not np.isnan(value := found["mean"].to_dict()[reference]):
             axes.axvline(value, color=style.GREY, linewidth=0.9, linestyle=style.DASHED, zorder=0.9)
@@ -82,7 +78,7 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], metric: s
     axes.set_ylim(len(labels) - 0.5, -0.5)
 
 
-def rank_figure(labels: Sequence[str], ranks: Ranks, metric: str) -> Figure:
+def rank_figure(labels: Sequence[str], ranks: Ranks, name: str) -> Figure:
     """Draw mean ranks on a line, bars joining methods closer than the critical difference (Demsar 2006)."""
     order = np.argsort(ranks.mean)
     k = len(labels)
@@ -124,12 +120,9 @@ def rank_figure(labels: Sequence[str], ranks: Ranks, metric: str) -> Figure:
         f"critical difference {ranks.critical_difference:.2f}", (1, 0.62), (0, 4), textcoords="offset points",
         fontsize=style.SMALL, va="bottom",
     )  # fmt: skip
-    better = "high" if higher_is_better(metric) else "low"
+    better = "high" if metric(name).higher_is_better else "low"
     p = "p < 0.001" if ranks.friedman_p < 0.001 else f"p = {ranks.friedman_p:.3f}"
-    axes.set_xlabel(
-        f"mean rank by {metric_label(metric)} (1: {better}est); Friedman {p}",
-        fontsize=style.TEXT,
-    )
+    axes.set_xlabel(f"mean rank by {metric(name).label} (1: {better}est); Friedman {p}", fontsize=style.TEXT)
     return figure
 
 

@@ -1,44 +1,112 @@
-"""Which cells an experiment has, which of them can be run now, and how far it is: all by its records alone."""
+"""Which cells an experiment has, and which of them can be run now: all by its records alone."""
 
 from __future__ import annotations
 
-import hashlib
+import math
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import TPESampler
+from optuna.trial import TrialState
+
 from matcard.comparison.cells import Cell
-from matcard.comparison.search import Search
 from matcard.evaluation.metrics import higher_is_better
+from matcard.training.config import config_from_dict, config_to_dict, flatten, nested, overlaid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from matcard.comparison.cells import Stage
     from matcard.comparison.experiment import Experiment, Method, Task
+    from matcard.study.space import Parameter, Space
     from matcard.work.attempt import Record
 
     Records = Mapping[str, Record]
     """Records of the cells that have ended, by key."""
+    Values = Sequence[float | None]
+    """Outcomes of trials; None of those that failed."""
+
+STARTUP = 3
+"""Trials that are not guided by the outcomes of others: the options as they are, and two drawn at random."""
 
 
-def weights_sha256(start: str) -> str:
-    """Give the sha256 of the file that a network starts from, by `model.init_from`.
+class Search:
+    """Chooses trials by a tree-structured Parzen estimator; the first has the options as they are.
 
-    Raises:
-        InputError: a directory without weights.
+    The next trial follows from the outcomes of those before it and from nothing else, so that whoever comes next, after
+    a kill, chooses the same one; and more trials are the same ones with others after them.
+
+    Args:
+        space: what is searched.
+        base: resolved configuration of a trial, nested, that choices are laid over.
+        larger: whether a larger value is better.
+        seed: of the choices.
     """
-    from matcard.models.transfer import weights_file
 
-    path = weights_file(Path(start))
-    return _sha256(path, path.stat().st_mtime_ns)
+    def __init__(self, space: Space, base: Mapping[str, Any], *, larger: bool, seed: int) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space = space
+        self._base = base
+        self._larger = larger
+        self._seed = seed
+        self._begin()
 
+    def config(self, values: Values) -> dict[str, Any]:
+        """Give the resolved configuration of the trial that comes after some with these outcomes."""
+        told = [None if value is None or not math.isfinite(value) else value for value in values]
+        if self._told != told[: len(self._told)]:
+            self._begin()
+        for value in told[len(self._told) :]:
+            # What was asked is told; the same outcomes always lead to the same question.
+            if value is None:
+                self._study.tell(self._trial, state=TrialState.FAIL)
+            else:
+                self._study.tell(self._trial, value)
+            self._told.append(value)
+            self._ask()
+        return self._config
 
-@cache
-def _sha256(path: Path, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def best(self, values: Values) -> dict[str, Any] | None:
+        """Give the values of the best trial by parameter, of those with these outcomes; None where all failed."""
+        self.config(values)
+        done = [trial for trial in self._study.trials[: len(values)] if trial.state == TrialState.COMPLETE]
+        if not done:
+            return None
+        best = max if self._larger else min
+        return dict(best(done, key=lambda trial: float(trial.value or 0.0)).params)
+
+    def applied(self, params: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+        """Lay the values of a trial over another configuration, resolved."""
+        return self._walk(base, lambda parameter: params[parameter.name])[1]
+
+    def _begin(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler = TPESampler(n_startup_trials=STARTUP, multivariate=True, group=True, seed=self._seed)
+        self._study = optuna.create_study(sampler=sampler, direction="maximize" if self._larger else "minimize")
+        options = flatten(dict(self._base))
+        with suppress(LookupError):  # the options as they are lie outside of the space
+            self._study.enqueue_trial(self._walk(self._base, lambda parameter: parameter.found_in(options))[0])
+        self._told: list[float | None] = []
+        self._ask()
+
+    def _ask(self) -> None:
+        self._trial = self._study.ask()
+        self._config = self._walk(self._base, lambda parameter: parameter.suggest(self._trial))[1]
+
+    def _walk(
+        self, base: Mapping[str, Any], choose: Callable[[Parameter], Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Choose a value of each parameter; gives them, and the resolved configuration with them."""
+        if "rival" not in base:
+            params, config = self._space.walk(base, choose)
+            return params, config_to_dict(config_from_dict(config))
+        params = {parameter.name: choose(parameter) for parameter in self._space.parameters}
+        return params, overlaid(base, nested(params))
 
 
 @dataclass(frozen=True)
@@ -61,24 +129,27 @@ class Pair:
         experiment: the whole.
         task: data set.
         method: loss or rival.
-        seeds: that are tested; the trials are made on the split of the first.
+        seeds: that are tested; the trials are made on the split of the first, or on the development part.
     """
 
     def __init__(self, experiment: Experiment, task: Task, method: Method, seeds: range) -> None:
         self.task = task
         self.method = method
         self._seeds = seeds
-        self._experiment = experiment
-        self._made: dict[tuple[Any, ...], Cell] = {}
+        self._full = experiment.base(task, method)
+        self.development = experiment.tunes_on(task) == "development"
+        self._monitor = str(task.config["trainer"]["monitor"])
         space = experiment.space_of(task, method)
-        self._trials = experiment.trials_of(task) if space is not None else 0
+        self._trials = task.trials if space else 0
         self._search = space and Search(
             space,
             {**experiment.trial_base(task, method), "seed": seeds[0]},
             larger=higher_is_better(self._monitor),
             seed=seeds[0],
-            rival=method.kind == "rival",
         )
+        # A cell's configuration and key take a while.
+        self._trial = cache(self._make_trial)
+        self._tests = cache(self._make_tests)
 
     @property
     def total(self) -> int:
@@ -89,79 +160,29 @@ class Pair:
         """Give the cells that are known by some records; the next trial is known when those before it have ended."""
         trials: list[Cell] = []
         values: list[float | None] = []
-        failed: list[str] = []
-        while self._search and len(trials) < self._trials:
-            config = self._search.config(values)
-            trials.append(self._cell("trial", len(trials), config, values, failed))
+        while len(trials) < self._trials:
+            trials.append(self._trial(tuple(values)))
             record = records.get(trials[-1].key)
             if record is None:
                 return trials
-            if record["status"] == "failed":
-                failed.append(record["attempt"])
-            values.append(self._value(record))
-        chosen = self._experiment.base(self.task, self.method)
+            validated = record.get("run", {}).get("val", {"argmax": {}})
+            values.append(validated["argmax"].get(self._monitor))
+        return [*trials, *self._tests(tuple(values))]
+
+    def _make_trial(self, values: tuple[float | None, ...]) -> Cell:
+        assert self._search, "something is searched"
+        return self._cell("trial", len(values), self._search.config(values))
+
+    def _make_tests(self, values: tuple[float | None, ...]) -> list[Cell]:
+        chosen = self._full
         if self._search:
-            best = self._search.best(values)
-            if best is None:
-                return trials
+            if (best := self._search.best(values)) is None:
+                return []
             chosen = self._search.applied(best, chosen)
-        return [
-            *trials,
-            *(self._cell("test", seed, {**chosen, "seed": seed}, values, failed) for seed in self._seeds),
-        ]
+        return [self._cell("test", seed, {**chosen, "seed": seed}) for seed in self._seeds]
 
-    def _value(self, record: Record) -> float | None:
-        if record["status"] == "failed":
-            return None
-        value = record["runs"][0]["val"]["argmax"][self._monitor]
-        return None if value is None else float(value)
-
-    @property
-    def _monitor(self) -> str:
-        return str(self.task.config["trainer"]["monitor"])
-
-    def _cell(
-        self,
-        stage: Stage,
-        number: int,
-        config: dict[str, Any],
-        values: Sequence[float | None],
-        failed: Sequence[str],
-    ) -> Cell:
-        """Make a cell, whose key takes a while, once."""
-        outcomes = (stage, number, tuple(values), tuple(failed))
-        if outcomes not in self._made:
-            start = config["model"]["init_from"] if self.method.kind == "network" else None
-            weights = None if start is None else weights_sha256(start)
-            named = (self.task.name, self.method.label, self.method.kind)
-            self._made[outcomes] = Cell(*named, stage, number, config, weights, tuple(failed))
-        return self._made[outcomes]
-
-
-class Published:
-    """A loss of the published experiment: one cell, in which all data sets and initialisations are trained together.
-
-    Args:
-        experiment: the whole.
-        method: loss.
-    """
-
-    total = 1
-
-    def __init__(self, experiment: Experiment, method: Method) -> None:
-        first = experiment.tasks[0].config
-        config = {
-            "loss": method.label,
-            "majorities": {task.name: task.config["majority"] for task in experiment.tasks},
-            "seeds": list(experiment.seed_range),
-            "epochs": first["epochs"],
-            "samples": first["samples"],
-        }
-        self._cell = Cell("all data sets", method.label, "published", "test", experiment.seed, config)
-
-    def cells(self, records: Records) -> list[Cell]:
-        """Give the cell."""
-        return [self._cell]
+    def _cell(self, stage: Any, number: int, config: dict[str, Any]) -> Cell:
+        return Cell(self.task.name, self.method.label, stage, number, config, self.development)
 
 
 class Plan:
@@ -174,16 +195,12 @@ class Plan:
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self.pairs: list[Pair] | list[Published]
-        if experiment.protocol == "published":
-            self.pairs = [Published(experiment, method) for method in experiment.methods]
-        else:
-            self.pairs = [
-                Pair(experiment, task, method, seeds)
-                for task in experiment.tasks
-                for method in experiment.methods
-                for seeds in experiment.tunings(task)
-            ]
+        self.pairs = [
+            Pair(experiment, task, method, seeds)
+            for task in experiment.tasks
+            for method in experiment.methods_of(task)
+            for seeds in experiment.tunings(task)
+        ]
 
     @property
     def total(self) -> int:
@@ -193,3 +210,25 @@ class Plan:
     def rows(self, records: Records) -> list[Row]:
         """Give every cell that is known so far with its record."""
         return [Row(cell, records.get(cell.key)) for pair in self.pairs for cell in pair.cells(records)]
+
+    def done(self, records: Records) -> int:
+        """Count the different cells that have ended."""
+        return len({row.cell.key for row in self.rows(records) if row.record is not None})
+
+    def to_be_made_again(self, records: Records) -> set[str]:
+        """Give the keys of all cells that have failed and would be of use if they did not.
+
+        A loss that stopped being finite would do so again; and a trial that comes to an end after others were chosen
+        without it would change the choice of these.
+        """
+        failed, kept = set(), set()
+        for pair in self.pairs:
+            followed = False
+            for cell in reversed(pair.cells(records)):
+                record = records.get(cell.key) or {}
+                if record.get("status") == "failed":
+                    failed.add(cell.key)
+                    if record.get("diverged") or (followed and cell.stage == "trial"):
+                        kept.add(cell.key)
+                followed |= record.get("status") == "finished"
+        return failed - kept

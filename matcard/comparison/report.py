@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from matcard.comparison.figures import interval_figure, rank_figure
-from matcard.comparison.metrics import metric_label, rules_of
-from matcard.comparison.summary import mean_scores
-from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables
-from matcard.evaluation.statistics import compare_ranks
+from matcard.comparison.results import metric
+from matcard.comparison.summary import mean_scores, ranks_of
+from matcard.comparison.tables import captions, score_tables, short_tables, task_tables
 from matcard.report.html import DASH, code, paragraph, table
 from matcard.report.page import FigureFolder, Section, write_page
 from matcard.training.config import flatten
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from matcard.comparison.tables import TextTable
 
 FEWEST_FOR_RANKS = 5
-"""Over fewer data sets ranks say nothing; wins, ties and losses are counted instead."""
+"""Over fewer data sets there is no diagram of ranks."""
 
 _AGAIN = (
     "Failed cells. The same command runs them again, but for losses that stopped being finite, which would do so "
@@ -47,7 +46,7 @@ def write_report(
         Section("short", "In short", lambda: _as_tables(short_tables(summary, experiment))),
         Section("tables", "With intervals and differences", lambda: _as_tables(score_tables(summary, experiment))),
     ]
-    if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
+    if task_tables(summary, experiment):
         sections.append(Section("over-tasks", "Over data sets", lambda: _over_tasks(experiment, summary, figures)))
     if any(experiment.searched(task, method) for task in experiment.tasks for method in experiment.methods):
         sections.append(Section("options", "Chosen options", lambda: _options(experiment, results)))
@@ -74,7 +73,8 @@ def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFol
         interval_figure(summary, experiment, shown),
         summary,
         alt="Means of each loss on each data set with their intervals.",
-        caption=f"Mean over seeds with 95 % interval; the dashed line is {experiment.reference} at argmax.{rest}",
+        caption="Mean over seeds with 95 % intervals, corrected for resampling (thin) and over seeds alone (broad); the"
+        f" dashed line is {experiment.reference} at argmax.{rest}",
     )
 
 
@@ -90,36 +90,33 @@ def _as_html(text: TextTable) -> Markup:
 
 
 def _stacked(cell: str) -> Markup:
-    """Write a score with its interval, p value and number of seeds below it."""
+    """Write a score with its intervals, p value and number of seeds below it."""
     if cell.startswith("failed"):
         return escape(cell)
-    first, *rest = filter(None, re.split(r" \(|\)(?:, )?", cell))
+    first, *rest = filter(None, re.split(r" \(|; |\)?, |\)", cell))
     return escape(first) + Markup("").join(Markup("<br><small>{}</small>").format(line) for line in rest)
 
 
 def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
-    body = _as_html(outcome_table(summary, experiment))
-    for metric in dict.fromkeys([experiment.metrics[0], *experiment.metrics[-1:]]):
-        for rule in rules_of(metric):
-            scores = mean_scores(summary, experiment, metric, rule)
-            if len(scores) < FEWEST_FOR_RANKS:
-                continue
+    body = _as_tables(task_tables(summary, experiment))
+    if len(experiment.tasks) < FEWEST_FOR_RANKS:
+        return body + paragraph(f"Fewer than {FEWEST_FOR_RANKS} data sets: too few for a diagram of ranks.")
+    for name in dict.fromkeys([experiment.metrics[0], *experiment.metrics[-1:]]):
+        for rule in metric(name).rules:
+            scores = mean_scores(summary, experiment, name, rule)
             without = [method.label for method in experiment.methods if method.label not in scores]
             left_out = f" Without a mean on every data set, so not ranked: {', '.join(without)}." if without else ""
-            if scores.shape[1] < 2:
-                body += paragraph(f"No diagram of ranks by {metric_label(metric)} ({rule}).{left_out}")
+            if (ranks := ranks_of(scores)) is None:
+                body += paragraph(f"No diagram of ranks by {metric(name).label} ({rule}).{left_out}")
                 continue
-            ranks = compare_ranks(scores.to_numpy())
             body += figures.add(
-                f"ranks-{metric.replace('_', '-')}-{rule}",
-                rank_figure(scores.columns.to_list(), ranks, metric),
+                f"ranks-{name.replace('_', '-')}-{rule}",
+                rank_figure(scores.columns.to_list(), ranks, name),
                 scores.assign(task=scores.index),
                 alt="Mean ranks of the losses on a line.",
-                caption=f"Mean ranks over {len(scores)} data sets by {metric_label(metric)} ({rule}); losses joined "
+                caption=f"Mean ranks over {len(scores)} data sets by {metric(name).label} ({rule}); losses joined "
                 f"by a bar do not differ by more than the critical difference (Nemenyi).{left_out}",
             )
-    if len(experiment.tasks) < FEWEST_FOR_RANKS:
-        body += paragraph(f"Fewer than {FEWEST_FOR_RANKS} data sets: too few for a diagram of ranks.")
     return body
 
 

@@ -1,21 +1,27 @@
-"""What a network has to beat: boosting and a balanced forest, on the same splits, by columns or Magpie features."""
+"""What a network has to beat on the same splits: boosting, a balanced forest, logistic regression on fixed numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from matcard.comparison.outcome import data_sha256, measured
+from matcard.cache import cache_dir
+from matcard.comparison import published
+from matcard.comparison.results import by_groups, measured
 from matcard.crystals.crystals import Crystals
-from matcard.data.composition_features import magpie_of_crystals
 from matcard.data.crystals import descriptors_of
-from matcard.errors import InputError, nearest_names
+from matcard.data.draws import Standard
+from matcard.descriptors.describe import describe, find_descriptors
+from matcard.errors import InputError
 from matcard.evaluation.decision import DecisionOptions
+from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.value import ValueMix
+from matcard.options import AtLeastOne, Named, NamedOptions, NotNegative, Positive, Within
+from matcard.training.config import check_names, option_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,18 +30,81 @@ if TYPE_CHECKING:
 
     from matcard.data.dataset import TrainingSet
 
+    Probabilities = Callable[[Any], Float[np.ndarray, "n C"]]
+    """From features to the probabilities of C classes."""
+
+_LEAST = 1e-12
+"""A sum of probabilities counts as this at least."""
+
 
 @dataclass(frozen=True)
-class BoostingOptions:
+class RivalOptions(NamedOptions):
+    """What every rival takes."""
+
+    kind: ClassVar[str] = "rival"
+    length: ClassVar[str | None] = None
+    """Option that the time of a fit grows with."""
+
+    descriptors: str | None = None
+    """Fixed numbers of crystals, as data.descriptors names them, in place of the task's."""
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The options that scikit-learn knows."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in ("name", "descriptors", "by")}
+
+
+O = TypeVar("O", bound=RivalOptions)  # noqa: E741
+
+
+class Rival(Named[O], what="rival"):
+    """A model that is fitted to fixed numbers of the training part.
+
+    Args:
+        options: of the rival.
+        seed: of what it draws.
+    """
+
+    def __init__(self, options: O, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+        """Fit to the training part.
+
+        Raises:
+            InputError: it cannot be fitted to such data.
+        """
+
+    def run(self, data: TrainingSet, decision: DecisionOptions, *, tested: bool) -> dict[str, Any]:
+        """Fit and measure it as a network is; see `matcard.comparison.results.measured`."""
+        features = features_of(data, self.options)
+        probabilities = self.fit(features, data)
+
+        def score(part: str) -> Any:
+            positions = getattr(data.split, part)
+            return data.codes[positions], probabilities(features[positions])
+
+        counts = np.bincount(data.codes[data.split.train], minlength=len(data.class_names))
+        return measured(score, tested=tested, decision=decision, class_names=data.class_names, train_counts=counts)
+
+
+@dataclass(frozen=True)
+class BoostingOptions(RivalOptions):
     """Options of scikit-learn's histogram gradient boosting."""
 
-    learning_rate: float = 0.1
+    length: ClassVar[str | None] = "rival.max_iter"
+
+    name: Literal["boosting"] = "boosting"
+    learning_rate: Positive = 0.1
     """Shrinkage of each tree."""
-    max_iter: int = 200
+    max_iter: AtLeastOne = 200
     """Trees of each class at most; of more than 10,000 training samples a tenth is set aside to say when to stop."""
-    max_leaf_nodes: int = 31
+    max_leaf_nodes: Annotated[int, Within(2, whole=True)] = 31
     """Leaves of a tree at most."""
-    l2_regularization: float = 0.0
+    l2_regularization: NotNegative = 0.0
     """Penalty on the leaves' values."""
     class_weight: str | None = None
     """`balanced` weighs classes by their inverse frequency."""
@@ -43,126 +112,192 @@ class BoostingOptions:
     """What is learned: the class; the number that classes are made of, whose class probabilities are fitted on
     validation; or both, whose samples are put in the order of the mean of their ranks within the part."""
 
-    def __post_init__(self) -> None:
-        if self.by not in ("class", "number", "ranks"):
-            raise InputError(f"rival.by is {self.by!r}: expected class, number or ranks")
+
+class Boosting(Rival[BoostingOptions]):
+    """Trees, each fitted to what those before it leave."""
+
+    def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+        """Fit to the class, the number behind it, or both."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        found: list[Probabilities] = []
+        if self.options.by != "number":
+            classifier = HistGradientBoostingClassifier(**self.options.own, random_state=self.seed)
+            found.append(fitted(classifier, features, data))
+        if self.options.by != "class":
+            found.append(self._of_number(features, data))
+        return found[0] if len(found) == 1 else lambda x: by_mean_rank([each(x) for each in found])
+
+    def _of_number(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+        """Learn the number behind the classes, and on the validation part what it says of them.
+
+        Raises:
+            InputError: classes that are not made of a number.
+        """
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        split, values = data.split, data.values
+        if values is None or not values.edges:
+            raise InputError(
+                f"rival.by {self.options.by}: the classes of the data are not made of a number; leave it out, or make "
+                "them by data.threshold, data.bins or data.window"
+            )
+        known = {name: value for name, value in self.options.own.items() if name != "class_weight"}
+        regressor = HistGradientBoostingRegressor(**known, random_state=self.seed)
+        regressor.fit(features[split.train], values.numbers[split.train, 0])
+        predicted = regressor.predict(features[split.val])
+        alike = np.full((len(split.val), len(data.class_names)), 1 / len(data.class_names))
+        mix = ValueMix.fit(values.edges, values.classes, predicted, alike, data.codes[split.val])
+        return lambda x: mix.of_number(regressor.predict(x))
 
 
 @dataclass(frozen=True)
-class BalancedForestOptions:
-    """Options of imbalanced-learn's balanced forest (Chen, Liaw and Breiman 2004).
+class BalancedForestOptions(RivalOptions):
+    """Options of imbalanced-learn's balanced forest (Chen, Liaw and Breiman 2004)."""
 
-    Each tree draws, with replacement, as many samples of every class as the rarest has.
-    """
+    length: ClassVar[str | None] = "rival.n_estimators"
 
-    n_estimators: int = 300
+    name: Literal["balanced_forest"] = "balanced_forest"
+    n_estimators: AtLeastOne = 300
     """Trees."""
-    min_samples_leaf: int = 1
+    min_samples_leaf: AtLeastOne = 1
     """Samples of a leaf at least."""
-    max_features: float = 0.1
+    max_features: Annotated[float, Within(0, 1, "(]")] = 0.1
     """Share of the features that a division is chosen among."""
 
 
-_LEAST = 1e-12
-"""A sum of probabilities counts as this at least."""
-RIVALS: dict[str, type] = {"boosting": BoostingOptions, "balanced_forest": BalancedForestOptions}
+class BalancedForest(Rival[BalancedForestOptions]):
+    """Trees that draw, with replacement, as many samples of every class as the rarest has."""
+
+    def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+        """Fit to the class."""
+        from imblearn.ensemble import BalancedRandomForestClassifier
+
+        how: dict[str, Any] = {"sampling_strategy": "all", "replacement": True, "bootstrap": False}
+        forest = BalancedRandomForestClassifier(**self.options.own, **how, random_state=self.seed)
+        return fitted(forest, features, data)
 
 
-def rival_options(section: Mapping[str, Any]) -> Any:
+@dataclass(frozen=True)
+class LogisticOptions(RivalOptions):
+    """Options of scikit-learn's logistic regression."""
+
+    name: Literal["logistic"] = "logistic"
+    C: Positive = 1.0
+    """One over the penalty on the squared weights."""
+    max_iter: AtLeastOne = 1000
+    """Steps of L-BFGS at most."""
+    class_weight: str | None = None
+    """`balanced` weighs classes by their inverse frequency."""
+
+
+class Logistic(Rival[LogisticOptions]):
+    """Logistic regression on numbers that are standardised by the training part and clipped at 5."""
+
+    def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+        """Fit to the class."""
+        from sklearn.linear_model import LogisticRegression
+
+        standard = Standard.of(features[data.split.train])
+        found = fitted(LogisticRegression(**self.options.own, random_state=self.seed), standard(features), data)
+        return lambda x: found(standard(x))
+
+
+@dataclass(frozen=True)
+class PublishedOptions(RivalOptions):
+    """Options of the paper's synthetic experiment, as its published code runs it: `matcard.comparison.published`."""
+
+    length: ClassVar[str | None] = "rival.epochs"
+
+    name: Literal["published"] = "published"
+    loss: Literal["magnitude", "cross_entropy", "spread", "mse"] = "magnitude"
+    """What is minimised; magnitude and spread of errors at scale 1."""
+    epochs: AtLeastOne = 100
+    """Epochs, of which the best on the test part counts."""
+
+
+class Published(Rival[PublishedOptions]):
+    """The network of the paper's synthetic experiment, by its own protocol."""
+
+    def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+        """Its epoch is chosen by the test part, so that there is nothing to be measured by others' protocol."""
+        raise NotImplementedError
+
+    def run(self, data: TrainingSet, decision: DecisionOptions, *, tested: bool) -> dict[str, Any]:
+        """Train, and measure the epoch that is best on the test part, and the last one."""
+        parts = published.make_parts(np.asarray(data.samples.inputs), data.codes)
+        best, last, epoch = published.train(self.options.loss, parts, self.options.epochs, self.seed)
+        counts = np.bincount(parts.y_train, minlength=len(data.class_names))
+        scores = [
+            classification_metrics(parts.y_test, probabilities, class_names=data.class_names, train_counts=counts)
+            for probabilities in (best, last)
+        ]
+        at_best, at_end = ({"argmax": by_groups(each)} for each in scores)
+        return {
+            "best_epoch": epoch,
+            "sizes": {"train": len(parts.y_train), "val": 0, "test": len(parts.y_test)},
+            "train_counts": dict(zip(data.class_names, counts.tolist(), strict=True)),
+            **({"test": at_best, "last_epoch": at_end} if tested else {}),
+        }
+
+
+def rival_options(section: Mapping[str, Any]) -> RivalOptions:
     """Make the options of a rival from its section of a configuration, `name` among it.
 
     Raises:
-        InputError: no such rival or option.
+        InputError: no such rival or option, or a value that an option does not take.
     """
-    given = dict(section)
-    name = str(given.pop("name", None))
-    if name not in RIVALS:
-        raise InputError(f"rival.name {name!r}; {nearest_names(name, RIVALS)}")
-    known = [field.name for field in dataclasses.fields(RIVALS[name])]
-    for option in given:
-        if option not in known:
-            raise InputError(f"unknown option rival.{option} of {name}; {nearest_names(option, known)}")
-    return RIVALS[name](**given)
+    options: type[RivalOptions] = Rival.find(str(section.get("name"))).options_class
+    given = {f"rival.{option}": value for option, value in section.items()}
+    check_names(given, dict(option_types(options, {}, "rival.")))
+    return options(**section)
 
 
 def run_rival(config: Mapping[str, Any], data: TrainingSet, *, tested: bool) -> dict[str, Any]:
-    """Fit a rival on the training part and measure it as a network is.
+    """Fit the rival of a configuration and measure it.
 
     Raises:
-        InputError: unknown options.
+        InputError: unknown options, or data that it cannot be fitted to.
     """
-    began = time.perf_counter()
-    options, seed = rival_options(config["rival"]), int(config["seed"])
-    features, codes, split = features_of(data), data.codes, data.split
-    by, classes = getattr(options, "by", "class"), len(data.class_names)
-    sources: list[Callable[[Any], Float[np.ndarray, "n C"]]] = []
-    if by != "number":
-        classifier = _classifier(options, seed).fit(features[split.train], codes[split.train])
-
-        def of_class(x: Any) -> Float[np.ndarray, "n C"]:
-            probabilities = np.zeros((len(x), classes))
-            probabilities[:, classifier.classes_] = classifier.predict_proba(x)
-            return probabilities
-
-        sources.append(of_class)
-    if by != "class":
-        sources.append(_of_number(options, features, data, seed))
-
-    def score(part: str) -> Any:
-        positions = getattr(split, part)
-        found = [source(features[positions]) for source in sources]
-        return codes[positions], found[0] if len(found) == 1 else by_mean_rank(found)
-
-    found = measured(
-        score,
-        tested=tested,
-        decision=DecisionOptions(**config["decision"]),
-        class_names=data.class_names,
-        train_counts=np.bincount(codes[split.train], minlength=classes),
-    )
-    sizes = {part: len(getattr(split, part)) for part in ("train", "val", "test")}
-    about = {"seed": seed, "best_epoch": None, "sizes": sizes, "data_sha256": data_sha256(data)}
-    return {**about, **found, "seconds": time.perf_counter() - began}
+    options = rival_options(config["rival"])
+    kind: type[Rival[Any]] = Rival.find(options.name)
+    rival = kind(options, int(config["seed"]))
+    return rival.run(data, DecisionOptions(**config["decision"]), tested=tested)
 
 
-def features_of(data: TrainingSet) -> Float[np.ndarray, "N F"]:
+def features_of(data: TrainingSet, options: RivalOptions, jobs: int = 1) -> Float[np.ndarray, "N F"]:
     """Describe samples by numbers.
 
-    Crystals are their descriptors, or matminer's Magpie features of their composition where the data have none; all
-    else is as it is.
-    """
-    inputs = data.samples.inputs
-    if isinstance(inputs, Crystals):
-        if (described := descriptors_of(data.dataset)) is not None:
-            return np.asarray(described, dtype=np.float64)
-        return np.asarray(magpie_of_crystals(inputs).to_numpy(dtype=np.float64))
-    inputs = np.asarray(inputs, dtype=np.float32)
-    return inputs.reshape(len(inputs), -1)
-
-
-def _of_number(
-    options: BoostingOptions, features: Float[np.ndarray, "N F"], data: TrainingSet, seed: int
-) -> Callable[[Any], Float[np.ndarray, "n C"]]:
-    """Learn the number behind the classes, and on the validation part what it says of them.
+    Crystals are the descriptors that the rival names or else the data have, or matminer's Magpie features of their
+    composition where there are none; all else is as it is.
 
     Raises:
-        InputError: classes that are not made of a number.
+        InputError: a crystal that a descriptor has no numbers for.
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    split, values = data.split, data.values
-    if values is None or not values.edges:
-        raise InputError(
-            f"rival.by {options.by}: the classes of the data are not made of a number; leave it out, or make them by "
-            "data.threshold, data.bins or data.window"
+    inputs = data.samples.inputs
+    if not isinstance(inputs, Crystals):
+        return np.asarray(inputs, dtype=np.float32).reshape(len(inputs), -1)
+    described = descriptors_of(data.dataset)
+    if options.descriptors is not None or described is None:
+        found = describe(
+            find_descriptors(options.descriptors or "magpie"), inputs, cache_dir() / "descriptors", jobs=jobs
         )
-    known = {name: value for name, value in dataclasses.asdict(options).items() if name not in ("class_weight", "by")}
-    regressor = HistGradientBoostingRegressor(**known, random_state=seed)
-    regressor.fit(features[split.train], values.numbers[split.train, 0])
-    predicted = regressor.predict(features[split.val])
-    alike = np.full((len(split.val), len(data.class_names)), 1 / len(data.class_names))
-    mix = ValueMix.fit(values.edges, values.classes, predicted, alike, data.codes[split.val])
-    return lambda x: mix.of_number(regressor.predict(x))
+        if missing := [reason for reason in found.reasons if reason is not None]:
+            raise InputError(f"rival.descriptors {options.descriptors}: {missing[0]}")
+        described = found.values
+    return np.asarray(described, dtype=np.float64)
+
+
+def fitted(classifier: Any, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+    """Fit a classifier of scikit-learn to the training part; a class that is not in it has probability 0."""
+    classifier.fit(features[data.split.train], data.codes[data.split.train])
+
+    def probabilities(x: Any) -> Float[np.ndarray, "n C"]:
+        found = np.zeros((len(x), len(data.class_names)))
+        found[:, classifier.classes_] = classifier.predict_proba(x)
+        return found
+
+    return probabilities
 
 
 def by_mean_rank(probabilities: Sequence[Float[np.ndarray, "n C"]]) -> Float[np.ndarray, "n C"]:
@@ -177,16 +312,3 @@ def by_mean_rank(probabilities: Sequence[Float[np.ndarray, "n C"]]) -> Float[np.
     values = np.sort(np.mean(probabilities, axis=0), axis=0)
     dealt = np.take_along_axis(values, rankdata(ranks, method="min", axis=0).astype(int) - 1, axis=0)
     return np.asarray(dealt / dealt.sum(axis=1, keepdims=True).clip(_LEAST))
-
-
-def _classifier(options: Any, seed: int) -> Any:
-    values = {name: value for name, value in dataclasses.asdict(options).items() if name != "by"}
-    if isinstance(options, BoostingOptions):
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        return HistGradientBoostingClassifier(**values, random_state=seed)
-    from imblearn.ensemble import BalancedRandomForestClassifier
-
-    return BalancedRandomForestClassifier(
-        **values, sampling_strategy="all", replacement=True, bootstrap=False, random_state=seed
-    )

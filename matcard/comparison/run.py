@@ -4,65 +4,61 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from matcard.cli import make_console
-from matcard.comparison.agenda import Cells, count_done
+from matcard.comparison.cell import CellJob
 from matcard.comparison.cells import CellStore
 from matcard.comparison.data import check_data, tell_changed
+from matcard.comparison.estimate import tell_estimate
+from matcard.comparison.experiment import with_sources
 from matcard.comparison.experiment_file import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.report import write_report
-from matcard.comparison.rows import results_table, write_results
+from matcard.comparison.results import results_table
 from matcard.comparison.summary import summarise
-from matcard.comparison.tables import captions, outcome_table, score_tables, short_tables, to_latex, to_markdown
+from matcard.comparison.tables import captions, score_tables, short_tables, task_tables, to_latex, to_markdown
 from matcard.errors import TrainingError
+from matcard.files import written_whole
 from matcard.report.html import plural
 from matcard.training.rundir import environment, write_text
+from matcard.work.conduct import Item
 from matcard.work.lock import held
 from matcard.work.pool import engine
 from matcard.work.screen import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    import pandas as pd
     from rich.console import Console
 
+    from matcard.comparison.cells import Cell
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.options import CompareOptions
     from matcard.comparison.plan import Row
+    from matcard.work.attempt import Record
+
+_SHOWN = 8
+"""Tables on screen; all are in the file."""
 
 
-@dataclass(frozen=True)
-class CompareDir:
-    """Names of what lies in the folder of a comparison."""
-
-    path: Path
-
-    @property
-    def cells(self) -> Path:
-        """A JSON file for each cell that has ended."""
-        return self.path / "cells"
-
-    @property
-    def data(self) -> Path:
-        """What of each task's source was left out, and what its samples were."""
-        return self.path / "data"
-
-
-def compare(options: CompareOptions, *, console: Console | None = None, command: str | None = None) -> CompareDir:
+def compare(options: CompareOptions, *, console: Console | None = None, command: str | None = None) -> Path:
     """Run a comparison, or go on with it, and write its tables, figures and report.
 
     Args:
         options: which experiment, and what of it differs.
         console: what is printed to.
         command: how tables say that they are made; the command line of this program where not given.
+
+    Returns:
+        the folder: `cells` has a JSON file for each cell that has ended, `data` what of each task's source was left out
+        and what its samples were; beside them are the tables and the report.
 
     Raises:
         InputError: an experiment, options or data that cannot be used; another command is at work in the folder.
@@ -72,81 +68,125 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     console = console or make_console()
     experiment = read_experiment(options)
     experiment.check()
-    folder = CompareDir(Path(options.folder) if options.folder else Path("runs/compare") / experiment.name)
-    with held(folder.path, "--folder"):
-        for task in experiment.tasks if experiment.protocol == "matcard" else ():
+    folder = Path(options.folder) if options.folder else Path("runs/compare") / experiment.name
+    with held(folder, "--folder"):
+        for task in experiment.tasks:
             console.print(f"reading the data of {task.name}", soft_wrap=True, markup=False)
-            check_data(task, experiment.seed, folder.data)
-        console.print(f"comparison: {folder.path}", soft_wrap=True, markup=False)
-        store, plan = CellStore(folder.cells), Plan(experiment)
+            check_data(experiment, task, folder / "data")
+        console.print(f"comparison: {folder}", soft_wrap=True, markup=False)
+        store, plan = CellStore(folder / "cells"), Plan(experiment)
         _run(experiment, plan, store, options, folder, console)
         rows = plan.rows(store.records)
-        write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
-        _print_outcome(folder, experiment, rows, store, console)
+        summary = write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
+        _print_tables(experiment, summary, console)
+        _tell_failed(rows, plan.to_be_made_again(store.records), store.folder, console)
+        console.print(f"tables: {folder / 'table.md'}; report: {folder / 'report.html'}", soft_wrap=True)
     if rows and all(row.status != "finished" for row in rows):
-        raise TrainingError(
-            f"no cell of {folder.path} came to an end; mend what is said above of the first, and run again"
-        )
+        raise TrainingError(f"no cell of {folder} came to an end; mend what is said above of the first, and run again")
     return folder
 
 
 def _run(
-    experiment: Experiment, plan: Plan, store: CellStore, options: CompareOptions, folder: CompareDir, console: Console
+    experiment: Experiment, plan: Plan, store: CellStore, options: CompareOptions, folder: Path, console: Console
 ) -> None:
-    before = count_done(plan.rows(store.records))
+    tell_estimate(experiment, plan, store.records, 1 if options.scheduler else options.jobs, console)
     try:
         with (
-            Screen(console, "cells", plan.total, before) as screen,
-            engine(options.jobs, options.scheduler, folder.path, console) as do,
+            Screen(console, "cells", plan.total, plan.done(store.records)) as screen,
+            engine(options.jobs, options.scheduler, folder, console) as do,
         ):
             do(Cells(experiment, plan, store, screen))
     except KeyboardInterrupt:
         done = sum(row.status == "finished" for row in plan.rows(store.records))
         raise KeyboardInterrupt(
-            f"{done} cells are finished and kept in {folder.cells}; the same command goes on with the rest"
+            f"{done} cells are finished and kept in {store.folder}; the same command goes on with the rest"
         ) from None
 
 
-def write_outputs(folder: CompareDir, experiment: Experiment, rows: Sequence[Row], command: str) -> None:
-    """Write results.parquet, table.md, table.tex, figures and report.html from the cells alone."""
+class Cells:
+    """Has every cell of an experiment trained: an agenda.
+
+    Args:
+        experiment: what is compared.
+        plan: of the experiment.
+        store: of its cells; those that failed and are of use are made again, after all others.
+        screen: shows those that end.
+    """
+
+    def __init__(self, experiment: Experiment, plan: Plan, store: CellStore, screen: Screen) -> None:
+        self._data = {task.name: with_sources(task.config["data"], task) for task in experiment.tasks}
+        self._plan = plan
+        self._store = store
+        self._screen = screen
+        self._again = plan.to_be_made_again(store.records)
+        store.forget(self._again)
+        self._given: dict[str, Cell] = {}
+
+    def next(self, running: Collection[str]) -> Item | None:
+        """Give a cell that has not ended; one that failed before, and might fail again, comes last."""
+        rows = self._plan.rows(self._store.records)
+        ready = [row.cell for row in rows if row.record is None and row.cell.key not in running]
+        if not ready:
+            return None
+        cell = min(ready, key=lambda one: one.key in self._again)
+        self._given[cell.key] = cell
+        return Item(cell.key, CellJob(cell, self._data[cell.task]))
+
+    def heard(self, key: str, message: Any) -> Any:
+        """Nothing is pruned."""
+        return None
+
+    def ended(self, key: str, record: Record, folder: Path | None) -> None:
+        """Write the record of a cell."""
+        cell = self._given[key]
+        self._store.write(cell, record)
+        done, record = self._plan.done(self._store.records), self._store.records[key]
+        self._screen.ended(f"{cell.label}: {_outcome(record)}", done, failed=record["status"] == "failed")
+
+
+def _outcome(record: Record) -> str:
+    if record["status"] == "failed":
+        return f"failed: {record['reason']}"
+    part, name = ("test", "test") if "test" in record["run"] else ("val", "validation")
+    return f"{name} macro-F1 {record['run'][part]['argmax']['macro_f1']:.3f}"
+
+
+def write_outputs(folder: Path, experiment: Experiment, rows: Sequence[Row], command: str) -> pd.DataFrame:
+    """Write results.parquet, table.md, table.tex, figures and report.html from the cells alone; gives the summary."""
     results = results_table(rows)
     tell_changed(results)
-    write_results(results, folder.path / "results.parquet")
+    with written_whole(folder / "results.parquet") as beside:
+        results.to_parquet(beside, index=False, compression="zstd")  # texts that repeat from row to row
     summary = summarise(results, experiment)
-    tables = short_tables(summary, experiment)
-    if len(experiment.tasks) > 1 and len(experiment.methods) > 1:
-        tables.append(outcome_table(summary, experiment))
-    tables += score_tables(summary, experiment)
+    tables = [
+        *short_tables(summary, experiment), *task_tables(summary, experiment), *score_tables(summary, experiment)
+    ]  # fmt: skip
     said = captions(experiment)
-    write_text(folder.path / "table.md", to_markdown(tables, title=experiment.title, command=command, captions=said))
-    write_text(folder.path / "table.tex", to_latex(tables, command=command, captions=said))
-    write_report(folder.path, experiment, results, summary, command)
+    write_text(folder / "table.md", to_markdown(tables, title=experiment.title, command=command, captions=said))
+    write_text(folder / "table.tex", to_latex(tables, command=command, captions=said))
+    write_report(folder, experiment, results, summary, command)
+    return summary
 
 
-def _print_outcome(
-    folder: CompareDir, experiment: Experiment, rows: Sequence[Row], store: CellStore, console: Console
-) -> None:
+def _print_tables(experiment: Experiment, summary: pd.DataFrame, console: Console) -> None:
     # As many columns as a screen has room for; all are in the file.
     metrics = tuple(dict.fromkeys([experiment.metrics[0], experiment.metrics[-1]]))
-    narrow = dataclasses.replace(experiment, metrics=metrics)
-    for text in short_tables(summarise(results_table(rows), narrow), narrow)[:_SHOWN]:
+    for text in short_tables(summary, dataclasses.replace(experiment, metrics=metrics))[:_SHOWN]:
         shown = Table(title=text.title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
         for k, name in enumerate(text.header):
             shown.add_column(name, justify="right" if k else "left")
         for row in text.rows:
             shown.add_row(*map(Text, row))
         console.print(shown)
+
+
+def _tell_failed(rows: Sequence[Row], again: Collection[str], cells: Path, console: Console) -> None:
     failed = [row for row in rows if row.status == "failed"]
-    if failed:
-        again = store.to_be_made_again()
-        number = sum(row.cell.key in again for row in failed)
-        told = "the same command runs them again"
-        if number < len(failed):
-            told = f"the same command runs {number} of them again; any other if its file in {folder.cells} is deleted"
-        console.print(f"{plural(len(failed), 'cell')} failed; {told}. The first:", soft_wrap=True, markup=False)
-        console.print(f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}", soft_wrap=True, markup=False)
-    console.print(f"tables: {folder.path / 'table.md'}; report: {folder.path / 'report.html'}", soft_wrap=True)
-
-
-_SHOWN = 8
-"""Tables on screen; all are in the file."""
+    if not failed:
+        return
+    number = sum(row.cell.key in again for row in failed)
+    told = "the same command runs them again"
+    if number < len(failed):
+        told = f"the same command runs {number} of them again; any other if its file in {cells} is deleted"
+    console.print(f"{plural(len(failed), 'cell')} failed; {told}. The first:", soft_wrap=True, markup=False)
+    console.print(f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}", soft_wrap=True, markup=False)

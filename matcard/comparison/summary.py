@@ -1,4 +1,4 @@
-"""From runs to what is said of each loss on each data set: mean, interval, difference from the reference, p value."""
+"""From runs to what is said of each loss on each data set: mean, intervals, difference from the reference, ranks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from matcard.comparison.metrics import higher_is_better, rules_of
-from matcard.comparison.rows import column
-from matcard.evaluation.statistics import corrected_t_test, holm, t_interval
+from matcard.comparison.results import column, metric
+from matcard.evaluation.statistics import compare_ranks, corrected_t_test, holm, t_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matcard.comparison.experiment import Experiment
+    from matcard.evaluation.statistics import Ranks
 
 SIGNIFICANT = 0.05
 
@@ -22,10 +22,12 @@ SIGNIFICANT = 0.05
 def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     """Give a row for each task, method, metric and rule.
 
-    The columns: `mean`, `low`, `high` of the test part over seeds, the ends within the metric's range, and `half` the
-    interval before that; `n` seeds that have a value, of `finished` of all `seeds`; `difference`, `difference_low`,
-    `difference_high`, `p` and, corrected for the number of methods, `p_holm`, over the seeds that the reference has;
-    `failed`, why runs failed, if any did.
+    The columns: `mean` of the test part over seeds with two intervals, whose ends lie within the metric's range: `low`
+    and `high` for another sample of such data, corrected for resampling, with `half` before that, and `seeds_low`,
+    `seeds_high`, `seeds_half` for these data, over the seeds alone; `n` seeds that have a value, of `finished` of all
+    `seeds`; `difference` over the seeds that the reference has, with the same two intervals, `p` (of the corrected
+    test) and, for the number of methods, `p_holm`, and `detectable`, the smallest true difference that this test finds
+    four times in five; `failed`, why runs failed, if any did.
 
     Args:
         table: as `results_table` gives it.
@@ -35,27 +37,31 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     rows = []
     for task in experiment.tasks:
         of_task = runs[runs["task"] == task.name]
+        sizes = of_task[["n_test", "n_train"]].dropna().astype(float)
+        ratio = float((sizes["n_test"] / sizes["n_train"]).mean())
         reasons = {method.label: _reason(table, task.name, method.label) for method in experiment.methods}
-        for metric in experiment.metrics:
-            for rule in rules_of(metric):
-                name = column("test", rule, metric)
-                by_method = {m.label: _finished(_of(of_task, m.label), name) for m in experiment.methods}
-                if all(not len(values) for values in by_method.values()) and rule == "decision":
+        finished = of_task[of_task["status"] == "finished"]
+        of_method = {m.label: finished[finished["method"] == m.label].set_index("seed") for m in experiment.methods}
+        for name in experiment.metrics:
+            for rule in metric(name).rules:
+                values = {label: found[column("test", rule, name)].dropna() for label, found in of_method.items()}
+                if not any(map(len, values.values())) and rule == "decision":
                     continue  # a protocol without a validation part chooses none
+                reference = values[experiment.reference]
                 found: list[dict[str, Any]] = [
                     {
                         "task": task.name,
                         "method": label,
-                        "metric": metric,
+                        "metric": name,
                         "rule": rule,
                         "seeds": experiment.seeds,
-                        "finished": int((_of(of_task, label)["status"] == "finished").sum()),
-                        "n": len(values),
-                        **_mean(metric, np.asarray(values, dtype=float).tolist()),
-                        **_against(values, by_method[experiment.reference], label == experiment.reference, of_task),
+                        "finished": len(of_method[label]),
+                        "n": len(scores),
+                        **_mean(name, scores.astype(float).to_list(), ratio),
+                        **_against(scores, reference[:0] if label == experiment.reference else reference, ratio),
                         "failed": reasons[label],
                     }
-                    for label, values in by_method.items()
+                    for label, scores in values.items()
                 ]
                 for row, p in zip(found, holm([row["p"] for row in found]), strict=True):
                     row["p_holm"] = p
@@ -63,16 +69,16 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def outcomes(summary: pd.DataFrame, experiment: Experiment, metric: str, rule: str) -> pd.DataFrame:
+def outcomes(summary: pd.DataFrame, experiment: Experiment, name: str, rule: str) -> pd.DataFrame:
     """Count data sets where each method is better than the reference, alike, or worse, by the corrected p value."""
-    part = summary[(summary["metric"] == metric) & (summary["rule"] == rule)]
+    part = summary[(summary["metric"] == name) & (summary["rule"] == rule)]
     rows = []
     for method in experiment.methods:
         if method.label == experiment.reference:
             continue
         of_method = part[part["method"] == method.label]
         known = of_method[of_method["p_holm"].notna()]
-        sign = 1 if higher_is_better(metric) else -1
+        sign = 1 if metric(name).higher_is_better else -1
         clear = known["p_holm"] < SIGNIFICANT
         better = sign * known["difference"] > 0
         counts = {"win": int((clear & better).sum()), "tie": int((~clear).sum()), "loss": int((clear & ~better).sum())}
@@ -80,42 +86,44 @@ def outcomes(summary: pd.DataFrame, experiment: Experiment, metric: str, rule: s
     return pd.DataFrame(rows, columns=["method", "win", "tie", "loss", "undecided"])
 
 
-def mean_scores(summary: pd.DataFrame, experiment: Experiment, metric: str, rule: str) -> pd.DataFrame:
+def mean_scores(summary: pd.DataFrame, experiment: Experiment, name: str, rule: str) -> pd.DataFrame:
     """Give mean scores, larger being better, of the methods (columns) that have one on every task (rows)."""
-    part = summary[(summary["metric"] == metric) & (summary["rule"] == rule)]
+    part = summary[(summary["metric"] == name) & (summary["rule"] == rule)]
     table = part.pivot_table(index="task", columns="method", values="mean", sort=False, dropna=False)
     complete = [m.label for m in experiment.methods if m.label in table and table[m.label].notna().all()]
-    return table[complete] if higher_is_better(metric) else -table[complete]
+    return table[complete] if metric(name).higher_is_better else -table[complete]
 
 
-def _mean(metric: str, values: list[float]) -> dict[str, float]:
-    """Give mean and interval; it ends where the metric does: MCC at -1 and 1, other scores at 0 and 1, losses at 0."""
-    mean, low, high = t_interval(values)
-    lowest, highest = (-1.0 if metric == "mcc" else 0.0), (1.0 if higher_is_better(metric) else np.inf)
-    return {"mean": mean, "low": np.maximum(low, lowest), "high": np.minimum(high, highest), "half": high - mean}
+def ranks_of(scores: pd.DataFrame) -> Ranks | None:
+    """Compare methods (columns) by their ranks over tasks (rows); None where there are fewer than two of either."""
+    return compare_ranks(scores.to_numpy()) if min(scores.shape) > 1 else None
 
 
-def _of(runs: pd.DataFrame, method: str) -> pd.DataFrame:
-    return runs[runs["method"] == method]
+def _mean(name: str, values: Sequence[float], ratio: float) -> dict[str, float]:
+    """Give mean and intervals, ending where the metric does: MCC at -1 and 1, other scores at 0 and 1, losses at 0."""
+    lowest, highest = (-1.0 if name == "mcc" else 0.0), (1.0 if metric(name).higher_is_better else np.inf)
+    mean = t_interval(values).mean
+    found = {"mean": mean}
+    corrected = corrected_t_test(values, [0.0] * len(values), ratio)
+    for prefix, (_, low, high, *_) in {"": corrected, "seeds_": t_interval(values)}.items():
+        found |= {f"{prefix}low": np.maximum(low, lowest), f"{prefix}high": np.minimum(high, highest)}
+        found[f"{prefix}half"] = high - mean
+    return found
 
 
-def _finished(runs: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Give the values of the runs that finished and have one, by seed."""
-    done = runs[(runs["status"] == "finished") & runs[name].notna()]
-    return done.set_index("seed")[name].astype(float)
-
-
-def _against(
-    values: pd.Series[Any], reference: pd.Series[Any], is_reference: bool, runs: pd.DataFrame
-) -> dict[str, float]:
-    nothing = dict.fromkeys(("difference", "difference_low", "difference_high", "p"), np.nan)
+def _against(values: pd.Series[Any], reference: pd.Series[Any], ratio: float) -> dict[str, float]:
     shared = values.index.intersection(reference.index)
-    if is_reference or not len(shared):
-        return nothing
-    sizes = runs[["n_test", "n_train"]].dropna().astype(float)
-    ratio = float((sizes["n_test"] / sizes["n_train"]).mean())
-    found = corrected_t_test(values[shared].to_list(), reference[shared].to_list(), ratio)
-    return dict(zip(nothing, found, strict=True))
+    own, other = (each[shared].astype(float).to_list() for each in (values, reference))
+    corrected, plain = (corrected_t_test(own, other, of) for of in (ratio, 0.0))
+    return {
+        "difference": corrected.mean,
+        "difference_low": corrected.low,
+        "difference_high": corrected.high,
+        "difference_seeds_low": plain.low,
+        "difference_seeds_high": plain.high,
+        "p": corrected.p,
+        "detectable": corrected.detectable,
+    }
 
 
 def _reason(table: pd.DataFrame, task: str, method: str) -> str:
@@ -125,8 +133,5 @@ def _reason(table: pd.DataFrame, task: str, method: str) -> str:
     failed = tested[tested["status"] == "failed"]
     if not len(tested) and len(part) and (part["status"] == "failed").all():
         failed = part
-    return _commonest(failed["reason"].to_list())
-
-
-def _commonest(reasons: Sequence[str]) -> str:
+    reasons = failed["reason"].to_list()
     return max(set(reasons), key=reasons.count) if reasons else ""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from matcard.comparison.data import DEVELOPMENT
 from matcard.comparison.experiment import has_given_test
-from matcard.comparison.metrics import metric_label, rules_of
-from matcard.comparison.search import STARTUP
-from matcard.comparison.summary import SIGNIFICANT, outcomes
+from matcard.comparison.plan import STARTUP
+from matcard.comparison.results import metric
+from matcard.comparison.summary import SIGNIFICANT, mean_scores, outcomes, ranks_of
 from matcard.report.html import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
+    from collections.abc import Callable, Sequence
 
     from matcard.comparison.experiment import Experiment, Task
 
@@ -34,56 +34,71 @@ class TextTable:
 
 
 def short_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
-    """Give for each task a table of the headline metrics, a mean and half of its interval in a cell."""
-    short = dataclasses.replace(experiment, metrics=experiment.headline_metrics)
-    return [
-        TextTable(task.name, *_table(summary[summary["task"] == task.name], short, _brief)) for task in experiment.tasks
-    ]
+    """Give for each task a table of the headline metrics, a mean and half of its intervals in a cell."""
+    metrics = experiment.headline_metrics
+    return [_table(summary, experiment, task.name, task.name, metrics, _brief) for task in experiment.tasks]
 
 
 def score_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
     """Give for each task a table of means with intervals, and one of differences from the reference."""
     tables = []
     for task in experiment.tasks:
-        of_task = summary[summary["task"] == task.name]
-        means = _table(of_task, experiment, _mean)
-        tables.append(TextTable(f"{task.name}: mean over seeds (95 % interval)", *means))
+        titles = (f"{task.name}: mean over seeds", f"{task.name}: paired difference from {experiment.reference}")
+        tables.append(_table(summary, experiment, task.name, titles[0], experiment.metrics, _mean))
         if len(experiment.methods) > 1:
-            header, rows = _table(of_task, experiment, _difference)
-            rows = tuple(row for row in rows if row[0] != experiment.reference)
-            tables.append(TextTable(f"{task.name}: paired difference from {experiment.reference}", header, rows))
+            table = _table(summary, experiment, task.name, titles[1], experiment.metrics, _difference)
+            rows = tuple(row for row in table.rows if row[0] != experiment.reference)
+            tables.append(TextTable(table.title, table.header, rows))
     return tables
 
 
-def outcome_table(summary: pd.DataFrame, experiment: Experiment) -> TextTable:
-    """Count wins, ties and losses against the reference over tasks, by the first metric and average precision."""
-    metrics = list(dict.fromkeys([experiment.metrics[0], "average_precision"]))
-    shown = [(m, rule) for m in metrics if m in experiment.metrics for rule in _present_rules(summary, m)]
-    counts = [outcomes(summary, experiment, metric, rule) for metric, rule in shown]
-    labels = [method.label for method in experiment.methods if method.label != experiment.reference]
-    rows = []
-    for index, label in enumerate(labels):
-        cells = []
-        for count in counts:
-            row = count.iloc[index]
-            undecided = f" ({row['undecided']} undecided)" if row["undecided"] else ""
-            cells.append(f"{row['win']} / {row['tie']} / {row['loss']}{undecided}")
-        rows.append((label, *cells))
-    header = ("loss", *(_heading(metric, rule, summary) for metric, rule in shown))
-    title = f"Tasks won / tied / lost against {experiment.reference}, at corrected p < {SIGNIFICANT:g}"
-    return TextTable(title, header, tuple(rows))
+def task_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
+    """Compare losses over all data sets: wins, ties and losses against the reference, and mean ranks.
+
+    They are of the first metric and average precision; none where there is one data set or one loss.
+    """
+    if min(len(experiment.tasks), len(experiment.methods)) < 2:
+        return []
+    names = dict.fromkeys([experiment.metrics[0], "average_precision"])
+    shown = [(name, rule) for name in names for rule in _present_rules(summary, name)]
+    header = ("loss", *(_heading(name, rule, summary) for name, rule in shown))
+    labels = [method.label for method in experiment.methods]
+    counts, ranked = [], []
+    for name, rule in shown:
+        found = outcomes(summary, experiment, name, rule).itertuples()
+        undecided = " ({} undecided)".format
+        counts.append([f"{n.win} / {n.tie} / {n.loss}{undecided(n.undecided) if n.undecided else ''}" for n in found])
+        scores = mean_scores(summary, experiment, name, rule)
+        column = dict.fromkeys([*labels, _CRITICAL, _FRIEDMAN], DASH)
+        if ranks := ranks_of(scores):
+            column |= {str(label): f"{rank:.2f}" for label, rank in zip(scores, ranks.mean, strict=True)}
+            column |= {_CRITICAL: f"{ranks.critical_difference:.2f}", _FRIEDMAN: f"{ranks.friedman_p:.3f}"}
+        ranked.append(column)
+    rivals = [label for label in labels if label != experiment.reference]
+    won = f"Tasks won / tied / lost against {experiment.reference}, at corrected p < {SIGNIFICANT:g}"
+    ranks_title = f"Mean ranks over {len(experiment.tasks)} tasks, 1 being the best"
+    return [
+        TextTable(won, header, tuple(zip(rivals, *counts, strict=True))),
+        TextTable(ranks_title, header, tuple((name, *(column[name] for column in ranked)) for name in ranked[0])),
+    ]
+
+
+_CRITICAL, _FRIEDMAN = "critical difference (Nemenyi)", "p (Friedman)"
 
 
 def captions(experiment: Experiment) -> list[str]:
     """Say how the figures came about."""
-    if experiment.protocol == "published":
-        return [_PUBLISHED, f"{experiment.seeds} initialisations on one split.", _TESTS, *experiment.notes]
     seeds = f"{plural(experiment.seeds, 'seed')}, each with its own split and first weights"
     said = [f"{seeds}; {_tuned(experiment)}; the test part is looked at once.", _DECISION, _TESTS]
-    if given := [task.name for task in experiment.tasks if has_given_test(task.config["data"])]:
-        said.append(f"{', '.join(given)}: {_GIVEN}")
-    if leaking := [task.name for task in experiment.tasks if experiment.leaks(task)]:
-        said.append(f"{', '.join(leaking)}: {_LEAK}")
+    tasks, methods = experiment.tasks, experiment.methods
+    published = [each.label for each in methods if each.config.get("rival", {}).get("name") == "published"]
+    for names, text in (
+        ([task.name for task in tasks if has_given_test(task.config["data"])], _GIVEN),
+        ([task.name for task in tasks if experiment.leaks(task)], _LEAK),
+        (published, _PUBLISHED),
+    ):
+        if names:
+            said.append(f"{', '.join(names)}: {text}")
     return [*said, *experiment.notes]
 
 
@@ -98,26 +113,26 @@ def _tuned(experiment: Experiment) -> str:
 
 
 def _tuned_on(experiment: Experiment, task: Task) -> str:
-    if not (trials := experiment.trials_of(task)):
+    if not task.trials:
         return "options as given, not tuned"
-    each = experiment.tunes_on(task) == "each-seed"
-    where = "anew for each seed on its own split" if each else "on the first seed's split for all seeds"
-    what = f"{plural(trials, 'trial')} each for learning rate and own options ({_searched(trials)})"
-    return f"{what}, chosen on validation, {where}"
-
-
-def _searched(trials: int) -> str:
-    """Say how trials are chosen."""
     parts = ["the options as they are"]
-    if drawn := min(STARTUP, trials) - 1:
+    if drawn := min(STARTUP, task.trials) - 1:
         parts.append(f"{drawn} drawn at random")
-    if guided := trials - drawn - 1:
+    if guided := task.trials - drawn - 1:
         parts.append(f"{guided} by TPE")
-    return ", ".join(parts)
+    what = f"{plural(task.trials, 'trial')} each for learning rate and own options ({', '.join(parts)})"
+    return f"{what}, chosen {_WHERE[experiment.tunes_on(task)]}"
 
 
+_WHERE = {
+    "each-seed": "on validation, anew for each seed on its own split",
+    "first-seed": "on validation, on the first seed's split for all seeds",
+    "development": f"once on a development part, {DEVELOPMENT:.0%} of the groups, of which half trains and half "
+    "decides; it stands in no test part, and in the training part of every seed",
+}
 _PUBLISHED = (
-    "Protocol of the published code, not matcard's: no validation part, and the epoch that is best on the test part."
+    "by the protocol of the published code, not matcard's: one split for all seeds, no validation part, and the epoch "
+    "that is best on the test part."
 )
 _DECISION = (
     "“Decision”: with the threshold or class offsets that were best on the validation part, or by a rule that the "
@@ -133,9 +148,11 @@ _LEAK = (
     "the test parts of the other seeds and have thus been seen in the choice; alike for every loss."
 )
 _TESTS = (
-    "Intervals of means by Student's t over seeds; differences are paired by seed, their intervals and p by the "
-    "corrected resampled t-test (Nadeau and Bengio 2003), p by Holm for the number of losses. "
-    "± is half of such an interval, * a difference from the reference at p < .05."
+    "Two 95 % intervals stand in each cell. The first is corrected for resampling (Nadeau and Bengio 2003) and tells "
+    "of another sample of such data; the second, over seeds alone, by Student's t, tells of these data. ± is half of "
+    "each. Differences are paired by seed; p is that of the corrected resampled t-test, by Holm for the number of "
+    "losses, * a difference from the reference at p < .05; “detects” is the smallest true difference that this test "
+    "finds at p < .05, before Holm, four times in five."
 )
 
 
@@ -155,49 +172,36 @@ def to_latex(tables: Sequence[TextTable], *, command: str, captions: Sequence[st
     said = [command, *captions, r"Needs \usepackage{booktabs}."]
     parts = ["\n".join(f"% {' '.join(line.split())}" for line in said)]
     for table in tables:
-        lines = [" & ".join(map(_tex, row)) + r" \\" for row in (table.header, *table.rows)]
-        parts.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    r"\centering",
-                    rf"\caption{{{_tex(table.title)}}}",
-                    rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
-                    r"\toprule",
-                    lines[0],
-                    r"\midrule",
-                    *lines[1:],
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{table}",
-                ]
-            )
-        )
+        style = pd.DataFrame(table.rows, columns=table.header).style.hide(axis="index")
+        style = style.format(_tex).format_index(_tex, axis="columns")
+        how: dict[str, Any] = {"hrules": True, "position_float": "centering", "caption": _tex(table.title)}
+        parts.append(style.to_latex(column_format=f"l{'r' * (len(table.header) - 1)}", **how).rstrip())
     return "\n\n".join(parts) + "\n"
 
 
 def _table(
-    of_task: pd.DataFrame, experiment: Experiment, write: Any
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    columns = [(metric, rule) for metric in experiment.metrics for rule in _present_rules(of_task, metric)]
-    rows = []
-    for method in experiment.methods:
-        of_method = of_task[of_task["method"] == method.label]
-        cells = []
-        for metric, rule in columns:
-            found = of_method[(of_method["metric"] == metric) & (of_method["rule"] == rule)].iloc[0].to_dict()
-            cells.append(write(found))
-        rows.append((method.label, *cells))
-    return ("loss", *(_heading(metric, rule, of_task) for metric, rule in columns)), tuple(rows)
+    summary: pd.DataFrame,
+    experiment: Experiment,
+    task: str,
+    title: str,
+    metrics: Sequence[str],
+    write: Callable[[dict[str, Any]], str],
+) -> TextTable:
+    of_task = summary[summary["task"] == task]
+    columns = [(name, rule) for name in metrics for rule in _present_rules(of_task, name)]
+    found: Any = of_task.set_index(["method", "metric", "rule"]).to_dict("index")
+    rows = [(m.label, *(write(found[m.label, name, rule]) for name, rule in columns)) for m in experiment.methods]
+    return TextTable(title, ("loss", *(_heading(name, rule, of_task) for name, rule in columns)), tuple(rows))
 
 
-def _present_rules(summary: pd.DataFrame, metric: str) -> list[str]:
-    present = set(summary[summary["metric"] == metric]["rule"])
-    return [rule for rule in rules_of(metric) if rule in present]
+def _present_rules(summary: pd.DataFrame, name: str) -> list[str]:
+    present = set(summary[summary["metric"] == name]["rule"])
+    return [rule for rule in metric(name).rules if rule in present]
 
 
-def _heading(metric: str, rule: str, summary: pd.DataFrame) -> str:
-    return metric_label(metric) if len(_present_rules(summary, metric)) == 1 else f"{metric_label(metric)}, {rule}"
+def _heading(name: str, rule: str, summary: pd.DataFrame) -> str:
+    label = metric(name).label
+    return label if len(_present_rules(summary, name)) == 1 else f"{label}, {rule}"
 
 
 def _mean(found: dict[str, Any]) -> str:
@@ -211,18 +215,14 @@ def _mean(found: dict[str, Any]) -> str:
         why = f" ({found['n']} of {found['seeds']} seeds)"
     elif missing:
         why = "not run"
-    if not found["n"]:
-        return why
-    if math.isnan(found["low"]):
-        return f"{_score(found['mean'])}{why}"
-    return f"{_score(found['mean'])} ({_score(found['low'])} to {_score(found['high'])}){why}"
+    return f"{_score(found['mean'])}{_intervals(found, '', _score)}{why}" if found["n"] else why
 
 
 def _brief(found: dict[str, Any]) -> str:
-    if not found["n"] or math.isnan(found["low"]) or found["n"] < found["seeds"]:
+    if math.isnan(found["half"]) or found["n"] < found["seeds"]:
         return _mean(found)
     mark = "*" if found["p_holm"] < SIGNIFICANT else ""
-    return f"{_score(found['mean'])}{mark} ± {_score(found['half'])}"
+    return f"{_score(found['mean'])}{mark} ± {_score(found['half'])} (seeds {_score(found['seeds_half'])})"
 
 
 def _difference(found: dict[str, Any]) -> str:
@@ -232,10 +232,20 @@ def _difference(found: dict[str, Any]) -> str:
     if math.isnan(found["p_holm"]):
         return text
     p = "p < .001" if found["p_holm"] < 0.001 else f"p = {_score(found['p_holm'])}"
-    mark = "*" if found["p_holm"] < SIGNIFICANT else ""
-    if math.isnan(found["difference_low"]):  # the same for all seeds
+    if math.isnan(found["detectable"]):  # the same for all seeds
         return f"{text}, {p}"
-    return f"{text}{mark} ({_signed(found['difference_low'])} to {_signed(found['difference_high'])}), {p}"
+    mark = "*" if found["p_holm"] < SIGNIFICANT else ""
+    return f"{text}{mark}{_intervals(found, 'difference_', _signed)}, {p}, detects {_score(found['detectable'])}"
+
+
+def _intervals(found: dict[str, Any], prefix: str, write: Callable[[float], str]) -> str:
+    """Give the interval that is corrected for resampling, and the one over seeds alone; nothing of a single seed."""
+    shown = [
+        f"{name}{write(found[f'{prefix}{of}low'])} to {write(found[f'{prefix}{of}high'])}"
+        for name, of in (("", ""), ("seeds ", "seeds_"))
+        if not math.isnan(found[f"{prefix}{of}low"])
+    ]
+    return f" ({'; '.join(shown)})" if shown else ""
 
 
 def _score(value: float) -> str:
@@ -280,5 +290,5 @@ def _md(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
-def _tex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+def _tex(text: object) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in " ".join(str(text).split()))

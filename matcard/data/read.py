@@ -120,6 +120,8 @@ def divide(
     saved_split: str | None = None,
     graphs: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    split: Split | None = None,
+    inputs: tuple[Samples, Dataset[Any]] | None = None,
 ) -> TrainingSet:
     """Divide the rows that can be used, or as a saved run did, and build or open the graphs of crystals.
 
@@ -130,23 +132,45 @@ def divide(
         saved_split: of an earlier run, in place of a division.
         graphs: of crystals are needed; without them a crystal is its descriptors, where it has some.
         progress: called with the crystals done and their number where graphs are built.
+        split: made otherwise than the options say; imbalance and near copies are still theirs.
+        inputs: of these samples, as `open_inputs` gives them, which is done here otherwise.
 
     Raises:
         InputError: a split that cannot be made, or a saved one of other data.
     """
-    used = samples.take(samples.used)
-    if isinstance(used.kind, crystals.CrystalKind) and used.kind.descriptors and not graphs:
-        used = replace(used, kind=replace(used.kind, graph=None))
     if saved_split is not None:
-        split = Split.from_json(saved_split, used.ids)
+        split = Split.from_json(saved_split, samples.ids[samples.used])
     else:
-        split = split_samples(samples, options.split, seed=seed)
-        split = make_imbalanced(split, used.codes, options.imbalance, seed=seed)
-    kind = used.kind
-    dataset = kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)
+        split = split or split_samples(samples, options.split, seed=seed)
+        split = make_imbalanced(split, samples.codes[samples.used], options.imbalance, seed=seed)
+    used, dataset = inputs or open_inputs(samples, options, graphs=graphs, progress=progress)
     if options.near_copies == "drop" and saved_split is None:
         split = _without_near_copies(TrainingSet(used, split, dataset, {}), options.near_copies_radius)
     return training_set(used, split, dataset, options)
+
+
+def open_inputs(
+    samples: Samples,
+    options: DataOptions,
+    *,
+    graphs: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Samples, Dataset[Any]]:
+    """Give the rows that can be used, and the data set that is made of their inputs, the same for every division.
+
+    Args:
+        samples: with classes.
+        options: how many processes build graphs.
+        graphs: of crystals are needed; without them a crystal is its descriptors, where it has some.
+        progress: called with the crystals done and their number where graphs are built.
+
+    Raises:
+        InputError: samples that cannot be taken.
+    """
+    used = samples.take(samples.used)
+    if isinstance(used.kind, crystals.CrystalKind) and used.kind.descriptors and not graphs:
+        used = replace(used, kind=replace(used.kind, graph=None))
+    return used, used.kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)
 
 
 def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options: DataOptions) -> TrainingSet:

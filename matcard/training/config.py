@@ -33,16 +33,22 @@ NAMED: dict[str, type[Named]] = {"model": Classifier, "loss": Loss, "loss.base":
 Own = TypeVar("Own")
 
 
-def parse_config(argv: Sequence[str], *, prog: str, description: str) -> Config:
+def parse_config(argv: Sequence[str], *, prog: str, description: str, over: Sequence[Mapping[str, Any]] = ()) -> Config:
     """Lay `--config FILE` over configs/train.yaml, and the command line's options over both.
 
     Options of a loss or model are set aside where a later layer names one of another kind. Where no layer above
     configs/train.yaml names a model, it is the default one for the kind of data.
 
+    Args:
+        argv: the words of the command line.
+        prog: name of the command.
+        description: what it does.
+        over: more configurations, laid over that file and under the command line's options.
+
     Raises:
         InputError: unknown option (with the nearest names), wrong type, unreadable file.
     """
-    config, _ = _parse(argv, None, prog=prog, description=description)
+    config, _ = _parse(argv, None, prog=prog, description=description, over=over)
     return config
 
 

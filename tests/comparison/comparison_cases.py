@@ -10,12 +10,11 @@ import yaml
 from rich.console import Console
 
 from matcard.comparison.options import CompareOptions
+from matcard.comparison.results import METRICS
 from matcard.comparison.run import compare
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from matcard.comparison.run import CompareDir
 
 TASK: dict[str, Any] = {
     "config": "synthetic",
@@ -47,39 +46,27 @@ def options(path: Path, **changes: Any) -> CompareOptions:
     return CompareOptions(**{"config": str(path), "folder": str(path.parent / "comparison"), **changes})
 
 
-def run(opts: CompareOptions) -> tuple[CompareDir, str]:
+def run(opts: CompareOptions) -> tuple[Path, str]:
     """Run a comparison; gives its folder and what was printed."""
     console = Console(file=io.StringIO(), width=140)
     folder = compare(opts, console=console, command="python -m matcard.compare")
     return folder, console.file.getvalue()
 
 
-def results(folder: CompareDir) -> pd.DataFrame:
+def results(folder: Path) -> pd.DataFrame:
     """Read the runs of a comparison."""
-    return pd.read_parquet(folder.path / "results.parquet")
+    return pd.read_parquet(folder / "results.parquet")
 
 
 def scores(value: float) -> dict[str, Any]:
     """Give metrics as a run records them, all of one value."""
-    from matcard.evaluation.metrics import metric_names
-
-    metrics = dict.fromkeys(metric_names(), value)
-    shots = {"many": {"recall": value}, "medium": {"recall": value / 2}, "few": {"recall": None}}
-    return {**metrics, "recall": {}, "shots": shots}
-
-
-def ranking(value: float) -> dict[str, Any]:
-    """Give how two classes rank, as a run records it: class 1 with one value at k = 100."""
-    at = {"rare": value, "common": 1.0}
-    return {
-        name: {"prevalence": 0.5, "at_k": [{"k": 10, "precision": 0.0}, {"k": 100, "precision": at[name]}]}
-        for name in ("common", "rare")
-    }
+    of_groups = {"medium_shot_recall": value / 2, "few_shot_recall": None}
+    return {**dict.fromkeys(METRICS, value), **of_groups, "recall": {}, "shots": {}}
 
 
 def run_of(seed: int, value: float, *, tested: bool) -> dict[str, Any]:
     """Give the record of a run with all metrics of one value."""
-    both = {"argmax": scores(value), "decision": scores(value + 0.01), "ranking": ranking(value)}
+    both = {"argmax": scores(value), "decision": scores(value + 0.01), "ranking": {}}
     parts = {"val": both, **({"test": both} if tested else {})}
     sizes = {"train": 70, "val": 15, "test": 15}
     return {"seed": seed, "best_epoch": 0, "sizes": sizes, "data_sha256": "0", "seconds": 0.1, **parts}

@@ -1,4 +1,4 @@
-"""Keys and files of cells, leases, and the search."""
+"""Keys and files of cells, and the search."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from comparison_cases import options, write_experiment
 
 from matcard.comparison.cells import Cell, CellStore
 from matcard.comparison.experiment_file import read_experiment
-from matcard.comparison.search import Search
+from matcard.comparison.plan import Search
 
 
 def cell(config, **changes):
-    about = {"task": "points", "method": "ce", "kind": "network", "stage": "test", "number": 0, **changes}
+    about = {"task": "points", "method": "ce", "stage": "test", "number": 0, **changes}
     return Cell(config=config, **about)
 
 
@@ -28,6 +28,7 @@ def test_a_key_is_of_what_decides_the_outcome():
     for other in ({**CONFIG, "seed": 2}, {**CONFIG, "data": {"source": "y", "jobs": 2}}):
         assert cell(other).key != key
     assert cell(CONFIG, stage="trial").key != key
+    assert cell(CONFIG, development=True).key != key
     assert CONFIG["name"] == "a", "not changed by making a key"
 
 
@@ -48,12 +49,9 @@ def test_files_of_cells(tmp_path):
     assert CellStore(tmp_path).records[one.key] == store.records[one.key], "as it is read"
     record = store.records[one.key]
     assert (record["reason"], record["config"], record["value"]) == ("for a test", CONFIG, None)
-    assert store.to_be_made_again() == {one.key}
     store.forget({one.key})
     assert store.records == {}
-    store.write(one, {"status": "failed", "reason": "the loss is nan", "attempt": "2", "diverged": True})
-    assert store.to_be_made_again() == set()
-    store.write(one, {"status": "finished", "runs": []})
+    store.write(one, {"status": "finished"})
     assert CellStore(tmp_path).records[one.key]["status"] == "finished"
 
 
@@ -68,7 +66,6 @@ def search(tmp_path):
             experiment.trial_base(task, method),
             larger=True,
             seed=0,
-            rival=False,
         )
 
     return make

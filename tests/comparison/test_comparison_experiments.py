@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from matcard.compare import parse_options
 from matcard.comparison.experiment import has_given_test, with_sources
 from matcard.comparison.experiment_file import catalogue, read_experiment
 from matcard.comparison.options import CompareOptions
+from matcard.comparison.plan import Search
 from matcard.comparison.rivals import BoostingOptions, by_mean_rank, features_of, rival_options, run_rival
-from matcard.comparison.search import Search
 from matcard.data.composition_features import magpie_features
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.read import divide, read_labelled
@@ -43,7 +44,7 @@ SHIPPED = sorted(path.stem for path in (resource_dir("configs") / "compare").glo
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci", "-default")) or name == "published"]
+    "name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci", "-default", "-power")) or name == "published"]
 )
 def test_shipped_experiments_fit_together(name, tmp_path, monkeypatch):
     for file in FILES:
@@ -70,7 +71,7 @@ def test_the_full_experiments_fit_together(name, test_data, monkeypatch):
     experiment = read_experiment(CompareOptions(config=name))
     experiment.check()
     literature = {task.name for task in experiment.tasks if task.config["trainer"]["max_epochs"] == 200}
-    assert {task.name for task in experiment.tasks if not experiment.trials_of(task)} == literature
+    assert {task.name for task in experiment.tasks if not task.trials} == literature
 
 
 def test_the_full_experiments_are_read():
@@ -99,7 +100,7 @@ def test_the_command_line_overrides(tmp_path):
     experiment = read_experiment(parsed)
     assert [task.name for task in experiment.tasks] == ["more"]
     assert [method.label for method in experiment.methods] == ["ce", "focal"]
-    assert (experiment.seeds, experiment.trials, parsed.jobs) == (7, 0, 2)
+    assert (experiment.seeds, experiment.tasks[0].trials, parsed.jobs) == (7, 0, 2)
     assert read_experiment(options(path, losses=["focal", "ce"], reference="focal")).reference == "focal"
 
 
@@ -132,14 +133,15 @@ def test_whether_a_test_part_is_given(tmp_path, given, fixed):
     shared = replace(experiment, tune_on="first-seed")
     assert shared.tunings(made) == [range(2)]
     assert shared.leaks(made) is not fixed
-    assert not replace(shared, trials=0).leaks(made), "nothing is chosen"
+    assert not shared.leaks(replace(made, trials=0)), "nothing is chosen"
+    assert not replace(experiment, tune_on="development").leaks(made)
 
 
 def test_full_experiments_that_choose_on_one_split_for_cost():
     leaking = {
         name: [task.name for task in experiment.tasks if experiment.leaks(task)]
         for name in SHIPPED
-        if (experiment := read_experiment(CompareOptions(config=name))).protocol == "matcard"
+        if (experiment := read_experiment(CompareOptions(config=name)))
     }
     assert {name for name, tasks in leaking.items() if tasks} == {"crystals"}
 
@@ -147,7 +149,7 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
 @pytest.mark.parametrize(
     ("changes", "given", "message"),
     [
-        ({"tune_on": "last-seed"}, {}, "tune_on: expected each-seed or first-seed, found 'last-seed'"),
+        ({"tune_on": "last-seed"}, {}, "tune_on: expected each-seed or first-seed or development, found 'last-seed'"),
         ({}, {"losses": ["ce", "focall"]}, "focall.*did you mean focal"),
         ({}, {"tasks": ["point"]}, "--tasks: 'point' is unknown.*points"),
         ({}, {"losses": ["magnitude"]}, "small.yaml, reference: 'ce': it is not among the losses"),
@@ -156,14 +158,9 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         ({"losses": []}, {}, "losses: there are none"),
         ({"losses": {"a,b": {"loss": {"name": "focal"}}}}, {}, "could not name 'a,b'"),
         ({"metrics": "macro_f1"}, {}, r"metrics: expected a list such as \[macro_f1\]"),
-        ({"tasks": {"a, b": {}}}, {}, "task 'a, b': --tasks could not name it"),
+        ({"tasks": {"a, b": {}}}, {}, "task a, b: --tasks could not name it"),
         ({"tasks": {"points": {"loss": {"name": "focal"}}}}, {}, "task points: unknown entry 'loss'"),
         ({"training": {"loss": {"name": "focal"}}}, {}, "training: unknown entry 'loss'"),
-        (
-            {"protocol": "published", "training": {}, "tasks": {"a": {"majority": 0.5}}, "losses": []},
-            {},
-            "there are none",
-        ),
         ({"tasks": {"points": {"seed": 3}}}, {}, "task points: unknown entry 'seed'"),
         (
             {"tasks": {"points": {"trials": "two"}}},
@@ -181,9 +178,7 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         ({"losses": {"ce": {"loss": {"name": "cross_entropy"}, "spcae": {}}}}, {}, "unknown entry 'spcae'.*space"),
         ({"seeds": 0}, {}, "seeds: expected a whole number of 1 or more"),
         ({"trials": True}, {}, "trials: expected a whole number of 0 or more"),
-        ({"protocol": "mine"}, {}, "protocol: expected matcard or published"),
-        ({"protocol": "published", "tasks": {"a": {"majority": 2}}}, {}, "unknown entry 'trainer'"),
-        ({"protocol": "published", "training": {}, "tasks": {"a": {"majority": 2}}}, {}, "majority is 2"),
+        ({"losses": {"unknown": None}}, {}, "unknown: expected a mapping, found None"),
     ],
 )
 def test_what_is_wrong_with_an_experiment_is_said(tmp_path, changes, given, message):
@@ -199,7 +194,10 @@ def test_what_is_wrong_with_an_experiment_is_said(tmp_path, changes, given, mess
         ({"trial": {"trainer": {"epochs": 2}}}, "small, ce on points: .*trainer.epochs"),
         ({"losses": {"ce": {"loss": {"name": "cross_entropy", "gamma": 1}}}}, "loss.gamma"),
         ({"losses": {"ce": {"rival": {"name": "balanced_forrest"}}}}, "balanced_forrest.*balanced_forest"),
-        ({"losses": {"ce": {"rival": {"name": "balanced_forest", "trees": 3}}}}, "rival.trees of balanced_forest"),
+        (
+            {"losses": {"ce": {"rival": {"name": "balanced_forest", "trees": 3}}}},
+            "unknown option 'rival.trees'.*rival.n_estimators",
+        ),
         ({"space": {"optimizer.rate": {"choices": [1]}}}, "optimizer.rate"),
     ],
 )
@@ -258,7 +256,6 @@ def test_a_rival_is_scikit_learns(points):
     plain.fit(x[split.train], points.codes[split.train])
     predicted = plain.predict(x[split.test])
     assert found["test"]["argmax"]["accuracy"] == pytest.approx((predicted == points.codes[split.test]).mean())
-    assert found["sizes"] == {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
     untested = run_rival(rival_config(name="balanced_forest", n_estimators=5), points, tested=False)
     assert "test" not in untested
     assert untested["val"]["argmax"]["n"] == len(split.val)
@@ -282,9 +279,19 @@ def test_the_forest_is_balanced(points):
     assert found["test"]["argmax"]["minority_recall"] > max(0.6, recall + 0.2)
 
 
+def test_logistic_regression_on_standardised_numbers(points):
+    found = run_rival(rival_config(name="logistic", C=0.3), points, tested=True)
+    split, x = points.split, points.samples.inputs.astype(np.float64)
+    mean, deviation = x[split.train].mean(axis=0), x[split.train].std(axis=0)
+    scaled = ((x - mean) / deviation).clip(-5, 5)
+    plain = LogisticRegression(C=0.3, max_iter=1000).fit(scaled[split.train], points.codes[split.train])
+    right = plain.predict(scaled[split.test]) == points.codes[split.test]
+    assert found["test"]["argmax"]["accuracy"] == pytest.approx(right.mean())
+
+
 def test_options_of_rivals():
     assert rival_options({"name": "boosting", "max_iter": 3}).max_iter == 3
-    with pytest.raises(InputError, match=r"rival\.name"):
+    with pytest.raises(InputError, match=r"unknown rival .*boosting"):
         rival_options({})
 
 
@@ -294,18 +301,19 @@ def test_crystals_are_described_by_matminers_features(tmp_path):
     kept = labelled.take(np.arange(0, len(labelled), 60))
     data = divide(kept, asked, seed=0)
     formulas = [str(formula) for formula in kept.columns["formula"]]
-    np.testing.assert_allclose(features_of(data), magpie_features(formulas).to_numpy(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        features_of(data, BoostingOptions()), magpie_features(formulas).to_numpy(), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_crystals_with_descriptors_are_described_by_them():
     asked = DataOptions(descriptors="volume,magpie")
     labelled = read_labelled(asked)
     data = divide(labelled.take(np.arange(0, len(labelled), 60)), asked, seed=0, graphs=False)
-    found = features_of(data)
+    found = features_of(data, BoostingOptions())
     assert found.shape == (len(data.ids), 133)
-    plain = DataOptions()
-    magpie = features_of(divide(read_labelled(plain).take(np.arange(0, len(labelled), 60)), plain, seed=0))
-    np.testing.assert_allclose(found[:, 1:], magpie, rtol=1e-5, atol=1e-5)
+    magpie = features_of(data, BoostingOptions(descriptors="magpie"))
+    np.testing.assert_array_equal(found[:, 1:], magpie)
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +358,9 @@ def test_boosting_by_the_mean_of_both_ranks(by_number):
 def test_a_number_is_asked_for_where_there_is_none(points):
     with pytest.raises(InputError, match=r"rival\.by number: the classes of .* are not made of a number"):
         run_rival(rival_config(name="boosting", by="number"), points, tested=False)
-    with pytest.raises(InputError, match=r"rival\.by is 'value': expected class, number or ranks"):
+    with pytest.raises(
+        InputError, match=r"option by of rival 'boosting' is 'value': expected one of class, number, ranks"
+    ):
         rival_options({"name": "boosting", "by": "value"})
 
 
@@ -369,7 +379,7 @@ def test_rivals_begin_with_their_defaults_and_have_no_other_section(tmp_path):
     experiment.check()
     trees = experiment.methods[1]
     base = experiment.trial_base(experiment.tasks[0], trees)
-    search = Search(experiment.space_of(experiment.tasks[0], trees), base, larger=True, seed=0, rival=True)
+    search = Search(experiment.space_of(experiment.tasks[0], trees), base, larger=True, seed=0)
     assert search.config([])["rival"] == {"name": "boosting", **asdict(BoostingOptions(class_weight="balanced"))}
     assert search.config([0.5])["rival"]["learning_rate"] != BoostingOptions.learning_rate
 

@@ -47,7 +47,7 @@ def test_a_plan_follows_from_the_records_alone(tmp_path, trained, monkeypatch):
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=4))
     folder, _ = run(opts)
     experiment = read_experiment(opts)
-    records = CellStore(folder.cells).records
+    records = CellStore(folder / "cells").records
     asked, fresh = Plan(experiment), Plan(experiment)
     first = next(iter(records))
     for known in ({}, {first: records[first]}, records, {}):

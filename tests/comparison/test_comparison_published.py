@@ -1,137 +1,140 @@
-"""The published experiment: its losses are the library's, each learns at its own pace; its figures are found again."""
+"""The published experiment: its losses are the library's; its figures are found again."""
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from comparison_cases import write_experiment
-from rich.console import Console
+from comparison_cases import options, results, run, write_experiment
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
 
-from matcard.comparison.options import CompareOptions
-from matcard.comparison.published import CLASSES, FIGURES, LOSSES, Networks, make_parts, reproduce
-from matcard.comparison.run import compare
+from matcard.comparison.published import BATCH, LOSSES, make_parts, train
+from matcard.comparison.rivals import PublishedOptions, rival_options
+from matcard.data.options import DataOptions, SyntheticOptions
+from matcard.data.read import read_labelled
 from matcard.errors import InputError
 from matcard.losses import build_loss
 
+FIGURES = {
+    "magnitude": {0.5: 0.848, 0.8: 0.755, 0.9: 0.683},
+    "cross_entropy": {0.5: 0.808, 0.8: 0.691, 0.9: 0.601},
+    "spread": {0.5: 0.765, 0.8: 0.615, 0.9: 0.261},
+    "mse": {0.5: 0.153, 0.8: 0.114, 0.9: 0.111},
+}
+"""Macro-F1 by loss and share of the majority class: the final figures of the published code."""
 LIBRARY = {
     "magnitude": {"name_or_options": "error"},
     "spread": {"name_or_options": "error", "invariant": "spread"},
     "cross_entropy": {"name_or_options": "cross_entropy"},
     "mse": {"name_or_options": "brier", "reduction": "mean"},
 }
+CLASSES = 10
+
+
+def parts_of(majority, samples):
+    read = read_labelled(
+        DataOptions(source="ten_clusters", synthetic=SyntheticOptions(samples=samples, majority=majority))
+    )
+    return make_parts(read.inputs, read.codes)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_side_by_side_are_the_librarys(name):
+def test_losses_are_the_librarys(name):
     torch.manual_seed(0)
-    logits = torch.randn(3, 16, CLASSES, dtype=torch.float64, requires_grad=True)
-    targets = torch.randint(CLASSES, (3, 16))
-    side_by_side = LOSSES[name](logits, targets)
-    (gradient,) = torch.autograd.grad(side_by_side, logits)
-    loss = build_loss(**LIBRARY[name])
-    factor = 1 / CLASSES if name == "mse" else 1.0
-    one_by_one = factor * sum(loss(z, y) for z, y in zip(logits, targets, strict=True))
-    assert side_by_side.item() == pytest.approx(one_by_one.item())
-    torch.testing.assert_close(gradient, torch.autograd.grad(one_by_one, logits)[0])
+    logits = torch.randn(16, CLASSES, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(CLASSES, (16,))
+    here = LOSSES[name](logits, targets)
+    there = build_loss(**LIBRARY[name])(logits, targets) / (CLASSES if name == "mse" else 1)
+    assert here.item() == pytest.approx(there.item())
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (here, there)))
 
 
-def test_networks_side_by_side_are_torchs():
+def test_training_is_plain_gradient_descent():
+    parts = parts_of(0.5, 600)
     torch.manual_seed(7)
-    plain = torch.nn.Sequential(torch.nn.Linear(20, 32), torch.nn.ReLU(), torch.nn.Linear(32, CLASSES))
-    networks, x, y = Networks(20, [3, 7]), torch.randn(2, 8, 20), torch.randint(CLASSES, (2, 8))
-    optimizer = torch.optim.SGD(plain.parameters(), 0.01)
-    for _ in range(3):
-        networks.descend(LOSSES["cross_entropy"](networks(x), y))
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(plain(x[1]), y[1]).backward()
-        optimizer.step()
-    torch.testing.assert_close(networks(x)[1], plain(x[1]))
-
-
-def test_initialisation_leaves_the_generator_alone():
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    Networks(20, [5])
-    torch.testing.assert_close(torch.rand(3), expected)
+    network = torch.nn.Sequential(torch.nn.Linear(20, 32), torch.nn.ReLU(), torch.nn.Linear(32, CLASSES))
+    optimizer, draws = torch.optim.SGD(network.parameters(), 0.01), np.random.default_rng(7)
+    x, y, x_test = map(torch.from_numpy, (parts.x_train, parts.y_train, parts.x_test))
+    scores, outputs = [], []
+    for _ in range(4):
+        order = draws.permutation(len(x))
+        for k in range(0, len(x), BATCH):
+            batch = order[k : k + BATCH]
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[batch]), y[batch]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            outputs.append(network(x_test).softmax(dim=1).numpy())
+        scores.append(f1_score(parts.y_test, outputs[-1].argmax(axis=1), average="macro"))
+    state = torch.random.get_rng_state()
+    best, last, epoch = train("cross_entropy", parts, 4, seed=7)
+    assert torch.equal(torch.random.get_rng_state(), state), "the generator is left alone"
+    assert epoch == int(np.argmax(scores)), "the best on the test part"
+    np.testing.assert_allclose(best, outputs[epoch], atol=1e-5)
+    np.testing.assert_allclose(last, outputs[-1], atol=1e-5)
 
 
 def test_the_parts_are_as_published():
-    parts = make_parts(0.5, 2000)
-    rows = np.concatenate([parts.x_train, parts.x_test])
+    parts = parts_of(0.5, 2000)
+    rows, classes = np.concatenate([parts.x_train, parts.x_test]), np.concatenate([parts.y_train, parts.y_test])
     assert (len(parts.x_train), len(parts.x_test)) == (1400, 600)
     assert np.abs(rows.mean(axis=0)).max() < 1e-5, "the scaler has seen the test part"
     assert rows.std(axis=0) == pytest.approx(1, abs=1e-4)
-    assert np.bincount(np.concatenate([parts.y_train, parts.y_test]))[0] == pytest.approx(1000, abs=30)
-
-
-def shortened(loss, **changes):
-    options = {"loss": loss, "majorities": {"half": 0.5, "most": 0.8}, "seeds": [0, 1], "epochs": 8, "samples": 3000}
-    return reproduce({**options, **changes})
+    assert np.bincount(classes)[0] == pytest.approx(1000, abs=30)
+    again = train_test_split(np.arange(2000), test_size=0.3, random_state=42)[1]
+    codes = read_labelled(
+        DataOptions(source="ten_clusters", synthetic=SyntheticOptions(samples=2000, majority=0.5))
+    ).codes
+    np.testing.assert_array_equal(parts.y_test, codes[again])
 
 
 def test_a_shortened_experiment():
-    found = {loss: shortened(loss) for loss in ("cross_entropy", "mse")}
-    found["magnitude"] = shortened("magnitude", majorities={"half": 0.5}, seeds=[0], epochs=24)
-    score = {
-        loss: {(run["task"], run["seed"]): run["test"]["argmax"]["macro_f1"] for run in runs}
-        for loss, runs in found.items()
+    parts = parts_of(0.5, 3000)
+    found = {
+        loss: f1_score(parts.y_test, train(loss, parts, epochs, seed=0)[0].argmax(axis=1), average="macro")
+        for loss, epochs in (("cross_entropy", 8), ("mse", 8), ("magnitude", 24))
     }
-    for seed in (0, 1):
-        assert score["cross_entropy"]["half", seed] > score["mse"]["half", seed] + 0.05
-    assert max(score["mse"].values()) < 0.13, "its steps are too small to leave the beginning"
-    assert score["magnitude"]["half", 0] > 0.15, "it is slow to begin, and learns"
-    for run in found["cross_entropy"]:
-        assert run["test"]["argmax"]["macro_f1"] >= run["last_epoch"]["argmax"]["macro_f1"], "the best on the test part"
-        assert 0 <= run["best_epoch"] < 8
-        assert run["sizes"] == {"train": 2100, "val": 0, "test": 900}
-
-
-def test_what_a_network_learns_does_not_depend_on_its_neighbours():
-    common = {"loss": "magnitude", "epochs": 1, "samples": 500}
-    together = reproduce({**common, "majorities": {"a": 0.5, "b": 0.9}, "seeds": [0, 1]})
-    alone = reproduce({**common, "majorities": {"b": 0.9}, "seeds": [1]})
-    assert together[3]["task"] == "b"
-    assert together[3]["seed"] == 1
-    for name in ("macro_f1", "log_loss"):
-        assert together[3]["test"]["argmax"][name] == pytest.approx(alone[0]["test"]["argmax"][name], rel=1e-4)
+    assert found["cross_entropy"] > found["mse"] + 0.05
+    assert found["mse"] < 0.13, "its steps are too small to leave the beginning"
+    assert found["magnitude"] > 0.15, "it is slow to begin, and learns"
 
 
 def test_an_unknown_loss():
+    assert set(LOSSES) == {*FIGURES}
+    assert rival_options({"name": "published"}) == PublishedOptions()
     with pytest.raises(InputError, match=r"focal.*magnitude"):
-        shortened("focal")
+        rival_options({"name": "published", "loss": "focal"})
 
 
 @pytest.mark.usefixtures("without_report")
 def test_the_experiment_as_a_comparison(tmp_path):
+    shares = {"half": 0.5, "most": 0.9}
+    synthetic = {name: {"samples": 600, "majority": share} for name, share in shares.items()}
+    losses = {
+        loss: {"rival": {"name": "published", "loss": loss, "epochs": 2}} for loss in ("cross_entropy", "magnitude")
+    }
     path = write_experiment(
         tmp_path,
-        protocol="published",
-        tasks={"half": {"majority": 0.5}, "most": {"majority": 0.9}},
-        training={"epochs": 2, "samples": 600},
-        losses=["cross_entropy", "magnitude"],
+        tasks={name: {"data": {"source": "ten_clusters", "synthetic": own}} for name, own in synthetic.items()},
+        training={},
+        losses=losses,
         reference="cross_entropy",
-        space={},
+        trials=0,
     )
-    folder = compare(
-        CompareOptions(config=str(path), folder=str(tmp_path / "comparison"), seeds=3),
-        console=Console(file=io.StringIO()),
-        command="again",
-    )
-    table = pd.read_parquet(folder.path / "results.parquet")
+    folder, _ = run(options(path, seeds=3))
+    table = results(folder)
     assert table.groupby(["task", "method"])["seed"].apply(sorted).tolist() == [[0, 1, 2]] * 4
     assert table["val_macro_f1"].isna().all()
     assert table["last_epoch_macro_f1"].notna().all()
-    assert json.loads(table["config"].iloc[0])["majorities"] == {"half": 0.5, "most": 0.9}
-    text = (folder.path / "table.md").read_text()
-    assert "decision" not in text, "there is no validation part to choose one on"
-    assert "no validation part" in text
+    assert (table["test_macro_f1"] >= table["last_epoch_macro_f1"]).all()
+    assert set(zip(table["n_train"], table["n_val"], table["n_test"], strict=True)) == {(420, 0, 180)}
+    text = (folder / "table.md").read_text()
+    assert ", decision" not in text, "there is no validation part to choose one on"
+    assert "cross\\_entropy, magnitude: by the protocol of the published code" in text
 
 
 def test_the_committed_results_are_near_the_published_figures():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +9,8 @@ import torch
 from comparison_cases import TASK, options, results, run, write_experiment
 
 from matcard.comparison import cell
-from matcard.comparison.cells import Cell, CellStore
 from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison.plan import Plan
 from matcard.comparison.tables import captions
 from matcard.errors import InputError, TrainingError
 from matcard.work.attempt import NoValueError
@@ -82,18 +80,23 @@ def test_a_loss_that_diverged_is_not_trained_again(tmp_path, trained, monkeypatc
     assert results(folder)["status"].tolist() == ["failed", "finished"]
 
 
-def test_what_a_trial_followed_is_no_part_of_its_key(tmp_path):
-    one = Cell("points", "ce", "network", "trial", 1, {"seed": 0})
-    other = replace(one, follows=("a", "b"))
-    assert one.key == other.key
-    store = CellStore(tmp_path)
-    first = Cell("points", "ce", "network", "trial", 0, {"seed": 9})
-    store.write(first, {"status": "failed", "attempt": "a"})
-    assert store.to_be_made_again() == {first.key}
-    store.write(other, {"status": "failed", "attempt": "b"})
-    assert store.to_be_made_again() == {first.key, other.key}, "what follows has not ended either"
-    store.write(other, {"status": "finished", "runs": []})
-    assert store.to_be_made_again() == set()
+def test_what_is_of_use_follows_from_the_records(tmp_path):
+    """A trial that others were chosen after would change their choice; a test is made again whatever came after it."""
+    plan = Plan(read_experiment(options(write_experiment(tmp_path, losses=["ce"], trials=3))))
+    finished, failed = {"status": "finished", "run": {"val": {"argmax": {"macro_f1": 0.5}}}}, {"status": "failed"}
+    for outcomes, expected in (
+        ([finished, failed], [1]),
+        ([finished, failed, finished], []),
+        ([finished, failed, failed], [1, 2]),
+        ([failed, failed, failed], [0, 1, 2]),
+        ([failed, finished, finished, failed, finished], [3]),
+        ([finished, finished, finished, finished, {**failed, "diverged": True}], []),
+    ):
+        records = {}
+        for outcome in outcomes:
+            cell = next(row.cell for row in plan.rows(records) if row.record is None)
+            records[cell.key] = outcome
+        assert plan.to_be_made_again(records) == {list(records)[k] for k in expected}
 
 
 def table_of_points(path, seed):
@@ -119,13 +122,13 @@ def test_a_file_that_changed_since_is_refused(tmp_path, trained):
     source.write_bytes(content)
     run(options(path))
     assert len(trained) == 5
-    assert len(list(folder.cells.iterdir())) == 3
+    assert len(list((folder / "cells").iterdir())) == 3
 
 
 def test_a_file_that_is_no_record_is_trained_anew(tmp_path, trained):
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
     folder, _ = run(opts)
-    for file, content in zip(sorted(folder.cells.iterdir()), ("[1, 2]", ""), strict=True):
+    for file, content in zip(sorted((folder / "cells").iterdir()), ("[1, 2]", ""), strict=True):
         file.write_text(content)
     run(opts)
     assert len(trained) == 4
@@ -155,7 +158,7 @@ def test_weights_to_start_from_count_by_content_and_travel(tmp_path, trained):
     torch.save({"w": torch.ones(2)}, start)
     run(options(path))
     assert len(trained) == 2
-    assert len(list(folder.cells.iterdir())) == 2
+    assert len(list((folder / "cells").iterdir())) == 2
 
 
 def test_a_task_may_have_trials_of_its_own(tmp_path, trained):
@@ -168,7 +171,7 @@ def test_a_task_may_have_trials_of_its_own(tmp_path, trained):
     folder, _ = run(options(path))
     assert results(folder).groupby("task").size().to_dict() == {"points": 3, "as it is": 1}
     everywhere = read_experiment(options(path, trials=1))
-    assert [everywhere.trials_of(task) for task in everywhere.tasks] == [1, 1]
+    assert [task.trials for task in everywhere.tasks] == [1, 1]
     with pytest.raises(InputError, match="trials: expected a whole number of 0 or more, found -1"):
         read_experiment(options(write_experiment(tmp_path, tasks={"points": {**TASK, "trials": -1}})))
 

@@ -15,14 +15,14 @@ from matcard.comparison.experiment import Experiment, Method, Task
 from matcard.comparison.figures import interval_figure, rank_figure
 from matcard.comparison.plan import Row
 from matcard.comparison.report import write_report
-from matcard.comparison.rows import results_table
+from matcard.comparison.results import results_table
 from matcard.comparison.summary import mean_scores, outcomes, summarise
 from matcard.comparison.tables import (
     TextTable,
     captions,
-    outcome_table,
     score_tables,
     short_tables,
+    task_tables,
     to_latex,
     to_markdown,
 )
@@ -35,10 +35,10 @@ REASON = "a $loss$ & more | with \\ and # in it"
 
 def experiment(tasks=("t_1",), made=(), **changes):
     values = {
-        "name": "small", "title": "A comparison of 5 & 6", "protocol": "matcard",
-        "tasks": (*made, *(Task(name, "", data()) for name in tasks)),
+        "name": "small", "title": "A comparison of 5 & 6",
+        "tasks": (*made, *(Task(name, "", data(), 4) for name in tasks)),
         "methods": tuple(Method(label, {"loss": {"name": label}}) for label in VALUES),
-        "reference": "ce", "trials": 4, "seeds": 3, "metrics": ("macro_f1", "average_precision"),
+        "reference": "ce", "seeds": 3, "metrics": ("macro_f1", "average_precision"),
     }  # fmt: skip
     return Experiment(**{**values, **changes})
 
@@ -48,12 +48,12 @@ def rows(tasks=("t_1",), values=VALUES):
     for task in tasks:
         for label, scores in values.items():
             for seed in range(3):
-                cell = Cell(task, label, "network", "test", seed, {"task": task, "loss": label, "seed": seed})
+                cell = Cell(task, label, "test", seed, {"task": task, "loss": label, "seed": seed})
                 record = None
                 if scores is None:
                     record = {"status": "failed", "reason": REASON, "attempt": "x"}
                 elif scores:
-                    record = {"status": "finished", "runs": [run_of(seed, scores[seed], tested=True)]}
+                    record = {"status": "finished", "run": run_of(seed, scores[seed], tested=True)}
                 found.append(Row(cell, record))
     return found
 
@@ -67,12 +67,20 @@ def test_the_summary_by_hand(summary):
     of = summary.set_index(["method", "metric", "rule"])
     found = of.loc[("a_b", "macro_f1", "argmax")]
     assert found["mean"] == pytest.approx(np.mean(VALUES["a_b"]))
-    assert (found["low"], found["high"]) == pytest.approx(
+    assert (found["seeds_low"], found["seeds_high"]) == pytest.approx(
         stats.t.interval(0.95, 2, np.mean(VALUES["a_b"]), stats.sem(VALUES["a_b"]))
     )
+    error = np.std(VALUES["a_b"], ddof=1) * np.sqrt(1 / 3 + 15 / 70)
+    assert (found["low"], found["high"]) == pytest.approx(stats.t.interval(0.95, 2, np.mean(VALUES["a_b"]), error))
     tests = [corrected_t_test(VALUES[name], VALUES["ce"], 15 / 70) for name in ("a_b", "50 % | <b>")]
     assert found["difference"] == pytest.approx(tests[0].mean)
     assert found["p"] == pytest.approx(tests[0].p)
+    assert (found["difference_low"], found["difference_high"]) == pytest.approx((tests[0].low, tests[0].high))
+    assert found["detectable"] == pytest.approx(tests[0].detectable)
+    differences = np.subtract(VALUES["a_b"], VALUES["ce"])
+    assert (found["difference_seeds_low"], found["difference_seeds_high"]) == pytest.approx(
+        stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
+    )
     assert found["p_holm"] == pytest.approx(holm([test.p for test in tests])[0])
     decided = of.loc[("a_b", "macro_f1", "decision")]
     assert decided["mean"] == pytest.approx(found["mean"] + 0.01)
@@ -100,7 +108,8 @@ def test_markdown_escapes_names_and_shows_failures(summary):
     for table in text.split("## ")[1:]:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines() if line.startswith("|")}
         assert len(widths) == 1, "a bar in a name makes no column"
-    assert re.search(r"\| a\\_b \| \.613 \(\.575 to \.651\) \| \.623", text)
+    assert re.search(r"\| a\\_b \| \.613 \(\.5\d\d to \.6\d\d; seeds \.575 to \.651\) \| \.623", text)
+    assert re.search(r"\+\.110\\\* \(\+\.\d+ to \+\.\d+; seeds \+\.\d+ to \+\.\d+\), p = \.\d+, detects \.\d+ \|", text)
 
 
 def test_latex_escapes_names(summary):
@@ -154,12 +163,16 @@ def test_short_tables_have_half_intervals_and_mark_differences():
     assert table.header[-1] == "average precision"
     assert not any("Brier" in name for name in table.header), "the first three and the last"
     by_loss = {row[0]: row[1] for row in table.rows}
-    half = stats.t.ppf(0.975, 2) * stats.sem(better["a_b"])
-    assert by_loss["a_b"] == f".603* ± {half:.3f}".replace("0.", ".")
+
+    def halves(label):
+        deviation = stats.t.ppf(0.975, 2) * np.std(better[label], ddof=1)
+        wide, narrow = (f"{deviation * np.sqrt(1 / 3 + ratio):.3f}".removeprefix("0") for ratio in (15 / 70, 0))
+        return f"± {wide} (seeds {narrow})"
+
+    assert by_loss["a_b"] == f".603* {halves('a_b')}"
     assert by_loss["ce"].startswith(".503 ± ")
     assert by_loss["50 % | <b>"].startswith(".503 ± "), "no difference"
-    half = stats.t.ppf(0.975, 2) * stats.sem(better["new"])
-    assert by_loss["new"] == f".999* ± {half:.3f}".replace("0.", "."), "though the upper end is cut off at 1"
+    assert by_loss["new"] == f".999* {halves('new')}", "though the upper end is cut off at 1"
     assert by_loss["bad"].endswith("(2 of 3 seeds)"), "what is missing is said"
 
 
@@ -167,12 +180,12 @@ def test_intervals_end_where_scores_do_and_differences_of_none_have_none():
     made = experiment()
     found = summarise(results_table(rows(values={**VALUES, "a_b": [1.0, 0.9, 1.0], "50 % | <b>": VALUES["ce"]})), made)
     means, differences = ({row[0]: row[1] for row in table.rows} for table in score_tables(found, made))
-    assert re.fullmatch(r"\.967 \(\.\d{3} to 1\.000\)", means["a_b"])
+    assert re.fullmatch(r"\.967 \(\.\d{3} to 1\.000; seeds \.\d{3} to 1\.000\)", means["a_b"])
     assert differences["50 % | <b>"] == "+.000, p = 1.000"
 
 
 def test_what_is_said_of_the_choice_of_options():
-    own, given_part = Task("own", "", data()), Task("given", "", data(split={"kind": "given"}))
+    own, given_part = Task("own", "", data(), 4), Task("given", "", data(split={"kind": "given"}), 4)
     each = captions(experiment(tasks=(), tune_on=None, made=(own,)))
     assert "anew for each seed on its own split; the" in each[0]
     assert not any("first seed" in line for line in each)
@@ -190,8 +203,12 @@ def test_what_is_said_of_the_protocol():
     said = " ".join(captions(experiment()))
     assert "3 seeds" in said
     assert "4 trials" in said
-    assert "not tuned" in " ".join(captions(experiment(trials=0)))
-    assert "no validation part" in " ".join(captions(experiment(protocol="published")))
+    assert "not tuned" in " ".join(captions(experiment(tasks=(), made=(Task("own", "", data()),))))
+    development = " ".join(captions(experiment(tune_on="development")))
+    assert "chosen once on a development part, 20% of the groups" in development
+    published = (Method("again", {"rival": {"name": "published"}}), Method("trees", {"rival": {"name": "boosting"}}))
+    said = captions(experiment(methods=published, reference="again"))
+    assert [line for line in said if line.startswith("again: by the protocol of the published code")]
 
 
 TASKS = tuple(f"task {k}" for k in range(6))
@@ -208,7 +225,16 @@ def test_wins_ties_and_losses():
     turned = experiment(TASKS, reference="a_b")
     worse = outcomes(summarise(results_table(rows(TASKS, better)), turned), turned, "macro_f1", "argmax")
     assert worse.set_index("method").loc["ce", "loss"] == 6
-    table = outcome_table(found, made)
+    table, ranks = task_tables(found, made)
+    assert ranks.header[1] == "macro-F1, argmax"
+    shown = {label: row[0] for label, *row in ranks.rows}
+    assert shown["a_b"] == "1.00"
+    assert {shown["bad"], shown["new"]} == {"–"}
+    scores = mean_scores(found, made, "macro_f1", "argmax").to_numpy()
+    slow = [[0.5 + sum((other > score) + (other == score) / 2 for other in row) for score in row] for row in scores]
+    assert shown["ce"] == f"{np.mean(slow, axis=0)[0]:.2f}"
+    assert shown["critical difference (Nemenyi)"] == f"{2.343 * np.sqrt(3 * 4 / (6 * 6)):.2f}", "Demsar 2006, table 5"
+    assert task_tables(found, experiment(TASKS[:1])) == []
     assert table.rows[0][:2] == ("a_b", "6 / 0 / 0")
     assert "(6 undecided)" in {row[0]: row[1] for row in table.rows}["bad"]
 
@@ -236,8 +262,11 @@ def test_the_report_has_what_the_tables_have(tmp_path):
     assert "<b>" not in page.split("</style>")[1]
     assert "Mean ranks over 6 data sets" in page
     assert "Failed cells" in page
-    assert "<td class=number>.613<br><small>.575 to .651</small></td>" in page
-    assert re.search(r"<td class=number>\+\.110\*?<br><small>\+\.\d+ to \+\.\d+</small><br><small>p ", page)
+    interval = r"<br><small>(seeds )?\+?\.\d+ to \+?\.\d+</small>"
+    assert re.search(rf"<td class=number>\.613({interval}){{2}}</td>", page)
+    assert re.search(
+        rf"<td class=number>\+\.110\*?({interval}){{2}}<br><small>p = \.\d+</small><br><small>detects ", page
+    )
     assert "Chosen options" not in page, "nothing was searched"
     for name in ("table.md", "table.tex", "results.parquet"):
         assert f'<a href="{name}">' in page

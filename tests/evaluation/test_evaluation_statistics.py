@@ -184,6 +184,20 @@ def test_what_cannot_be_judged():
         corrected_t_test([0.5, 0.6], [0.5], 0.2)
 
 
+def test_a_detectable_difference_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    sample = rng.normal(0.0, 0.02, 30)
+    zeros = [0.0] * 30
+    # Of the size that is detectable for a deviation of .02, drawn anew each time.
+    error = 0.02 / math.sqrt(30)
+    size = corrected_t_test(sample, zeros, 0.0).detectable / (np.std(sample, ddof=1) / math.sqrt(30)) * error
+    found = [corrected_t_test(rng.normal(size, 0.02, 30), zeros, 0.0).p < 0.05 for _ in range(2000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
+    plain, corrected = (corrected_t_test(sample, zeros, ratio) for ratio in (0.0, 15 / 70))
+    assert corrected.detectable / plain.detectable == pytest.approx(math.sqrt(1 + 30 * 15 / 70))
+    assert plain.detectable > plain.high - plain.mean
+
+
 def test_holm_by_hand():
     # Sorted .005 .011 .02 .04 .13 times 5 4 3 2 1: .025 .044 .06 .08 .13.
     assert holm([0.02, 0.13, 0.005, 0.04, 0.011]) == pytest.approx([0.06, 0.13, 0.025, 0.08, 0.044])

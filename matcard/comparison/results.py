@@ -1,0 +1,181 @@
+"""What is recorded of a training, the metrics that a comparison can show, and `results.parquet`: a row a run."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from matcard.errors import InputError, nearest_names
+from matcard.evaluation import metrics as evaluated
+from matcard.evaluation.choice import choose_decision
+from matcard.evaluation.decision import argmax
+from matcard.evaluation.scoring import metrics_beside_argmax
+from matcard.training.config import flatten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from jaxtyping import Float, Int
+
+    from matcard.comparison.plan import Row
+    from matcard.evaluation.decision import DecisionOptions
+
+    Scores = tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]
+
+PARTS = ("val", "test", "last_epoch")
+RULES = ("argmax", "decision")
+"""From probabilities to classes: the most likely one, or the rule that was chosen on the validation part."""
+_K = 100
+_PRECISION = f"precision_at_{_K}"
+
+
+class Metric(NamedTuple):
+    """How a metric is shown.
+
+    Attributes:
+        label: its name in tables and figures.
+        higher_is_better: its direction.
+        rules: at which of `RULES`; a metric of probabilities is the same at all.
+    """
+
+    label: str
+    higher_is_better: bool
+    rules: tuple[str, ...]
+
+
+METRICS = {
+    **{
+        name: Metric(evaluated.metric_label(name), evaluated.higher_is_better(name), RULES[: 2 if of_classes else 1])
+        for of_classes in (True, False)
+        for name in evaluated.metric_names(of_classes)
+    },
+    **{f"{group}_shot_recall": Metric(f"recall, {group}-shot classes", True, RULES) for group in ("many", "medium")},
+    "few_shot_recall": Metric("recall, few-shot classes", True, RULES),
+    _PRECISION: Metric(f"precision@{_K}", True, RULES[:1]),
+}
+"""What `metrics` of an experiment may name: the metrics of `matcard.evaluation`, and four of groups."""
+
+
+def metric(name: str) -> Metric:
+    """Give a metric by its name.
+
+    Raises:
+        InputError: no such metric; the nearest names are given.
+    """
+    if name not in METRICS:
+        raise InputError(f"unknown metric {name!r}; {nearest_names(name, METRICS)}")
+    return METRICS[name]
+
+
+def measured(
+    score: Callable[[str], Scores],
+    *,
+    tested: bool,
+    decision: DecisionOptions,
+    class_names: Sequence[str],
+    train_counts: Int[np.ndarray, " C"],
+) -> dict[str, Any]:
+    """Measure the validation part, choose the decision there, and only then, and if so, measure the test part.
+
+    Precision among the 100 highest scores is of class 1 where there are two classes, else the mean over classes with
+    samples, each against the rest; undefined with fewer than 100 samples.
+
+    Args:
+        score: gives targets and probabilities of a part; it is called once for each.
+        tested: whether the test part is looked at.
+        decision: options of the rule.
+        class_names: C names.
+        train_counts: class counts of the training part.
+    """
+    validation = score("val")
+    try:
+        rule = choose_decision(decision, *validation, class_names, train_counts)
+    except InputError:
+        rule = argmax(class_names)  # an aim out of reach; the record has the rule
+    found: dict[str, Any] = {
+        "train_counts": dict(zip(class_names, map(int, train_counts), strict=True)),
+        "decision": {"rule": rule.rule, "gain": rule.gain},
+    }
+    for part, scores in {"val": validation, **({"test": score("test")} if tested else {})}.items():
+        ranking = evaluated.per_class_ranking(*scores, class_names)
+        beside = metrics_beside_argmax(*scores, train_counts=train_counts, decision=rule)
+        own = {_PRECISION: _precision_at_k(ranking)}
+        found[part] = {
+            "argmax": {**by_groups(beside["argmax"]), **own},
+            "decision": {**by_groups(beside["chosen"]), **own},
+            "ranking": ranking,
+        }
+    return found
+
+
+def by_groups(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Add the recall over many-, medium- and few-shot classes to metrics, by the names that tables know."""
+    return {**metrics, **{f"{group}_shot_recall": shot["recall"] for group, shot in metrics["shots"].items()}}
+
+
+def _precision_at_k(ranking: Mapping[str, Any]) -> float | None:
+    classes = list(ranking.values())
+    shown = classes[1:] if len(classes) == 2 else [one for one in classes if one["prevalence"]]
+    values = [at["precision"] for one in shown for at in one["at_k"] if at["k"] == _K]
+    return sum(values) / len(values) if values else None
+
+
+def column(part: str, rule: str, name: str) -> str:
+    """Name the column of a metric of a part, by the rule from probabilities to classes."""
+    return f"{part}_{name}" if rule == "argmax" else f"{part}_{name}_at_{rule}"
+
+
+def results_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """Give a row for each cell that has ended, and for those that are missing, with their status.
+
+    Metrics are columns such as `test_macro_f1` (most likely class) and `test_macro_f1_at_decision`; what has no fixed
+    number of entries is JSON: `config`, `train_counts` (samples of each class), `recall`, `ranking`, `shots`,
+    `decision`, `environment`. A trial's `seed` is that of the split and first weights that it was made with.
+    """
+    metrics = [column(part, rule, name) for part, rule, name in product(PARTS, RULES, METRICS)]
+    columns = [
+        *("task", "method", "kind", "stage", "number", "seed", "status", "reason"),
+        *metrics,
+        *("n_train", "n_val", "n_test", "train_counts"),
+        *("best_epoch", "seconds", "decision", "recall", "ranking", "shots", "options"),
+        *("config", "config_sha256", "protocol", "data_sha256", "git_commit", "environment"),
+    ]
+    return pd.DataFrame([_values(row) for row in rows], columns=columns)
+
+
+def _values(row: Row) -> dict[str, Any]:
+    cell, record = row.cell, row.record or {}
+    run = record.get("run") or {"seed": cell.config["seed"], "seconds": record.get("seconds")}
+    shown = run.get("test") or run.get("val") or {}
+    # What distinguishes methods: loss or rival, and the optimiser.
+    own = {name: cell.config[name] for name in ("loss", "rival", "optimizer") if name in cell.config}
+    texts = {
+        "options": flatten(own),
+        "config": cell.config,
+        "environment": record.get("environment"),
+        **{of: {rule: shown[rule][of] for rule in RULES if rule in shown} for of in ("recall", "shots")},
+        "ranking": shown.get("ranking"),
+        **{name: run.get(name) for name in ("decision", "train_counts")},
+    }
+    return {
+        **{name: getattr(cell, name) for name in ("task", "method", "kind", "stage", "number")},
+        "status": row.status,
+        "reason": record.get("reason", ""),
+        "config_sha256": cell.key,
+        "protocol": record.get("protocol"),
+        "git_commit": (record.get("environment") or {}).get("git_commit"),
+        **{name: run.get(name) for name in ("seed", "best_epoch", "seconds", "data_sha256")},
+        **{f"n_{part}": size for part, size in (run.get("sizes") or {}).items()},
+        **{
+            column(part, rule, name): value
+            for part, rule in product(PARTS, RULES)
+            for name, value in (run.get(part) or {}).get(rule, {}).items()
+            if name in METRICS
+        },
+        **{name: None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
+           for name, value in texts.items()},
+    }  # fmt: skip

@@ -1,0 +1,157 @@
+"""The data of comparisons: what is refused before any training, and the part that options are chosen on."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from comparison_cases import TASK, options, results, run, write_experiment
+from rich.console import Console
+
+from matcard.comparison import estimate
+from matcard.comparison.data import DEVELOPMENT, check_data, data_of, open_data
+from matcard.comparison.experiment import with_sources
+from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison.plan import Plan
+from matcard.data.groups import group_keys
+from matcard.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("task", "losses", "message"),
+    [
+        (
+            {"config": "digits_lt"},
+            ["ce", "spread_sampling"],
+            "spread_sampling on t: sampler 'spread' .* images have none",
+        ),
+        (TASK, ["ce", "formula_sampling"], "formula_sampling on t: sampler 'formula' .* rows and images have none"),
+    ],
+)
+def test_samplers_that_the_data_refuse_are_named_before_any_training(tmp_path, trained, task, losses, message):
+    opts = options(write_experiment(tmp_path, tasks={"t": task}, training={}, losses=losses, trials=0))
+    with pytest.raises(InputError, match=message):
+        run(opts)
+    assert not trained
+
+
+def test_descriptors_alone_need_no_graphs(tmp_path, monkeypatch):
+    """Neither where data are checked, nor for networks of fully connected layers, nor for rivals."""
+
+    def built(*_, **__):
+        raise AssertionError("graphs are built")
+
+    monkeypatch.setattr("matcard.data.crystals.open_graphs", built)
+    task = {"data": {"descriptors": "volume"}, "model": {"name": "mlp"}}
+    path = write_experiment(tmp_path, tasks={"t": task}, training={}, losses=["ce", "boosting"])
+    experiment = read_experiment(options(path))
+    (made,) = experiment.tasks
+    check_data(experiment, made, tmp_path / "data")
+    for pair in Plan(experiment).pairs:
+        (cell,) = pair.cells({})
+        data = data_of(cell, with_sources(made.config["data"], made))
+        assert data.dataset.inputs.shape == (len(data.ids), 1)
+    write_experiment(tmp_path, tasks={"t": {**task, "model": {"name": "cgcnn"}}}, training={})
+    with pytest.raises(AssertionError, match="graphs are built"):
+        check_data(read_experiment(options(path)), read_experiment(options(path)).tasks[0], tmp_path / "data")
+
+
+def test_the_development_part_stands_in_no_test_part(tmp_path):
+    task = {"data": {"descriptors": "volume"}, "model": {"name": "mlp"}}
+    path = write_experiment(tmp_path, tasks={"t": task}, training={}, losses=["ce"], tune_on="development", seeds=4)
+    experiment = read_experiment(options(path))
+    (made,) = experiment.tasks
+    assert experiment.tunings(made) == [range(4)]
+    section = dict(made.config["data"])
+    trials = [open_data(section, seed, graphs=False, part="development") for seed in (0, 9)]
+    groups = group_keys(trials[0].samples, "formula")
+    of = [np.union1d(trial.split.train, trial.split.val) for trial in trials]
+    np.testing.assert_array_equal(of[0], of[1], "the same for every seed")
+    development = set(groups[of[0]])
+    assert development.isdisjoint(groups[np.setdiff1d(np.arange(len(groups)), of[0])]), "whole formulas"
+    assert len(of[0]) == pytest.approx(DEVELOPMENT * len(groups), rel=0.05)
+    for trial in trials:
+        assert len(trial.split.test) == 0
+        assert len(trial.split.train) == pytest.approx(len(of[0]) / 2, rel=0.05)
+        assert set(groups[trial.split.train]).isdisjoint(groups[trial.split.val])
+    for seed in range(4):
+        split = open_data(section, seed, graphs=False, part="rest").split
+        assert development.isdisjoint(groups[split.test])
+        assert development.isdisjoint(groups[split.val])
+        assert set(of[0]) <= set(split.train)
+        parts = [split.train, split.val, split.test]
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(groups)))
+        shares = [len(part) / len(groups) for part in parts]
+        assert shares == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
+        for first, second in ((0, 1), (0, 2), (1, 2)):
+            assert set(groups[parts[first]]).isdisjoint(groups[parts[second]])
+
+
+@pytest.mark.usefixtures("without_report")
+def test_options_are_chosen_once_on_the_development_part(tmp_path):
+    task = {**TASK, "data": {"source": "make_classification", "synthetic": {"samples": 2000}}}
+    path = write_experiment(tmp_path, tasks={"t": task}, losses=["ce"], tune_on="development")
+    table = results(run(options(path))[0])
+    assert table["stage"].tolist() == ["trial", "trial", "test", "test"]
+    assert set(table["status"]) == {"finished"}
+    assert table["n_test"].tolist() == pytest.approx([0, 0, 300, 300], abs=5)
+    assert (table["n_train"] + table["n_val"]).tolist() == pytest.approx([400, 400, 1700, 1700], abs=5)
+    path = write_experiment(tmp_path, tasks={"t": task}, losses=["ce"], tune_on="first-seed", trials=1, seeds=1)
+    other = results(run(options(path))[0])
+    assert set(other["config_sha256"]).isdisjoint(table["config_sha256"])
+
+
+def test_a_development_part_needs_splits_that_are_drawn(tmp_path):
+    for split in ({"folds": 3, "fold": 0}, {"kind": "given"}, {"kind": "matbench", "fold": 1}):
+        task = {**TASK, "data": {**TASK["data"], "split": split}}
+        experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task}, tune_on="development")))
+        with pytest.raises(InputError, match="task t, tune_on: development is for splits that seeds draw anew"):
+            experiment.check()
+
+
+def test_a_method_may_be_for_some_tasks_alone(tmp_path, trained):
+    own = {"ce": None, "focal": {"loss": {"name": "focal"}, "tasks": ["one"]}}
+    path = write_experiment(tmp_path, tasks={"one": TASK, "two": TASK}, losses=own, trials=0, seeds=1)
+    folder, _ = run(options(path))
+    assert sorted(results(folder)[["task", "method"]].itertuples(index=False, name=None)) == [
+        ("one", "ce"),
+        ("one", "focal"),
+        ("two", "ce"),
+    ]
+    own["focal"]["tasks"] = ["three"]
+    with pytest.raises(InputError, match=r"focal, tasks: expected a list of names out of one, two, found \['three'\]"):
+        read_experiment(options(write_experiment(tmp_path, tasks={"one": TASK, "two": TASK}, losses=own)))
+
+
+def test_an_estimate_of_the_time(tmp_path, monkeypatch):
+    """A fit takes half a second and a tenth of one for each epoch or tree, as two short ones of a kind tell."""
+    losses = {"ce": None, "focal": None, "trees": {"rival": {"name": "boosting", "max_iter": 50}}, "logistic": None}
+    path = write_experiment(tmp_path, tasks={"t": TASK}, training={}, losses=losses, trials=2, seeds=9)
+    experiment = read_experiment(options(path))
+    lengths = []
+
+    def seconds(config, data):
+        lengths.append(config["rival"].get("max_iter") if "rival" in config else config["trainer"]["max_epochs"])
+        return 7.0 if config.get("rival", {}).get("name") == "logistic" else 0.5 + 0.1 * lengths[-1]
+
+    monkeypatch.setattr(estimate, "_seconds", seconds)
+
+    def told(records, made=experiment):
+        console = Console(file=io.StringIO(), width=200)
+        estimate.tell_estimate(made, Plan(made), records, 2, console)
+        return console.file.getvalue()
+
+    slow = 2 * 11 * (0.5 + 0.1 * 20) + 9 * (0.5 + 0.1 * 50) + 11 * 7.0
+    assert slow / 2 == pytest.approx(90.75)
+    expected = (
+        "42 cells are left: about 0:01:31 (h:mm:ss) with 2 at a time; the longest are of logistic on t, 0:00:07 each"
+    )
+    assert told({}).strip() == expected
+    assert lengths == [1, 1, 2, 1000, 1, 1, 3], "networks are alike"
+    first = Plan(experiment).pairs[0].cells({})[0]
+    record = {"status": "finished", "seconds": 30.0, "run": {"val": {"argmax": {"macro_f1": 0.5}}}}
+    assert re.search(r"41 cells are left: about .* the longest are of ce on t, 0:00:30 each", told({first.key: record}))
+    assert told({}, replace(experiment, seeds=1)) == "", "few show by themselves how long they take"
