@@ -22,8 +22,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from matcard.cli import make_console
 from matcard.crystals.crystals import is_none
 from matcard.crystals.decode import object_decoder
+from matcard.crystals.formulas import reduced_formulas
 from matcard.data.crystals import CrystalKind
-from matcard.data.groups import default_groups, group_keys, reduced_formulas
+from matcard.data.groups import default_groups, group_keys
+from matcard.data.kinds import ABOUT
 from matcard.data.labels import Labels
 from matcard.data.options import DataOptions
 from matcard.data.read import training_set
@@ -31,7 +33,6 @@ from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split
 from matcard.errors import InputError, listed
 from matcard.graphs.neighbors import GraphOptions
-from matcard.models.base import DEFAULTS
 from matcard.parameters import PARTS, changed, flat, part_options
 from matcard.prediction.modelfile import FOLDER
 from matcard.prediction.predictor import Predictor, load_run
@@ -264,7 +265,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """Lay the parameters out as the configuration of a run."""
         parts = {part: part_options(part, getattr(self, part)) for part in PARTS}
         if self.model is None:
-            parts["model"] = part_options("model", DEFAULTS[kind])
+            parts["model"] = part_options("model", ABOUT[kind].network)
         for name, part in (("max_epochs", "trainer"), ("batch_size", "trainer"), ("lr", "optimizer")):
             if (value := getattr(self, name)) is not None:
                 parts[part] = replace(parts[part], **{name: value})

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from matcard.crystals.crystals import ELEMENTS, is_none
 from matcard.errors import InputError, MatcardWarning, listed
 from matcard.table_files import ID_COLUMNS, as_ids, require_column
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from jaxtyping import Float64, Shaped
 
+_SMALLEST = -1e-9
+_ELEMENT = re.compile(r"[A-Z][a-z]?")
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+")
 _FEWEST_COUNTED = 10
 """In fewer rows a feature may be 1, 2, 3... by chance."""
 
@@ -43,7 +48,7 @@ def id_faults(ids: Shaped[np.ndarray, " N"], where: pd.Series[Any]) -> Shaped[np
 
 
 def number_columns(
-    frame: pd.DataFrame, named: Sequence[str] | None, aside: Collection[str], source: str
+    frame: pd.DataFrame, named: Sequence[str] | None, aside: Collection[str | None], source: str
 ) -> Sequence[str]:
     """Give the columns that describe rows by numbers: those named, or all that hold mostly numbers.
 
@@ -98,12 +103,36 @@ def _counts_rows(values: pd.Series[Any]) -> bool:
 def numbers_of(
     frame: pd.DataFrame, names: Sequence[str]
 ) -> tuple[Float64[np.ndarray, "N F"], Shaped[np.ndarray, " N"]]:
-    """Give the numbers in columns, and what is wrong with a row ("" where nothing is)."""
+    """Give the numbers in columns, and what is wrong with a row, or None."""
     inputs = np.empty((len(frame), len(names)))
-    faults = np.full(len(frame), "", dtype=object)
+    faults = np.full(len(frame), None, dtype=object)
     for k, name in enumerate(names):
         inputs[:, k] = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        for i in np.flatnonzero(~np.isfinite(inputs[:, k]) & (faults == "")).tolist():
+        for i in np.flatnonzero(~np.isfinite(inputs[:, k]) & is_none(faults)).tolist():
             cell = frame[name].iloc[i]
             faults[i] = f"{name} is missing" if pd.isna(cell) else f"{name} is {cell!r}: a finite number was expected"
     return inputs, faults
+
+
+def proportions(
+    amounts: Float64[np.ndarray, "N F"], faults: Shaped[np.ndarray, " N"]
+) -> tuple[Float64[np.ndarray, "N F"], Shaped[np.ndarray, " N"]]:
+    """Divide the amounts of components by their sum, so that per cents, fractions and counts are alike.
+
+    Rows with a negative amount, or with none of anything, are at fault too.
+    """
+    total = amounts.sum(axis=1)
+    faults = faults.copy()
+    faults[is_none(faults) & (amounts < _SMALLEST).any(axis=1)] = "a component has a negative amount"
+    faults[is_none(faults) & ~(total > 0)] = "it has nothing of any component"
+    return np.maximum(amounts, 0) / np.where(total > 0, total, 1.0)[:, None], faults
+
+
+def compounds(names: Iterable[Any]) -> list[str]:
+    """Give the names that are formulas of two elements and more, which components go by: Y and No may be anything."""
+    found = []
+    for name in map(str, names):
+        symbols = set(_ELEMENT.findall(name))
+        if _FORMULA.fullmatch(name) and len(symbols) > 1 and symbols <= ELEMENTS.keys():
+            found.append(name)
+    return found

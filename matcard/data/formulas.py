@@ -1,11 +1,23 @@
-"""Chemical formulas by a grammar: elements with amounts, brackets, hydrates, mixtures of oxides, and nothing else."""
+"""Chemical formulas by a grammar (elements with amounts, brackets, hydrates, mixtures of oxides), and as numbers."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING, Any
 
-from ase.data import chemical_symbols
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+
+from matcard.crystals.crystals import is_none
+from matcard.descriptors.simple import magpie_features
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jaxtyping import Float64, Shaped
+
+LAST_ELEMENT = 118
+"""One column an element, so that every source gives the same columns."""
 
 _AMOUNT = r"\d+(?:\.\d+)?"
 _TOKEN = re.compile(rf"(?P<element>[A-Z][a-z]?)|(?P<open>[(\[{{])|(?P<close>[)\]}}])|(?P<amount>{_AMOUNT})")
@@ -15,6 +27,47 @@ _DOTS = re.compile("[\u00b7\u2022\u2219\u22c5\u30fb*]")
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
 _WATER = re.compile(rf"(?P<salt>.+?)\.(?P<times>{_AMOUNT})?(?P<water>(?:H2O|D2O|\(H2O\)|\(D2O\)))")
 _ELEMENTS = {**{symbol: symbol for symbol in chemical_symbols[1:]}, "D": "H", "T": "H"}
+
+
+def describe_formulas(
+    formulas: pd.Series[Any], how: str
+) -> tuple[Float64[np.ndarray, "N F"], list[str], Shaped[np.ndarray, " N"]]:
+    """Give numbers for each formula, the names of the columns, and what is wrong with a row, or None.
+
+    Args:
+        formulas: text as `read_formula` takes it.
+        how: `fractions` of the 118 elements, or matminer's `magpie` features.
+    """
+    fractions, names, faults = element_fractions(formulas)
+    if how == "fractions":
+        return fractions, names, faults
+    sound = np.flatnonzero(is_none(faults))
+    table = magpie_features([written(read_formula(str(formula))) for formula in formulas.iloc[sound]])
+    numbers = np.zeros((len(formulas), table.shape[1]))
+    numbers[sound] = np.asarray(table, dtype=np.float64)
+    faults[sound[~np.isfinite(numbers[sound]).all(axis=1)]] = "an element of it has no Magpie features"
+    return np.nan_to_num(numbers), [str(name) for name in table.columns], faults
+
+
+def element_fractions(
+    formulas: pd.Series[Any],
+) -> tuple[Float64[np.ndarray, "N 118"], list[str], Shaped[np.ndarray, " N"]]:
+    """Give the atomic fraction of each element, the elements' symbols, and what is wrong with a row, or None."""
+    fractions = np.zeros((len(formulas), LAST_ELEMENT))
+    faults = np.full(len(formulas), None, dtype=object)
+    for i, (formula, missing) in enumerate(zip(formulas, formulas.isna(), strict=True)):
+        if missing or not str(formula).strip():
+            faults[i] = "the formula is missing"
+            continue
+        try:
+            content = read_formula(str(formula))
+        except ValueError as error:
+            faults[i] = f"{formula!r} is no chemical formula ({error})"
+            continue
+        total = sum(content.values())
+        for symbol, amount in content.items():
+            fractions[i, atomic_numbers[symbol] - 1] = amount / total
+    return fractions, chemical_symbols[1 : LAST_ELEMENT + 1], faults
 
 
 def read_formula(text: str) -> dict[str, float]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from matcard.crystals.crystals import ELEMENTS, Crystals
+from matcard.crystals.formulas import chemical_systems, contents, reduced_formulas
 from matcard.data.spacegroups import symmetries
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from matcard.data.samples import Samples
 
     Keys = Shaped[np.ndarray, " N"]
-    Content = tuple[tuple[int, int], ...]
 
 _ROUNDING = 1e-6  # of a whole: above what single precision loses (6e-8), below a digit that tables write (1e-5, .001 %)
 
@@ -96,32 +92,6 @@ def within_rounding(shares: Float[np.ndarray, "N D"]) -> Int64[np.ndarray, " N"]
     return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
 
 
-def reduced_formulas(crystals: Crystals) -> Keys:
-    """Give the reduced formulas, such as SrTiO3: by electronegativity, counts without a common divisor."""
-    return np.array([_formula(content) for content in _contents(crystals)], dtype=object)
-
-
-@cache
-def _formula(content: Content) -> str:
-    from pymatgen.core.periodic_table import Element
-
-    divisor = math.gcd(*(count for _, count in content))
-    # Elements that form no compounds have no electronegativity on Pauling's scale; they come last.
-    elements = [(Element.from_Z(number), count // divisor) for number, count in content]
-    elements.sort(key=lambda item: (item[0].data.get("X") or math.inf, item[0].symbol))
-    return "".join(f"{element.symbol}{count if count > 1 else ''}" for element, count in elements)
-
-
-def chemical_systems(crystals: Crystals) -> Keys:
-    """Give the elements of each crystal, such as O-Sr-Ti."""
-    return np.array([_system(content) for content in _contents(crystals)], dtype=object)
-
-
-@cache
-def _system(content: Content) -> str:
-    return "-".join(sorted(chemical_symbols[number] for number, _ in content))
-
-
 def contains_element(crystals: Crystals, symbol: str) -> Bool[np.ndarray, " N"]:
     """Say which crystals contain an element.
 
@@ -131,7 +101,7 @@ def contains_element(crystals: Crystals, symbol: str) -> Bool[np.ndarray, " N"]:
     if symbol not in ELEMENTS:
         raise InputError(f"--data.split.element {symbol!r} is no symbol of an element, such as Fe")
     wanted = ELEMENTS[symbol]
-    return np.array([any(number == wanted for number, _ in content) for content in _contents(crystals)], dtype=bool)
+    return np.array([any(number == wanted for number, _ in content) for content in contents(crystals)], dtype=bool)
 
 
 def prototypes(crystals: Crystals) -> Keys:
@@ -180,12 +150,3 @@ def _column(samples: Samples, name: str) -> Keys:
     keys = values.astype(str).to_numpy(dtype=object)
     keys[missing] = [f"missing {i}" for i in samples.ids[missing]]
     return keys
-
-
-def _contents(crystals: Crystals) -> list[Content]:
-    """Give the elements of each crystal: atomic number and number of sites, in the order of the numbers."""
-    owners = np.repeat(np.arange(len(crystals)), crystals.num_sites)
-    pairs, counts = np.unique(owners * 256 + crystals.numbers, return_counts=True)
-    listed = list(zip((pairs % 256).tolist(), counts.tolist(), strict=True))
-    ends = np.searchsorted(pairs // 256, np.arange(len(crystals) + 1)).tolist()
-    return [tuple(listed[start:end]) for start, end in pairwise(ends)]

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from matcard.crystals.crystals import objects
 from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.image_files import read_cifar, read_idx
-from matcard.data.inputs import files_alone
+from matcard.data.kinds import files_alone
 from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
 from matcard.data.sources import fetch

@@ -1,26 +1,52 @@
-"""What a source holds, found without reading it, and which options say nothing of that."""
+"""The kinds of data: what is known of each without reading anything, and which one a source or a word means."""
 
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
 import io
 import warnings
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow.parquet as pq
 
 from matcard.crystals.files import LABELS, is_structure_file
 from matcard.crystals.tables import structure_columns
-from matcard.data.card import card_names, load_card
+from matcard.data.card import card_of
 from matcard.data.options import DataOptions
 from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from matcard.data.card import Card
     from matcard.data.options import DataKind
+    from matcard.data.samples import Source
 
+
+class About(NamedTuple):
+    """What is known of a kind before a file of it is read."""
+
+    unit: str
+    """What samples are called where they are counted."""
+    network: str
+    """The model where none is named."""
+    options: tuple[str, ...]
+    """Those of `DataOptions` that play a part in it, of the ones that do not in every kind."""
+
+
+_ROWS = ("id_column", "features", "standardise")
+ABOUT: dict[DataKind, About] = {
+    "crystals": About("crystals", "cgcnn", ("id_column", "structure_column", "deuterium", "graph")),
+    "compositions": About("compositions", "mlp", (*_ROWS, "composition_column", "composition_features")),
+    "images": About("images", "resnet", ("standardise", "augment")),
+    "table": About("rows", "mlp", _ROWS),
+}
+STDIN = "-"
+"""The word for standard input."""
 COMPOSITION_COLUMNS = ("composition", "formula")
 """Columns that are taken for chemical formulas by name."""
 
@@ -38,8 +64,8 @@ def kind_of(options: DataOptions) -> DataKind:
     """
     if options.kind is not None:
         return options.kind
-    if options.source in card_names():
-        return load_card(options.source).kind
+    if (card := card_of(options.source)) is not None:
+        return card.kind
     path = Path(options.source)
     if options.structure_column is not None:
         return "crystals"
@@ -76,9 +102,7 @@ def _by_columns(columns: set[str]) -> DataKind:
 
 
 def _parquet_columns(path: Path) -> set[str]:
-    import pyarrow.parquet
-
-    return set(pyarrow.parquet.read_schema(path).names)
+    return set(pq.read_schema(path).names)
 
 
 def _csv_columns(path: Path) -> set[str]:
@@ -89,51 +113,63 @@ def _csv_columns(path: Path) -> set[str]:
     return set() if any(len(cell) > _LONG or "\n" in cell for cell in cells) else set(names)
 
 
-_ROWS: tuple[DataKind, ...] = ("compositions", "table")
-_USED_BY: dict[str, tuple[DataKind, ...]] = {
-    "features": _ROWS,
-    "id_column": ("crystals", *_ROWS),
-    "structure_column": ("crystals",),
-    "deuterium": ("crystals",),
-    "composition_column": ("compositions",),
-    "composition_features": ("compositions",),
-    "standardise": ("images", *_ROWS),
-    "augment": ("images",),
-    "graph": ("crystals",),
-}
-_SAID_BY_CARD = ("id_column", "structure_column")
-"""Columns of crystals that a card names; no option goes before it."""
-_OF_FILES = ("test_source", "features", "id_column")
-"""Nothing of rows that are made by code."""
-
-
 def tell_unused(options: DataOptions, card: Card | None) -> None:
     """Warn of options that are set and play no part.
 
     Raises:
         InputError: a test part is named, and code makes the data.
     """
-    kind = kind_of(options)
-    unused = [name for name, kinds in _USED_BY.items() if kind not in kinds]
+    kind, made = kind_of(options), card is not None and card.format == "make_classification"
+    source_is = f"{options.source} holds {kind}{' of a card' if card else ''}"
+    if made and options.test_source is not None:
+        raise InputError(f"--data.test_source {options.test_source}: {source_is}, made by code; leave it out")
+    unused = {name for about in ABOUT.values() for name in about.options} - set(ABOUT[kind].options)
+    unused |= {"features", "id_column"} if made else {"synthetic"}
     if card is not None and kind == "crystals":
-        unused += _SAID_BY_CARD
-    if card is not None and card.format == "make_classification":
-        unused += _OF_FILES
-    else:
-        unused.append("synthetic")
-    _tell(options, unused, f"holds {kind}{' of a card' if card else ''}")
-
-
-def _tell(options: DataOptions, unused: Iterable[str], source_is: str) -> None:
+        unused |= {"id_column", "structure_column"}  # a card names them; no option goes before it
     default = DataOptions()
-    named = [name for name in unused if getattr(options, name) != getattr(default, name)]
-    if "test_source" in named:
-        raise InputError(
-            f"--data.test_source {options.test_source}: {options.source} {source_is}, made by code; leave it out"
-        )
-    for name in named:
-        warnings.warn(
-            f"--data.{name} plays no part: {options.source} {source_is}; leave it out",
-            MatcardWarning,
-            stacklevel=4,
-        )
+    for name in (part.name for part in fields(options) if part.name in unused):
+        if getattr(options, name) != getattr(default, name):
+            warnings.warn(f"--data.{name} plays no part: {source_is}; leave it out", MatcardWarning, stacklevel=3)
+
+
+def find_paths(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path | None]:
+    """Find the files and folders that are meant, in order; None stands for standard input.
+
+    Patterns (quoted from the shell) are expanded in sorted order, `**` through folders.
+
+    Args:
+        words: of the command line.
+        in_folder: what a folder stands for.
+        takes: what inputs are, for messages.
+
+    Raises:
+        InputError: a path that does not exist, or a pattern that fits nothing.
+    """
+    found: list[Path | None] = []
+    for name in words:
+        path = Path(name).expanduser()
+        if name == STDIN:
+            found.append(None)
+        elif path.exists():
+            found += in_folder(path) if path.is_dir() else [path]
+        elif glob.has_magic(name):
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+            if not matches:
+                raise InputError(f"{name}: no file fits this pattern")
+            found += [file for match in matches for file in (in_folder(match) if match.is_dir() else [match])]
+        else:
+            raise InputError(f"{name}: no such file or folder; inputs are {takes}")
+    return found
+
+
+def files_alone(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Source]:
+    """Find inputs as `find_paths` does, and refuse standard input.
+
+    Raises:
+        InputError: as `find_paths`, and for standard input.
+    """
+    found = find_paths(words, in_folder, takes)
+    if None in found:
+        raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
+    return list(found)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from matcard.data import crystals, images, rows
-from matcard.data.card import card_names, load_card
+from matcard.data.card import card_names, card_of
 from matcard.data.dataset import TrainingSet, standardisation
 from matcard.data.distinct import Distinct
 from matcard.data.draws import Standard, unit
@@ -55,7 +55,7 @@ def read(options: DataOptions, like: Kind | None = None, progress: Progress | No
         InputError: no such source or column, or a file that cannot be read.
     """
     source = options.source
-    card = load_card(source) if source in card_names() else None
+    card = card_of(source)
     if card is None and not source_exists(source):
         raise InputError(
             f"--data.source {source}: neither a file or folder nor the name of a data set; "
@@ -65,7 +65,7 @@ def read(options: DataOptions, like: Kind | None = None, progress: Progress | No
     kind = kind_of(options)
     if card is not None and kind != card.kind:
         raise InputError(f"--data.kind {kind}: the data set {card.name} holds {card.kind}; leave the option out")
-    samples = KINDS[kind][0](options, card, like, progress)
+    samples = KINDS[kind][0](_with_card(options, card), card, like, progress)
     if not samples.sound.any():
         raise InputError(
             f"none of the {len(samples)} rows of {source} can be used. The first is {samples.where[0]}: "
@@ -74,23 +74,28 @@ def read(options: DataOptions, like: Kind | None = None, progress: Progress | No
     return samples
 
 
+def _with_card(options: DataOptions, card: Card | None) -> DataOptions:
+    """Fill in what a card says of a source and the options do not; a window is in the target's column, as words."""
+    if card is None:
+        return options
+    said: dict[str, Any] = {"features": options.features or list(card.feature_columns) or None}
+    for name in ("target", "id_column", "composition_column"):
+        said[name] = getattr(options, name) or getattr(card, name)
+    if options.target is None and all(way is None for way in (options.threshold, options.bins, options.window)):
+        said |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
+    return replace(options, **said)
+
+
 def read_labelled(options: DataOptions, progress: Progress | None = None) -> Samples:
     """Read a source and give each row its class, by the options or the card.
 
     Raises:
         InputError: as `read`; a target that is not there, or that gives fewer than two classes.
     """
-    card = load_card(options.source) if options.source in card_names() else None
-    check_columns(find_descriptors(options.descriptors), options.target or (card.target if card else ""))
+    said = _with_card(options, card_of(options.source))
+    check_columns(find_descriptors(options.descriptors), said.target or "")
     samples = read(options, progress=progress)
-    ways: dict[str, Any] = {name: getattr(options, name) for name in ("threshold", "bins", "window")}
-    target = options.target
-    if target is None and card is not None:
-        target = card.target
-        if all(way is None for way in ways.values()):
-            # A window is in the target's column already, as words.
-            ways |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
-    target = target or samples.kind.target
+    target = said.target or samples.kind.target
     if target is None:
         raise InputError(
             f"--data.target is not given: name the column of {options.source} to predict, one of "
@@ -99,6 +104,7 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Sam
     values = target_column(samples.columns, target, options.source)
     try:
         sound = samples.sound
+        ways: dict[str, Any] = {"threshold": said.threshold, "bins": said.bins, "window": said.window}
         labels = make_labels(values[sound], target=target, where=samples.where[sound], **ways)
     except InputError as error:
         bad = np.flatnonzero(~samples.sound)
@@ -243,7 +249,8 @@ def measure_counts(card: Card) -> dict[str, int]:
     Raises:
         InputError: files that cannot be had or read.
     """
-    values = KINDS[card.kind][0](DataOptions(source=card.name), card, None, None).columns[card.target]
+    options = _with_card(DataOptions(source=card.name), card)
+    values = KINDS[card.kind][0](options, card, None, None).columns[card.target]
     labels = make_labels(values, threshold=card.threshold, bins=card.bins, target=card.target)
     counted = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.class_names)).tolist()
     counts = dict(zip(labels.class_names, counted, strict=True))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from matcard.crystals.crystals import ELEMENTS, objects
-from matcard.data.columns import id_faults, ids_of, number_columns, numbers_of
-from matcard.data.compositions import describe_formulas, proportions
+from matcard.crystals.crystals import objects
+from matcard.data.columns import compounds, id_faults, ids_of, number_columns, numbers_of, proportions
 from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.draws import standardised
-from matcard.data.inputs import files_alone
-from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
+from matcard.data.formulas import describe_formulas
+from matcard.data.kinds import COMPOSITION_COLUMNS, files_alone, kind_of
 from matcard.data.samples import Kind, Named, Samples
 from matcard.data.sources import load_frame
 from matcard.errors import InputError, listed
@@ -43,16 +41,6 @@ ENDINGS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 TAKES = f"tables, patterns such as 'new/*.csv', or folders of tables, by the endings {', '.join(ENDINGS)}"
 _WHERE = "__where__"
 _HELD_OUT = ("test", "validation")
-_ELEMENT = re.compile(r"[A-Z][a-z]?")
-_FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+")
-
-
-class Numbers(NamedTuple):
-    """N rows as F numbers each, the names of the numbers, and what is wrong with a row ("" where nothing is)."""
-
-    inputs: Float64[np.ndarray, "N F"]
-    features: tuple[str, ...]
-    faults: Shaped[np.ndarray, " N"]
 
 
 @dataclass(frozen=True)
@@ -167,26 +155,26 @@ class RowKind(Kind):
         aside: Sequence[str | None] = (),
     ) -> Samples:
         """Make the numbers of rows; `aside` are columns that say nothing else of them."""
-        numbers = self.numbers(frame)
-        written = [str(name) if name is not None else "" for name in ids]
+        inputs, features, faults = self.numbers(frame)
+        written = [name or "" for name in ids]
         names = objects(map(valid, written))
         columns = frame.drop(columns=[name for name in (*self.used, *aside) if name in frame]).reset_index(drop=True)
-        columns = scalars(columns)
-        kind = replace(self, features=numbers.features)
-        faults = objects(fault or None for fault in numbers.faults)
-        for i in np.flatnonzero([name != known for name, known in zip(written, names, strict=True)]).tolist():
+        for i in np.flatnonzero(names != objects(written)).tolist():
             faults[i] = faults[i] or f"the id {names[i]} is no valid Unicode text; write it anew"
-        return Samples(names, objects(where), numbers.inputs, columns, faults, kind, test)
+        kind = replace(self, features=features)
+        return Samples(names, objects(where), inputs, scalars(columns), faults, kind, test)
 
-    def numbers(self, frame: pd.DataFrame) -> Numbers:
-        """Give the numbers of N rows; each column of `used` must be there."""
+    def numbers(
+        self, frame: pd.DataFrame
+    ) -> tuple[Float64[np.ndarray, "N F"], tuple[str, ...], Shaped[np.ndarray, " N"]]:
+        """Give the F numbers of N rows, their names, and what is wrong with a row, or None; `used` must be there."""
         if self.formula is not None:
             inputs, features, faults = describe_formulas(frame[self.formula], self.described)
-            return Numbers(inputs, tuple(features), faults)
+            return inputs, tuple(features), faults
         inputs, faults = numbers_of(frame, self.names)
         if self.name == "compositions":
             inputs, faults = proportions(inputs, faults)
-        return Numbers(inputs, self.names, faults)
+        return inputs, self.names, faults
 
     def blank(self) -> Float64[np.ndarray, "1 F"]:
         """Give a row of zeros."""
@@ -203,17 +191,14 @@ class RowKind(Kind):
     def contents(self, inputs: Float64[np.ndarray, "N F"], columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give the components of compositions, or the elements of formulas; nothing of Magpie features.
 
-        Components that training had no column for count for nothing in the numbers. Columns are taken for such by
-        name, formulas of two elements and more: Y and No may be anything.
+        Components that training had no column for count for nothing in the numbers; columns are taken for such by name.
         """
         if not self.shares:
             return [()] * len(inputs)
-        names = np.array(self.features, dtype=object)
-        beside = [] if self.formula is not None else [name for name in columns if _is_compound(str(name))]
-        amounts = [pd.to_numeric(columns[name], errors="coerce").to_numpy(np.float64, na_value=0.0) for name in beside]
-        others = np.column_stack([np.empty((len(inputs), 0)), *amounts]) > 0
-        more = np.array([*map(str, beside)], dtype=object)
-        return [(*names[row], *more[other]) for row, other in zip(inputs > 0, others, strict=True)]
+        beside = [] if self.formula is not None else compounds(columns)
+        amounts, _ = numbers_of(columns, beside)
+        names = np.array([*self.features, *beside], dtype=object)
+        return [tuple(names[there]) for there in np.concatenate([inputs, amounts], axis=1) > 0]
 
     def marks(self, samples: Samples) -> dict[str, list[str]]:
         """Give digests of the numbers."""
@@ -262,16 +247,12 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
             raise InputError(f"{card.name} does not describe its rows as the run's data did, by {listed(like.used)}")
         return samples
     frame, test = _read(options, card)
-    ids, id_column = ids_of(frame, options.id_column or (card.id_column if card else None), options.source)
+    ids, id_column = ids_of(frame, options.id_column, options.source)
     if like is None:
-        target = options.target or (card.target if card else None)
-        aside = {name for name in (id_column, target, PART, _WHERE, options.split.column) if name is not None}
-        if card is not None and card.window is not None:
-            aside.add(card.window.column)
-        kind = _columns(frame, options, card, aside)
+        behind = card.window.column if card is not None and card.window is not None else None
+        kind = _columns(frame, options, {id_column, PART, _WHERE, behind})
     else:
-        named = Named(composition_column=options.composition_column or (card.composition_column if card else None))
-        kind, _ = like.settled(frame, options.source, named)
+        kind, _ = like.settled(frame, options.source, Named(composition_column=options.composition_column))
     samples = kind.samples(frame, ids.tolist(), frame[_WHERE].tolist(), test, (id_column, _WHERE))
     samples = replace(samples, faults=np.where(samples.sound, id_faults(ids, frame[_WHERE]), samples.faults))
     if options.test_source is None:
@@ -317,41 +298,42 @@ def synthetic_rows(card: Card, options: DataOptions) -> Samples:
 
 def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[np.ndarray, " N"] | None]:
     """Give all rows with a column that says where each stands, and which of them came as the test part."""
-    if card is not None:
-        frame = load_frame(card)
-        frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]
-    else:
-        frame = _read_file(Path(options.source))
-    if card is not None and PART in frame:
-        named = next((name for name in _HELD_OUT if (frame[PART] == name).any()), None)
-        return frame, None if named is None else (frame[PART] == named).to_numpy()
-    return frame, None
+    if card is None:
+        path = Path(options.source)
+        require_file(path)
+        table = _table(path)
+        pieces = [piece.frame for piece in table.pieces]
+        frame = pd.concat(pieces).infer_objects() if pieces else pd.DataFrame()
+        if len(frame) == 0:
+            raise InputError(f"{path} has no rows; is it the right file?")
+        where = [f"{table.name} {table.unit} {k}" for k in frame.index]
+        return _named_by_text(frame).reset_index(drop=True).assign(**{_WHERE: where}), None
+    frame = load_frame(card)
+    frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]
+    parts = set(frame.get(PART, ()))
+    held = next((frame[PART] == name for name in _HELD_OUT if name in parts), None)
+    return frame, None if held is None else held.to_numpy()
 
 
-def _read_file(path: Path) -> pd.DataFrame:
-    require_file(path)
-    table = _table(path)
-    pieces = [piece.frame for piece in table.pieces]
-    frame = pd.concat(pieces).infer_objects() if pieces else pd.DataFrame()
-    if len(frame) == 0:
-        raise InputError(f"{path} has no rows; is it the right file?")
-    where = [f"{table.name} {table.unit} {k}" for k in frame.index]
-    return _named_by_text(frame).reset_index(drop=True).assign(**{_WHERE: where})
+def _columns(frame: pd.DataFrame, options: DataOptions, aside: set[str | None]) -> RowKind:
+    """Find what describes a row: named columns, a column of formulas, or all that hold numbers.
 
-
-def _columns(frame: pd.DataFrame, options: DataOptions, card: Card | None, aside: set[str]) -> RowKind:
-    """Find what describes a row: named columns, a column of formulas, or all that hold numbers."""
+    Args:
+        frame: rows.
+        options: which columns are named.
+        aside: columns that say something else, beside the target and groups.
+    """
     name = kind_of(options)
     assert name in ("table", "compositions")
     if name == "compositions" and options.features is None:
-        formula = options.composition_column or (card.composition_column if card else None)
+        formula = options.composition_column
         if formula is not None:
             require_column(formula, map(str, frame), options.source, "composition_column")
         formula = formula or next((name for name in COMPOSITION_COLUMNS if name in frame), None)
         if formula is not None:
             return RowKind(name, formula=formula, described=options.composition_features)
-    named = options.features or (list(card.feature_columns) if card else None) or None
-    return RowKind(name, tuple(number_columns(frame, named, aside, options.source)))
+    aside = {*aside, options.target, options.split.column}
+    return RowKind(name, tuple(number_columns(frame, options.features, aside, options.source)))
 
 
 def _table(path: Path) -> Table:
@@ -363,8 +345,3 @@ def _table(path: Path) -> Table:
 
 def _named_by_text(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.set_axis([str(name) for name in frame], axis=1).drop(columns=INDEX, errors="ignore")
-
-
-def _is_compound(name: str) -> bool:
-    symbols = set(_ELEMENT.findall(name))
-    return _FORMULA.fullmatch(name) is not None and len(symbols) > 1 and symbols <= ELEMENTS.keys()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.crystals import Crystals, is_none, objects
+from matcard.data.kinds import ABOUT
 from matcard.data.labels import label_texts
 from matcard.errors import InputError
 
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
     Source = Path | list[Path] | None
     """What is read in one go: a file or folder, several files of one structure each, or standard input (None)."""
 
-UNITS: dict[DataKind, str] = {
-    "crystals": "crystals",
-    "compositions": "compositions",
-    "images": "images",
-    "table": "rows",
-}
-"""What samples of a kind are called where they are counted."""
 _SHOWN = 5
 """Rows that a message names."""
 
@@ -68,7 +62,7 @@ class Kind(ABC):
     @property
     def unit(self) -> str:
         """What samples are called where they are counted."""
-        return UNITS[self.name]
+        return ABOUT[self.name].unit
 
     @property
     def read_as(self) -> Any:

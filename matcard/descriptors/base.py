@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
+
+from matcard.crystals.crystals import is_none
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Shaped
 
     from matcard.crystals.crystals import Crystals
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the crystals done and their number."""
 
 
 class Numbers(NamedTuple):
@@ -40,16 +38,17 @@ class Descriptor(Protocol):
     def kept(self) -> bool:
         """Whether the numbers take long enough to be kept on disk."""
 
-    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
-        """Compute the numbers of N crystals, in their order; rows at fault get their fault as the reason."""
+    def compute(self, crystals: Crystals) -> Numbers:
+        """Compute the numbers of N crystals without faults, in their order; of none the width must be right, too."""
 
 
-def only_finite(values: Float64[np.ndarray, "N F"], reasons: Shaped[np.ndarray, " N"], why: str) -> Numbers:
+def only_finite(
+    values: Float64[np.ndarray, "N F"], why: str, reasons: Shaped[np.ndarray, " N"] | None = None
+) -> Numbers:
     """Give the numbers with a reason for each row that has none yet and is not finite in single precision."""
     with np.errstate(over="ignore"):
-        numbers = np.asarray(values, dtype=np.float32).copy()
-    sound = np.array([reason is None for reason in reasons], dtype=bool)
-    reasons = reasons.copy()
-    reasons[sound & ~np.isfinite(numbers).all(axis=1)] = why
-    numbers[np.array([reason is not None for reason in reasons], dtype=bool)] = np.nan
+        numbers = np.array(values, dtype=np.float32)
+    reasons = np.full(len(numbers), None, dtype=object) if reasons is None else reasons
+    reasons[is_none(reasons) & ~np.isfinite(numbers).all(axis=1)] = why
+    numbers[~is_none(reasons)] = np.nan
     return Numbers(numbers, reasons)

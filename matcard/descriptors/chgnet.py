@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.base import Progress
 
 WEIGHTS = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
 """The pretrained model, in the wheel."""
@@ -64,23 +63,19 @@ class CHGNetNumbers:
         weights = "random weights" if self.name == "chgnet_random" else WEIGHTS
         return f"chgnet {version('chgnet')}, {weights}, revision {_REVISION}"
 
-    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
+    def compute(self, crystals: Crystals) -> Numbers:
         """Compute the numbers of N crystals, on a GPU where there is one."""
         network = _network(self.name, "cuda" if torch.cuda.is_available() else "cpu")
-        reasons = crystals.faults.copy()
-        for row in np.flatnonzero(crystals.sound):
-            heaviest = int(crystals.numbers[crystals.offsets[row] : crystals.offsets[row + 1]].max())
+        reasons = np.full(len(crystals), None, dtype=object)
+        for row, (start, end) in enumerate(pairwise(crystals.offsets)):
+            heaviest = int(crystals.numbers[start:end].max())
             if heaviest > network.heaviest:
                 known = Element.from_Z(network.heaviest).symbol
                 reasons[row] = f"CHGNet knows the elements up to {known}, not {Element.from_Z(heaviest).symbol}"
         values = np.full((len(crystals), WIDTH), np.nan)
-        done = len(crystals) - len(rows := np.flatnonzero(is_none(reasons)))
-        for batch in _batches(crystals, rows, network.batch_atoms):
+        for batch in _batches(crystals, np.flatnonzero(is_none(reasons)), network.batch_atoms):
             values[batch] = network.numbers(crystals.take(batch))
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(crystals))
-        return only_finite(values, reasons, "CHGNet's features of it are not finite")
+        return only_finite(values, "CHGNet's features of it are not finite", reasons)
 
 
 class _Network:

@@ -15,8 +15,14 @@ import numpy as np
 import pandas as pd
 
 from matcard.descriptors.kept import kept_numbers
-from matcard.descriptors.simple import ColumnNumbers, FileNumbers, InstalledNumbers, MagpieNumbers, VolumeNumbers
-from matcard.descriptors.structure import StructureNumbers
+from matcard.descriptors.simple import (
+    ColumnNumbers,
+    FileNumbers,
+    InstalledNumbers,
+    MagpieNumbers,
+    StructureNumbers,
+    VolumeNumbers,
+)
 from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
@@ -25,7 +31,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Int, Shaped
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.base import Descriptor, Progress
+    from matcard.descriptors.base import Descriptor
+    from matcard.descriptors.kept import Progress
 
 COLUMNS = "columns:"
 """How the name of columns of the source begins."""
@@ -114,17 +121,21 @@ def describe(
     Raises:
         InputError: as the descriptors do; a cache that cannot be used.
     """
-    values, reasons, parts = [], crystals.faults.copy(), []
+    sound, reasons = np.flatnonzero(crystals.sound), crystals.faults.copy()
+    some = crystals if len(sound) == len(crystals) else crystals.take(sound)
+    values, parts = [], []
     for descriptor in descriptors:
         if descriptor.kept:
-            numbers = kept_numbers(descriptor, crystals, folder, jobs=jobs, progress=progress)
+            numbers = kept_numbers(descriptor, some, folder, jobs=jobs, progress=progress)
         else:
-            numbers = descriptor.compute(crystals, progress)
-        values.append(numbers.values)
-        parts.append(Part(descriptor.name, descriptor.version, numbers.values.shape[1]))
-        for row in np.flatnonzero(crystals.sound):
-            if reasons[row] is None and numbers.reasons[row] is not None:
-                reasons[row] = f"no numbers of --data.descriptors {descriptor.name}: {numbers.reasons[row]}"
+            numbers = descriptor.compute(some)
+        of_all = np.full((len(crystals), numbers.values.shape[1]), np.nan, np.float32)
+        of_all[sound] = numbers.values
+        values.append(of_all)
+        parts.append(Part(descriptor.name, descriptor.version, of_all.shape[1]))
+        for row, reason in zip(sound, numbers.reasons, strict=True):
+            if reason is not None and reasons[row] is None:
+                reasons[row] = f"no numbers of --data.descriptors {descriptor.name}: {reason}"
     return Described(np.concatenate(values, axis=1), reasons, tuple(parts))
 
 
@@ -163,10 +174,9 @@ def _separates(column: Float32[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) 
     for label in np.unique(codes):
         own = codes == label
         n, others = int(own.sum()), int((~own).sum())
-        if others:
-            area = (ranks[own].sum() - n * (n + 1) / 2) / (n * others)
-            if max(area, 1 - area) > _SEPARATES:
-                return True
+        area = (ranks[own].sum() - n * (n + 1) / 2) / max(n * others, 1)
+        if others and max(area, 1 - area) > _SEPARATES:
+            return True
     return False
 
 

@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from matcard.crystals.crystals import objects
 from matcard.descriptors.base import Numbers
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
 from matcard.parallel import in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jaxtyping import Float32, Int64
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.base import Descriptor, Progress
+    from matcard.descriptors.base import Descriptor
+
+    Known = dict[bytes, Float32[np.ndarray, " F"]]
+    Progress = Callable[[int, int], None]
+    """Called with the crystals done and their number."""
 
 _FORMAT = 1
 # Atoms of the crystals that are computed and then written together: some seconds of CHGNet on one core.
@@ -47,7 +53,7 @@ def kept_numbers(
 
     Args:
         descriptor: what computes the numbers; it is pickled where there are several processes.
-        crystals: N rows.
+        crystals: N of them, without faults.
         folder: of the cache.
         jobs: processes as in joblib: -1 for all cores; None for one, or for what an enclosing
             `joblib.parallel_config` says.
@@ -58,16 +64,14 @@ def kept_numbers(
     """
     own = folder / hashlib.sha256(f"{_FORMAT} {descriptor.name} {descriptor.version}".encode()).hexdigest()[:32]
     digests = crystal_digests(crystals)
-    known: dict[bytes, Float32[np.ndarray, " F"]] = {}
-    reasons = crystals.faults.copy()
+    failed: dict[bytes, str] = {}
     try:
         own.mkdir(parents=True, exist_ok=True)
         known = _read(own)
-        if _missing(digests, known, crystals):
+        if not known.keys() >= set(digests):
             with locked(own, f"computes {descriptor.name} of {len(crystals):,} crystals"):
                 known = _read(own)
                 failed = _compute(descriptor, crystals, digests, known, own, jobs, progress)
-            reasons = np.array([failed.get(key, reason) for key, reason in zip(digests, reasons, strict=True)], object)
     except OSError as error:
         raise InputError(
             f"the cache folder {folder} cannot be used ({error}); make room in it, or choose another by setting "
@@ -75,8 +79,8 @@ def kept_numbers(
         ) from error
     width = len(next(iter(known.values()))) if known else descriptor.compute(crystals.take([])).values.shape[1]
     none = np.full(width, np.nan, np.float32)
-    values = np.stack([known.get(key, none) for key in digests]) if len(digests) else np.empty((0, width), np.float32)
-    return Numbers(values, reasons)
+    values = np.array([known.get(key, none) for key in digests], np.float32).reshape(-1, width)
+    return Numbers(values, objects(failed.get(key) for key in digests))
 
 
 def crystal_digests(crystals: Crystals) -> list[bytes]:
@@ -91,26 +95,18 @@ def crystal_digests(crystals: Crystals) -> list[bytes]:
     ]
 
 
-def _missing(digests: list[bytes], known: dict[bytes, Float32[np.ndarray, " F"]], crystals: Crystals) -> list[int]:
-    """Give the first row of each sound crystal that is not known."""
-    first: dict[bytes, int] = {}
-    for row in np.flatnonzero(crystals.sound).tolist():
-        if digests[row] not in known:
-            first.setdefault(digests[row], row)
-    return list(first.values())
-
-
 def _compute(
     descriptor: Descriptor,
     crystals: Crystals,
     digests: list[bytes],
-    known: dict[bytes, Float32[np.ndarray, " F"]],
+    known: Known,
     folder: Path,
     jobs: int | None,
     progress: Progress | None,
 ) -> dict[bytes, str]:
     """Add what is missing to what is known, piece by piece, and give the reasons of crystals without numbers."""
-    rows = np.array(_missing(digests, known, crystals), dtype=np.int64)
+    first = {key: row for row, key in reversed(list(enumerate(digests))) if key not in known}
+    rows = np.array(sorted(first.values()), dtype=np.int64)
     failed: dict[bytes, str] = {}
     done = len(crystals) - len(rows)
     if progress is not None:
@@ -120,11 +116,14 @@ def _compute(
         descriptor.compute, ((crystals.take(piece),) for piece in pieces), jobs if len(pieces) > 1 else 1
     )
     for piece, (values, reasons) in zip(pieces, computed, strict=True):
-        keys = [digests[row] for row in piece]
-        sound = [reason is None for reason in reasons]
-        _write(folder, [key for key, good in zip(keys, sound, strict=True) if good], values[sound])
-        known.update((key, row) for key, row, good in zip(keys, values, sound, strict=True) if good)
-        failed.update((key, reason) for key, reason in zip(keys, reasons, strict=True) if reason is not None)
+        found = {}
+        for row, numbers, reason in zip(piece, values, reasons, strict=True):
+            if reason is None:
+                found[digests[row]] = numbers
+            else:
+                failed[digests[row]] = reason
+        _write(folder, found)
+        known.update(found)
         done += len(piece)
         if progress is not None:
             progress(done, len(crystals))
@@ -140,18 +139,19 @@ def _pieces(crystals: Crystals, rows: Int64[np.ndarray, " M"]) -> list[Int64[np.
     return np.split(rows, np.flatnonzero(np.diff(before // _PIECE_ATOMS)) + 1)
 
 
-def _write(folder: Path, keys: list[bytes], values: Float32[np.ndarray, "n F"]) -> Path | None:
-    if not keys:
+def _write(folder: Path, found: Known) -> Path | None:
+    if not found:
         return None
     path = folder / f"{uuid.uuid4().hex}.npz"
+    digests = np.frombuffer(b"".join(found), np.uint8).reshape(len(found), -1)
     with written_whole(path) as beside, beside.open("wb") as file:
-        np.savez(file, digests=np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1), values=values)
+        np.savez(file, digests=digests, values=np.stack(list(found.values())))
     return path
 
 
-def _read(folder: Path) -> dict[bytes, Float32[np.ndarray, " F"]]:
+def _read(folder: Path) -> Known:
     """Read all files; one that is damaged is removed, with a warning."""
-    known: dict[bytes, Float32[np.ndarray, " F"]] = {}
+    known: Known = {}
     for path in sorted(folder.glob("[!.]*.npz")):
         try:
             with path.open("rb") as file, np.load(file) as arrays:
@@ -165,12 +165,12 @@ def _read(folder: Path) -> dict[bytes, Float32[np.ndarray, " F"]]:
     return known
 
 
-def _join(folder: Path, known: dict[bytes, Float32[np.ndarray, " F"]]) -> None:
+def _join(folder: Path, known: Known) -> None:
     """Write one file in place of many, once it holds what they held."""
     paths = list(folder.glob("[!.]*.npz"))
     if len(paths) <= _MANY_FILES:
         return
-    joined = _write(folder, list(known), np.stack(list(known.values())))
+    joined = _write(folder, known)
     for path in paths:
         if path != joined:
             path.unlink(missing_ok=True)

@@ -1,32 +1,37 @@
-"""Numbers of crystals from their composition, from columns of the source, from a file, or from another package."""
+"""Numbers of crystals from matminer, from columns of the source, from a file, or from another package."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from pymatgen.core.composition import Composition
+from pymatgen.core.periodic_table import Element
 
-from matcard.crystals.crystals import is_none
-from matcard.data.composition_features import magpie_of_crystals
+from matcard.crystals.formulas import reduced_formulas
 from matcard.descriptors.base import Numbers, only_finite
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
     from jaxtyping import Float64
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.base import Progress
+
+StructureKind = Literal["density", "symmetry", "sites"]
 
 
 @dataclass(frozen=True)
 class MagpieNumbers:
-    """132 statistics of the properties of a crystal's elements (Ward et al., npj Comput. Mater. 2, 16028, 2016)."""
+    """132 statistics of the properties of a crystal's elements, see `magpie_features`."""
 
     name: ClassVar[str] = "magpie"
     kept: ClassVar[bool] = False
@@ -36,12 +41,121 @@ class MagpieNumbers:
         """The package that has the properties."""
         return f"matminer {version('matminer')}"
 
-    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
+    def compute(self, crystals: Crystals) -> Numbers:
         """Compute the numbers of N crystals."""
-        features = magpie_of_crystals(crystals.take(np.flatnonzero(crystals.sound)))
-        values = np.full((len(crystals), features.shape[1]), np.nan)
-        values[crystals.sound] = features.to_numpy(np.float64)
-        return only_finite(values, crystals.faults, "an element of it has no Magpie features")
+        return only_finite(magpie_of_crystals(crystals).to_numpy(), "an element of it has no Magpie features")
+
+
+def magpie_of_crystals(crystals: Crystals) -> pd.DataFrame:
+    """Give the features of the compositions of N crystals."""
+    return magpie_features(reduced_formulas(crystals))
+
+
+def magpie_features(formulas: Iterable[str]) -> pd.DataFrame:
+    """Describe formulas by statistics of 22 properties of their elements.
+
+    Ward et al., npj Comput. Mater. 2, 16028 (2016). The features are those of matminer's
+    `ElementProperty.from_preset("magpie", impute_nan=True)`: each property's minimum, maximum, range, mean, average
+    deviation and mode, weighted by amount; what is not known of an element is the mean over all elements. A distinct
+    formula takes about 2 ms.
+
+    Args:
+        formulas: text such as Fe2O3 or Zr0.5Cu0.5.
+
+    Returns:
+        a row a formula (RangeIndex) and 132 columns, named as matminer does. The row of what is no formula is NaN; a
+        `MatcardWarning` says how many there are and which are the first.
+    """
+    rows = [str(formula) for formula in formulas]
+    features = {formula: _magpie_of(formula) for formula in dict.fromkeys(rows)}
+    wrong = [formula for formula, values in features.items() if np.isnan(values).all()]
+    if wrong:
+        warnings.warn(
+            f"{len(wrong)} formulas have no Magpie features, since they are no formulas of elements; correct them. "
+            f"The first: {', '.join(map(repr, wrong[:3]))}",
+            MatcardWarning,
+            stacklevel=2,
+        )
+    labels = _magpie().feature_labels()
+    return pd.DataFrame(np.reshape([features[formula] for formula in rows], (-1, len(labels))), columns=labels)
+
+
+@lru_cache(maxsize=1 << 16)
+def _magpie_of(formula: str) -> Float64[np.ndarray, " F"]:
+    """Give the features of a formula; NaN of what is none."""
+    try:
+        composition = Composition(formula).element_composition
+        # Of unknown elements pymatgen makes dummies.
+        if composition and all(isinstance(element, Element) for element in composition):
+            return np.array(_magpie().featurize(composition), dtype=np.float64)
+    except (ValueError, KeyError, AttributeError):
+        pass
+    return np.full(len(_magpie().feature_labels()), np.nan)
+
+
+@cache
+def _magpie() -> Any:
+    """Make matminer's featurizer, whose module takes seconds to import."""
+    from matminer.featurizers.composition import ElementProperty
+
+    return ElementProperty.from_preset("magpie", impute_nan=True)
+
+
+@dataclass(frozen=True)
+class StructureNumbers:
+    """Numbers by matminer's featurizers of structures.
+
+    Attributes:
+        name: `density`: density (g/cm3), volume an atom (cubic angstrom), packing fraction, 2 ms a crystal.
+            `symmetry`: space group, crystal system, centrosymmetry, number of operations, structural complexity, 15 ms;
+            never for a target that is itself a matter of symmetry.
+            `sites`: mean and deviation over the sites of CrystalNN's coordination and local order, .3 s.
+    """
+
+    name: StructureKind
+    kept: ClassVar[bool] = True
+
+    @property
+    def version(self) -> str:
+        """The packages that compute them."""
+        return ", ".join(f"{package} {version(package)}" for package in ("matminer", "pymatgen", "spglib"))
+
+    @property
+    def labels(self) -> list[str]:
+        """What matminer calls the numbers."""
+        return [label for part in _featurizers(self.name) for label in part.feature_labels()]
+
+    def compute(self, crystals: Crystals) -> Numbers:
+        """Compute the numbers of N crystals."""
+        values = np.full((len(crystals), len(self.labels)), np.nan)
+        reasons = np.full(len(crystals), None, dtype=object)
+        for row in range(len(crystals)):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # what is guessed where data of elements are missing
+                    structure = crystals.structure(row)
+                    values[row] = [number for part in _featurizers(self.name) for number in part.featurize(structure)]
+            except Exception as error:  # matminer raises anything
+                reasons[row] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return only_finite(values, f"matminer does not know all of its {self.name}", reasons)
+
+
+@cache
+def _featurizers(kind: StructureKind) -> list[Any]:
+    """Make matminer's featurizers, whose modules take seconds to import."""
+    if kind == "density":
+        from matminer.featurizers.structure.order import DensityFeatures
+
+        return [DensityFeatures()]
+    if kind == "symmetry":
+        from matminer.featurizers.structure.order import StructuralComplexity
+        from matminer.featurizers.structure.symmetry import GlobalSymmetryFeatures
+
+        numbers = ["spacegroup_num", "crystal_system_int", "is_centrosymmetric", "n_symmetry_ops"]
+        return [GlobalSymmetryFeatures(numbers), StructuralComplexity()]
+    from matminer.featurizers.structure.sites import SiteStatsFingerprint
+
+    return [SiteStatsFingerprint.from_preset("CrystalNNFingerprint_ops")]
 
 
 @dataclass(frozen=True)
@@ -52,10 +166,10 @@ class VolumeNumbers:
     version: ClassVar[str] = "cubic angstrom per atom"
     kept: ClassVar[bool] = False
 
-    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
+    def compute(self, crystals: Crystals) -> Numbers:
         """Compute the number of N crystals."""
-        volumes = np.abs(np.linalg.det(crystals.lattice)) / np.maximum(crystals.num_sites, 1)
-        return only_finite(volumes[:, None], crystals.faults, "it has no volume")
+        volumes = np.abs(np.linalg.det(crystals.lattice)) / crystals.num_sites
+        return only_finite(volumes[:, None], "it has no volume")
 
 
 @dataclass(frozen=True)
@@ -75,7 +189,7 @@ class ColumnNumbers:
         """`columns:` and the names."""
         return f"columns:{','.join(self.columns)}"
 
-    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
+    def compute(self, crystals: Crystals) -> Numbers:
         """Read the numbers of N crystals.
 
         Raises:
@@ -85,8 +199,12 @@ class ColumnNumbers:
             if column not in crystals.columns:
                 known = nearest_names(column, map(str, crystals.columns))
                 raise InputError(f"--data.descriptors {self.name}: the source has no column {column!r}; {known}")
-        numbers = _as_numbers(crystals.columns[list(self.columns)])
-        return _named(numbers, crystals, "of the source has no number in column")
+        values = _as_numbers(crystals.columns[list(self.columns)]).to_numpy()
+        reasons = np.full(len(crystals), None, dtype=object)
+        for row, k in np.argwhere(~np.isfinite(values)).tolist():
+            where = f"{crystals.where[row]} of the source has no number in column {self.columns[k]!r}"
+            reasons[row] = reasons[row] or where
+        return only_finite(values, "a number is too large for single precision", reasons)
 
 
 @dataclass(frozen=True)
@@ -106,19 +224,17 @@ class FileNumbers:
         """`file:` and the path."""
         return f"file:{self.path}"
 
-    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
+    def compute(self, crystals: Crystals) -> Numbers:
         """Look the numbers of N crystals up by their ids.
 
         Raises:
             InputError: a file that cannot be read, has no column `id`, an id twice or no column of numbers.
         """
         table = self._table()
-        place = pd.Index(table.index).get_indexer(crystals.ids.astype(str))
-        values = np.full((len(crystals), table.shape[1]), np.nan)
-        values[place >= 0] = table.to_numpy(np.float64)[place[place >= 0]]
-        absent = (place < 0) & crystals.sound
-        faults = np.where(absent, f"{self.path} has no row with this id; add one", crystals.faults)
-        return only_finite(values, faults, f"{self.path} has no number in one of its columns")
+        found = table.reindex(crystals.ids.astype(str)).to_numpy()
+        reasons = np.full(len(crystals), None, dtype=object)
+        reasons[~np.isin(crystals.ids.astype(str), table.index)] = f"{self.path} has no row with this id; add one"
+        return only_finite(found, f"{self.path} has no number in one of its columns", reasons)
 
     def _table(self) -> pd.DataFrame:
         try:
@@ -143,6 +259,12 @@ class FileNumbers:
         return table
 
 
+def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Give cells as float64, NaN where they are none."""
+    numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    return numbers
+
+
 class InstalledNumbers:
     """What another package gives: a callable that takes a list of pymatgen structures and gives (N, F) numbers.
 
@@ -162,24 +284,16 @@ class InstalledNumbers:
         package = self.entry.dist
         return "unknown package" if package is None else f"{package.name} {package.version}"
 
-    def compute(self, crystals: Crystals, progress: Progress | None = None) -> Numbers:
+    def compute(self, crystals: Crystals) -> Numbers:
         """Compute the numbers of N crystals.
 
         Raises:
             InputError: the callable cannot be imported, fails, or gives numbers of a wrong shape.
         """
-        rows = np.flatnonzero(crystals.sound)
-        if not len(rows):
-            return Numbers(np.empty((len(crystals), 0), np.float32), crystals.faults)
-        given = self._call([crystals.structure(int(row)) for row in rows])
-        values = np.full((len(crystals), given.shape[1]), np.nan)
-        values[rows] = given
-        return only_finite(values, crystals.faults, f"{self.name} gave no numbers for it")
-
-    def _call(self, structures: list[Any]) -> Float64[np.ndarray, "M F"]:
+        structures = [crystals.structure(row) for row in range(len(crystals))]
         whose = f"--data.descriptors {self.name} ({self.version}, {self.entry.value})"
         try:
-            given = np.asarray(self.entry.load()(structures), dtype=np.float64)
+            given = np.asarray(self.entry.load()(structures), dtype=np.float64) if structures else np.empty((0, 0))
         except Exception as error:  # other people's code raises anything
             raise InputError(f"{whose} failed: {type(error).__name__}: {error}") from error
         if given.ndim != 2 or len(given) != len(structures):
@@ -187,20 +301,4 @@ class InstalledNumbers:
                 f"{whose} gave numbers of shape {given.shape} for {len(structures)} structures; expected "
                 f"({len(structures)}, F)"
             )
-        return given
-
-
-def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Give cells as float64, NaN where they are none."""
-    numbers = {name: np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64) for name in table}
-    return pd.DataFrame(numbers, index=table.index)
-
-
-def _named(table: pd.DataFrame, crystals: Crystals, what: str) -> Numbers:
-    """Give a reason that names the first column without a number in a row."""
-    values = table.to_numpy(np.float64)
-    bad = ~np.isfinite(values)
-    reasons = crystals.faults.copy()
-    for row in np.flatnonzero(bad.any(axis=1) & is_none(reasons)):
-        reasons[row] = f"{crystals.where[row]} {what} {table.columns[int(bad[row].argmax())]!r}"
-    return only_finite(values, reasons, "a number is too large for single precision")
+        return only_finite(given, f"{self.name} gave no numbers for it")

@@ -26,10 +26,6 @@ VALUE_HEAD = "value_head"
 """Attribute that holds the head for numbers, where there is one; all else is the encoder."""
 
 
-DEFAULTS = {"crystals": "cgcnn", "compositions": "mlp", "images": "resnet", "table": "mlp"}
-"""Kind of data -> the model that is taken where none is named."""
-
-
 @dataclass(frozen=True)
 class ModelOptions(NamedOptions):
     """What every model takes.

@@ -13,7 +13,7 @@ from ase.data.colors import jmol_colors
 from markupsafe import Markup
 from matplotlib.collections import EllipseCollection, LineCollection
 
-from matcard.data.groups import reduced_formulas
+from matcard.crystals.formulas import reduced_formulas
 from matcard.evaluation import style
 from matcard.report.chemistry import space_groups
 from matcard.report.html import code, paragraph, plural, table

@@ -12,13 +12,12 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from matcard.data.kinds import kind_of
+from matcard.data.kinds import ABOUT, kind_of
 from matcard.data.options import DataOptions
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml
 from matcard.losses import Loss, SampleLoss
 from matcard.models import Classifier
-from matcard.models.base import DEFAULTS
 from matcard.resources import resource_dir
 from matcard.training.options import Config
 from matcard.training.parser import DEFAULT_CONFIG, build_parser, nearest_options, normalised, parsed
@@ -132,7 +131,7 @@ def _default_model(layers: Sequence[Mapping[str, Any]], argv: Sequence[str]) -> 
     for section in (*(layer.get("data") for layer in layers), vars(known)):
         if isinstance(section, dict):
             values |= {name: section[name] for name in deciding if isinstance(section.get(name), str)}
-    return DEFAULTS[kind_of(DataOptions(**values))]
+    return ABOUT[kind_of(DataOptions(**values))].network
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:

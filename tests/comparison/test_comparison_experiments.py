@@ -24,10 +24,10 @@ from matcard.comparison.experiment_file import catalogue, read_experiment
 from matcard.comparison.options import CompareOptions
 from matcard.comparison.plan import Search
 from matcard.comparison.rivals import BoostingOptions, by_mean_rank, features_of, rival_options, run_rival
-from matcard.data.composition_features import magpie_features
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.read import divide, read_labelled
 from matcard.data.splits import Split
+from matcard.descriptors.simple import magpie_features
 from matcard.errors import InputError
 from matcard.graphs.neighbors import GraphOptions
 from matcard.resources import resource_dir

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.crystals import Crystals, objects
-from matcard.data.card import card_names, load_card
 from matcard.data.crystals import CrystalKind
 from matcard.data.labels import Labels
+from matcard.data.read import read
 from matcard.data.rows import RowKind
-from matcard.data.rows import read as read_rows
 from matcard.data.samples import Samples
 from matcard.graphs.neighbors import GraphOptions
 
@@ -45,7 +44,7 @@ def coded(samples: Samples, codes, *, of_numbers=False) -> Samples:
 
 def rows(options: DataOptions) -> Samples:
     """The rows of a source, without classes."""
-    return read_rows(options, load_card(options.source) if options.source in card_names() else None, None, None)
+    return read(options)
 
 
 class Parted(NamedTuple):

@@ -13,13 +13,12 @@ from sample_cases import of_crystals, rows
 
 from matcard.crystals import read_crystals
 from matcard.crystals.crystals import Crystals, offsets_from_counts
+from matcard.crystals.formulas import chemical_systems, reduced_formulas
 from matcard.data.groups import (
-    chemical_systems,
     contains_element,
     duplicates,
     group_keys,
     prototypes,
-    reduced_formulas,
     same_numbers,
     within_rounding,
 )

@@ -32,7 +32,7 @@ def told(card=None, **options):
         ("table", {"composition_column": "f", "synthetic": SyntheticOptions(10)}, ["composition_column", "synthetic"]),
         ("compositions", {"composition_features": "magpie", "composition_column": "f", "test_source": "t.csv"}, []),
         ("images", {"augment": "flip", "standardise": "none"}, []),
-        ("images", {"id_column": "i", "features": ["a"]}, ["features", "id_column"]),
+        ("images", {"id_column": "i", "features": ["a"]}, ["id_column", "features"]),
     ],
 )
 def test_what_plays_no_part_is_named(kind, options, unused):
@@ -43,7 +43,7 @@ def test_a_card_names_its_own_columns():
     assert told("perovskite_phases", source="perovskite_phases", id_column="i") == ["id_column"]
     assert told("digits", source="digits", synthetic=SyntheticOptions(10)) == ["synthetic"]
     assert told("ten_clusters", source="ten_clusters", synthetic=SyntheticOptions(10)) == []
-    assert told("ten_clusters", source="ten_clusters", features=["x0"], id_column="i") == ["features", "id_column"]
+    assert told("ten_clusters", source="ten_clusters", features=["x0"], id_column="i") == ["id_column", "features"]
 
 
 def test_a_test_part_of_what_code_makes_stops():

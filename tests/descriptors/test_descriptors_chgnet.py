@@ -61,11 +61,6 @@ def test_alone_or_together(monkeypatch: pytest.MonkeyPatch) -> None:
     together = CHGNetNumbers().compute(MANY).values
     monkeypatch.setattr(_network("chgnet", "cpu"), "batch_atoms", 7)
     np.testing.assert_allclose(CHGNetNumbers().compute(MANY).values, together, rtol=1e-4, atol=1e-4)
-    seen = []
-    CHGNetNumbers().compute(MANY, lambda done, total: seen.append((done, total)))
-    assert len(seen) > 5
-    assert seen[-1] == (len(MANY), len(MANY))
-    assert seen == sorted(seen)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -90,10 +85,9 @@ def test_what_may_not_change_them(seed: int) -> None:
 
 def test_rows_without_numbers() -> None:
     curium = (*SALT[:1], [96, 17], SALT[2])
-    mixed = crystals_of(SALT, curium, IRON).with_faults(np.array([None, None, "no such file"], dtype=object))
-    numbers = CHGNetNumbers().compute(mixed)
-    assert numbers.reasons.tolist() == [None, "CHGNet knows the elements up to Pu, not Cm", "no such file"]
-    assert np.isnan(numbers.values).all(axis=1).tolist() == [False, True, True]
+    numbers = CHGNetNumbers().compute(crystals_of(SALT, curium, IRON))
+    assert numbers.reasons.tolist() == [None, "CHGNet knows the elements up to Pu, not Cm", None]
+    assert np.isnan(numbers.values).all(axis=1).tolist() == [False, True, False]
     none = CHGNetNumbers().compute(MANY.take([]))
     assert none.values.shape == (0, 384)
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from descriptor_cases import IRON, SALT, crystals_of, random_crystal
 
-from matcard.data.composition_features import magpie_of_crystals
 from matcard.descriptors import describe as module
 from matcard.descriptors.describe import Part, check_columns, describe, find_descriptors, separating_columns
+from matcard.descriptors.simple import magpie_of_crystals
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
@@ -203,6 +203,10 @@ def test_a_package_that_fails_is_named(package: Path, name: str, said: str) -> N
 
 def test_rows_at_fault_keep_their_fault(tmp_path: Path) -> None:
     rows = CRYSTALS.with_faults(np.array(["no sites", None, None], dtype=object))
-    found = describe(find_descriptors("magpie"), rows, tmp_path)
-    assert found.reasons.tolist() == ["no sites", None, None]
-    assert np.isnan(found.values[0]).all()
+    for text in ("magpie", "density,volume"):
+        found = describe(find_descriptors(text), rows, tmp_path)
+        assert found.reasons.tolist() == ["no sites", None, None]
+        assert np.isfinite(found.values).all(axis=1).tolist() == [False, True, True]
+        none = describe(find_descriptors(text), rows.take([0]), tmp_path)
+        assert none.values.shape == (1, found.values.shape[1])
+        assert np.isnan(none.values).all()

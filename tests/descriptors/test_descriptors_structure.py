@@ -7,9 +7,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from matcard.crystals import from_objects
-from matcard.descriptors import structure as structure_numbers
+from matcard.descriptors import simple
 from matcard.descriptors.describe import describe, find_descriptors
-from matcard.descriptors.structure import StructureNumbers
+from matcard.descriptors.simple import StructureNumbers
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 IRON = Structure(Lattice.cubic(2.87), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -75,7 +75,7 @@ class Fussy:
 
 
 def test_what_fails_has_a_reason_and_the_rest_is_computed_once(crystals, tmp_path, monkeypatch):
-    monkeypatch.setattr(structure_numbers, "_featurizers", lambda kind: [Fussy()])
+    monkeypatch.setattr(simple, "_featurizers", lambda kind: [Fussy()])
     for calls in (3, 4):  # what failed is tried again
         found = describe(find_descriptors("density,magpie"), crystals, tmp_path)
         np.testing.assert_array_equal(found.values[:, :2], [[1, 8], [np.nan, np.nan], [1, 3]])

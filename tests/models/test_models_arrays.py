@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from matcard.data.kinds import ABOUT
 from matcard.errors import InputError
 from matcard.models import (
     CGCNNOptions,
@@ -19,7 +20,6 @@ from matcard.models import (
     build_model,
     check_model,
 )
-from matcard.models.base import DEFAULTS
 from matcard.models.resnet import Block
 
 SMALL = {
@@ -237,7 +237,7 @@ def test_options_out_of_range(made_by, says):
 
 def test_every_kind_has_a_model_that_takes_it():
     for kind in ("crystals", "compositions", "images", "table"):
-        check_model(Classifier.find(DEFAULTS[kind]).options_class(), kind)
+        check_model(Classifier.find(ABOUT[kind].network).options_class(), kind)
 
 
 @pytest.mark.parametrize(

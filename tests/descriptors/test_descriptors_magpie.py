@@ -11,7 +11,7 @@ from pymatgen.core import Composition
 from pymatgen.core.periodic_table import Element
 
 from matcard.crystals import from_objects
-from matcard.data.composition_features import magpie_features, magpie_of_crystals
+from matcard.descriptors.simple import magpie_features, magpie_of_crystals
 from matcard.errors import MatcardWarning
 
 REFERENCE = ElementProperty.from_preset("magpie", impute_nan=True)
