@@ -1,4 +1,4 @@
-"""From a column to classes: categories as they are, numbers by a threshold, by bins or by a window."""
+"""From columns to what is learned: classes of categories or numbers, and the numbers themselves as further targets."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from matcard.errors import InputError, MatcardWarning, listed
+from matcard.errors import InputError, MatcardWarning, listed, nearest_names
 from matcard.table_files import LISTS, MISSING, require_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pandas as pd
-    from jaxtyping import Float64, Int64, Shaped
+    from jaxtyping import Float64, Int, Int64, Shaped
 
 MAX_INTEGER_CLASSES = 20
 """A column of whole numbers with more distinct values is a quantity, not a category."""
@@ -125,6 +125,82 @@ def make_labels(
     return labels
 
 
+@dataclass(frozen=True, eq=False)
+class ValueColumns:
+    """V numbers of each of N samples.
+
+    Attributes:
+        names: of the columns.
+        numbers: (N, V) as the source has them; NaN where missing.
+        edges: between the intervals of the first column that make the classes; none where the classes are categories.
+        classes: the class of each interval; none where the classes are categories.
+    """
+
+    names: tuple[str, ...]
+    numbers: Float64[np.ndarray, "N V"]
+    edges: tuple[float, ...] = ()
+    classes: tuple[int, ...] = ()
+
+    def take(self, indices: Int[np.ndarray, " M"]) -> ValueColumns:
+        """Give those of the samples at `indices`."""
+        return ValueColumns(self.names, self.numbers[indices], self.edges, self.classes)
+
+
+def value_columns(columns: pd.DataFrame, labels: Labels, auxiliary: Sequence[str] = ()) -> ValueColumns | None:
+    """Find the numbers of N samples: the target where its classes are made of a number, then the auxiliary columns.
+
+    Args:
+        columns: N rows.
+        labels: what made the classes.
+        auxiliary: further columns.
+
+    Returns:
+        the numbers, or None where there are none.
+
+    Raises:
+        InputError: an auxiliary column that there is not, is the target, is named twice, or holds words.
+    """
+    names = list(auxiliary)
+    for name in names:
+        if name not in columns:
+            raise InputError(f"--data.auxiliary: there is no column {name!r}; {nearest_names(name, map(str, columns))}")
+    if len(set(names)) < len(names) or labels.target in names:
+        raise InputError(
+            f"--data.auxiliary {','.join(names)}: name each column once, and not the target, {labels.target!r}, whose "
+            "number is learned anyway where the classes are made of it"
+        )
+    edges, classes = _intervals(labels)
+    if edges:
+        names.insert(0, labels.target)
+    if not names:
+        return None
+    return ValueColumns(tuple(names), np.stack([numbers_of(columns[name]) for name in names], axis=1), edges, classes)
+
+
+def _intervals(labels: Labels) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Give the edges between intervals of the target, and the class of each interval."""
+    if labels.window is not None:
+        low, high = labels.window
+        return (low, float(np.nextafter(high, np.inf))), (0, 1, 0)
+    return labels.edges, tuple(range(len(labels.edges) + 1)) if labels.edges else ()
+
+
+def numbers_of(values: pd.Series[Any]) -> Float64[np.ndarray, " N"]:
+    """Give a column as numbers, NaN where there is none.
+
+    Raises:
+        InputError: it holds words.
+    """
+    numbers = np.array(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+    words = ~np.isfinite(numbers) & values.notna().to_numpy() & (values.astype(str).str.strip() != "").to_numpy()
+    if words.any():
+        raise InputError(
+            f"column {values.name!r} holds {str(values[words].iloc[0])!r}, which is no finite number: mend it, "
+            "or leave such fields empty"
+        )
+    return numbers
+
+
 def _edges(threshold: float | None, bins: Sequence[float] | None) -> tuple[float, ...]:
     if threshold is not None and bins is not None:
         raise InputError("--data.threshold and --data.bins are both given; one of them makes the classes")
@@ -155,8 +231,6 @@ def _by_window(values: pd.Series[Any], window: tuple[float, float], target: str)
 
 def _numbers(values: pd.Series[Any], target: str) -> Float64[np.ndarray, " N"]:
     """Read numbers, NaN where there is none."""
-    import pandas as pd
-
     cleaned = _cleaned(values)
     numbers = pd.to_numeric(cleaned, errors="coerce").astype(float)
     words = numbers.isna() & cleaned.notna()
@@ -167,8 +241,6 @@ def _numbers(values: pd.Series[Any], target: str) -> Float64[np.ndarray, " N"]:
 
 def _require_numbers(values: pd.Series[Any], target: str, places: Any) -> None:
     """Refuse words among cleaned values: few of them are listed, of many it is said that they are no numbers."""
-    import pandas as pd
-
     words = np.flatnonzero(pd.to_numeric(values, errors="coerce").isna() & values.notna()).tolist()
     if not words:
         return
@@ -184,8 +256,6 @@ def _require_numbers(values: pd.Series[Any], target: str, places: Any) -> None:
 
 
 def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, ...]:
-    import pandas as pd
-
     present = values[values.notna()].infer_objects()
     names = {name for name in label_texts(present) if name is not None}
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -234,8 +304,6 @@ def _tell_missing(written: pd.Series[Any], values: pd.Series[Any], target: str) 
 
 def _cleaned(values: pd.Series[Any]) -> pd.Series[Any]:
     """Give words without what does not count in them, and None for those that stand for a missing value."""
-    import pandas as pd
-
     if isinstance(values.dtype, pd.CategoricalDtype) or not any(isinstance(value, str) for value in values):
         return values
     words = [_word(value) if isinstance(value, str) else value for value in values]
@@ -273,8 +341,6 @@ def _check(labels: Labels, values: pd.Series[Any]) -> None:
 
 
 def _advice(labels: Labels, values: pd.Series[Any]) -> str:
-    import pandas as pd
-
     if not labels.edges and not labels.window:
         return "name another --data.target"
     numbers = pd.to_numeric(values, errors="coerce")

@@ -16,10 +16,9 @@ from matcard.data.distinct import Distinct
 from matcard.data.draws import Standard, unit
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
-from matcard.data.labels import make_labels, target_column
+from matcard.data.labels import make_labels, target_column, value_columns
 from matcard.data.options import DataOptions
 from matcard.data.splits import Split, seen_note, split_samples
-from matcard.data.values import value_columns
 from matcard.descriptors.describe import check_columns, find_descriptors, separating_columns
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
 from matcard.files import source_exists
@@ -27,6 +26,7 @@ from matcard.invariants import near_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from torch.utils.data import Dataset
 
@@ -123,7 +123,7 @@ def divide(
     options: DataOptions,
     *,
     seed: int,
-    saved_split: str | None = None,
+    saved_split: Split | Path | None = None,
     graphs: bool = True,
     progress: Callable[[int, int], None] | None = None,
     split: Split | None = None,
@@ -135,7 +135,7 @@ def divide(
         samples: with classes.
         options: how they are divided, and what is made of them.
         seed: of the division.
-        saved_split: of an earlier run, in place of a division.
+        saved_split: one, or the file of one that an earlier run wrote, in place of a division.
         graphs: of crystals are needed; without them a crystal is its descriptors, where it has some.
         progress: called with the crystals done and their number where graphs are built.
         split: made otherwise than the options say; imbalance and near copies are still theirs.
@@ -144,8 +144,10 @@ def divide(
     Raises:
         InputError: a split that cannot be made, or a saved one of other data.
     """
-    if saved_split is not None:
-        split = Split.from_json(saved_split, samples.ids[samples.used])
+    if isinstance(saved_split, Split):
+        split = saved_split
+    elif saved_split is not None:
+        split = Split.from_json(saved_split.read_text(encoding="utf-8"), samples.ids[samples.used], saved_split)
     else:
         split = split or split_samples(samples, options.split, seed=seed)
         split = make_imbalanced(split, samples.codes[samples.used], options.imbalance, seed=seed)

@@ -18,6 +18,7 @@ from matcard.errors import InputError, MatcardWarning, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from jaxtyping import Bool, Int, Int64, Shaped
 
@@ -77,25 +78,33 @@ class Split:
         return json.dumps({**about, **parts}, indent=1)
 
     @staticmethod
-    def from_json(text: str, ids: Sequence[str] | Shaped[np.ndarray, " N"]) -> Split:
-        """Read a split that `to_json` wrote, for the same samples in any order.
+    def from_json(text: str, ids: Sequence[str] | Shaped[np.ndarray, " N"], path: str | Path = "split.json") -> Split:
+        """Read a split that `to_json` wrote to `path`, for the same samples in any order.
 
         Raises:
-            InputError: not such a JSON, an id twice in it, or other ids than `ids`.
+            InputError: not such a JSON, an id twice in it, or other ids than `ids`; the path is named.
         """
-        saved = _parsed(text)
+        try:
+            saved = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{path}: not valid JSON ({error}); it may be damaged") from error
+        kinds = _ABOUT | dict.fromkeys((*PARTS, "cut"), list)
+        if not (
+            isinstance(saved, dict) and all(isinstance(saved.get(name, ...), kind) for name, kind in kinds.items())
+        ):
+            raise InputError(f"{path}: expected the keys {', '.join(kinds)} as a run writes them; it may be damaged")
         position = {str(name): i for i, name in enumerate(ids)}
         listed = Counter(str(name) for part in (*PARTS, "cut") for name in saved[part])
         twice = [name for name, times in listed.items() if times > 1]
         if twice:
-            raise InputError(f"split.json: the id {twice[0]!r} is in it twice; take the file as the run wrote it")
+            raise InputError(f"{path}: the id {twice[0]!r} is in it twice; take the file as the run wrote it")
         for names, where in (
             (listed.keys() - position.keys(), "in the split but not in the data"),
             (position.keys() - listed.keys(), "in the data but not in the split"),
         ):
             if names:
                 raise InputError(
-                    f"split.json: {len(names)} ids are {where}, such as {min(names)!r}; the source has "
+                    f"{path}: {len(names)} ids are {where}, such as {min(names)!r}; the source has "
                     "changed since the split was made: use the same source, or start a new run"
                 )
         train, val, test, cut = (
@@ -132,10 +141,10 @@ def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> 
         if held is not None:
             raise InputError("--data.split.kind element: these data come with a test part already; leave it out")
         holding = _with_element(samples, str(options.element))
-        split = hold_out(codes, group_keys(samples, by), holding, kind=f"element:{options.element}", **how)
+        split = make_split(codes, group_keys(samples, by), held=holding, kind=f"element:{options.element}", **how)
     elif kind == "matbench":
         holding = _official(everything, options.fold or 0)[everything.used]
-        split = hold_out(codes, group_keys(samples, by), holding, kind="matbench", **how)
+        split = make_split(codes, group_keys(samples, by), held=holding, kind="matbench", **how)
         split = replace(split, fold=options.fold, folds=options.folds)
     elif held is not None:
         split = _kept_apart(codes, group_keys(samples, by), held, options.seen, how)
@@ -200,7 +209,8 @@ def _kept_apart(
             "nothing is left to train on: every sample is in one group with a sample of the test part. Choose a finer "
             "--data.split.kind, or --data.split.seen test or keep"
         )
-    split = hold_out(codes, groups, held, kind="given", cut=both & ~held if seen == "train" else None, **how)
+    cut = both & ~held if seen == "train" else None
+    split = make_split(codes, groups, held=held, cut=cut, kind="given", **how)
     if seen == "test":
         split = split.without("test", np.flatnonzero(both & held))
     return replace(split, seen=int(both[~held if seen == "train" else held].sum()))
@@ -215,14 +225,16 @@ def make_split(
     seed: int = 0,
     fold: int | None = None,
     folds: int | None = None,
+    held: Bool[np.ndarray, " N"] | None = None,
+    cut: Bool[np.ndarray, " N"] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Split:
     """Divide N samples so that no group is in two parts and each part has its share of each class.
 
-    With `folds`, the test part is one of that many folds, which depend on `seed` and not on `fold`; training
-    and validation divide the others in the ratio of the first two fractions. A class that is missing in a
-    part is told by a `MatcardWarning`; where it has a group for every part or fold, that happens only if
-    groups of several classes leave no other way.
+    With `folds`, the test part is one of that many folds, which depend on `seed` and not on `fold`; with `held`, it is
+    what is given. Training and validation then divide the others in the ratio of the first two fractions. A class that
+    is missing in a part is told by a `MatcardWarning`; where it has a group for every part or fold, that happens only
+    if groups of several classes leave no other way.
 
     Args:
         codes: (N,) class of each sample.
@@ -232,6 +244,8 @@ def make_split(
         seed: another seed gives another split.
         fold: which fold is the test part.
         folds: number of folds, or None for one split by `fractions`.
+        held: the test part, whatever its groups; in place of folds.
+        cut: what is left out of all parts, where the test part is `held`.
         class_names: how the classes are called in warnings; their codes where not given.
 
     Raises:
@@ -239,13 +253,16 @@ def make_split(
     """
     check_shares(fractions, folds, fold)
     rng = np.random.default_rng(seed)
-    if folds is None:
-        part = deal(codes, groups, np.array(fractions), rng)
-        train, val, test = (np.flatnonzero(part == k) for k in range(3))
-        split = Split(train, val, test, kind, seed)
-    else:
+    if folds is not None:
         held = deal(codes, groups, np.full(folds, 1.0 / folds), rng) == fold
-        split = replace(_rest_divided(codes, groups, held, kind, fractions, seed, rng), fold=fold, folds=folds)
+    if held is None:
+        part = deal(codes, groups, np.array(fractions), rng)
+    else:
+        part = np.where(held, 2, -1)
+        rest = np.flatnonzero(~held if cut is None else ~(held | cut))
+        part[rest] = deal(codes[rest], groups[rest], np.array(fractions[:2]) / sum(fractions[:2]), rng)
+    train, val, test, left = (np.flatnonzero(part == k) for k in (0, 1, 2, -1))
+    split = Split(train, val, test, kind, seed, fold, folds, left)
     _tell_missing(codes, split, class_names)
     return split
 
@@ -266,50 +283,9 @@ def inner_split(
     """
     if not 0 < share < 1:
         raise InputError(f"the share of the validation part is {share}: expected a number between 0 and 1")
-    part = deal(codes, groups, np.array([1 - share, share]), np.random.default_rng(seed))
-    train, val, test = (np.flatnonzero(part == k) for k in range(3))
-    split = Split(train, val, test, kind, seed, groups=kind)
-    _tell_missing(codes, split, class_names)
-    return split
-
-
-def hold_out(
-    codes: Int[np.ndarray, " N"],
-    groups: Shaped[np.ndarray, " N"],
-    held: Bool[np.ndarray, " N"],
-    *,
-    kind: str = "groups",
-    fractions: tuple[float, float, float] = _FRACTIONS,
-    seed: int = 0,
-    class_names: Sequence[str] | None = None,
-    cut: Bool[np.ndarray, " N"] | None = None,
-) -> Split:
-    """Take the samples `held` as the test part and divide the others, but for those in `cut`, as `make_split` does.
-
-    Raises:
-        InputError: as `make_split`.
-    """
-    check_shares(fractions, None, None)
-    away = held if cut is None else held | cut
-    split = _rest_divided(codes, groups, away, kind, fractions, seed, np.random.default_rng(seed))
-    if cut is not None:
-        split = split.without("test", np.flatnonzero(cut))
-    _tell_missing(codes, split, class_names)
-    return split
-
-
-def _rest_divided(
-    codes: Int[np.ndarray, " N"],
-    groups: Shaped[np.ndarray, " N"],
-    held: Bool[np.ndarray, " N"],
-    kind: str,
-    fractions: tuple[float, float, float],
-    seed: int,
-    rng: np.random.Generator,
-) -> Split:
-    rest = np.flatnonzero(~held)
-    part = deal(codes[rest], groups[rest], np.array(fractions[:2]) / sum(fractions[:2]), rng)
-    return Split(rest[part == 0], rest[part == 1], np.flatnonzero(held), kind, seed)
+    of_all, none = ((1 - share) / 2, share / 2, 0.5), np.zeros(len(codes), dtype=bool)  # the test part's half is void
+    split = make_split(codes, groups, kind=kind, fractions=of_all, seed=seed, held=none, class_names=class_names)
+    return replace(split, groups=kind)
 
 
 def seen_note(split: Split, seen: Seen) -> list[str]:
@@ -336,17 +312,3 @@ def _tell_missing(codes: Int[np.ndarray, " N"], split: Split, class_names: Seque
                 MatcardWarning,
                 stacklevel=3,
             )
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    """Read what `to_json` writes and check its form."""
-    try:
-        saved = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"split.json: not valid JSON ({error}); it may be damaged") from error
-    kinds = _ABOUT | dict.fromkeys((*PARTS, "cut"), list)
-    if not (
-        isinstance(saved, dict) and all(name in saved and isinstance(saved[name], kind) for name, kind in kinds.items())
-    ):
-        raise InputError(f"split.json: expected the keys {', '.join(kinds)} as a run writes them; it may be damaged")
-    return dict(saved)

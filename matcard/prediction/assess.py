@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from matcard.data.labels import Labels, target_column
+from matcard.data.labels import Labels, numbers_of, target_column
 from matcard.data.read import read
 from matcard.data.samples import Named
-from matcard.data.values import numbers_of
 from matcard.errors import InputError, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.metrics import classification_metrics

@@ -13,7 +13,7 @@ import numpy as np
 from matcard.data.groups import group_keys
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.read import divide, read_labelled
-from matcard.data.splits import Split, hold_out, make_split, split_samples
+from matcard.data.splits import Split, make_split, split_samples
 from matcard.training.batches import DataModule
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class TrialData:
         else:
             split = fold_of_rest(split, used.codes, groups, self._seed, repeat, self._folds)
         split = make_imbalanced(split, used.codes, options.imbalance, seed=self._seed)
-        return divide(samples, options, seed=self._seed, saved_split=split.to_json(used.ids), graphs=graphs)
+        return divide(samples, options, seed=self._seed, saved_split=split, graphs=graphs)
 
     def _once(self, what: str, config: Config, make: Callable[[], Any]) -> Any:
         key = json.dumps([self._name, what, asdict(config.data)])
@@ -95,7 +95,7 @@ def another_division(
     rest = np.union1d(split.train, split.val)
     held = np.ones(len(codes), dtype=bool)
     held[rest] = False
-    divided = hold_out(codes, groups, held, fractions=fractions, seed=seed)
+    divided = make_split(codes, groups, held=held, fractions=fractions, seed=seed)
     return replace(split, train=divided.train, val=divided.val)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from matcard.data.distinct import FEW, Distinct
-from matcard.data.samplers import POWERS, ClassSampler, WeightedSampler
+from matcard.data.draws import POWERS, ClassSampler, WeightedSampler
 from matcard.models.value import ValueScale
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int
 
     from matcard.data.dataset import TrainingSet
-    from matcard.data.samplers import EpochSampler
+    from matcard.data.draws import EpochSampler
     from matcard.training.options import Config
 
 

@@ -16,8 +16,8 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
+from matcard.data.draws import POWERS
 from matcard.data.kinds import kind_of
-from matcard.data.samplers import POWERS
 from matcard.errors import InputError, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss

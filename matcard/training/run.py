@@ -66,13 +66,12 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
         samples = read_labelled(config.data, progress)
     samples.check_left_out(config.data.max_left_out)
     begun = run.split.is_file()
-    saved = run.split.read_text(encoding="utf-8") if begun else None
     with crystal_progress(console, "crystals to graphs") as graphs:
         divided = divide(
             samples,
             config.data,
             seed=config.seed,
-            saved_split=saved,
+            saved_split=run.split if begun else None,
             graphs=config.model.sees_graphs,
             progress=graphs,
         )

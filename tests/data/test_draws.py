@@ -10,8 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.draws import DrawKind, Standard, directions, draw_probabilities, unit
-from matcard.data.samplers import WeightedSampler
+from matcard.data.draws import DrawKind, Standard, WeightedSampler, directions, draw_probabilities, unit
 from matcard.errors import InputError
 
 SEEDS = st.integers(0, 2**31)

@@ -14,7 +14,7 @@ from imblearn.under_sampling import RandomUnderSampler
 from scipy.stats import chisquare
 from torch.utils.data import WeightedRandomSampler
 
-from matcard.data.samplers import POWERS, ClassSampler, balanced_draws
+from matcard.data.draws import POWERS, ClassSampler, balanced_draws
 from matcard.errors import InputError
 
 TARGETS = np.repeat([0, 1, 2], [900, 90, 10])

@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from matcard.crystals.crystals import Crystals, offsets_from_counts
 from matcard.data.options import DataOptions, SplitOptions
-from matcard.data.splits import PARTS, Split, hold_out, make_split, matbench_test, seen_note, split_samples
+from matcard.data.splits import PARTS, Split, make_split, matbench_test, seen_note, split_samples
 from matcard.errors import InputError, MatcardWarning
 
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -235,10 +235,10 @@ def test_too_few_groups_are_refused(groups):
         make_split(np.zeros(len(groups), dtype=int), np.array(groups, dtype=object))
 
 
-def test_hold_out_keeps_the_test_part_and_divides_the_rest():
+def test_what_is_held_out_is_the_test_part_and_divides_the_rest():
     codes, groups = imbalanced()
     held = groups % 5 == 0
-    split = hold_out(codes, groups, held, fractions=(0.6, 0.2, 0.2))
+    split = make_split(codes, groups, held=held, fractions=(0.6, 0.2, 0.2))
     np.testing.assert_array_equal(split.test, np.flatnonzero(held))
     assert len(split.val) / (~held).sum() == pytest.approx(0.25, abs=0.01)
     assert not np.isin(groups[split.val], groups[split.train]).any()
@@ -340,8 +340,8 @@ def test_a_saved_split_of_other_or_damaged_data_is_refused():
         json.dumps({**saved, "val": "c"}),
         json.dumps({key: value for key, value in saved.items() if key != "seed"}),
     ):
-        with pytest.raises(InputError, match="damaged"):
-            Split.from_json(damaged, ids)
+        with pytest.raises(InputError, match=r"runs/one/split\.json: .*damaged"):
+            Split.from_json(damaged, ids, "runs/one/split.json")
     with pytest.raises(InputError, match="'a' is in it twice"):
         Split.from_json(json.dumps({**saved, "val": ["c", "a"]}), ids)
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matcard.data.labels import make_labels
-from matcard.data.values import value_columns
+from matcard.data.labels import make_labels, value_columns
 from matcard.errors import InputError
 
 COLUMNS = pd.DataFrame(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.samplers import ClassSampler
+from matcard.data.draws import ClassSampler
 from matcard.data.splits import Split
 from matcard.training.batches import DataModule, GlobalBatches
 from matcard.training.options import Config, TrainerOptions
