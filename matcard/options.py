@@ -87,13 +87,30 @@ def rules(options: Any) -> dict[str, Choices | Within]:
     """Give what options may be, as their types say."""
     found: dict[str, Choices | Within] = {}
     for option, kind in get_type_hints(options, include_extras=True).items():
-        if kind is bool or get_origin(kind) is Literal:
-            found[option] = Choices((False, True) if kind is bool else get_args(kind))
+        if kind is bool:
+            found[option] = Choices((False, True))
         for part in (kind, *get_args(kind)):
+            if get_origin(part) is Literal:
+                found[option] = Choices(get_args(part))
             for rule in getattr(part, "__metadata__", ()):
                 if isinstance(rule, Within):
                     found[option] = rule
     return found
+
+
+def check_options(options: Any, prefix: str) -> None:
+    """Check the options of a dataclass by their types, as `NamedOptions` does; None is taken where it may be.
+
+    Raises:
+        InputError: the first value against its rule; the option is named with `prefix` before it.
+    """
+    for option, allowed in rules(type(options)).items():  # type: ignore[arg-type]
+        value = getattr(options, option)
+        if value is None or value in allowed:
+            continue
+        if isinstance(allowed, Choices):
+            raise InputError(f"--{prefix}{option} {value!r}: {nearest_names(str(value), map(str, allowed))}")
+        raise InputError(f"--{prefix}{option} is {value!r}: expected {allowed}")
 
 
 def goes_by(options: type[NamedOptions]) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError
 from matcard.graphs.neighbors import GraphOptions
+from matcard.options import AtLeastOne, NotNegative, Within, check_options
 
 DataKind = Literal["crystals", "compositions", "images", "table"]
 SplitKind = Literal[
@@ -64,8 +65,7 @@ class SplitOptions:
     neither, it is counted."""
 
     def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in get_args(SplitKind):
-            raise InputError(f"--data.split.kind {self.kind!r}: {nearest_names(self.kind, get_args(SplitKind))}")
+        check_options(self, "data.split.")
         for name in ("column", "element"):
             if (self.kind == name) != (getattr(self, name) is not None):
                 raise InputError(f"--data.split.{name} goes with --data.split.kind {name}: give both or neither")
@@ -79,8 +79,6 @@ class SplitOptions:
         check_shares(self.fractions, self.folds, self.fold)
         if self.kind in ("element", "given") and self.folds is not None:
             raise InputError(f"--data.split.kind {self.kind} has one test part: leave out --data.split.folds")
-        if self.seen not in get_args(Seen):
-            raise InputError(f"--data.split.seen {self.seen!r}: {nearest_names(self.seen, get_args(Seen))}")
         if self.seen == "test" and self.folds is not None:
             raise InputError(
                 "--data.split.seen test is for a test part that comes with the data: leave it out, or leave out "
@@ -120,7 +118,7 @@ class ImbalanceOptions:
     2019); `step`: the second half of the classes is rare, all of it alike (Buda et al. 2018); `ratio`: the first
     class is common, all others are rare alike, so that it has the share factor / (factor + C - 1)."""
 
-    factor: float = 100.0
+    factor: Annotated[float, Within(1)] = 100.0
     """Samples of the commonest class for each of the rarest."""
 
     order: ClassOrder = "listed"
@@ -136,14 +134,7 @@ class ImbalanceOptions:
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
             raise InputError(f"--data.imbalance.samples is {self.samples}: expected 1 or more")
-        for name, kinds in (("kind", ImbalanceKind), ("order", ClassOrder)):
-            if getattr(self, name) not in get_args(kinds):
-                raise InputError(
-                    f"--data.imbalance.{name} {getattr(self, name)!r}: "
-                    f"{nearest_names(getattr(self, name), get_args(kinds))}"
-                )
-        if not (math.isfinite(self.factor) and self.factor >= 1):
-            raise InputError(f"--data.imbalance.factor is {self.factor}: expected a number of 1 or more")
+        check_options(self, "data.imbalance.")
 
 
 @dataclass(frozen=True)
@@ -154,20 +145,17 @@ class SyntheticOptions:
         InputError: when a value is out of range.
     """
 
-    samples: int | None = None
+    samples: AtLeastOne | None = None
     """Number of rows; the card's where not given."""
 
-    majority: float | None = None
+    majority: Annotated[float, Within(0, 1, "()")] | None = None
     """Share of the first class, the others having the rest in equal parts; the card's where not given."""
 
     seed: int | None = None
     """Seed of the data, whatever the run's; the card's where not given."""
 
     def __post_init__(self) -> None:
-        if self.majority is not None and not 0 < self.majority < 1:
-            raise InputError(f"--data.synthetic.majority is {self.majority}: expected a share between 0 and 1")
-        if self.samples is not None and self.samples < 1:
-            raise InputError(f"--data.synthetic.samples is {self.samples}: expected 1 or more")
+        check_options(self, "data.synthetic.")
 
 
 @dataclass(frozen=True)
@@ -244,10 +232,10 @@ class DataOptions:
     """What is done with samples of the training part that lie close to an earlier one of their class: nothing, or they
     are cut out. Distances are those of the samplers; see `trainer.sampler`."""
 
-    near_copies_radius: float = 0.1
+    near_copies_radius: NotNegative = 0.1
     """How far a near copy is at most, in units of the median distance between samples of different formulas."""
 
-    max_left_out: float = 0.05
+    max_left_out: Annotated[float, Within(0, 1, "[]")] = 0.05
     """Largest share of rows that cannot be used; more stops the run. Rows without a target do not count."""
 
     jobs: int = -1
@@ -266,6 +254,7 @@ class DataOptions:
     """Which neighbours become edges."""
 
     def __post_init__(self) -> None:
+        check_options(self, "data.")
         for name in ("source", "test_source"):  # a shell leaves ~ as it is after an equals sign
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))  # noqa: PTH111
@@ -279,20 +268,5 @@ class DataOptions:
             raise InputError(f"{' and '.join(ways)} are both given: a target has one of them")
         if self.window is not None and not self.window[0] < self.window[1]:
             raise InputError(f"--data.window {self.window}: expected two numbers, the lower one first, such as 500,600")
-        choices = {
-            "standardise": ("train", "all", "none"),
-            "near_copies": ("keep", "drop"),
-            "augment": ("none", "flip", "crop-flip"),
-            "composition_features": ("fractions", "magpie"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"--data.{name} {getattr(self, name)!r}: {nearest_names(getattr(self, name), known)}")
-        if self.kind is not None and self.kind not in get_args(DataKind):
-            raise InputError(f"--data.kind {self.kind!r}: {nearest_names(self.kind, get_args(DataKind))}")
-        if not 0 <= self.near_copies_radius < math.inf:
-            raise InputError(f"--data.near_copies_radius is {self.near_copies_radius}: expected a number, 0 or more")
-        if not 0 <= self.max_left_out <= 1:
-            raise InputError(f"--data.max_left_out is {self.max_left_out}: expected a share from 0 to 1")
         if self.jobs == 0:
             raise InputError("--data.jobs is 0: expected a number of processes, or -1 for all cores")
