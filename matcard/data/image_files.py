@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from jaxtyping import Int64, Shaped, UInt8
+    from jaxtyping import Int, Shaped
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError, RuntimeError)
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -35,14 +35,11 @@ _CIFAR = {
 }
 
 
-class Images(NamedTuple):
-    """Images (N, 32, 32, 3) and classes (N,) of a training and a test part, and the names of the classes."""
+class Part(NamedTuple):
+    """Images of a part with their classes."""
 
-    x_train: UInt8[np.ndarray, "N 32 32 3"]
-    y_train: Int64[np.ndarray, " N"]
-    x_test: UInt8[np.ndarray, "M 32 32 3"]
-    y_test: Int64[np.ndarray, " M"]
-    class_names: tuple[str, ...]
+    images: Shaped[np.ndarray, "N ..."]
+    labels: Int[np.ndarray, " N"]
 
 
 def read_idx(path: Path) -> Shaped[np.ndarray, ...]:
@@ -73,12 +70,15 @@ def read_idx(path: Path) -> Shaped[np.ndarray, ...]:
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def read_cifar(source: Path, labels: str = "labels") -> Images:
+def read_cifar(source: Path, labels: str = "labels") -> tuple[dict[str, Part], tuple[str, ...]]:
     """Read CIFAR-10 or CIFAR-100 in its version for Python.
 
     Args:
         source: the archive (it need not be unpacked), or the folder of its files.
         labels: `labels` of CIFAR-10, `fine_labels` or `coarse_labels` of CIFAR-100.
+
+    Returns:
+        the parts `train` and `test`, with images (N, 32, 32, 3) of bytes, and the names of the classes.
 
     Raises:
         InputError: a file that is missing, or holds something else than batches of such images.
@@ -91,8 +91,8 @@ def read_cifar(source: Path, labels: str = "labels") -> Images:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{source}: {meta}: a list of names was expected under {key!r}")
     parts = [_batch(source, name, held, labels, len(names)) for name in (*train, test)]
-    x_train, y_train = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
-    return Images(x_train, y_train, *parts[-1], tuple(names))
+    first = Part(*(np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True)))
+    return {"train": first, "test": Part(*parts[-1])}, tuple(names)
 
 
 def _unpickled(source: Path, names: set[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from matcard.crystals.crystals import objects
 from matcard.data.dataset import ArrayDataset, digests
-from matcard.data.image_files import read_cifar, read_idx
+from matcard.data.image_files import Part, read_cifar, read_idx
 from matcard.data.kinds import files_alone
 from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
     from typing import IO, Self
 
-    from jaxtyping import Bool, Int, Shaped, UInt8
+    from jaxtyping import Bool, Shaped, UInt8
 
     from matcard.data.card import Card
     from matcard.data.samples import Named, Progress, Source
@@ -136,13 +136,6 @@ class ImageKind(Kind):
         return images
 
 
-class Part(NamedTuple):
-    """Images of a part with their classes."""
-
-    images: Shaped[np.ndarray, "N ..."]
-    labels: Int[np.ndarray, " N"]
-
-
 def read(options: DataOptions, card: Card | None, like: ImageKind | None, progress: Progress | None) -> Samples:
     """Read images with their classes; where files have a training and a test part, the latter is marked.
 
@@ -172,7 +165,7 @@ def read(options: DataOptions, card: Card | None, like: ImageKind | None, progre
         if card.format == "idx":
             parts = _from_idx(list(files.values()), card.name)
         else:
-            parts, names = _from_cifar(next(iter(files.values())), card.labels or "labels")
+            parts, names = read_cifar(next(iter(files.values())), card.labels or "labels")
     tested = {"test"}
     if options.test_source is not None:
         require_file(Path(options.test_source))
@@ -194,7 +187,8 @@ def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:
     if path.is_dir() and any(path.glob("*idx3-ubyte*")):
         return _from_idx(sorted(path.glob("*ubyte*")), str(path)), ()
     if path.suffix != ".npz":
-        return _from_cifar(path, _cifar_labels(path))
+        of_hundred = (path / "train").is_file() or "100" in path.name
+        return read_cifar(path, "fine_labels" if of_hundred else "labels")
     with readable(path), np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     names = [str(name) for name in arrays.get("class_names", ())]
@@ -239,17 +233,6 @@ def _from_idx(files: Sequence[Path], source: str) -> dict[str, Part]:
             found[what] = read_idx(file)
         parts[part] = Part(found["images"], found["labels"])
     return parts
-
-
-def _from_cifar(path: Path, labels: str) -> tuple[dict[str, Part], Sequence[str]]:
-    images = read_cifar(path, labels)
-    parts = {"train": Part(images.x_train, images.y_train), "test": Part(images.x_test, images.y_test)}
-    return parts, images.class_names
-
-
-def _cifar_labels(path: Path) -> str:
-    of_hundred = (path / "train").is_file() or "100" in path.name
-    return "fine_labels" if of_hundred else "labels"
 
 
 def _samples(

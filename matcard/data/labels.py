@@ -49,10 +49,11 @@ class Labels:
 
     def encode(self, values: pd.Series[Any]) -> Int64[np.ndarray, " M"]:
         """Give the classes of other rows; -1 where the target is missing or of a class that is not known."""
-        if self.window:
-            return _by_window(values, self.window, self.target)
-        if self.edges:
-            return _by_edges(values, self.edges, self.target)
+        if self.window or self.edges:
+            numbers = _numbers(values, self.target)
+            low, high = self.window or (0.0, 0.0)
+            classes: Any = (low <= numbers) & (numbers <= high) if self.window else np.digitize(numbers, self.edges)
+            return np.where(np.isnan(numbers), -1, classes)
         position: dict[str | None, int] = {_word(name): k for k, name in enumerate(self.class_names)}
         return np.array([position.get(name, -1) for name in label_texts(values)], dtype=np.int64)
 
@@ -217,16 +218,6 @@ def _edges(threshold: float | None, bins: Sequence[float] | None) -> tuple[float
 def _edge_names(edges: tuple[float, ...], target: str) -> tuple[str, ...]:
     between = [f"{_number(low)} <= {target} < {_number(high)}" for low, high in pairwise(edges)]
     return (f"{target} < {_number(edges[0])}", *between, f"{target} >= {_number(edges[-1])}")
-
-
-def _by_edges(values: pd.Series[Any], edges: tuple[float, ...], target: str) -> Int64[np.ndarray, " N"]:
-    numbers = _numbers(values, target)
-    return np.where(np.isnan(numbers), -1, np.digitize(numbers, edges))
-
-
-def _by_window(values: pd.Series[Any], window: tuple[float, float], target: str) -> Int64[np.ndarray, " N"]:
-    numbers = _numbers(values, target)
-    return np.where(np.isnan(numbers), -1, (window[0] <= numbers) & (numbers <= window[1]))
 
 
 def _numbers(values: pd.Series[Any], target: str) -> Float64[np.ndarray, " N"]:

@@ -156,7 +156,7 @@ class RowKind(Kind):
     ) -> Samples:
         """Make the numbers of rows; `aside` are columns that say nothing else of them."""
         inputs, features, faults = self.numbers(frame)
-        written = [name or "" for name in ids]
+        written = ["" if name is None else str(name) for name in ids]
         names = objects(map(valid, written))
         columns = frame.drop(columns=[name for name in (*self.used, *aside) if name in frame]).reset_index(drop=True)
         for i in np.flatnonzero(names != objects(written)).tolist():

@@ -79,7 +79,7 @@ def kept_numbers(
         ) from error
     width = len(next(iter(known.values()))) if known else descriptor.compute(crystals.take([])).values.shape[1]
     none = np.full(width, np.nan, np.float32)
-    values = np.array([known.get(key, none) for key in digests], np.float32).reshape(-1, width)
+    values = np.array([known.get(key, none) for key in digests], np.float32).reshape(len(digests), width)
     return Numbers(values, objects(failed.get(key) for key in digests))
 
 

@@ -104,7 +104,8 @@ def test_cifar10_is_read_from_its_archive_and_from_its_folder(cifar10, tmp_path)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     for source in (archive, folder, tmp_path):
-        x_train, y_train, x_test, y_test, names = read_cifar(source)
+        parts, names = read_cifar(source)
+        (x_train, y_train), (x_test, y_test) = parts["train"], parts["test"]
         assert_array_equal(x_train, np.concatenate([as_images(held[f"data_batch_{k}"]["data"]) for k in range(1, 6)]))
         assert y_train.tolist() == [label for k in range(1, 6) for label in held[f"data_batch_{k}"]["labels"]]
         assert_array_equal(x_test, as_images(held["test_batch"]["data"]))
@@ -116,15 +117,17 @@ def test_cifar10_is_read_from_its_archive_and_from_its_folder(cifar10, tmp_path)
 @pytest.mark.parametrize("labels", ["fine_labels", "coarse_labels"])
 def test_cifar100_has_two_kinds_of_labels(tmp_path, labels):
     held, files = cifar_files(("fine_labels", "coarse_labels"), classes=7)
-    images = read_cifar(write_tar(tmp_path / "cifar-100-python.tar.gz", files, "cifar-100-python"), labels)
-    assert images.y_train.tolist() == held["train"][labels]
-    assert images.y_test.tolist() == held["test"][labels]
-    assert len(images.class_names) == 7
+    parts, names = read_cifar(write_tar(tmp_path / "cifar-100-python.tar.gz", files, "cifar-100-python"), labels)
+    assert parts["train"].labels.tolist() == held["train"][labels]
+    assert parts["test"].labels.tolist() == held["test"][labels]
+    assert len(names) == 7
 
 
 def test_arrays_of_numpy_2_are_read_too(tmp_path):
     held, files = cifar_files(core="numpy._core")
-    assert read_cifar(write_tar(tmp_path / "c.tar.gz", files)).y_test.tolist() == held["test_batch"]["labels"]
+    assert (
+        read_cifar(write_tar(tmp_path / "c.tar.gz", files))[0]["test"].labels.tolist() == held["test_batch"]["labels"]
+    )
 
 
 def test_a_pickle_that_would_run_something_is_refused_by_name(cifar10, tmp_path):

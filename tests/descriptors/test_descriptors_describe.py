@@ -184,6 +184,8 @@ def test_a_package_brings_its_own(package: Path) -> None:
     assert found.values[:2, 133].tolist() == [2, 2]
     assert found.reasons[2] == "no numbers of --data.descriptors dense: dense gave no numbers for it"
     assert len(list(package.glob("*/*.npz"))) == 1
+    nothing = CRYSTALS.take([0]).with_faults(np.array(["no sites"], dtype=object))
+    assert describe(find_descriptors("dense"), nothing, package / "other").reasons.tolist() == ["no sites"]
     with pytest.raises(InputError, match=r"no descriptor 'dens'; did you mean dense"):
         find_descriptors("dens")
 
