@@ -285,7 +285,7 @@ def test_synthetic_rows_are_as_asked_for():
     assert counts[1:].max() - counts[1:].min() < 30
     other = read_labelled(DataOptions(source="ten_clusters", synthetic=SyntheticOptions(samples=3000, majority=0.5)))
     assert not np.array_equal(labelled.inputs, other.inputs)
-    with pytest.raises(InputError, match="share between 0 and 1"):
+    with pytest.raises(InputError, match=r"expected a number in \(0, 1\)"):
         SyntheticOptions(majority=1.5)
     with pytest.raises(InputError, match="samples is 0"):
         SyntheticOptions(samples=0)
