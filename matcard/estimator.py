@@ -27,7 +27,7 @@ from matcard.data.crystals import CrystalKind
 from matcard.data.groups import default_groups, group_keys
 from matcard.data.kinds import ABOUT
 from matcard.data.labels import Labels
-from matcard.data.options import DataOptions
+from matcard.data.options import DataKind, DataOptions
 from matcard.data.read import training_set
 from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float64, Shaped
     from numpy.typing import ArrayLike
 
-    from matcard.data.options import DataKind
     from matcard.data.samples import Samples
     from matcard.evaluation.decision import DecisionOptions
     from matcard.losses import LossOptions
