@@ -179,7 +179,7 @@ def show_test(console: Console, path: Path) -> None:
     Raises:
         InputError: no finished run.
     """
-    from matcard.evaluation.tables import averages_table, calibration_line, recall_table, value_lines
+    from matcard.evaluation.tables import print_scores
     from matcard.files import read_json
 
     file = path / "test_metrics.json"
@@ -189,11 +189,7 @@ def show_test(console: Console, path: Path) -> None:
         )
     metrics = read_json(file)
     console.print(f"the test part of {path}, as it was measured once when the run was finished", markup=False)
-    console.print(recall_table(metrics))
-    console.print(averages_table(metrics))
-    console.print(calibration_line(metrics))
-    for line in value_lines(metrics):
-        console.print(line, markup=False)
+    print_scores(console, metrics)
 
 
 def write(folder: Path, found: Assessment, source: str) -> None:
@@ -212,14 +208,10 @@ def write(folder: Path, found: Assessment, source: str) -> None:
 
 def show(console: Console, run: Predictor, found: Assessment, folder: Path) -> None:
     """Print the scores, what was left out, what is not new, and whether the class shares fit."""
-    from matcard.evaluation.tables import averages_table, calibration_line, recall_table, shares_table, value_lines
+    from matcard.evaluation.tables import print_scores, shares_table
 
     metrics, unit = found.metrics, run.kind.unit
-    console.print(recall_table(metrics))
-    console.print(averages_table(metrics))
-    console.print(calibration_line(metrics))
-    for line in value_lines(metrics):
-        console.print(line, markup=False)
+    print_scores(console, metrics)
     console.print(shares_table(metrics, run.description.class_counts))
     left = metrics["left_out"]
     unknown = sum(left["unknown"].values())

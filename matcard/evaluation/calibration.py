@@ -1,7 +1,8 @@
 """Probabilities: how true they are, made truer on validation, and what they are under other class shares.
 
 A loss that reweights classes leaves probabilities of other shares than those of the data, which one temperature cannot
-mend; estimating shares from them goes astray. `BiasCorrected` follows the shares of training whatever loss made them.
+mend; estimating shares from them goes astray. With a bias for each class they follow the shares of training whatever
+loss made them.
 """
 
 from __future__ import annotations

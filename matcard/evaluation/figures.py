@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from matcard.evaluation import style
 from matcard.evaluation.calibration import reliability
 from matcard.evaluation.confusion import confusion_matrix, ratio
 from matcard.evaluation.intervals import successes, wilson_bounds
-from matcard.evaluation.metrics import ranking_steps
+from matcard.evaluation.metrics import ranking_steps, undefined
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -166,7 +165,7 @@ def recall_figure(metrics: Mapping[str, Any]) -> Figure:
         ("minority_recall", style.VERMILLION, "minority classes"),
     ):
         value = metrics[average]
-        if value is not None and not math.isnan(value):
+        if not undefined(value):
             label = f"mean over {over}: {value:.3f}"
             figure.axes[0].axvline(value, color=colour, linewidth=1.1, linestyle=style.DASHED, zorder=0.9, label=label)
     if figure.axes[0].get_legend_handles_labels()[0]:

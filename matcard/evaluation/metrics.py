@@ -5,6 +5,7 @@ Undefined is NaN, never 0; averages run over classes with support, and their num
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -83,6 +84,11 @@ def _metric(name: str) -> _Metric:
     if name not in _METRICS:
         raise InputError(f"unknown metric {name!r}; {nearest_names(name, _METRICS)}")
     return _METRICS[name]
+
+
+def undefined(value: float | None) -> bool:
+    """Say whether a metric is NaN, or the null that it is in a JSON file."""
+    return value is None or math.isnan(value)
 
 
 def classification_metrics(
@@ -177,6 +183,20 @@ class Steps(NamedTuple):
         precision = np.nan_to_num(ratio(self.tp, self.tp + self.fp))
         return ratio((np.diff(self.tp, axis=-1, prepend=0.0) * precision).sum(axis=-1), self.tp[..., -1])
 
+    def at_k(self, k: int) -> dict[str, float]:
+        """Precision and recall (NaN without positives) when only k samples can be tried, the highest scores first.
+
+        Where the k-th score is shared, the tied count by their share of positives (the mean over orders).
+
+        Raises:
+            InputError: k below 1 or above the number of samples.
+        """
+        called = np.append(0.0, self.tp + self.fp)
+        if not 1 <= k <= called[-1]:
+            raise InputError(f"k must lie between 1 and {called[-1]:.0f}, got {k}")
+        found = np.interp(k, called, np.append(0.0, self.tp))
+        return {"k": k, "precision": float(found / k), "recall": float(ratio(found, self.tp[-1]))}
+
 
 def ranking_steps(
     positive: Bool[np.ndarray, " n"],
@@ -220,35 +240,6 @@ def ranking_averages(
     }
 
 
-class AtK(NamedTuple):
-    """Precision and recall among the `k` highest scores; recall is NaN without positives."""
-
-    k: int
-    precision: float
-    recall: float
-
-
-def at_k(positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], k: int) -> AtK:
-    """Give precision and recall when only k samples can be tried, the highest scores first.
-
-    Where the k-th score is shared, the tied count by their share of positives (the mean over orders).
-
-    Args:
-        positive: which samples are of the class.
-        scores: its score, finite.
-        k: more than n counts as n.
-
-    Raises:
-        InputError: k below 1.
-    """
-    if k < 1:
-        raise InputError(f"k must be at least 1, got {k}")
-    k = min(k, len(scores))
-    tp, fp = ranking_steps(positive, scores)
-    found = float(np.interp(k, np.append(0.0, tp + fp), np.append(0.0, tp)))
-    return AtK(k, precision=found / k, recall=float(ratio(np.asarray(found), tp[-1])))
-
-
 class ClassRanking(TypedDict):
     """How well the score of one class puts its samples first; NaN where undefined."""
 
@@ -275,6 +266,6 @@ def per_class_ranking(
             average_precision=float(steps.average_precision()),
             prevalence=float(positive.mean()),
             roc_auc=float(steps.roc_auc()),
-            at_k=[at_k(positive, scores, k)._asdict() for k in sorted(ks)],
+            at_k=[steps.at_k(k) for k in sorted(ks)],
         )
     return found

@@ -12,12 +12,15 @@ from rich.text import Text
 
 from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.intervals import successes
-from matcard.evaluation.metrics import metric_label, metric_names
+from matcard.evaluation.metrics import metric_label, metric_names, undefined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jaxtyping import Float, Int
+    from rich.console import Console
+
+    from matcard.evaluation.intervals import Interval
 
 MINORITY_MARK = "*"
 _MINORITY_STYLE = "bold yellow"
@@ -34,6 +37,20 @@ _LEFT: dict[str, Any] = {
 _SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "average_precision")
 
 
+def print_scores(console: Console, metrics: Mapping[str, Any]) -> None:
+    """Print what is known of a set of predictions: recall of each class, averages, calibration, predicted numbers.
+
+    Args:
+        console: printed to.
+        metrics: as `matcard.evaluation.scoring.scored` gives it, or as read back from its JSON file.
+    """
+    console.print(recall_table(metrics))
+    console.print(averages_table(metrics))
+    console.print(calibration_line(metrics))
+    for line in value_lines(metrics):
+        console.print(line, markup=False)
+
+
 def recall_table(metrics: Mapping[str, Any]) -> Table:
     """Show recall per class with its Wilson interval and counts, minority classes marked, a summary below.
 
@@ -48,15 +65,14 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
     if ranked := "ranking" in metrics:
         table.add_column("AP (chance)", justify="right", no_wrap=True)
     for name, recall in metrics["recall"].items():
-        low, value, high = (_number(recall[key]) for key in ("low", "value", "high"))
         table.add_row(
             _class_label(name, name in rare),
-            format_score(value),
-            "no samples" if math.isnan(value) else f"{format_score(low)} to {format_score(high)}",
-            _track(low, value, high),
+            format_score(recall["value"]),
+            f"{recall['low']:.3f} to {recall['high']:.3f}" if recall["n"] else "no samples",
+            _track(recall) if recall["n"] else "",
             f"{successes(recall)} / {recall['n']}",
-            format_score(_number(metrics["precision"][name]["value"])),
-            format_score(_number(metrics["f1"][name]["value"])),
+            format_score(metrics["precision"][name]["value"]),
+            format_score(metrics["f1"][name]["value"]),
             *((_beside_prevalence(metrics["ranking"][name]),) if ranked else ()),
             style=_MINORITY_STYLE if name in rare else None,
         )
@@ -65,13 +81,13 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
 
 def summary_line(metrics: Mapping[str, Any]) -> str:
     """Give the averages in a line, and over how many classes they run."""
-    scores = [f"{metric_label(name)} {format_score(_number(metrics[name]))}" for name in _SUMMARY]
+    scores = [f"{metric_label(name)} {format_score(metrics[name])}" for name in _SUMMARY]
     rare = metrics["minority_classes"]
     if rare:
         over = f"{metrics['minority_classes_with_support']} of {len(rare)} {MINORITY_MARK} classes"
         scores.insert(
             0,
-            f"{metric_label('minority_recall')} {format_score(_number(metrics['minority_recall']))} ({over})",
+            f"{metric_label('minority_recall')} {format_score(metrics['minority_recall'])} ({over})",
         )
     else:
         scores.insert(0, "no minority class (none has a share of the training part below 1/C)")
@@ -139,13 +155,13 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
     changed = metric_names(of_classes=True)
     for name in [*changed, *metric_names(of_classes=False)]:
         ruled = _with_interval(chosen, name) if name in changed else ("same", "")
-        beside = [] if corrected is None else [format_score(_number(corrected[name]))]
+        beside = [] if corrected is None else [format_score(corrected[name])]
         table.add_row(metric_label(name), *_with_interval(metrics, name), *ruled, *beside)
     groups = {group: shot for group, shot in metrics["shots"].items() if shot["classes"]}
     if len(groups) > 1:  # classes that are all alike in this have no tail
         for group, shot in groups.items():
             of_group = [scores["shots"][group]["recall"] for scores in (metrics, chosen)]
-            at_argmax, at_rule = (format_score(_number(recall)) for recall in of_group)
+            at_argmax, at_rule = (format_score(recall) for recall in of_group)
             classes = "1 class" if shot["classes"] == 1 else f"{shot['classes']} classes"
             table.add_row(f"{group}-shot recall ({classes})", at_argmax, "", at_rule, "")
     return table
@@ -174,7 +190,7 @@ def calibration_line(metrics: Mapping[str, Any]) -> str:
     """Say what the temperature fitted on validation does to the calibration of these samples."""
     after = metrics["calibrated"]
     words = [
-        f"{metric_label(name)} {format_score(_number(metrics[name]))} -> {format_score(_number(after[name]))}"
+        f"{metric_label(name)} {format_score(metrics[name])} -> {format_score(after[name])}"
         for name in ("ece", "log_loss", "brier")
     ]
     return f"at the temperature {after['temperature']:.2f} fitted on validation: {', '.join(words)}"
@@ -188,13 +204,13 @@ def value_lines(metrics: Mapping[str, Any]) -> list[str]:
     """
     found = metrics.get("values", {})
     lines = [
-        f"{name}: mean absolute error {_number(of['mae']):.4g}, RMSE {_number(of['rmse']):.4g}, R2 "
-        f"{format_score(_number(of['r2']))} of {of['values']:.0f}"
+        f"{name}: mean absolute error {of['mae']:.4g}, RMSE {of['rmse']:.4g}, R2 "
+        f"{format_score(of['r2'])} of {of['values']:.0f}"
         for name, of in found.get("numbers", {}).items()
     ]
     if "average_precision" in found:
         class_head, number, mix = (
-            format_score(_number(found["average_precision"][name])) for name in ("class_head", "number", "mix")
+            format_score(found["average_precision"][name]) for name in ("class_head", "number", "mix")
         )
         lines.append(
             f"average precision: class head {class_head}, predicted number {number}, both {mix} (share of the number "
@@ -203,27 +219,22 @@ def value_lines(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def format_score(value: float) -> str:
+def format_score(value: float | None) -> str:
     """Write a score with three decimals, an undefined one as a dash."""
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def _with_interval(metrics: Mapping[str, Any], name: str) -> tuple[str, str]:
-    low, high = map(_number, metrics["intervals"].get(name, (None, None)))
+    low, high = metrics["intervals"].get(name, (None, None))
     # One of no width means that no resample differs, not that the value is exact.
-    interval = "" if math.isnan(low) or low == high else f"{format_score(low)} to {format_score(high)}"
-    return format_score(_number(metrics[name])), interval
+    interval = "" if undefined(low) or low == high else f"{low:.3f} to {high:.3f}"
+    return format_score(metrics[name]), interval
 
 
 def _beside_prevalence(ranking: Mapping[str, Any]) -> str:
     """Give average precision, and in brackets the prevalence, which a random order gives."""
-    value = format_score(_number(ranking["average_precision"]))
-    return f"{value} ({format_score(_number(ranking['prevalence']))})"
-
-
-def _number(value: float | None) -> float:
-    """Read JSON's null as NaN."""
-    return math.nan if value is None else float(value)
+    value = format_score(ranking["average_precision"])
+    return f"{value} ({format_score(ranking['prevalence'])})"
 
 
 def _class_label(name: str, rare: bool) -> Text:
@@ -234,11 +245,9 @@ def _count(count: int, good_if_zero: bool) -> Text:
     return Text(str(count), style="bold red" if count == 0 and not good_if_zero else "")
 
 
-def _track(low: float, value: float, high: float) -> str:
+def _track(recall: Interval) -> str:
     """Draw the interval as dashes, the recall as an o."""
-    if math.isnan(value):
-        return ""
-    first, point, last = (round(x * (_TRACK - 1)) for x in (low, value, high))
+    first, point, last = (round(x * (_TRACK - 1)) for x in (recall["low"], recall["value"], recall["high"]))
     cells = ["-" if first <= cell <= last else " " for cell in range(_TRACK)]
     cells[point] = "o"
     return "".join(cells)

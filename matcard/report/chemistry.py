@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import gemmi
 import numpy as np
 import pandas as pd
 from ase.data import chemical_symbols
@@ -12,18 +13,20 @@ from markupsafe import Markup
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from pymatgen.core.periodic_table import Element
 
 from matcard.data.spacegroups import SYMPREC, symmetries
+from matcard.errors import listed
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
 from matcard.evaluation.intervals import wilson_bounds
-from matcard.report.html import listed, paragraph, records, share
+from matcard.report.html import paragraph, records, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Bool, Float, Int, Shaped
+    from jaxtyping import Bool, Int, Shaped
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -35,22 +38,11 @@ if TYPE_CHECKING:
 MOST_SYMMETRIES = 1500
 """Of more crystals than this an evenly spaced part is looked at: spglib takes milliseconds a crystal."""
 _SYSTEM_COLUMN = "crystal_system"
-_LAST_NUMBER = {
-    "triclinic": 2,
-    "monoclinic": 15,
-    "orthorhombic": 74,
-    "tetragonal": 142,
-    "trigonal": 167,
-    "hexagonal": 194,
-    "cubic": 230,
-}
-"""The last space group of each crystal system (International Tables A)."""
-SYSTEMS = tuple(_LAST_NUMBER)
+SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _SITE_EDGES = (1, 3, 5, 9, 13, 21, 41, 81, 161)
 _SINGLE_VALUES = 8
 FEW = 5
 """Elements in fewer crystals than this are grey: their share says little."""
-_LANTHANIDES, _ACTINIDES = range(57, 72), range(89, 104)
 _ELEMENTS = range(1, 104)
 _STRONGEST = 0.8
 # Clear in the middle, so that the page shows through, by day and by night.
@@ -155,20 +147,21 @@ def _worst(shares: pd.DataFrame, overall: float) -> str:
 
 def group_shares(groups: Shaped[np.ndarray, " n"], right: Bool[np.ndarray, " n"], order: Sequence[str]) -> pd.DataFrame:
     """Give `group`, `n`, `found`, `recall`, `low`, `high` (95 % Wilson) of each group, in the given order."""
-    n = np.array([(groups == name).sum() for name in order], dtype=np.int64)
-    found = np.array([right[groups == name].sum() for name in order], dtype=np.int64)
-    return _shares("group", order, n, found)
+    members = [right[groups == name] for name in order]
+    n, found = np.array([len(each) for each in members]), np.array([int(each.sum()) for each in members])
+    low, high = wilson_bounds(found, n)
+    return pd.DataFrame(
+        {"group": list(order), "n": n, "found": found, "recall": ratio(found, n), "low": low, "high": high}
+    )
 
 
 def element_shares(crystals: Crystals, right: Bool[np.ndarray, " n"]) -> pd.DataFrame:
     """Give the same for each element: a crystal counts once for every element that it contains."""
     owners = np.repeat(np.arange(len(crystals)), crystals.num_sites)
     pairs = np.unique(owners * 256 + crystals.numbers.astype(np.int64))
-    numbers = pairs % 256
-    n = np.bincount(numbers, minlength=256)
-    found = np.bincount(numbers, weights=right[pairs // 256], minlength=256).astype(np.int64)
-    present = np.flatnonzero(n)
-    return _shares("element", [chemical_symbols[z] for z in present.tolist()], n[present], found[present])
+    symbols = np.array(chemical_symbols, dtype=object)
+    shares = group_shares(symbols[pairs % 256], right[pairs // 256], symbols[np.unique(pairs % 256)].tolist())
+    return shares.rename(columns={"group": "element"})
 
 
 def crystal_systems(samples: Samples) -> tuple[Shaped[np.ndarray, " n"], str]:
@@ -178,7 +171,7 @@ def crystal_systems(samples: Samples) -> tuple[Shaped[np.ndarray, " n"], str]:
     """
     if _SYSTEM_COLUMN in samples.columns:
         values = samples.columns[_SYSTEM_COLUMN].astype(str).str.strip().str.lower().to_numpy(dtype=object)
-        return np.where(np.isin(values.astype(str), list(_LAST_NUMBER)), values, ""), f"column {_SYSTEM_COLUMN}"
+        return np.where(np.isin(values.astype(str), SYSTEMS), values, ""), f"column {_SYSTEM_COLUMN}"
     n = len(samples)
     looked_at = np.unique(np.linspace(0, n - 1, min(n, MOST_SYMMETRIES)).astype(np.int64))
     systems = np.full(n, "", dtype=object)
@@ -196,7 +189,7 @@ def space_groups(crystals: Crystals) -> list[tuple[int, str]]:
 
 def system_of(number: int) -> str:
     """Give the crystal system of a space group; none of number 0."""
-    return next(name for name, last in _LAST_NUMBER.items() if number <= last) if number else ""
+    return gemmi.find_spacegroup_by_number(number).crystal_system_str() if number else ""
 
 
 def site_bins(num_sites: Int[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], list[str]]:
@@ -205,25 +198,11 @@ def site_bins(num_sites: Int[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"
     Few different numbers are bins of their own.
     """
     values = np.unique(num_sites)
-    edges = np.append(values, values[-1] + 1) if len(values) <= _SINGLE_VALUES else np.append(_SITE_EDGES, np.inf)
-    names = [_bin_name(low, high) for low, high in pairwise(edges)]
     if len(values) <= _SINGLE_VALUES:
-        names = [str(value) for value in values.tolist()]
-    which = np.digitize(num_sites, edges) - 1
-    bins = np.array([names[k] for k in which.tolist()], dtype=object)
-    return bins, [name for k, name in enumerate(names) if (which == k).any()]
-
-
-def _bin_name(low: float, high: float) -> str:
-    if np.isinf(high):
-        return f"{low:.0f} or more"
-    return f"{low:.0f}–{high - 1:.0f}" if high - low > 1 else f"{low:.0f}"
-
-
-def _shares(kind: str, names: Sequence[str], n: Int[np.ndarray, " k"], found: Int[np.ndarray, " k"]) -> pd.DataFrame:
-    low, high = wilson_bounds(found, n)
-    recall: Float[np.ndarray, " k"] = ratio(found, n)
-    return pd.DataFrame({kind: list(names), "n": n, "found": found, "recall": recall, "low": low, "high": high})
+        return num_sites.astype(str).astype(object), values.astype(str).tolist()
+    names = [*(f"{low}–{high - 1}" for low, high in pairwise(_SITE_EDGES)), f"{_SITE_EDGES[-1]} or more"]
+    bins = pd.cut(num_sites, [*_SITE_EDGES, np.inf], right=False, labels=names)
+    return np.asarray(bins, dtype=object), list(bins.remove_unused_categories().categories)
 
 
 def periodic_figure(shares: pd.DataFrame, overall: float) -> Figure:
@@ -276,15 +255,12 @@ def _write_element(
 
 def position(number: int) -> tuple[float, float]:
     """Give column (0 to 17) and row (0 to 6; below them the lanthanides and actinides) of an element."""
-    for row, series in ((7.4, _LANTHANIDES), (8.4, _ACTINIDES)):
-        if number in series:
-            return 3.0 + number - series[0] - 0.5, row
-    # The elements that close the rows, and what each row lacks between its second and its third element from the left.
-    closing = (0, 2, 10, 18, 36, 54, 86, 118)
-    period = next(k for k, last in enumerate(closing) if number <= last)
-    place, length = number - closing[period - 1] - 1, closing[period] - closing[period - 1]
-    column = place if place < (1 if length == 2 else 2) else place + 18 - length
-    return float(column), float(period - 1)
+    element = Element.from_Z(number)
+    if element.is_lanthanoid:
+        return number - 54.5, 7.4
+    if element.is_actinoid:
+        return number - 86.5, 8.4
+    return element.group - 1.0, element.row - 1.0
 
 
 def _explain(figure: Figure, axes: Axes, norm: TwoSlopeNorm, overall: float) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, cast
 
 from markupsafe import Markup, escape
+
+from matcard.evaluation.metrics import undefined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,19 +89,6 @@ def signed(value: float | None) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Write an interval of scores, whose bounds may be negative."""
     return DASH if undefined(low) or undefined(high) else f"{low:.2f} to {high:.2f}".replace("-", "−")
-
-
-def undefined(value: float | None) -> bool:
-    """Say whether a number is NaN, or JSON's null."""
-    return value is None or math.isnan(value)
-
-
-def listed(words: Sequence[str], most: int = 6) -> str:
-    """Write `a, b and c`; beyond `most` words, how many more there are."""
-    shown = [str(word) for word in words[:most]]
-    if len(words) > most:
-        shown = [*shown[: most - 1], f"{len(words) - most + 1} more"]
-    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1]))) if shown else "none"
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

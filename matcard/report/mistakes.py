@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
+from ase.visualize.plot import plot_atoms
 from markupsafe import Markup
-from matplotlib.collections import EllipseCollection, LineCollection
 
 from matcard.crystals.formulas import reduced_formulas
 from matcard.evaluation import style
@@ -20,7 +21,6 @@ from matcard.report.html import code, paragraph, plural, table
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from matcard.crystals.crystals import Crystals
@@ -148,24 +148,19 @@ class Drawing:
         numbers: (M,) atomic numbers.
         frac_coords: (M, 3) in [0, 1], up to what lies on a face.
         positions: (M, 3), angstrom.
+        cell: (3, 3) rows, angstrom.
         edges: (12, 2, 3) ends of the cell's edges, angstrom.
     """
 
     def __init__(self, crystals: Crystals, i: int) -> None:
         sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
-        lattice = np.asarray(crystals.lattice[i])
         self.frac_coords, owners = _with_images(np.asarray(crystals.frac_coords[sites]))
         self.numbers: Int[np.ndarray, " M"] = np.asarray(crystals.numbers[sites]).astype(np.int64)[owners]
-        upright = _upright(lattice)
-        middle = upright.sum(axis=0) / 2
-        self.positions = self.frac_coords @ upright - middle
-        corners = _CORNERS @ upright - middle
+        self.cell = _upright(np.asarray(crystals.lattice[i]))
+        middle = self.cell.sum(axis=0) / 2
+        self.positions = self.frac_coords @ self.cell - middle
+        corners = _CORNERS @ self.cell - middle
         self.edges = np.array([[corners[a], corners[b]] for a, b in _EDGES])
-
-    @property
-    def radii(self) -> Float[np.ndarray, " M"]:
-        """Radii of the balls, angstrom: a fixed part of the covalent ones."""
-        return np.asarray(_BALL * covalent_radii[self.numbers])
 
     @property
     def colours(self) -> Float[np.ndarray, "M 3"]:
@@ -180,7 +175,7 @@ class Drawing:
             mine = self.numbers == number
             elements[chemical_symbols[number]] = {
                 "colour": "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * self.colours[mine][0])),
-                "radius": round(float(self.radii[mine][0]), 3),
+                "radius": round(float(_BALL * covalent_radii[number]), 3),
                 "at": self.positions[mine].round(3).tolist(),
                 "frac": self.frac_coords[mine].round(3).tolist(),
             }
@@ -188,51 +183,18 @@ class Drawing:
 
 
 def structure_figure(drawing: Drawing) -> Figure:
-    """Draw a still picture, from where the turning one is first seen; far atoms first."""
-    right, up, towards = _view()
+    """Draw a still picture, from where the turning one is first seen."""
     figure = style.new_figure(3.2, 2.7)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set(aspect="equal")
+    atoms = Atoms(drawing.numbers, scaled_positions=drawing.frac_coords, cell=drawing.cell)
+    towards = np.array(EYE) / np.linalg.norm(EYE)
+    right = np.cross([0.0, 0.0, 1.0], towards)
+    right /= np.linalg.norm(right)
+    view = np.stack([right, np.cross(towards, right), towards], axis=1)
+    plot_atoms(atoms, axes, rotation=view, radii=_BALL, colors=drawing.colours)
     axes.set_axis_off()
-    # An edge lies behind the atoms where its middle does: in pieces, it passes between them.
-    pieces = _pieces(drawing.edges)
-    behind = pieces.mean(axis=1) @ towards
-    flat = np.stack([pieces @ right, pieces @ up], axis=-1)
-    depths = drawing.positions @ towards
-    order = np.argsort(depths, kind="stable")
-    layer = np.searchsorted(depths[order], behind)
-    for k in range(len(order) + 1):
-        if (layer == k).any():
-            axes.add_collection(LineCollection(flat[layer == k], colors=style.GREY, linewidths=0.9, zorder=k))
-        if k < len(order):
-            _draw_atom(axes, drawing, int(order[k]), (right, up), k)
-    reach = drawing.radii.max()
-    everything = np.concatenate([drawing.positions, drawing.edges.reshape(-1, 3)])
-    for set_limits, axis in ((axes.set_xlim, right), (axes.set_ylim, up)):
-        along = everything @ axis
-        set_limits(along.min() - reach, along.max() + reach)
     return figure
-
-
-def _draw_atom(
-    axes: Axes,
-    drawing: Drawing,
-    atom: int,
-    directions: tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]],
-    depth: int,
-) -> None:
-    """Draw a ball as a disc with two lighter and smaller ones where the light falls."""
-    radius, colour = drawing.radii[atom], drawing.colours[atom]
-    middle = np.array([drawing.positions[atom] @ direction for direction in directions])
-    sizes, shifts, lights = np.array([[1.0, 0.62, 0.26], [0.0, 0.16, 0.3], [0.0, 0.28, 0.65]])
-    width = 2 * sizes * radius
-    discs = EllipseCollection(
-        width, width, np.zeros(3), units="xy", offsets=middle + np.outer(shifts * radius, [-1, 1]),
-        offset_transform=axes.transData, facecolors=colour + np.outer(lights, 1 - colour), edgecolors=style.INK,
-        linewidths=[0.4, 0.0, 0.0], zorder=depth,
-    )  # fmt: skip
-    axes.add_collection(discs)
 
 
 def _with_images(frac: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, " M"]]:
@@ -255,18 +217,3 @@ def _upright(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
     y = np.cross(z, lattice[0])
     y /= np.linalg.norm(y)
     return np.asarray(lattice @ np.stack([np.cross(y, z), y, z]).T)
-
-
-def _view() -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """Give the directions to the right, up, and towards the eye."""
-    towards = np.array(EYE) / np.linalg.norm(EYE)
-    right = np.cross([0.0, 0.0, 1.0], towards)
-    right /= np.linalg.norm(right)
-    return right, np.cross(towards, right), towards
-
-
-def _pieces(edges: Float[np.ndarray, "E 2 3"], number: int = 12) -> Float[np.ndarray, "P 2 3"]:
-    """Cut each edge into so many pieces."""
-    steps = np.linspace(0, 1, number + 1)[None, :, None]
-    points = edges[:, :1] * (1 - steps) + edges[:, 1:] * steps
-    return np.stack([points[:, :-1], points[:, 1:]], axis=2).reshape(-1, 2, 3)

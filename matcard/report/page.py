@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
+    from matcard.training.finished import FinishedRun
+
 VARIABLES = {
     style.INK: "ink",
     "#000000": "ink",
@@ -44,6 +46,18 @@ VARIABLES = {
 }
 """The colours of `matcard.evaluation.style`, and the CSS variables of the page that stand for them."""
 _PIXELS_AN_INCH = 96
+
+
+class Chapter(NamedTuple):
+    """A part of a run's report; its section's HTML is `write` of the run and the folder of its figures.
+
+    `when` says whether a run has it; all have it where that is not given.
+    """
+
+    anchor: str
+    title: str
+    write: Callable[..., Markup]
+    when: Callable[[FinishedRun], bool] = lambda run: True
 
 
 class Section(NamedTuple):

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from matcard.errors import listed
 from matcard.evaluation.figures import distinct_figure
 from matcard.evaluation.intervals import successes
-from matcard.evaluation.metrics import metric_label
-from matcard.report.html import code, interval, listed, paragraph, plural, score, share, table, undefined
+from matcard.evaluation.metrics import metric_label, undefined
+from matcard.report.html import code, interval, paragraph, plural, score, share, table
 from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
 
@@ -240,11 +241,11 @@ def options(run: FinishedRun, figures: FigureFolder) -> Markup:
         for name, value in given.items()
         if defaults.get(name) != value
     ]
-    listed = [(code(f"--{name}"), value) for name, value in given.items()]
+    every = [(code(f"--{name}"), value) for name, value in given.items()]
     return table(
         ("option", "value", "default"), changed, caption="Options that differ from their defaults", texts=3
     ) + Markup("<details><summary>All {} options</summary>{}</details>").format(
-        len(listed), table(("option", "value"), listed, caption="Options of the run", texts=2)
+        len(every), table(("option", "value"), every, caption="Options of the run", texts=2)
     )
 
 
@@ -255,10 +256,10 @@ def environment(run: FinishedRun, figures: FigureFolder) -> Markup:
     packages = found.pop("packages", {})
     rows = [(name.replace("_", " "), _text(value)) for name, value in found.items()]
     rows += [(name, _text(version)) for name, version in packages.items() if version]
-    listed = table(("what", "value"), rows, caption="Environment", texts=2)
+    found_table = table(("what", "value"), rows, caption="Environment", texts=2)
     if not command:
-        return listed
-    return listed + paragraph("Command:") + Markup("<pre><code>{}</code></pre>").format(shlex.join(command))
+        return found_table
+    return found_table + paragraph("Command:") + Markup("<pre><code>{}</code></pre>").format(shlex.join(command))
 
 
 def _defaults(run: FinishedRun) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from dataclasses import replace
 from functools import cached_property
@@ -113,10 +112,9 @@ class FinishedRun:
         return Decision.load(self.files.decision)
 
     @cached_property
-    def epochs(self) -> list[dict[str, str]]:
-        """The rows of `metrics.csv`."""
-        with self.files.metrics.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+    def epochs(self) -> pd.DataFrame:
+        """`metrics.csv`, a row an epoch."""
+        return pd.read_csv(self.files.metrics)
 
     @cached_property
     def split_kind(self) -> str:

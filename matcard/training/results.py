@@ -15,7 +15,7 @@ from matcard.evaluation.calibration import fit_calibration
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
 from matcard.evaluation.scoring import scored
-from matcard.evaluation.tables import averages_table, calibration_line, recall_table, value_lines
+from matcard.evaluation.tables import print_scores
 from matcard.evaluation.value import value_results
 from matcard.files import to_json, written_whole
 from matcard.prediction.applicability import Reference
@@ -78,11 +78,7 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
         )
     # Last, since its presence says that the run is finished.
     to_json(metrics, run.test_metrics)
-    console.print(recall_table(metrics))
-    console.print(averages_table(metrics))
-    console.print(calibration_line(metrics))
-    for line in value_lines(metrics):
-        console.print(line, markup=False)
+    print_scores(console, metrics)
     console.print(f"run: {run.path}", soft_wrap=True, markup=False)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from matcard.errors import InputError
-from matcard.evaluation.metrics import at_k, ranking_averages, ranking_steps
+from matcard.evaluation.metrics import ranking_averages, ranking_steps
 
 few = settings(deadline=None, max_examples=50)
 
@@ -92,20 +92,21 @@ def test_two_classes_take_the_score_of_class_1():
 def test_at_k_is_the_mean_over_orders_of_tied_samples(case, k):
     targets, probabilities = case
     positive, scores = targets == 1, probabilities[:, 1]
-    k_used = min(k, len(scores))
+    k = min(k, len(scores))
     found = []
     for order in itertools.permutations(range(len(scores))):
         if all(scores[a] >= scores[b] for a, b in itertools.pairwise(order)):
-            found.append(positive[list(order[:k_used])].sum())
-    got = at_k(positive, scores, k)
-    assert got.k == k_used
-    assert got.precision == pytest.approx(np.mean(found) / k_used)
+            found.append(positive[list(order[:k])].sum())
+    got = ranking_steps(positive, scores).at_k(k)
+    assert got["k"] == k
+    assert got["precision"] == pytest.approx(np.mean(found) / k)
     if positive.any():
-        assert got.recall == pytest.approx(np.mean(found) / positive.sum())
+        assert got["recall"] == pytest.approx(np.mean(found) / positive.sum())
     else:
-        assert math.isnan(got.recall)
+        assert math.isnan(got["recall"])
 
 
-def test_at_k_needs_one_at_least():
-    with pytest.raises(InputError, match="at least 1"):
-        at_k(np.array([True]), np.array([0.5]), 0)
+@pytest.mark.parametrize("k", [0, 2])
+def test_at_k_is_of_samples_that_there_are(k):
+    with pytest.raises(InputError, match="between 1 and 1"):
+        ranking_steps(np.array([True]), np.array([0.5])).at_k(k)

@@ -10,8 +10,6 @@ def test_pieces_of_html_escape_and_round():
         pieces.table(("<h>",), [("<x>", 1)], caption="<c>").count("&lt;") == 4
     )  # the caption stands in the label, too
     assert pieces.paragraph(Markup("<b>b</b>")) == "<p><b>b</b></p>"
-    assert pieces.listed(["a", "b", "c"]) == "a, b and c"
-    assert pieces.listed(list("abcdefgh"), 3) == "a, b and 6 more"
     assert (pieces.score(None), pieces.score(0.0), pieces.share(0.125)) == ("–", "0.000", "12 %")
     assert pieces.interval(-0.06, 0.03) == "−0.06 to 0.03"
     assert pieces.interval(None, 0.03) == "–"

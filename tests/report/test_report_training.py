@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from matcard.errors import InputError
@@ -18,6 +21,11 @@ def inside(figure):
     return drawn.x0 >= -0.01 and drawn.y0 >= -0.01 and drawn.x1 <= width + 0.01 and drawn.y1 <= height + 0.01
 
 
+def read(rows):
+    """The rows as they are read back from `metrics.csv`."""
+    return pd.read_csv(io.StringIO(pd.DataFrame(rows).to_csv(index=False))) if rows else pd.DataFrame()
+
+
 def rows(epochs, **changed):
     return [
         {
@@ -30,7 +38,7 @@ def rows(epochs, **changed):
 
 @pytest.mark.parametrize("epochs", [1, 5, 40])
 def test_learning_figure_marks_the_best_epoch(epochs):
-    figure = learning_figure(rows(epochs), "macro_f1")
+    figure = learning_figure(read(rows(epochs)), "macro_f1")
     labels = [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
     assert labels == ["macro-F1", f"epoch {min(3, epochs)}: best\nmacro-F1"]
     assert inside(figure)
@@ -38,19 +46,19 @@ def test_learning_figure_marks_the_best_epoch(epochs):
 
 def test_learning_figure_takes_a_column_that_some_epochs_lack():
     table = [{**row, "loss_scale": value} for row, value in zip(rows(3), ("1.0", "", "2.0"), strict=True)]
-    assert learning_figure(table, "macro_f1").axes[2].get_lines()
+    assert learning_figure(read(table), "macro_f1").axes[2].get_lines()
 
 
 def test_learning_figure_follows_a_metric_where_lower_is_better():
     values = rows(4)
     for row, value in zip(values, ["0.9", "0.4", "0.6", "nan"], strict=True):
         row["val_log_loss"] = value
-    figure = learning_figure(values, "log_loss")
+    figure = learning_figure(read(values), "log_loss")
     assert any("epoch 2: best" in text.get_text() for text in figure.axes[2].get_legend().get_texts())
 
 
 def test_learning_figure_without_a_defined_score_marks_nothing():
-    figure = learning_figure(rows(3, val_macro_f1="nan"), "macro_f1")
+    figure = learning_figure(read(rows(3, val_macro_f1="nan")), "macro_f1")
     assert figure.axes[0].get_lines()[0].get_ydata().tolist() == [1, 1 / 2, 1 / 3]
     assert len(figure.axes[0].get_lines()) == 1
 
@@ -58,7 +66,7 @@ def test_learning_figure_without_a_defined_score_marks_nothing():
 @pytest.mark.parametrize("table", [[], [{"epoch": "0"}]])
 def test_learning_figure_needs_its_column(table):
     with pytest.raises(InputError, match="column val_macro_f1"):
-        learning_figure(table, "macro_f1")
+        learning_figure(read(table), "macro_f1")
 
 
 def diagnosed(names, epochs=6, **changed):
@@ -81,7 +89,7 @@ def lines(axes):
 def test_few_classes_are_drawn_one_by_one_the_largest_first(epochs, tmp_path):
     names, counts = ["a", "b$c", "a class of a long name that is cut"], np.array([30, 60, 10])
     table = diagnosed(names, epochs)
-    figure = diagnostics_figure(table, names, counts)
+    figure = diagnostics_figure(read(table), names, counts)
     left, right = figure.axes
     drawn = lines(left)
     assert [label.split(" (")[1] for label in drawn] == ["60.0% of samples)", "30.0% of samples)", "10.0% of samples)"]
@@ -99,7 +107,7 @@ def test_few_classes_are_drawn_one_by_one_the_largest_first(epochs, tmp_path):
 def test_many_classes_are_drawn_as_minority_and_others():
     names, counts = [f"c{k}" for k in range(9)], np.array([90, 80, 70, 9, 8, 7, 6, 5, 4])
     table = diagnosed(names)
-    drawn = lines(diagnostics_figure(table, names, counts).axes[0])
+    drawn = lines(diagnostics_figure(read(table), names, counts).axes[0])
     assert list(drawn) == ["3 common classes (86.0% of samples)", "6 minority classes (14.0% of samples)"]
     np.testing.assert_allclose(sum(drawn.values()), 1)
     expected = [sum(float(row[f"gradient_share_c{k}"]) for k in range(3, 9)) for row in table]
@@ -108,7 +116,7 @@ def test_many_classes_are_drawn_as_minority_and_others():
 
 def test_many_classes_of_one_size_have_no_minority():
     names = [f"c{k}" for k in range(8)]
-    drawn = lines(diagnostics_figure(diagnosed(names), names, np.full(8, 5)).axes[0])
+    drawn = lines(diagnostics_figure(read(diagnosed(names)), names, np.full(8, 5)).axes[0])
     assert list(drawn) == ["8 common classes (100.0% of samples)"]
 
 
@@ -116,14 +124,14 @@ def test_undefined_shares_leave_a_gap():
     names = ["a", "b"]
     table = diagnosed(names)
     table[2] |= {"gradient_share_a": "nan", "gradient_share_b": ""}
-    for values in lines(diagnostics_figure(table, names, np.array([3, 1])).axes[0]).values():
+    for values in lines(diagnostics_figure(read(table), names, np.array([3, 1])).axes[0]).values():
         assert np.isnan(values).tolist() == [False, False, True, False, False, False]
 
 
 @pytest.mark.parametrize("table", [[], [{"epoch": "0", "gradient_share_a": "1"}]])
 def test_a_run_without_diagnostics_says_how_to_get_them(table):
     with pytest.raises(InputError, match=r"effective_errors_spread: train with --trainer\.diagnostics true"):
-        diagnostics_figure(table, ["a"], np.array([1]))
+        diagnostics_figure(read(table), ["a"], np.array([1]))
 
 
 def test_the_kept_epoch_is_the_first_best():
@@ -131,8 +139,8 @@ def test_the_kept_epoch_is_the_first_best():
         [{"epoch": str(k), f"val_{name}": str(value)} for k, value in enumerate(values)]
         for name, values in (("macro_f1", [0.1, "nan", 0.3, 0.3]), ("log_loss", [0.5, 0.2, 0.4]))
     )
-    assert best_epoch(scores, "macro_f1") == (3, 0.3)
-    assert best_epoch(losses, "log_loss") == (2, 0.2)
-    epoch, value = best_epoch(scores[1:2], "macro_f1")
+    assert best_epoch(read(scores), "macro_f1") == (3, 0.3)
+    assert best_epoch(read(losses), "log_loss") == (2, 0.2)
+    epoch, value = best_epoch(read(scores[1:2]), "macro_f1")
     assert epoch == 2
     assert np.isnan(value)
