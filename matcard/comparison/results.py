@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,6 @@ from matcard.errors import InputError, nearest_names
 from matcard.evaluation import metrics as evaluated
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
-from matcard.evaluation.scoring import metrics_beside_argmax
 from matcard.training.config import flatten
 
 if TYPE_CHECKING:
@@ -102,11 +102,13 @@ def measured(
     }
     for part, scores in {"val": validation, **({"test": score("test")} if tested else {})}.items():
         ranking = evaluated.per_class_ranking(*scores, class_names)
-        beside = metrics_beside_argmax(*scores, train_counts=train_counts, decision=rule)
+        metrics = partial(
+            evaluated.classification_metrics, *scores, class_names=class_names, train_counts=train_counts
+        )
         own = {_PRECISION: _precision_at_k(ranking)}
         found[part] = {
-            "argmax": {**by_groups(beside["argmax"]), **own},
-            "decision": {**by_groups(beside["chosen"]), **own},
+            "argmax": {**by_groups(metrics()), **own},
+            "decision": {**by_groups(metrics(predicted=rule.apply(scores[1]))), **own},
             "ranking": ranking,
         }
     return found

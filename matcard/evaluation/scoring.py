@@ -59,7 +59,10 @@ def scored(
     Raises:
         InputError: malformed input.
     """
-    beside = metrics_beside_argmax(targets, probabilities, train_counts=train_counts, decision=decision)
+    score = partial(
+        classification_metrics, targets, probabilities, class_names=decision.class_names, train_counts=train_counts
+    )
+    chosen = decision.apply(probabilities)
     resample = partial(
         bootstrap_intervals,
         targets,
@@ -71,13 +74,13 @@ def scored(
     calibrated = calibration.apply(probabilities)
     bins = reliability(targets, calibrated)
     return {
-        **beside["argmax"],
+        **score(),
         "intervals": resample(),
         "ranking": per_class_ranking(targets, probabilities, decision.class_names),
         "at_decision": {
-            "rule": beside["rule"],
-            **beside["chosen"],
-            "intervals": resample(predicted=decision.apply(probabilities), ranking=False),
+            "rule": decision.rule,
+            **score(predicted=chosen),
+            "intervals": resample(predicted=chosen, ranking=False),
         },
         "reliability": reliability(targets, probabilities)._asdict(),
         "calibrated": {
@@ -87,31 +90,6 @@ def scored(
             "ece": bins.ece,
             "reliability": bins._asdict(),
         },
-    }
-
-
-def metrics_beside_argmax(
-    targets: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n C"],
-    *,
-    train_counts: Int[np.ndarray, " C"],
-    decision: Decision,
-) -> dict[str, Any]:
-    """Give `rule`, and `classification_metrics` with it (`chosen`) and at argmax (`argmax`).
-
-    Only together do they say what a loss has moved: the ranking, or the operating point.
-    """
-    score = partial(
-        classification_metrics,
-        targets,
-        probabilities,
-        class_names=decision.class_names,
-        train_counts=train_counts,
-    )
-    return {
-        "rule": decision.rule,
-        "chosen": score(predicted=decision.apply(probabilities)),
-        "argmax": score(),
     }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.ticker import NullFormatter
-from sklearn.decomposition import PCA
 
 from matcard.errors import InputError
 from matcard.evaluation import style
@@ -134,11 +133,10 @@ def project(
         umap = importlib.import_module("umap")
         mapping = umap.UMAP(n_neighbors=min(15, len(embeddings) - 1), random_state=seed, n_jobs=1)
         return np.asarray(mapping.fit_transform(embeddings)), ("UMAP 1", "UMAP 2")
-    pca = PCA(2, svd_solver="full")
-    with np.errstate(invalid="ignore"):  # embeddings that are all the same have no variance
-        points = pca.fit_transform(embeddings)
-    held = np.nan_to_num(pca.explained_variance_ratio_)
-    return points, (f"first component ({held[0]:.0%} of the variance)", f"second component ({held[1]:.0%})")
+    left, values, _ = np.linalg.svd(embeddings - embeddings.mean(axis=0), full_matrices=False)
+    held = values**2 / max((values**2).sum(), np.finfo(float).tiny)
+    names = (f"first component ({held[0]:.0%} of the variance)", f"second component ({held[1]:.0%})")
+    return left[:, :2] * values[:2], names
 
 
 def class_layers(targets: Int[np.ndarray, " n"], class_names: Sequence[str]) -> list[Layer]:

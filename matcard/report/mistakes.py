@@ -11,7 +11,7 @@ import pandas as pd
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
-from ase.visualize.plot import plot_atoms
+from ase.visualize.plot import Matplotlib
 from markupsafe import Markup
 
 from matcard.crystals.formulas import reduced_formulas
@@ -192,7 +192,7 @@ def structure_figure(drawing: Drawing) -> Figure:
     right = np.cross([0.0, 0.0, 1.0], towards)
     right /= np.linalg.norm(right)
     view = np.stack([right, np.cross(towards, right), towards], axis=1)
-    plot_atoms(atoms, axes, rotation=view, radii=_BALL, colors=drawing.colours)
+    Matplotlib(atoms, axes, rotation=view, radii=_BALL, colors=drawing.colours).write()
     axes.set_axis_off()
     return figure
 
