@@ -250,24 +250,18 @@ class Line(NamedTuple):
 
     def _rivals(self, average: Average, support: Float[np.ndarray, " C"]) -> Float[np.ndarray, "T n+1"]:
         """Give the sums of the terms of all classes but c, before each step and after the last."""
-        right = self.rival == self.targets
-        called = np.bincount(self.rival, minlength=len(support)).astype(np.float64)
-        hits = np.bincount(self.rival[right], minlength=len(support)).astype(np.float64)
+        r, gone = self.rival, (self.rival == self.targets).astype(np.float64)
+        called = np.bincount(r, minlength=len(support)).astype(np.float64)
+        hits = np.bincount(r, gone, len(support))
         at_first = average.terms(hits, support, called)
         at_first[:, self.c] = 0.0
-        # Rival by rival: how many of its samples, and of its hits, are gone before each of its steps.
-        by_rival = np.argsort(self.rival, kind="stable")
-        r, gone = self.rival[by_rival], right[by_rival].astype(np.float64)
-        first = np.searchsorted(r, np.arange(len(support)))
-        samples_gone = np.arange(len(r)) - first[r]
-        before = np.cumsum(gone) - gone
-        hits_gone = before - np.append(before, 0.0)[first][r]
-        now = (hits[r] - hits_gone, support[r], called[r] - samples_gone)
-        change = average.terms(now[0] - gone, now[1], now[2] - 1) - average.terms(*now)
+        # Of each step's rival: the hits and the samples that it has left just before.
+        of_rival = pd.Series(gone).groupby(r)
+        hits_left = hits[r] - (of_rival.cumsum().to_numpy() - gone)
+        left = called[r] - of_rival.cumcount().to_numpy()
+        change = average.terms(hits_left - gone, support[r], left - 1) - average.terms(hits_left, support[r], left)
         change[:, r == self.c] = 0.0  # where no other class is possible there is no rival: c at every offset
-        steps = np.empty_like(change)
-        steps[:, by_rival] = change
-        return np.cumsum(np.hstack([at_first.sum(axis=1, keepdims=True), steps]), axis=1)
+        return np.cumsum(np.hstack([at_first.sum(axis=1, keepdims=True), change]), axis=1)
 
 
 def _between(low: Float[np.ndarray, " m"], high: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

@@ -14,6 +14,7 @@ from matcard.errors import InputError, nearest_names
 from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.checks import check_class_names, check_counts, check_labels, check_predictions
 from matcard.evaluation.confusion import (
+    Counts,
     confusion_averages,
     confusion_matrix,
     masked_mean,
@@ -151,19 +152,13 @@ def classification_metrics(
 
 
 def _per_class(confusion: Int[np.ndarray, "C C"], names: list[str]) -> dict[str, dict[str, Interval]]:
-    rows = zip(
-        names,
-        confusion.diagonal().tolist(),
-        confusion.sum(1).tolist(),
-        confusion.sum(0).tolist(),
-        strict=True,
-    )
-    recall, precision, f1 = {}, {}, {}
-    for name, hits, support, called in rows:
-        recall[name] = wilson(hits, support)
-        precision[name] = wilson(hits, called)
-        f1[name] = wilson_f1(hits, support + called - 2 * hits)
-    return {"recall": recall, "precision": precision, "f1": f1}
+    found: dict[str, dict[str, Interval]] = {"recall": {}, "precision": {}, "f1": {}}
+    for name, *counts in zip(names, *Counts.of(confusion), strict=True):
+        hits, support, called = map(int, counts)
+        found["recall"][name] = wilson(hits, support)
+        found["precision"][name] = wilson(hits, called)
+        found["f1"][name] = wilson_f1(hits, support + called - 2 * hits)
+    return found
 
 
 class Steps(NamedTuple):
