@@ -102,9 +102,7 @@ def measured(
     }
     for part, scores in {"val": validation, **({"test": score("test")} if tested else {})}.items():
         ranking = evaluated.per_class_ranking(*scores, class_names)
-        metrics = partial(
-            evaluated.classification_metrics, *scores, class_names=class_names, train_counts=train_counts
-        )
+        metrics = partial(evaluated.classification_metrics, *scores, class_names=class_names, train_counts=train_counts)
         own = {_PRECISION: _precision_at_k(ranking)}
         found[part] = {
             "argmax": {**by_groups(metrics()), **own},

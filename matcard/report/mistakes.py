@@ -192,7 +192,7 @@ def structure_figure(drawing: Drawing) -> Figure:
     right = np.cross([0.0, 0.0, 1.0], towards)
     right /= np.linalg.norm(right)
     view = np.stack([right, np.cross(towards, right), towards], axis=1)
-    Matplotlib(atoms, axes, rotation=view, radii=_BALL, colors=drawing.colours).write()
+    Matplotlib(atoms, axes, rotation=view, radii=_BALL, colors=drawing.colours).write()  # type: ignore[no-untyped-call]
     axes.set_axis_off()
     return figure
 
