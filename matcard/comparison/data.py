@@ -15,9 +15,9 @@ from matcard.comparison.experiment import concerning, with_sources
 from matcard.comparison.rivals import features_of, rival_options
 from matcard.crystals.crystals import Crystals
 from matcard.data.dealing import deal
+from matcard.data.draws import POWERS
 from matcard.data.groups import group_keys
 from matcard.data.read import divide, open_inputs, read_labelled
-from matcard.data.samplers import POWERS
 from matcard.data.splits import Split, inner_split, make_split, split_samples
 from matcard.errors import MatcardWarning
 from matcard.training.batches import DataModule
