@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
+from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypeVar
@@ -89,9 +90,11 @@ def rules(options: Any) -> dict[str, Choices | Within]:
     for option, kind in get_type_hints(options, include_extras=True).items():
         if kind is bool:
             found[option] = Choices((False, True))
+        words = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+        # `Literal["a", "b"] | None` is its words, `int | Literal["auto"]` is more than them.
+        if words == [kind] or (words and set(get_args(kind)) == {words[0], NoneType}):
+            found[option] = Choices(get_args(words[0]))
         for part in (kind, *get_args(kind)):
-            if get_origin(part) is Literal:
-                found[option] = Choices(get_args(part))
             for rule in getattr(part, "__metadata__", ()):
                 if isinstance(rule, Within):
                     found[option] = rule

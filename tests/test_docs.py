@@ -61,6 +61,7 @@ def parse(monkeypatch, tmp_path):
     for name in WORK:
         module, function = name.rsplit(".", 1)
         monkeypatch.setattr(import_module(module), function, work)
+    monkeypatch.setattr("matcard.training.rundir.RunDir.unfinished", work)  # there is no such run here
     monkeypatch.chdir(tmp_path)
 
     def parse(command):

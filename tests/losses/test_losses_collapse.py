@@ -24,7 +24,7 @@ def test_every_loss_has_advice_that_names_options_that_exist(case) -> None:
 
 def test_the_settings_that_are_advised_are_valid_and_differ_from_those_that_collapsed() -> None:
     for loss in (made("magnitude"), made("spread"), build_loss("cross_entropy")):
-        settings = dict(re.findall(r"loss\.(\w+)=([\w-]+(?:\.\d+)?)", loss.collapse_advice().split(" or ")[-1]))
+        settings = dict(re.findall(r"--loss\.(\w+) ([\w-]+(?:\.\d+)?)", loss.collapse_advice().split(" or ")[-1]))
         scale = float(settings.pop("scale"))
         options = make_options(settings.pop("name"), scale=scale, **settings)
         assert (options.name, options.invariant, options.scale) == ("reweight", "spread", 3.0)
@@ -32,4 +32,4 @@ def test_the_settings_that_are_advised_are_valid_and_differ_from_those_that_coll
 
 def test_the_numbers_that_are_too_large_are_named() -> None:
     advice = made("magnitude", combine="add", lambda_invariant=7.5).collapse_advice()
-    assert "lower loss.lambda_invariant (now 7.5)" in advice
+    assert "lower --loss.lambda_invariant (now 7.5)" in advice
