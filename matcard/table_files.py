@@ -213,7 +213,7 @@ def json_rows(lines: Iterable[bytes], as_row: Callable[[Any], Any]) -> Iterator[
     """Parse lines of JSON, some thousand at a time, each by its number; an error stands for one that is no object."""
     numbered = enumerate(lines, start=1)
     while chunk := list(islice(numbered, CHUNK)):
-        if rows := {k: _json_row(line, as_row) for k, line in chunk if not line.isspace()}:
+        if rows := {k: _json_row(line, as_row) for k, line in chunk if line.strip()}:
             yield rows
 
 
