@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STDIN = "standard input"
 _SHOWN = 5
+_OF_CRYSTAL = re.compile(r"(?im)^[ \t]*_(cell[_.](length|angle)|atom_site[_.])")
 _LOOKED_FOR = "{0}.cif, {0}.vasp, {0}.poscar, POSCAR_{0}, CONTCAR_{0}, {0}, also with .gz"
 
 
@@ -173,7 +174,8 @@ def stream_batches(stream: IO[bytes], wanted: Wanted) -> Iterator[Batch]:
     """Read crystals from a stream, told apart by its first line.
 
     * `{...`: JSON lines, each a structure's dict or a row as in a `.jsonl` table;
-    * `data_...`, perhaps below comments: CIF text; each `data_` block is a crystal, named by it;
+    * `data_...`, perhaps below comments: CIF text; each `data_` block is a crystal, named by it; those that have
+      neither cell nor sites, such as `data_global` of journals, are passed over beside others;
     * else: the path of a structure file on each line, as `find` prints them.
 
     Raises:
@@ -190,8 +192,9 @@ def stream_batches(stream: IO[bytes], wanted: Wanted) -> Iterator[Batch]:
         above, *blocks = re.split(r"(?im)^(?=[ \t]*data_)", decode_text(content).replace("\ufeff", ""))
         blocks[0] = above + blocks[0]
         names = [found[1] for text in blocks if (found := re.search(r"(?im)^[ \t]*data_(\S*)", text))]
-        ids = [name or str(k) for k, name in enumerate(names, start=1)]
-        where = [f"{STDIN} block {k}" for k in range(1, len(blocks) + 1)]
+        kept = [k for k, text in enumerate(blocks) if _OF_CRYSTAL.search(text)] or range(len(blocks))
+        blocks, ids = [blocks[k] for k in kept], [names[k] or str(k + 1) for k in kept]
+        where = [f"{STDIN} block {k + 1}" for k in kept]
         yield Batch(ids, where, pd.DataFrame(index=range(len(blocks))), blocks, len(blocks))
     else:
         paths = [line.rstrip(b"\r") for line in content.split(b"\n") if line.strip()]

@@ -200,6 +200,18 @@ def test_a_stream_is_read_as_a_file_is(tmp_path):
         read_crystals(io.BytesIO(b"# a comment\n"))
 
 
+def test_blocks_of_a_stream_without_cell_and_sites_are_passed_over_beside_others():
+    journal = "data_global\n_journal_year 2020\n"
+    damaged = CIF[: CIF.index("loop_")].replace("data_x", "data_cut")
+    crystals = read_crystals(io.BytesIO((journal + CIF + damaged).encode()), repeats=True)
+    assert crystals.ids.tolist() == ["x", "cut"]
+    assert crystals.where.tolist() == ["standard input block 2", "standard input block 3"]
+    assert crystals.sound.tolist() == [True, False]
+    alone = read_crystals(io.BytesIO(journal.encode()))
+    assert alone.ids.tolist() == ["global"]
+    assert "no atom sites" in alone.faults[0]
+
+
 def test_labels_in_latin_1_and_ids_with_a_no_break_space(tmp_path):
     (tmp_path / "a.cif").write_text(CIF)
     (tmp_path / "id_prop.csv").write_bytes("id,phase\na\u00a0,Z\u00e9olithe\n".encode("latin-1"))
