@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 DEN = gemmi.Op.DEN
 """Translations are whole multiples of 1 / DEN of a cell vector."""
-# How much an operation may change a cell, as a part of lengths squared: 1 % between two lengths, .6 degrees.
-_METRIC = 0.02
+# How much an operation may change a cell, as a part of lengths squared: .5 % between two lengths, .3 degrees.
+_METRIC = 0.01
 EXACT = 1e-9
 """What differs by less, in angstrom or in units of a cell vector, is the same but for the arithmetic."""
 _WRITTEN = re.compile(r"[-+*/\d.,xyzXYZ\s]+")

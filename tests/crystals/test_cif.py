@@ -116,6 +116,11 @@ class TestSettings:
         said = fault(cif((6, 6, 7, 90, 90, 90), SALT, "_symmetry_space_group_name_H-M 'P m -3 m'"))
         assert "does not keep the lengths and angles of the cell" in said
 
+    @pytest.mark.parametrize("cell", [(5.64, 5.64, 5.68, 90, 90, 90), (5.64, 5.64, 5.64, 90, 90, 90.4)])
+    def test_a_cell_a_little_off_its_symbol(self, cell):
+        symbol = "_symmetry_space_group_name_H-M 'F m -3 m'"
+        assert "does not keep the lengths and angles of the cell" in fault(cif(cell, SALT, symbol))
+
 
 class TestOperations:
     """Operations that are listed are held against all else that is said."""
