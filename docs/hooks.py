@@ -119,6 +119,7 @@ def _cards() -> str:
     for name in card_names():
         card = load_card(name)
         counts = "" if card.rows is None else f"{card.rows:,}"
-        ratio = "" if card.imbalance_ratio is None else f"1 : {card.imbalance_ratio:.1f}"
+        of_classes = None if card.class_counts is None else card.class_counts.values()
+        ratio = "" if of_classes is None else f"1 : {max(of_classes) / min(of_classes):.1f}"
         rows.append(f"| `{name}` | {card.title} | {card.kind} | {counts} | {ratio} | {card.licence} |")
     return "\n".join(rows)
