@@ -22,7 +22,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from matcard.cli import make_console
 from matcard.crystals.crystals import is_none
 from matcard.crystals.decode import object_decoder
-from matcard.crystals.formulas import reduced_formulas
 from matcard.data.crystals import CrystalKind
 from matcard.data.groups import default_groups, group_keys
 from matcard.data.kinds import ABOUT
@@ -31,6 +30,7 @@ from matcard.data.options import DataKind, DataOptions
 from matcard.data.read import training_set
 from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split
+from matcard.descriptors.contents import reduced_formulas
 from matcard.errors import InputError, listed
 from matcard.graphs.neighbors import GraphOptions
 from matcard.parameters import PARTS, changed, flat, part_options

@@ -18,13 +18,13 @@ from matcard.crystals.crystals import EMPTY, Crystals, objects
 from matcard.crystals.decode import object_decoder
 from matcard.crystals.files import is_structure_file
 from matcard.crystals.folder import Folder
-from matcard.crystals.formulas import reduced_formulas
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.dataset import ArrayDataset
 from matcard.data.draws import Standard, directions
 from matcard.data.kinds import find_paths
 from matcard.data.samples import Kind, Samples
 from matcard.data.sources import load_crystals
+from matcard.descriptors.contents import reduced_formulas
 from matcard.descriptors.describe import Part, describe, find_descriptors
 from matcard.errors import InputError, MatcardWarning
 from matcard.graphs.graphs import GraphDataset, build_graphs, open_graphs

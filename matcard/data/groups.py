@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.crystals.crystals import ELEMENTS, Crystals
-from matcard.crystals.formulas import chemical_systems, contents, reduced_formulas
 from matcard.data.spacegroups import symmetries
+from matcard.descriptors.contents import chemical_systems, contents, reduced_formulas
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ase.data.colors import jmol_colors
 from ase.visualize.plot import Matplotlib
 from markupsafe import Markup
 
-from matcard.crystals.formulas import reduced_formulas
+from matcard.descriptors.contents import reduced_formulas
 from matcard.evaluation import style
 from matcard.report.chemistry import space_groups
 from matcard.report.html import code, paragraph, plural, table

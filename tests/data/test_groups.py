@@ -13,7 +13,6 @@ from sample_cases import of_crystals, rows
 
 from matcard.crystals import read_crystals
 from matcard.crystals.crystals import Crystals, offsets_from_counts
-from matcard.crystals.formulas import chemical_systems, reduced_formulas
 from matcard.data.groups import (
     contains_element,
     duplicates,
@@ -24,6 +23,7 @@ from matcard.data.groups import (
 )
 from matcard.data.options import DataOptions
 from matcard.data.rows import RowKind
+from matcard.descriptors.contents import chemical_systems, reduced_formulas
 from matcard.errors import InputError, MatcardWarning
 
 SYMBOLS = ["H", "Li", "C", "N", "O", "F", "Na", "Al", "Si", "Cl", "Fe", "Sr", "Ti", "Pb", "Xe", "He", "Og"]
