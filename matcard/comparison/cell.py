@@ -94,5 +94,6 @@ def run_network(
         decision=resolved.decision,
         class_names=batches.class_names,
         train_counts=batches.class_counts,
+        drawn_counts=batches.drawn_counts,
     )
     return {"best_epoch": int(read_checkpoint(run.kept(resolved.trainer.keep))["epoch"]), **found}

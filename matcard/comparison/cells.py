@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matcard.work.attempt import Record
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised whenever the way in which a cell is run changes, so that cells of another way are not taken for it."""
 _NO_MATTER = (("name",), ("run_dir",), ("data", "jobs"), ("trainer", "workers"), ("trainer", "diagnostics"))
 """Options that do not change what comes out."""

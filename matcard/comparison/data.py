@@ -15,14 +15,13 @@ from matcard.comparison.experiment import concerning, with_sources
 from matcard.comparison.rivals import features_of, rival_options
 from matcard.crystals.crystals import Crystals
 from matcard.data.dealing import deal
-from matcard.data.draws import POWERS
 from matcard.data.groups import group_keys
 from matcard.data.read import divide, open_inputs, read_labelled
 from matcard.data.splits import Split, inner_split, make_split, split_samples
 from matcard.errors import MatcardWarning
 from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict, config_to_dict
-from matcard.training.options import Config
+from matcard.training.options import BY_CLASS, Config
 from matcard.training.rundir import write_left_out
 from matcard.work.content import content_of, require_same
 
@@ -79,7 +78,7 @@ def check_data(experiment: Experiment, task: Task, folder: Path) -> None:
             if label not in networks:
                 if isinstance(samples.inputs, Crystals):  # whose descriptors are kept for all cells
                     features_of(data, rival_options(config["rival"]), jobs=section["jobs"])
-            elif networks[label].trainer.sampler not in POWERS:
+            elif networks[label].trainer.sampler not in BY_CLASS:
                 _ = DataModule(data, networks[label]).draws
 
 

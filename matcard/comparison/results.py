@@ -78,6 +78,7 @@ def measured(
     decision: DecisionOptions,
     class_names: Sequence[str],
     train_counts: Int[np.ndarray, " C"],
+    drawn_counts: Float[np.ndarray, " C"] | None = None,
 ) -> dict[str, Any]:
     """Measure the validation part, choose the decision there, and only then, and if so, measure the test part.
 
@@ -90,10 +91,11 @@ def measured(
         decision: options of the rule.
         class_names: C names.
         train_counts: class counts of the training part.
+        drawn_counts: how many of each class an epoch draws; as `train_counts` where not given.
     """
     validation = score("val")
     try:
-        rule = choose_decision(decision, *validation, class_names, train_counts)
+        rule = choose_decision(decision, *validation, class_names, train_counts, drawn_counts)
     except InputError:
         rule = argmax(class_names)  # an aim out of reach; the record has the rule
     found: dict[str, Any] = {

@@ -15,6 +15,8 @@ from torch.utils.data import Dataset
 from matcard.batch import Batch
 from matcard.crystals.crystals import Crystals
 from matcard.data.draws import draw_probabilities, unit
+from matcard.errors import InputError
+from matcard.invariants import DENSE_LIMIT, SHARES_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,6 +145,12 @@ class TrainingSet:
         Raises:
             InputError: what such samples have not is needed, or there are too many.
         """
+        if sampler == "magnitude" and len(self.split.train) > DENSE_LIMIT:
+            raise InputError(
+                f"--trainer.sampler magnitude keeps the similarities of all pairs, of {DENSE_LIMIT:,} samples at most, "
+                f"and there are {len(self.split.train):,} training {self.unit}: take --trainer.sampler spread, which "
+                f"goes to {SHARES_LIMIT:,}, or fewer of them by --data.imbalance.samples {DENSE_LIMIT}"
+            )
         # Of crystals without descriptors distances take long, and formulas do without.
         points, length = (None, 1.0) if sampler == "formula" else self.distances
         classes = self.codes[self.split.train] if by_class else None
@@ -158,8 +166,18 @@ class TrainingSet:
 
     @cached_property
     def distances(self) -> tuple[Float64[Tensor, "n F"] | None, float]:
-        """The samples of the training part as points, None where they have no numbers; and the unit of distances."""
+        """The samples of the training part as points, None where they have no numbers; and the unit of distances.
+
+        Raises:
+            InputError: too many samples.
+        """
         train, descriptors = self.split.train, self._descriptors
+        if len(train) > SHARES_LIMIT:
+            raise InputError(
+                f"what is distinct is told by the distances of all pairs, of {SHARES_LIMIT:,} samples at most, and "
+                f"there are {len(train):,} training {self.unit}: --data.imbalance.samples {SHARES_LIMIT} takes fewer, "
+                "--trainer.sampler formula needs no distances"
+            )
         part = None if descriptors is None else descriptors[torch.from_numpy(train)]
         points = self.samples.kind.points(self.samples.take(train).inputs, part)
         return points, 1.0 if points is None else unit(points, self.families)

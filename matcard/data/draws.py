@@ -127,7 +127,7 @@ def draw_probabilities(
     groups = None if classes is None else torch.from_numpy(np.asarray(classes, dtype=np.int64))
     if kind == "formula":
         if formulas is None:
-            raise InputError("sampler 'formula' needs the formula of each sample: rows and images have none")
+            raise InputError("sampler 'formula' needs the formula of each sample: rows of a table and images have none")
         weights = _by_size(np.asarray(formulas).astype(str), classes)
     elif points is None:
         raise InputError(f"sampler {kind!r} needs numbers of each sample to take distances of: images have none")

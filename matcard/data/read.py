@@ -22,7 +22,7 @@ from matcard.data.splits import Split, seen_note, split_samples
 from matcard.descriptors.describe import check_columns, find_descriptors, separating_columns
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
 from matcard.files import source_exists
-from matcard.invariants import near_copies
+from matcard.invariants import SHARES_LIMIT, near_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -236,6 +236,11 @@ def count_source(source: str) -> Distinct:
     """
     samples = read_labelled(DataOptions(source=source))
     used = samples.take(samples.used)
+    if len(used.ids) > SHARES_LIMIT:
+        raise InputError(
+            f"--distinct compares all pairs, of {SHARES_LIMIT:,} samples at most, and {source} has {len(used.ids):,} "
+            f"{used.kind.unit}: leave it out"
+        )
     points = used.kind.points(used.inputs)
     if points is None:
         raise InputError(f"{source}: {used.kind.unit} have no numbers to take distances of; leave --distinct out")

@@ -200,6 +200,10 @@ class RowKind(Kind):
         names = np.array([*self.features, *beside], dtype=object)
         return [tuple(names[there]) for there in np.concatenate([inputs, amounts], axis=1) > 0]
 
+    def families(self, samples: Samples) -> Shaped[np.ndarray, " N"] | None:
+        """Give what tells compositions apart: they are of one reduced formula where their shares are the same."""
+        return np.array(digests(samples.inputs)) if self.name == "compositions" else None
+
     def marks(self, samples: Samples) -> dict[str, list[str]]:
         """Give digests of the numbers."""
         return {"numbers": digests(samples.inputs)}

@@ -33,6 +33,7 @@ def choose_decision(
     probabilities: Float[np.ndarray, "n C"],
     class_names: Sequence[str],
     train_counts: Int[np.ndarray, " C"],
+    drawn_counts: Float[np.ndarray, " C"] | None = None,
 ) -> Decision:
     """Make the rule of `options`; what it leaves open is chosen on these samples, of the validation part.
 
@@ -42,6 +43,8 @@ def choose_decision(
         probabilities: one row a sample.
         class_names: C names.
         train_counts: class counts of the training part.
+        drawn_counts: how many of each class an epoch draws, the prior of the probabilities; as `train_counts` where not
+            given.
 
     Raises:
         InputError: an aim that is out of reach on these samples, or as `check_decision`.
@@ -60,7 +63,7 @@ def choose_decision(
             return by_cost(class_names, read_costs(Path(options.costs or ""), class_names))
         case "prior":
             shares = None if options.shares is None else np.array(options.shares)
-            return prior_adjusted(class_names, train_counts, shares)
+            return prior_adjusted(class_names, train_counts if drawn_counts is None else drawn_counts, shares)
 
 
 def check_decision(options: DecisionOptions, class_names: Sequence[str], train_counts: Int[np.ndarray, " C"]) -> None:

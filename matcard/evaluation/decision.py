@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, Shaped
     from numpy.typing import ArrayLike
 
 FORMAT_VERSION = 1
@@ -167,7 +167,7 @@ def by_cost(class_names: Sequence[str], costs: Float[np.ndarray, "C C"]) -> Deci
 
 def prior_adjusted(
     class_names: Sequence[str],
-    train_counts: Int[np.ndarray, " C"],
+    train_counts: Shaped[np.ndarray, " C"],
     shares: Float[np.ndarray, " C"] | None = None,
 ) -> Decision:
     """Predict as if the classes had other shares than in training: p_j is multiplied by new / old.
@@ -178,7 +178,7 @@ def prior_adjusted(
 
     Args:
         class_names: C names.
-        train_counts: class counts of the training part, none of them 0.
+        train_counts: samples of each class that training saw, on average an epoch; none of them 0.
         shares: the shares to decide for; equal ones by default.
 
     Raises:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from matcard.invariants._groups import magnitude_of_groups, spread_of_groups
 from matcard.invariants._points import (
+    DENSE_LIMIT,
     magnitude,
     magnitude_from_similarity,
     magnitude_on_line,
@@ -18,10 +19,19 @@ from matcard.invariants._points import (
     weighting_from_similarity,
 )
 from matcard.invariants._scales import effective_dimension, magnitude_profile, median_scale
-from matcard.invariants._shares import clipped_weighting, inverse_density, near_copies, shares, sum_by_class
+from matcard.invariants._shares import (
+    SHARES_LIMIT,
+    clipped_weighting,
+    inverse_density,
+    near_copies,
+    shares,
+    sum_by_class,
+)
 from matcard.invariants._solve import JitterLog, jitter_log
 
 __all__ = [
+    "DENSE_LIMIT",
+    "SHARES_LIMIT",
     "JitterLog",
     "clipped_weighting",
     "effective_dimension",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Raised when a file of the old kind would be misread; one of another version is refused."""
 FOLDER = "model"
 """Its name within the directory of a run."""
@@ -36,6 +36,7 @@ class ModelDescription:
     Attributes:
         class_names: the C classes.
         class_counts: of the training part.
+        drawn_counts: how many of each class an epoch drew, on average: the prior that probabilities follow.
         target: `column`, and the `edges` or the `window` that made classes of its numbers.
         model: options of the network, its `name` among them.
         kind: what a sample is and how it becomes the input of the network, see `matcard.data.samples.Kind`. Mean and
@@ -54,6 +55,7 @@ class ModelDescription:
 
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
+    drawn_counts: tuple[float, ...]
     target: dict[str, Any]
     model: dict[str, Any]
     kind: dict[str, Any]
@@ -96,6 +98,7 @@ class ModelDescription:
             return cls(
                 class_names=tuple(stored["class_names"]),
                 class_counts=tuple(stored["class_counts"]),
+                drawn_counts=tuple(stored["drawn_counts"]),
                 target=dict(stored["target"]),
                 model=dict(stored["model"]),
                 kind=dict(stored["kind"]),

@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from matcard.data.distinct import FEW, Distinct
-from matcard.data.draws import POWERS, ClassSampler, WeightedSampler
+from matcard.data.draws import ClassSampler, WeightedSampler
 from matcard.models.value import ValueScale
+from matcard.training.options import BY_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,13 +110,17 @@ class DataModule(lightning.LightningDataModule):
         Raises:
             InputError: a sampler that needs what such samples have not, or too many samples.
         """
-        if self.options.sampler in POWERS:
+        if self.options.sampler in BY_CLASS:
             return None
         return self.set.draws(self.options.sampler, self.options.sampler_scale, self.options.sampler_by == "class")
 
     @property
     def drawn_counts(self) -> Float64[np.ndarray, " C"]:
-        """The number of samples of each class that an epoch draws, on average where it draws by probabilities."""
+        """The number of samples of each class that losses and rules take for the training's: drawn or counted.
+
+        Where samples are drawn by what is distinct, those that an epoch draws on average. Where classes are drawn
+        (square-root, class-aware) or all come once, those there are: a loss that counts classes is told of the data.
+        """
         if self.draws is None:
             return self.class_counts.astype(np.float64)
         codes = self.codes[self.parts["train"]]
@@ -130,7 +135,7 @@ class DataModule(lightning.LightningDataModule):
         Magpie features, which stand in for descriptors, take some 2 ms a formula and are not made for it. None of
         images, too.
         """
-        by_distance = self.options.sampler not in (*POWERS, "formula")
+        by_distance = self.options.sampler not in (*BY_CLASS, "formula")
         few = len(self.parts["train"]) <= FEW and self.set.distances_at_hand
         points, length = self.set.distances if by_distance or few else (None, 1.0)
         if points is None:

@@ -21,7 +21,7 @@ from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.decision import Decision
 from matcard.evaluation.scoring import scored
 from matcard.files import read_json, to_json, written_whole
-from matcard.prediction.modelfile import DESCRIPTION, ModelDescription, model_folder
+from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder
 from matcard.training.config import read_config
 from matcard.training.rundir import RunDir
 
@@ -255,8 +255,15 @@ class FinishedRun:
         Raises:
             InputError: a run without its predictions, or an aim that is out of reach.
         """
-        part = self.parts["val"]
-        return choose_decision(options, part.targets, part.probabilities, self.class_names, self.counts("train"))
+        part, drawn = self.parts["val"], None
+        if options.rule == "prior":
+            if (folder := model_folder(self.path)) is None:
+                raise InputError(
+                    f"{self.path} has no {FOLDER}/{DESCRIPTION}, which says how many of each class an epoch drew, the "
+                    "prior that --decision.rule prior takes off: copy it again"
+                )
+            drawn = np.array(_description(folder).drawn_counts)
+        return choose_decision(options, part.targets, part.probabilities, self.class_names, self.counts("train"), drawn)
 
     def scored(self, part: str, decision: Decision) -> dict[str, Any]:
         """Give the metrics of a part with a decision rule, as `matcard.evaluation.scoring.scored` gives them."""
@@ -290,10 +297,13 @@ class FinishedRun:
         decision.save(self.files.decision)
         folder = model_folder(self.path)
         if folder is not None:
-            file = folder / DESCRIPTION
-            description = ModelDescription.from_dict(read_json(file), str(file))
-            to_json(replace(description, decision=decision).to_dict(), file)
+            to_json(replace(_description(folder), decision=decision).to_dict(), folder / DESCRIPTION)
         with written_whole(self.files.predictions) as beside:
             table.to_parquet(beside, index=False)
         to_json({**read_json(self.files.test_metrics), "at_decision": metrics["at_decision"]}, self.files.test_metrics)
         return metrics
+
+
+def _description(folder: Path) -> ModelDescription:
+    file = folder / DESCRIPTION
+    return ModelDescription.from_dict(read_json(file), str(file))

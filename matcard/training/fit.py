@@ -16,7 +16,6 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
-from matcard.data.draws import POWERS
 from matcard.data.kinds import kind_of
 from matcard.errors import InputError, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
@@ -62,11 +61,6 @@ def check_config(config: Config) -> None:
     higher_is_better(config.trainer.monitor)
     _device(config.trainer)
     check_model(config.model, kind_of(config.data), config.data.descriptors)
-    if config.trainer.sampler not in POWERS and config.loss.name == "effective_number":
-        raise InputError(
-            f"--loss.name effective_number with --trainer.sampler {config.trainer.sampler}: both count what is "
-            "distinct; take one of them"
-        )
 
 
 def fit(

@@ -37,6 +37,10 @@ class OptimizerOptions:
             raise InputError(f"--optimizer.momentum is {self.momentum}: expected a number in [0, 1)")
 
 
+BY_CLASS = ("shuffle", "square-root", "class-aware")
+"""Samplers that look at classes alone; the others draw by what is distinct."""
+
+
 @dataclass(frozen=True)
 class TrainerOptions:
     """How long, on what, and how the best epoch is chosen."""
@@ -146,3 +150,8 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed is {self.seed}: expected a whole number from 0 to {2**32 - 1}")
+        if self.loss.name == "effective_number" and self.trainer.sampler not in BY_CLASS:
+            raise InputError(
+                f"--loss.name effective_number with --trainer.sampler {self.trainer.sampler}: both count what is "
+                "distinct; take one of them"
+            )

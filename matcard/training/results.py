@@ -154,6 +154,7 @@ def describe_model(
     description = ModelDescription(
         class_names=tuple(data.class_names),
         class_counts=tuple(data.class_counts.tolist()),
+        drawn_counts=tuple(data.drawn_counts.tolist()),
         target={"column": labels.target, "edges": list(labels.edges), "window": labels.window},
         model=values["model"],
         kind=kind.to_dict(),
@@ -176,7 +177,12 @@ def _decision(options: DecisionOptions, validation: Scores, data: DataModule) ->
     """Choose the rule; where its aim is out of reach, argmax with a warning: a finished training is not thrown away."""
     try:
         return choose_decision(
-            options, validation.targets, validation.probabilities, data.class_names, data.drawn_counts
+            options,
+            validation.targets,
+            validation.probabilities,
+            data.class_names,
+            data.class_counts,
+            data.drawn_counts,
         )
     except InputError as error:
         warnings.warn(

@@ -104,7 +104,7 @@ def carry_on(
     """
     data = DataModule(divided, config)
     _show_data(run, data, samples, console)
-    check_decision(config.decision, data.class_names, data.drawn_counts)
+    check_decision(config.decision, data.class_names, data.class_counts)
 
     def begin() -> None:
         if begun or rank() != 0:

@@ -28,7 +28,11 @@ from matcard.errors import InputError
             ["ce", "spread_sampling"],
             "spread_sampling on t: sampler 'spread' .* images have none",
         ),
-        (TASK, ["ce", "formula_sampling"], "formula_sampling on t: sampler 'formula' .* rows and images have none"),
+        (
+            TASK,
+            ["ce", "formula_sampling"],
+            "formula_sampling on t: sampler 'formula' .* images have none",
+        ),
     ],
 )
 def test_samplers_that_the_data_refuse_are_named_before_any_training(tmp_path, trained, task, losses, message):

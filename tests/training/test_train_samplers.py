@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,19 @@ import torch
 from torch import distributed
 from train_cases import options, run_here
 
+from matcard.comparison.cell import run_network
 from matcard.data.distinct import Distinct
-from matcard.data.draws import draw_probabilities, standardised, unit
+from matcard.data.draws import POWERS, draw_probabilities, standardised, unit
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
+from matcard.evaluation.decision import Decision, DecisionOptions
+from matcard.study.space import make_space
+from matcard.study.space_check import check_space
 from matcard.training.batches import DataModule
-from matcard.training.config import parse_config
+from matcard.training.config import config_to_dict, parse_config
+from matcard.training.finished import FinishedRun
 from matcard.training.fit import build_module
+from matcard.training.options import BY_CLASS
 from matcard.training.run import resume
 
 if TYPE_CHECKING:
@@ -134,6 +141,62 @@ def test_what_is_refused_of_rows(copied: Path, tmp_path: Path, more: list[str], 
         batches(copied, tmp_path, *more).train_dataloader()
 
 
+@pytest.mark.parametrize("sampler", ["spread", "magnitude", "shuffle"])
+def test_too_many_samples_are_refused_in_words_of_the_options(
+    copied: Path, tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matcard.data.dataset.DENSE_LIMIT", 50)
+    monkeypatch.setattr("matcard.data.dataset.SHARES_LIMIT", 1000 if sampler == "magnitude" else 20)
+    said = {
+        "spread": r"of 20 samples at most, and there are \d+ training rows: --data\.imbalance\.samples 20 takes",
+        "magnitude": r"of 50 samples at most, and there are \d+ training rows: take --trainer\.sampler spread",
+        "shuffle": r"of 20 samples at most",
+    }
+    how = "--data.near_copies=drop" if sampler == "shuffle" else f"--trainer.sampler={sampler}"
+    with pytest.raises(InputError, match=said[sampler]):
+        batches(copied, tmp_path, how).train_dataloader()
+
+
+def test_rule_prior_takes_off_what_was_drawn(copied: Path, tmp_path: Path) -> None:
+    words = [f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", "--trainer.sampler=spread"]
+    run = run_here(*words, "--decision.rule=prior", "--trainer.max_epochs=1", f"--run_dir={tmp_path / 'run'}")
+    drawn = batches(copied, tmp_path, "--trainer.sampler=spread").drawn_counts
+    chosen = Decision.load(run.decision)
+    np.testing.assert_allclose(np.diag(chosen.gain), drawn.sum() / drawn / 2)
+    assert FinishedRun(run.path).choose(DecisionOptions(rule="prior")) == chosen
+    config = run.load_config()
+    data = divide(read_labelled(config.data), config.data, seed=0)
+    line = SimpleNamespace(stopping=False)
+    of_cell = run_network(config_to_dict(config), data, tested=False, folder=tmp_path / "cell", line=line)
+    assert of_cell["decision"]["gain"] == chosen.gain
+    shutil.rmtree(run.path / "model")
+    with pytest.raises(InputError, match=r"no model/model\.json, which says how many of each class an epoch drew"):
+        FinishedRun(run.path).choose(DecisionOptions(rule="prior"))
+
+
+def test_the_rarest_class_is_the_rarest_of_the_samples(copied: Path, tmp_path: Path) -> None:
+    """Of 70 and 30 samples, of which the 70 are drawn less often."""
+    words = [f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", "--trainer.sampler=spread"]
+    more = ["--decision.rule=best_f1", "--trainer.sampler_scale=3", "--trainer.max_epochs=1"]
+    with pytest.warns(MatcardWarning, match="class 'a'"):
+        run = run_here(*words, *more, f"--run_dir={tmp_path / 'run'}")
+    data = batches(copied, tmp_path, *more, "--trainer.sampler=spread")
+    assert data.class_counts[0] > data.class_counts[1]
+    assert "best F1 of b" in Decision.load(run.decision).rule
+
+
+def test_formulas_of_compositions(tmp_path: Path) -> None:
+    formulas = ["Fe2O3", "Fe4O6", "Fe2O3", "NaCl", "KCl", "KBr", "MgO", "CaO", "Al2O3", "SiO2"]
+    frame = pd.DataFrame({"formula": formulas * 4, "kind": ["a", "b"] * 20})
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    words = ["--data.kind=compositions", "--data.split.kind=random", "--trainer.sampler=formula"]
+    data = batches(tmp_path / "table.csv", tmp_path, *words)
+    train = data.parts["train"]
+    reduced = np.array(["Fe2O3" if formulas[i % 10] == "Fe4O6" else formulas[i % 10] for i in train])
+    weights = np.array([1 / (reduced == name).sum() for name in reduced])
+    np.testing.assert_allclose(data.draws, weights / weights.sum())
+
+
 def test_images_have_no_distances(tmp_path: Path) -> None:
     words = ["--config=digits_lt", "--trainer.sampler=spread", f"--run_dir={tmp_path / 'run'}"]
     with pytest.raises(
@@ -148,6 +211,14 @@ def test_effective_numbers_are_not_counted_twice(copied: Path, tmp_path: Path) -
         InputError, match=r"effective_number with --trainer\.sampler spread: both count what is distinct"
     ):
         run_here(*words, "--loss.name=effective_number", "--trainer.sampler=spread")
+    space = make_space({"trainer.sampler": {"choices": ["shuffle", "spread"]}})
+    config = parse_config([*words, "--loss.name=effective_number"], prog="test", description="")
+    with pytest.raises(InputError, match=r"the point trainer\.sampler spread is no valid configuration"):
+        check_space(space, config_to_dict(config))
+
+
+def test_what_looks_at_classes_alone_is_said_once() -> None:
+    assert tuple(POWERS) == BY_CLASS
 
 
 def draw_as_a_rank(rank: int, table: Path, folder: Path) -> None:
