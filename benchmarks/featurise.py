@@ -31,7 +31,7 @@ from matcard.crystals.validate import checked
 from matcard.graphs import GraphOptions, Graphs, build_graphs, open_graphs
 from matcard.graphs.graphs import GraphDataset
 from matcard.graphs.neighbors import Edges, nearest
-from matcard.models.atom_features import atom_features
+from matcard.models.embedding import atom_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

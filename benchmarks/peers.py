@@ -44,7 +44,7 @@ from matcard.data.sources import load_crystals
 from matcard.graphs import GraphOptions, build_graphs
 from matcard.graphs.graphs import GraphDataset
 from matcard.models import CGCNN, CGCNNOptions
-from matcard.models.atom_features import atom_features
+from matcard.models.embedding import atom_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

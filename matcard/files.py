@@ -231,3 +231,14 @@ def matching_files(source: str | Path) -> list[Path]:
     if not glob.has_magic(str(source)):
         return []
     return [Path(name) for name in sorted(glob.glob(str(Path(source).expanduser()), recursive=True))]  # noqa: PTH207
+
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def resource_dir(name: str) -> Path:
+    """Give the folder `datasets` or `configs`, wherever this installation keeps it."""
+    for folder in (_PACKAGE / name, _PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"the folder {name!r} is missing from this installation of matcard; install it again")

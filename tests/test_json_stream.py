@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.errors import InputError
-from matcard.json_stream import JsonStream
+from matcard.table_files import JsonStream
 
 TRICKY = st.text(alphabet='NaN"\\,:[]{} n\n\u00e4\u2212', max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers(-999, 999) | st.just(0.5) | TRICKY

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from matcard.comparison.experiment import METRICS, Experiment, Method, Task, TuneOn
 from matcard.errors import InputError, nearest_names
-from matcard.files import read_yaml
-from matcard.resources import resource_dir
+from matcard.files import read_yaml, resource_dir
 from matcard.training.config import config_to_dict, find_yaml, parse_config
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ _TASK = 100
 """Structures that a process takes at once."""
 _TOLD = 3
 _PARSERS = ("ase", "gemmi", "spglib", "pandas", "pyarrow", "pymatgen", "pymatgen-core")
-_MODULES = ("files.py", "json_stream.py", "symmetry.py", "table_files.py")
+_MODULES = ("files.py", "symmetry.py", "table_files.py")
 """Modules that read, beside those of this package."""
 _ROWS = ("ids", "where", "faults", "doubts")
 _ARRAYS = ("lattice", "offsets", "numbers", "frac_coords")

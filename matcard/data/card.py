@@ -17,9 +17,8 @@ from urllib.parse import unquote, urlsplit
 from matcard.cache import chosen_cache
 from matcard.data.options import DataKind  # noqa: TC001  (types are read as rules)
 from matcard.errors import InputError, MatcardWarning, nearest_names
-from matcard.files import read_yaml, written_whole
+from matcard.files import read_yaml, resource_dir, written_whole
 from matcard.options import AtLeastOne, Choices, Within
-from matcard.resources import resource_dir
 
 FORMATS: dict[str, dict[str, str]] = {
     "crystals": {

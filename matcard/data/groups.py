@@ -6,9 +6,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import spglib
 
 from matcard.crystals.crystals import ELEMENTS, Crystals
-from matcard.data.spacegroups import symmetries
 from matcard.descriptors.contents import chemical_systems, contents, reduced_formulas
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
@@ -18,6 +18,26 @@ if TYPE_CHECKING:
     from matcard.data.samples import Samples
 
     Keys = Shaped[np.ndarray, " N"]
+
+SYMPREC = 0.1
+"""Angstrom: wide enough for the residual forces of relaxed structures."""
+
+
+def symmetries(crystals: Crystals) -> list[Any | None]:
+    """Give spglib's symmetry dataset of each crystal within `SYMPREC`, None where it finds none."""
+    found: list[Any | None] = []
+    with warnings.catch_warnings():
+        # Until its version 3, spglib warns at each call that failures will be exceptions and no longer None.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for i in range(len(crystals)):
+            sites = slice(int(crystals.offsets[i]), int(crystals.offsets[i + 1]))
+            atoms = crystals.frac_coords[sites].tolist(), crystals.numbers[sites].tolist()
+            try:
+                found.append(spglib.get_symmetry_dataset((crystals.lattice[i].tolist(), *atoms), SYMPREC))
+            except spglib.SpglibError:
+                found.append(None)
+    return found
+
 
 _ROUNDING = 1e-6  # of a whole: above what single precision loses (6e-8), below a digit that tables write (1e-5, .001 %)
 

@@ -18,7 +18,7 @@ from pymatgen.core.periodic_table import Element
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from matcard.crystals.crystals import is_none
-from matcard.descriptors.base import Numbers, only_finite
+from matcard.descriptors.kept import Numbers, only_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Int, Shaped
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.base import Descriptor
-    from matcard.descriptors.kept import Progress
+    from matcard.descriptors.kept import Descriptor, Progress
 
 COLUMNS = "columns:"
 """How the name of columns of the source begins."""

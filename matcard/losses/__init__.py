@@ -5,13 +5,20 @@ name from where it is defined on. Needs torch, and nothing heavier.
 """
 
 from matcard.losses.base import Loss, LossOptions, SampleLoss, build_loss, make_options
-from matcard.losses.brier import Brier
-from matcard.losses.cross_entropy import ClassBalanced, CrossEntropy, Focal, WeightedCrossEntropy
+from matcard.losses.cross_entropy import (
+    LDAM,
+    BalancedSoftmax,
+    Brier,
+    ClassBalanced,
+    CrossEntropy,
+    Focal,
+    LogitAdjustment,
+    WeightedCrossEntropy,
+)
 from matcard.losses.effective_number import EffectiveNumber
 from matcard.losses.error import ErrorLoss, MagnitudeLoss, SpreadLoss
 from matcard.losses.per_class import PerClass
 from matcard.losses.reweight import Reweight
-from matcard.losses.shifted import LDAM, BalancedSoftmax, LogitAdjustment
 from matcard.losses.triplets import TripletLoss
 
 __all__ = [

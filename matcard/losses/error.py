@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from matcard.errors import MatcardWarning
 from matcard.losses.base import REWEIGHT, Logits, Targets, Terms, Value
-from matcard.losses.brier import errors
 from matcard.losses.cardinality import WeighedLoss, WeighedOptions
+from matcard.losses.cross_entropy import errors
 from matcard.losses.measure import precise
 
 if TYPE_CHECKING:

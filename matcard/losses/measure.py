@@ -1,4 +1,4 @@
-"""The invariant of a set of vectors: which one, at what scale, of what order, how reduced."""
+"""The invariant of a set of vectors: which one, at what scale, of what order, how reduced; and points remembered."""
 
 from __future__ import annotations
 
@@ -8,14 +8,83 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 
 from matcard.errors import InputError
-from matcard.invariants import magnitude, magnitude_of_groups, similarity, spread, spread_of_groups, weighting
-from matcard.losses.base import Part
-from matcard.losses.scale import Scale, ScaleOptions
-from matcard.options import Within
+from matcard.invariants import (
+    magnitude,
+    magnitude_of_groups,
+    median_scale,
+    similarity,
+    spread,
+    spread_of_groups,
+    weighting,
+)
+from matcard.losses.base import LossOptions, Part
+from matcard.options import Positive, Within
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
+
+MEDIAN_CEILING = 1e6
+"""Largest scale that the median heuristic gives: errors that vanish must not blow it up."""
+
+
+@dataclass(frozen=True)
+class ScaleOptions(LossOptions):
+    """The scale t, and how it changes."""
+
+    scale: float | str = 1.0
+    """Factor t on all distances, above 0; or `median`: 1 / the median distance of each batch."""
+    scale_schedule: Literal["none", "linear", "log"] = "none"
+    """How the scale goes from `scale` in the first epoch to `scale_end` in the last."""
+    scale_end: Positive | None = None
+    """Scale in the last epoch, where there is a schedule."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale != "median" and self.scale not in (positive := Within(ends="()")):
+            raise self.wrong(
+                "scale",
+                f"{positive}, or 'median'. The scale cannot be learned by descent: the invariants grow with it, so it "
+                "runs to 0, or to infinity where the loss divides by them; set it, schedule it (scale_schedule), or "
+                "tune it",
+            )
+        if (self.scale_schedule == "none") != (self.scale_end is None):
+            raise self.wrong("scale_end", f"a number with a scale_schedule (now {self.scale_schedule}), and only then")
+        if self.scale == "median" and self.scale_schedule != "none":
+            raise self.wrong("scale_schedule", "none, since the scale 'median' follows each batch")
+
+
+class Scale(Part):
+    """The scale of an epoch, or of a batch.
+
+    Args:
+        options: a number, a schedule, or `median`.
+        p: the median is one of l_p distances.
+    """
+
+    def __init__(self, options: ScaleOptions, p: float) -> None:
+        super().__init__()
+        self._options, self._p = options, p
+        self.on_epoch(0, 1)
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Take the scale of an epoch from the schedule."""
+        o = self._options
+        if o.scale_end is None or isinstance(o.scale, str):
+            self._scale = o.scale
+            return
+        done = min(1.0, epoch / max(1, epochs - 1))
+        if o.scale_schedule == "log":
+            self._scale = o.scale ** (1 - done) * o.scale_end**done
+        else:
+            self._scale = o.scale * (1 - done) + o.scale_end * done
+
+    def forward(self, points: Float[Tensor, "N D"]) -> float | Float[Tensor, ""]:
+        """Give the scale t: the epoch's, or 1 / the median distance of the points."""
+        if isinstance(self._scale, str):
+            return median_scale(points, self._p).clamp_max(MEDIAN_CEILING)
+        return self._scale
+
 
 UNIT_FLOOR = 1e-6
 """Embeddings shorter than this count as zero: their direction is noise, and its slope explodes."""
@@ -113,3 +182,42 @@ def unit(vectors: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
     """Give vectors of length 1; those of (almost) no length become 0, with no gradient; NaN stays NaN."""
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return torch.where(length <= UNIT_FLOOR, 0.0, vectors / length.clamp_min(UNIT_FLOOR))
+
+
+@dataclass(frozen=True)
+class MemoryOptions(LossOptions):
+    """How many points are remembered."""
+
+    memory: Annotated[int, Within(whole=True)] = 0
+    """Points of the epoch's past batches, the newest, that join a batch's; they have no gradient. For small batches."""
+
+
+class Memory(Part):
+    """The newest points of an epoch's batches, first in, first out, with their classes and without gradient.
+
+    Under DDP every process remembers the points of the batch of all of them, so memories are alike. In evaluation
+    nothing is joined or remembered.
+
+    Args:
+        size: points that are remembered; 0 remembers none.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self._past: tuple[Tensor, Tensor] | None = None
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Forget all points."""
+        self._past = None
+
+    def forward(
+        self, points: Float[Tensor, "N D"], targets: Int[Tensor, " N"]
+    ) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
+        """Give a batch's points and classes followed by those of past batches, the newest first; remember the batch."""
+        if not self.size or not self.training:
+            return points, targets
+        if self._past is not None:
+            points, targets = (torch.cat(pair) for pair in zip((points, targets), self._past, strict=True))
+        self._past = points[: self.size].detach(), targets[: self.size]
+        return points, targets

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from matcard.losses.cardinality import WeighedLoss, WeighedOptions
-from matcard.losses.measure import unit
-from matcard.losses.memory import Memory, MemoryOptions
+from matcard.losses.measure import Memory, MemoryOptions, unit
 
 if TYPE_CHECKING:
     from matcard.losses.base import Embeddings, Logits, Targets, Value

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from matcard.losses.cardinality import CardinalityLoss, CardinalityOptions
-from matcard.losses.measure import unit
-from matcard.losses.memory import Memory, MemoryOptions
+from matcard.losses.measure import Memory, MemoryOptions, unit
 
 if TYPE_CHECKING:
     from jaxtyping import Float

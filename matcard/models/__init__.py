@@ -1,11 +1,10 @@
 """Networks that map a batch to `Output(logits (N, C), embedding (N, F))`, each with its options in its file."""
 
-from matcard.models.base import Classifier, ModelOptions, check_model
+from matcard.models.base import Classifier, ModelOptions, Output, check_model
 from matcard.models.build import build_model
 from matcard.models.cgcnn import CGCNN, CGCNNOptions
 from matcard.models.glassnet import GlassNet, GlassNetOptions
 from matcard.models.mlp import MLP, MLPOptions
-from matcard.models.output import Output
 from matcard.models.resnet import ResNet, ResNetOptions
 from matcard.models.transfer import LoadReport, initialize, load_weights, read_weights
 from matcard.models.transformer import CrystalTransformer, TransformerOptions

@@ -1,24 +1,37 @@
-"""What all models share, an encoder that can be frozen and a linear head; and how one is made of its options."""
+"""What all models share: an encoder that can be frozen, a linear head, and on arrays what standardises them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import torch
 from torch import nn
 from typing_extensions import TypeVar
 
 from matcard.errors import InputError
-from matcard.models.output import Output
 from matcard.options import Named, NamedOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
+    import numpy as np
     from jaxtyping import Float
     from torch import Tensor
+
+
+class Output(NamedTuple):
+    """Logits of N samples over C classes, the embedding (F numbers a sample) that feeds the heads, and V values.
+
+    Values are predictions of numbers, standardised; None where the model predicts none.
+    """
+
+    logits: Float[Tensor, "N C"]
+    embedding: Float[Tensor, "N F"]
+    values: Float[Tensor, "N V"] | None = None
+
 
 HEAD = "fc_out"
 """Attribute of every model that holds its head."""
@@ -153,3 +166,37 @@ def _plural(kind: str) -> str:
 def in_head(name: str) -> bool:
     """Say whether a weight belongs to a head."""
     return name.startswith((f"{HEAD}.", f"{VALUE_HEAD}."))
+
+
+class ArrayModel(Classifier[M]):
+    """A network whose batch has `x` (N, F) of rows or (N, channels, height, width) of images, not standardised.
+
+    Mean and deviation are held as buffers, so that a checkpoint carries those of the data it was trained on, and
+    weights to start from bring theirs.
+
+    Args:
+        input_shape: shape of a sample.
+        mean: what is subtracted from a sample, of a shape that broadcasts to its; nothing where not given.
+        std: what it is divided by.
+    """
+
+    constants: ClassVar[frozenset[str]] = frozenset({"mean", "std"})
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        mean: Float[np.ndarray, ...] | None = None,
+        std: Float[np.ndarray, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        shape = (input_shape[0], *(1 for _ in input_shape[1:]))
+        for name, given, otherwise in (("mean", mean, torch.zeros(shape)), ("std", std, torch.ones(shape))):
+            value = otherwise if given is None else torch.as_tensor(given, dtype=torch.float32).reshape(shape).clone()
+            self.register_buffer(name, value)
+
+    def standardised(self, batch: Any) -> Float[Tensor, "N ..."]:
+        """Give the samples of a batch with mean 0 and deviation 1, as far as the training part tells."""
+        x: Tensor = batch.x
+        return (x - self.mean) / self.std

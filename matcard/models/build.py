@@ -1,17 +1,109 @@
-"""A network made of its options and of what is known of the data."""
+"""A network made of its options and of what is known of the data; beside descriptors of crystals a joint one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
 
 from matcard.errors import InputError
 from matcard.models.base import Classifier
 from matcard.models.crystal import CrystalModelOptions
-from matcard.models.joint import JointModel
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+    from torch import Tensor
+
     from matcard.data.draws import Standard
     from matcard.models.base import ModelOptions
+
+CLIP = 5.0
+"""Standardised descriptors further from 0 are cut to this."""
+
+
+class DescriptorEncoder(nn.Module):
+    """Two linear layers with ReLU and dropout on standardised descriptors, clipped at 5.
+
+    Mean and deviation are held as buffers, so that a model file carries those of the data it was trained on.
+
+    Args:
+        mean: (D,) of the training part.
+        deviation: (D,) of the training part, above 0.
+        width: of both layers, H.
+        dropout: share of the numbers that are dropped after each layer in training.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, mean: Float[np.ndarray, " D"], deviation: Float[np.ndarray, " D"], *, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).clone())
+        self.register_buffer("deviation", torch.as_tensor(deviation, dtype=torch.float32).clone())
+        self.layers = nn.Sequential(
+            nn.Linear(len(mean), width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, descriptors: Float[Tensor, "N D"]) -> Float[Tensor, "N H"]:
+        """Give H numbers a sample."""
+        return self.layers(((descriptors - self.mean) / self.deviation).clamp(-CLIP, CLIP))  # type: ignore[no-any-return]
+
+
+class JointModel(Classifier):
+    """The embedding of a graph network beside encoded descriptors, then one joint hidden layer, which losses see.
+
+    A batch has what the graph network needs, and `descriptors` (N, D), not standardised.
+
+    Args:
+        graph: makes an embedding of F numbers of a batch; its own head is not used. None for descriptors alone.
+        mean: (D,) of the descriptors in the training part.
+        deviation: (D,) of the same.
+        num_classes: C.
+        width: of the descriptors' layers and of the joint one, so of the embedding.
+        dropout: of the descriptors' layers, and before the head.
+    """
+
+    constants: ClassVar[frozenset[str]] = frozenset({"descriptors.mean", "descriptors.deviation"})
+
+    def __init__(
+        self,
+        graph: Classifier | None,
+        mean: Float[np.ndarray, " D"],
+        deviation: Float[np.ndarray, " D"],
+        num_classes: int,
+        *,
+        width: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.graph = graph
+        features = 0
+        if graph is not None:
+            features = graph.fc_out.in_features
+            del graph.fc_out
+        self.descriptors = DescriptorEncoder(mean, deviation, width=width, dropout=dropout)
+        self.joint = nn.Linear(features + width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.fc_out = nn.Linear(width, num_classes)
+
+    def encode(self, batch: Any) -> Float[Tensor, "N H"]:
+        """Give the embedding of each sample."""
+        encoded = [] if self.graph is None else [self.graph.encode(batch)]
+        encoded.append(self.descriptors(batch.descriptors))
+        return self.joint(torch.cat(encoded, dim=1)).relu()  # type: ignore[no-any-return]
+
+    def classify(self, embedding: Float[Tensor, "N H"]) -> Float[Tensor, "N C"]:
+        """Give the logits of embeddings."""
+        return self.fc_out(self.dropout(embedding))  # type: ignore[no-any-return]
 
 
 def build_model(

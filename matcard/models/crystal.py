@@ -11,9 +11,8 @@ from typing_extensions import TypeVar
 
 from matcard.errors import InputError
 from matcard.models.base import Classifier, ModelOptions
-from matcard.models.basis import GaussianBasis
 from matcard.models.edges import Edges
-from matcard.models.embedding import atom_embedding
+from matcard.models.embedding import GaussianBasis, atom_embedding
 from matcard.options import AtLeastOne, Positive, Share
 
 if TYPE_CHECKING:

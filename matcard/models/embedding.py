@@ -1,21 +1,55 @@
-"""From atomic numbers to the first vector of an atom."""
+"""Atoms and distances as a network on crystals sees them first."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from matcard.errors import InputError
-from matcard.models.atom_features import WIDTH, atom_features
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Float32, Int
     from torch import Tensor
 
     from matcard.models.crystal import CrystalModelOptions
+
+WIDTH = 92
+"""Numbers an element: group, period, electronegativity and the like, one-hot by ranges."""
+
+
+def atom_features() -> Float32[np.ndarray, "Z+1 92"]:
+    """Read the features of each element, as matminer ships them (Xie and Grossman, Phys. Rev. Lett. 120, 145301, 2018).
+
+    Returns:
+        one row an atomic number, up to the last element of the file; rows of elements that the file lacks,
+        and row 0, are zero.
+
+    Raises:
+        InputError: when matminer is not installed.
+    """
+    rows = {int(number): row for number, row in json.loads(_shipped().read_text()).items()}
+    table = np.zeros((max(rows) + 1, WIDTH), dtype=np.float32)
+    table[list(rows)] = list(rows.values())
+    return table
+
+
+def _shipped() -> Path:
+    """Find matminer's file without importing matminer, which takes seconds."""
+    package = importlib.util.find_spec("matminer")
+    if package is None or not package.submodule_search_locations:
+        raise InputError(
+            "the atom features of CGCNN come with matminer, which is not installed: pip install matminer, "
+            "or learn an embedding by atomic number"
+        )
+    return Path(package.submodule_search_locations[0]) / "utils" / "data_files" / "cgcnn_atom_feature.json"
+
 
 LAST_ELEMENT = 118
 
@@ -74,3 +108,48 @@ class FeatureEmbedding(nn.Linear):
             self.features = torch.empty_like(saved, dtype=self.weight.dtype, device=self.weight.device)
             self._unread = None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+NEGLIGIBLE = 1e-12
+"""Gaussians below this are 0: far under float32's resolution, and their products would be subnormal numbers,
+on which CPUs are a hundred times slower."""
+
+
+class GaussianBasis(nn.Module):
+    """Expands distances d to exp(-(d - c)^2 / var^2) at evenly spaced centres c (Xie and Grossman 2018).
+
+    Examples:
+        >>> from matcard.models import CGCNNOptions
+        >>> len(GaussianBasis(CGCNNOptions()).centres)
+        41
+    """
+
+    centres: Tensor
+
+    def __init__(self, options: CrystalModelOptions) -> None:
+        super().__init__()
+        self.step = options.step
+        self.var = options.step if options.var is None else options.var
+        count = round((options.dmax - options.dmin) / options.step) + 1
+        centres = options.dmin + options.step * torch.arange(count, dtype=torch.float64)
+        self.register_buffer("centres", centres.to(torch.get_default_dtype()), persistent=False)
+
+    def reached(self, distance: Float[Tensor, " E"]) -> slice:
+        """Give the centres where the Gaussians of some distance are not 0.
+
+        Weights for the other centres need not be multiplied. Away from CPUs all centres are given: finding out would
+        make the device wait.
+        """
+        if distance.device.type != "cpu" or not len(distance):
+            return slice(0, len(self.centres))
+        reach = self.var * math.sqrt(-math.log(NEGLIGIBLE))
+        ends = torch.stack([distance.amin() - reach, distance.amax() + reach])
+        first, last = torch.searchsorted(self.centres, ends.to(self.centres.dtype)).tolist()
+        return slice(first, last)
+
+    @torch.no_grad()
+    def forward(self, distance: Float[Tensor, " E"], centres: slice = slice(None)) -> Float[Tensor, "E G"]:
+        """Expand distances in angstrom at some of the centres; they get no gradient."""
+        exponent = ((distance[:, None] - self.centres[centres]) / self.var).square_().neg_()
+        values = exponent.clamp_min_(2 * math.log(NEGLIGIBLE)).exp_()
+        return nn.functional.threshold(values, NEGLIGIBLE, 0.0, inplace=True)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from matcard.models.array import ArrayModel
-from matcard.models.base import ModelOptions
+from matcard.models.base import ArrayModel, ModelOptions
 from matcard.models.norm import batch_norm
 from matcard.options import AtLeastOne, NotNegative
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
-from matcard.models.array import ArrayModel
-from matcard.models.base import ModelOptions
+from matcard.models.base import ArrayModel, ModelOptions
 from matcard.options import AtLeastOne, Share
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import nn
 
 from matcard.errors import InputError
-from matcard.models.array import ArrayModel
-from matcard.models.base import ModelOptions
+from matcard.models.base import ArrayModel, ModelOptions
 from matcard.options import AtLeastOne
 
 if TYPE_CHECKING:

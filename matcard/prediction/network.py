@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int64
 
     from matcard.evaluation.value import ValueMix
-    from matcard.models.base import Classifier
-    from matcard.models.output import Output
+    from matcard.models.base import Classifier, Output
     from matcard.models.value import ValueScale
     from matcard.prediction.centroid import CentroidClassifier
 

@@ -15,7 +15,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from pymatgen.core.periodic_table import Element
 
-from matcard.data.spacegroups import SYMPREC, symmetries
+from matcard.data.groups import SYMPREC, symmetries
 from matcard.errors import listed
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from matcard.data.kinds import ABOUT, kind_of
 from matcard.data.options import DataOptions
 from matcard.errors import InputError, nearest_names
-from matcard.files import read_yaml
+from matcard.files import read_yaml, resource_dir
 from matcard.losses import Loss, SampleLoss
 from matcard.models import Classifier
-from matcard.resources import resource_dir
 from matcard.training.options import Config
 from matcard.training.parser import DEFAULT_CONFIG, build_parser, nearest_options, normalised, parsed
 

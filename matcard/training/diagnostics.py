@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lightning import LightningModule, Trainer
     from torch import Tensor, nn
 
-    from matcard.models.output import Output
+    from matcard.models.base import Output
 
 ERROR_SCALE = 10.0
 """Scale at which errors are counted, whatever the loss: those nearer than about a tenth count as one."""

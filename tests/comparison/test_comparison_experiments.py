@@ -29,8 +29,8 @@ from matcard.data.read import divide, read_labelled
 from matcard.data.splits import Split
 from matcard.descriptors.simple import magpie_features
 from matcard.errors import InputError
+from matcard.files import resource_dir
 from matcard.graphs.neighbors import GraphOptions
-from matcard.resources import resource_dir
 
 FILES = (
     "glass_train.csv.gz",

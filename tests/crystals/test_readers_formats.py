@@ -146,7 +146,7 @@ def test_matminer_json_is_streamed(tmp_path, structures, monkeypatch):
             return handed[-1]
 
     rows = [[s.as_dict(), g, k] for s, g, k in zip(structures, GAPS, KINDS, strict=True)] * 100
-    monkeypatch.setattr("matcard.json_stream.JsonStream._BLOCK", 4096)
+    monkeypatch.setattr("matcard.table_files.JsonStream._BLOCK", 4096)
     content = {"columns": ["structure", "gap", "kind"], "index": [f"m{k}" for k in range(300)], "data": rows}
     path = tmp_path / "t.json"
     path.write_text(json.dumps(content))

@@ -9,7 +9,7 @@ from sample_cases import parted
 from matcard.data.card import FORMATS, Card, Download, Query, Window, card_names, load_card, read_card
 from matcard.data.sources import load_crystals
 from matcard.errors import InputError
-from matcard.resources import resource_dir
+from matcard.files import resource_dir
 
 VALID = {
     "title": "A data set",

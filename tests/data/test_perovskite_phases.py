@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from matcard.data.perovskite_layouts import PHASES, build, sites
-from matcard.data.perovskites import RULES
+from matcard.data.perovskites import PHASES, RULES, build, sites
 
 by_phase = pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
 NAMED = {phase.name: phase for phase in PHASES}

@@ -13,8 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 from matcard.crystals.validate import find_faults
 from matcard.data.groups import group_keys
 from matcard.data.options import SplitOptions
-from matcard.data.perovskite_layouts import PHASES
-from matcard.data.perovskites import enumerate_compositions, perovskite_phases
+from matcard.data.perovskites import PHASES, enumerate_compositions, perovskite_phases
 from matcard.data.splits import split_samples
 
 # What seed 0 gives, on every platform. When the generator is changed on purpose, so is this.

@@ -9,8 +9,7 @@ import pytest
 from descriptor_cases import SALT, crystals_of, random_crystal
 
 from matcard.descriptors import kept
-from matcard.descriptors.base import Numbers
-from matcard.descriptors.kept import crystal_digests, kept_numbers
+from matcard.descriptors.kept import Numbers, crystal_digests, kept_numbers
 from matcard.errors import InputError, MatcardWarning
 
 CRYSTALS = crystals_of(*(random_crystal(seed, 3) for seed in range(10)))

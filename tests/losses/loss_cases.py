@@ -10,9 +10,7 @@ import numpy as np
 
 from matcard.errors import InputError
 from matcard.losses import Brier, Loss, LossOptions, build_loss, make_options
-from matcard.losses.measure import MeasureOptions
-from matcard.losses.memory import MemoryOptions
-from matcard.losses.scale import ScaleOptions
+from matcard.losses.measure import MeasureOptions, MemoryOptions, ScaleOptions
 from matcard.losses.warmup import WarmUpOptions
 from matcard.options import Choices, rules
 

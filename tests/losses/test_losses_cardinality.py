@@ -16,8 +16,8 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.losses import Brier, ErrorLoss, LogitAdjustment, MagnitudeLoss, SpreadLoss, build_loss, make_options
 from matcard.losses.cardinality import seeded
 from matcard.losses.error import error_points
+from matcard.losses.measure import Scale, ScaleOptions
 from matcard.losses.measure import unit as unit_rows
-from matcard.losses.scale import Scale, ScaleOptions
 from matcard.losses.triplets import mine_triplets
 
 RNG = np.random.default_rng(11)

@@ -16,7 +16,7 @@ from matcard.errors import InputError
 from matcard.invariants import magnitude
 from matcard.losses import make_options
 from matcard.losses.error import error_points
-from matcard.losses.memory import Memory
+from matcard.losses.measure import Memory
 
 RNG = np.random.default_rng(9)
 COUNTS = [40, 30, 20]

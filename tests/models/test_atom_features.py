@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from matcard.errors import InputError
-from matcard.models.atom_features import atom_features
+from matcard.models.embedding import atom_features
 
 
 def test_rows_are_those_of_the_file_that_matminer_ships():
@@ -41,7 +41,7 @@ def test_without_matminer_the_message_says_what_to_do(monkeypatch):
 
 def test_matminer_is_not_imported():
     code = (
-        "import sys; from matcard.models.atom_features import atom_features; atom_features();"
+        "import sys; from matcard.models.embedding import atom_features; atom_features();"
         "print('matminer' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,10 +12,10 @@ from model_cases import crystal, join, random_batch, slow_sum, small
 from torch.autograd import gradcheck
 
 from matcard.models import edges as edges_module
-from matcard.models.basis import NEGLIGIBLE, GaussianBasis
 from matcard.models.cpu.edge_moments import BasisMoments, EdgeMoments
 from matcard.models.cpu.gated_sum import GatedSum
 from matcard.models.edges import Edges, segment_sum
+from matcard.models.embedding import NEGLIGIBLE, GaussianBasis
 
 EXTREME = 40.0
 """Terms of this size drive sigmoids of float32 below the smallest number."""

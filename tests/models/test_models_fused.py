@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from model_cases import crystal, gradients, join, random_batch, randomize, slow_sum, small
 
 from matcard.models import CGCNN
-from matcard.models.basis import GaussianBasis
 from matcard.models.cpu.edge_moments import BasisMoments, ExpandedEdges
 from matcard.models.edges import Edges
+from matcard.models.embedding import GaussianBasis
 
 pytest.importorskip("numba", reason="numba is not installed: pip install numba")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from model_cases import random_batch, small
 
+from matcard.models.build import DescriptorEncoder, JointModel
 from matcard.models.cgcnn import CGCNN
-from matcard.models.joint import DescriptorEncoder, JointModel
 
 MEAN, DEVIATION = np.array([1.0, -2.0, 0.0]), np.array([2.0, 0.5, 1.0])
 

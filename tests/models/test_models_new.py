@@ -13,7 +13,7 @@ from torch import nn
 from matcard import train
 from matcard.errors import InputError
 from matcard.models import Classifier, ModelOptions
-from matcard.models.array import ArrayModel
+from matcard.models.base import ArrayModel
 from matcard.options import AtLeastOne
 from matcard.prediction.predictor import load_run
 from matcard.training.config import parse_config

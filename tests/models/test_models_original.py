@@ -22,8 +22,8 @@ from model_cases import (
 
 from matcard.errors import InputError
 from matcard.models import CGCNN, CGCNNOptions, load_weights, read_weights
-from matcard.models.atom_features import atom_features
-from matcard.models.original import load_safely
+from matcard.models.embedding import atom_features
+from matcard.models.transfer import load_safely
 
 if TYPE_CHECKING:
     from pathlib import Path

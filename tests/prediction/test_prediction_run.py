@@ -17,7 +17,7 @@ from prediction_cases import crystals, structure, train_small
 import matcard
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision
-from matcard.models.output import Output
+from matcard.models.base import Output
 from matcard.prediction.network import Network, Scores
 from matcard.prediction.table import columns
 from matcard.training.config import config_from_dict

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from matcard.errors import InputError
-from matcard.resources import resource_dir
+from matcard.files import resource_dir
 from matcard.study.settings import read_entries, trial_settings
 from matcard.study.space import Parameter, make_space
 from matcard.study.space_check import check_space

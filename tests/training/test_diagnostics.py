@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from matcard.losses import build_loss
-from matcard.models.output import Output
+from matcard.models.base import Output
 from matcard.report.run import write_report
 from matcard.training.config import parse_config
 from matcard.training.diagnostics import ERROR_SCALE, Diagnostics, effective_errors

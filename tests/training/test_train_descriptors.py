@@ -13,7 +13,7 @@ from train_cases import options, run_here
 
 from matcard.crystals.read import read_crystals
 from matcard.errors import InputError, MatcardWarning
-from matcard.models.joint import JointModel
+from matcard.models.build import JointModel
 from matcard.prediction.modelfile import DESCRIPTION
 from matcard.prediction.predictor import load_run
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError
+from matcard.files import resource_dir
 from matcard.models import CGCNNOptions, GlassNetOptions, MLPOptions, ResNetOptions
-from matcard.resources import resource_dir
 from matcard.training.config import parse_config
 from matcard.training.fit import check_config
 from matcard.training.run import resume, train

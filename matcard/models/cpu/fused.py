@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from matcard.models.basis import NEGLIGIBLE
 from matcard.models.cpu import kernels
 from matcard.models.cpu.edge_moments import BasisMoments
+from matcard.models.embedding import NEGLIGIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int, Int32
     from torch import Tensor
 
-    from matcard.models.basis import GaussianBasis
     from matcard.models.edges import Edges
+    from matcard.models.embedding import GaussianBasis
 
 
 class Band(NamedTuple):
