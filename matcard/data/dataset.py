@@ -81,6 +81,19 @@ class ArrayDataset(Dataset[ArrayBatch]):
 
 
 @dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """Samples without a class that are trained on by their numbers.
+
+    Attributes:
+        dataset: gives whole batches of them, with an `index`.
+        numbers: (U, V) of the columns of `TrainingSet.values`; NaN where missing.
+    """
+
+    dataset: Dataset[Any]
+    numbers: Float64[np.ndarray, "U V"]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Samples with a class, divided: all that training must know of a data set.
 
@@ -92,6 +105,7 @@ class TrainingSet:
         notes: what is odd about the data, a sentence each.
         augment: what is done to a training batch of images.
         values: numbers of each sample that a network can predict, too; None where there are none.
+        unlabelled: further samples, of which numbers alone are known; None where none are trained on.
     """
 
     samples: Samples
@@ -101,6 +115,7 @@ class TrainingSet:
     notes: tuple[str, ...] = ()
     augment: Literal["none", "flip", "crop-flip"] = "none"
     values: ValueColumns | None = None
+    unlabelled: Unlabelled | None = None
 
     @property
     def ids(self) -> Shaped[np.ndarray, " N"]:

@@ -195,6 +195,10 @@ class DataOptions:
     auxiliary: list[str] | None = None
     """Columns of numbers that the network learns beside the classes, as a,b, where some may be missing; see `value`."""
 
+    unlabelled: Literal["leave_out", "learn"] = "leave_out"
+    """Of rows that have a number of `auxiliary` but no class: whether the network learns their numbers. Those in one
+    group of the split with a sample of the validation or test part are left out in any case."""
+
     id_column: str | None = None
     """Column that holds the ids; found by its usual names where not given."""
 

@@ -11,9 +11,10 @@ import torch
 
 from matcard.data import crystals, images, rows
 from matcard.data.card import card_names, card_of
-from matcard.data.dataset import TrainingSet, standardisation
+from matcard.data.dataset import TrainingSet, Unlabelled, standardisation
 from matcard.data.distinct import Distinct
 from matcard.data.draws import Standard, unit
+from matcard.data.groups import contains_element, group_keys
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
 from matcard.data.labels import make_labels, target_column, value_columns
@@ -154,7 +155,8 @@ def divide(
     used, dataset = inputs or open_inputs(samples, options, graphs=graphs, progress=progress)
     if options.near_copies == "drop" and saved_split is None:
         split = _without_near_copies(TrainingSet(used, split, dataset, {}), options.near_copies_radius)
-    return training_set(used, split, dataset, options)
+    divided = training_set(used, split, dataset, options)
+    return _with_unlabelled(divided, samples, options, progress) if options.unlabelled == "learn" else divided
 
 
 def open_inputs(
@@ -212,6 +214,36 @@ def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options:
     assert samples.labels is not None
     values = value_columns(samples.columns, samples.labels, options.auxiliary or ())
     return TrainingSet(samples, split, dataset, arguments, notes, options.augment, values)
+
+
+def _with_unlabelled(
+    data: TrainingSet, samples: Samples, options: DataOptions, progress: Callable[[int, int], None] | None
+) -> TrainingSet:
+    """Add the rows without a class that have numbers, but those in one group with what is validated or tested on."""
+    assert samples.labels is not None
+    values = value_columns(samples.columns, samples.labels, options.auxiliary or ())
+    none = samples.sound & (samples.codes < 0) & (samples.texts == "")
+    if samples.test is not None:
+        none &= ~samples.test
+    if options.split.element is not None:
+        none &= ~contains_element(samples.inputs, options.split.element)
+    if values is not None:
+        none &= np.isfinite(values.numbers).any(axis=1)
+    if values is None or not none.any():
+        raise InputError(
+            "--data.unlabelled learn: no row of the source has a number of --data.auxiliary and no class; leave it out"
+        )
+    groups = group_keys(samples.take(np.flatnonzero(samples.sound)), data.split.groups)
+    keys = np.empty(len(samples), dtype=groups.dtype)
+    keys[samples.sound] = groups
+    held = np.concatenate([data.split.val, data.split.test])
+    chosen = np.flatnonzero(none & ~np.isin(keys, keys[samples.used][held]))
+    note = f"{len(chosen)} of {np.sum(none)} {data.unit} without a class are trained on by their numbers"
+    if not len(chosen):
+        return replace(data, notes=(*data.notes, note))
+    others = samples.take(chosen)
+    dataset = data.samples.kind.dataset(others.inputs, others.codes, kept=True, jobs=options.jobs, progress=progress)
+    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(dataset, values.numbers[chosen]))
 
 
 def _without_near_copies(data: TrainingSet, radius: float) -> Split:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Sampler
 
 from matcard.data.distinct import FEW, Distinct
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jaxtyping import Float32, Float64, Int
+    from torch.utils.data import Dataset
 
     from matcard.data.dataset import TrainingSet
     from matcard.data.draws import EpochSampler
@@ -90,7 +92,9 @@ class DataModule(lightning.LightningDataModule):
         self.targets: Float32[np.ndarray, "N V"] | None = None
         if self.values is not None:
             transform = config.value.transform if self.values.edges else "none"
-            self.scale = ValueScale.fit(self.values.numbers[split.train], self.values.names, transform)
+            more = divided.unlabelled
+            seen = [self.values.numbers[split.train], *([] if more is None else [more.numbers])]
+            self.scale = ValueScale.fit(np.concatenate(seen), self.values.names, transform)
             self.targets = self.scale.targets(self.values.numbers)
 
     @property
@@ -147,15 +151,28 @@ class DataModule(lightning.LightningDataModule):
         """Count the samples of each class in a part."""
         return np.bincount(self.codes[self.parts[part]], minlength=self.num_classes)
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Give the training batches, in an order that seed and epoch decide."""
+    def train_dataloader(self) -> Any:
+        """Give the training batches, in an order that seed and epoch decide.
+
+        Where there are samples without a class, pairs: a batch, and one of those, as many a step as go round in an
+        epoch, or None for more steps than samples.
+        """
         indices = self.parts["train"]
         sampler: EpochSampler
         if self.draws is None:
             sampler = ClassSampler(self.codes[indices], self.options.sampler, seed=self.seed)
         else:
             sampler = WeightedSampler(self.draws, seed=self.seed)
-        return self._loader(GlobalBatches(sampler, indices, self.options.batch_size, *self._rank()))
+        batches = GlobalBatches(sampler, indices, self.options.batch_size, *self._rank())
+        loader, more = self._loader(self.dataset, batches, self.targets), self.set.unlabelled
+        if more is None or self.scale is None:
+            return loader
+        number, ranks = len(more.numbers), self._rank()[1]
+        order = ClassSampler(np.zeros(number), "shuffle", seed=self.seed)
+        size = -(-number // (len(batches) * ranks))
+        beside = GlobalBatches(order, np.arange(number), size, *self._rank())
+        second = self._loader(more.dataset, beside, self.scale.targets(more.numbers))
+        return CombinedLoader([loader, second], "max_size")
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Give this rank's share of the validation batches."""
@@ -165,17 +182,19 @@ class DataModule(lightning.LightningDataModule):
         """Give the samples of a part once each, in order, those of one rank."""
         indices = self.parts[part][rank::ranks]
         batches = np.split(indices, range(self.options.batch_size, len(indices), self.options.batch_size))
-        return self._loader([batch.tolist() for batch in batches])
+        return self._loader(self.dataset, [batch.tolist() for batch in batches], self.targets)
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, batches: Any) -> DataLoader[Any]:
+    def _loader(
+        self, dataset: Dataset[Any], batches: Any, targets: Float32[np.ndarray, "N V"] | None
+    ) -> DataLoader[Any]:
         workers = self.options.workers
         return DataLoader(
-            self.dataset,
+            dataset,
             batch_sampler=batches,
-            collate_fn=_WithValues(self.targets),
+            collate_fn=_WithValues(targets),
             num_workers=workers,
             persistent_workers=workers > 0,
         )

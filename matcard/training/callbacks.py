@@ -77,7 +77,8 @@ class Speed(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch."""
-        self.samples += len(batch.y) * trainer.world_size
+        of_both = [part for part in (batch if isinstance(batch, list) else [batch]) if part is not None]
+        self.samples += sum(len(part.y) for part in of_both) * trainer.world_size
         self.seconds = time.perf_counter() - self._began
 
 

@@ -39,7 +39,7 @@ class Diagnostics(Callback):
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self._names = class_names
-        self._targets = torch.zeros(0).long()
+        self._targets: Tensor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look at what the network gives."""
@@ -57,7 +57,7 @@ class Diagnostics(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Keep the classes of the batch for when its gradient comes."""
-        self._targets = batch.y
+        self._targets = (batch[0] if isinstance(batch, list) else batch).y
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch of training steps that has just ended."""
@@ -71,9 +71,9 @@ class Diagnostics(Callback):
 
     def _watch(self, model: torch.nn.Module, arguments: tuple[Any, ...], output: Output) -> None:
         watched = output.embedding if output.embedding.requires_grad else output.logits
-        if not (model.training and watched.requires_grad):
+        targets, self._targets = self._targets, None  # what comes after them has no classes
+        if targets is None or not (model.training and watched.requires_grad):
             return
-        targets = self._targets
 
         def add(gradient: Float[Tensor, "N D"]) -> None:
             self._pull.index_add_(0, targets, torch.linalg.vector_norm(gradient.float(), dim=1))

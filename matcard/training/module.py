@@ -93,12 +93,17 @@ class TrainingModule(lightning.LightningModule):
         # Loaders draw from the generator too, and not alike in a resumed run: what a step draws starts here.
         torch.manual_seed(_mixed(self.seed, self.current_epoch, batch_index, self.global_rank))
 
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+    def training_step(self, given: Any, batch_index: int) -> Tensor:
+        batch, unlabelled = given if isinstance(given, list) else (given, None)
         output = self.model(self.data.set.augmented(batch))
         loss: Tensor = self.loss(output.logits, batch.y, output.embedding)
         terms = dict(self.loss.terms)
         if output.values is not None:
-            error = value_loss(output.values.float(), batch.numbers)
+            predicted, numbers = output.values, batch.numbers
+            if unlabelled is not None:
+                beside = self.model(self.data.set.augmented(unlabelled)).values
+                predicted, numbers = torch.cat([predicted, beside]), torch.cat([numbers, unlabelled.numbers])
+            error = value_loss(predicted.float(), numbers)
             loss = loss + self.value_weight * error
             terms["value"] = error.detach()
         self._epoch_losses.append(loss.detach())

@@ -150,6 +150,11 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed is {self.seed}: expected a whole number from 0 to {2**32 - 1}")
+        if self.data.unlabelled == "learn" and not (self.data.auxiliary and self.value.weight):
+            raise InputError(
+                "--data.unlabelled learn needs numbers to learn: name their columns by --data.auxiliary, and give "
+                "--value.weight"
+            )
         if self.loss.name == "effective_number" and self.trainer.sampler not in BY_CLASS:
             raise InputError(
                 f"--loss.name effective_number with --trainer.sampler {self.trainer.sampler}: both count what is "

@@ -113,6 +113,75 @@ def test_a_cell_and_a_trial_are_measured_with_the_number_as_the_run_is(finished:
     np.testing.assert_allclose(trial.probabilities, validation.loc[trial.ids, columns], rtol=1e-4, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def few(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows, of which 40 have a class; 40 of the others are their twins, and 10 have no hardness either."""
+    frame = pd.read_csv(rows)
+    frame["kind"] = np.where(frame["strength"] >= 3, "hard", "soft")
+    frame["hardness"] = frame["x0"] + frame["x2"]
+    frame.loc[40:, "kind"] = None
+    x = [f"x{k}" for k in range(6)]
+    frame.loc[40:79, x] = frame.loc[:39, x].to_numpy()
+    frame.loc[290:, "hardness"] = np.nan
+    path = tmp_path_factory.mktemp("few") / "rows.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def of_few(few: Path, run: Path, *more: str) -> list[str]:
+    words = [word for word in of_rows(few, run, *more) if not word.startswith("--data.target")]
+    return [*words, "--data.target=kind", "--data.auxiliary=hardness", "--value.weight=1"]
+
+
+def test_numbers_of_rows_without_a_class_are_learned(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    errors, fresh = (
+        {},
+        pd.DataFrame(np.random.default_rng(1).normal(size=(500, 6)), columns=[f"x{k}" for k in range(6)]),
+    )
+    for how in ("leave_out", "learn"):
+        more = [f"--data.unlabelled={how}", "--trainer.max_epochs=30", "--trainer.batch_size=4", "--seed=1"]
+        more.append("--trainer.diagnostics=true")
+        path = run_here(*of_few(few, tmp_path / how, *more)).path
+        predicted = load_run(path, device="cpu").predict(fresh)["value_hardness"]
+        errors[how] = (predicted - fresh["x0"] - fresh["x2"]).abs().mean()
+        assert len(pd.read_parquet(path / "predictions.parquet")) == 40
+    assert errors["learn"] < 0.7 * errors["leave_out"]
+    held = sum(len(json.loads((tmp_path / "learn" / "split.json").read_text())[part]) for part in ("val", "test"))
+    assert f"{250 - held} of 250 rows without a class are trained on" in capsys.readouterr().out
+
+
+def test_all_of_them_come_in_an_epoch_and_a_run_is_gone_on_with(few: Path, tmp_path: Path, monkeypatch) -> None:
+    more = ["--data.unlabelled=learn", "--trainer.max_epochs=3", "--trainer.batch_size=8"]
+    whole = run_here(*of_few(few, tmp_path / "whole", *more))
+    config = whole.load_config()
+    data = DataModule(divide(read_labelled(config.data), config.data, seed=0, saved_split=whole.split), config)
+    loader = data.train_dataloader()
+    pairs = [batch for batch, _, _ in loader]
+    assert len(pairs) == len(data.parts["train"]) // 8 + (len(data.parts["train"]) % 8 > 1)
+    seen = torch.cat([second.index for _, second in pairs if second is not None])
+    assert sorted(seen.tolist()) == list(range(len(data.set.unlabelled.numbers)))
+    assert all(second.numbers.isfinite().all() for _, second in pairs if second is not None)
+
+    def stops(module: TrainingModule) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "on_train_epoch_end", stops)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run_here(*of_few(few, tmp_path / "killed", *more))
+    resume(tmp_path / "killed")
+    assert (tmp_path / "killed" / "metrics.csv").read_text() == whole.metrics.read_text()
+
+
+def test_rows_without_a_class_need_numbers(rows: Path, few: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--data\.unlabelled learn needs numbers to learn"):
+        run_here(*of_few(few, tmp_path / "run", "--data.unlabelled=learn")[:-1])
+    words = of_rows(rows, tmp_path / "run", "--data.threshold=6", "--data.auxiliary=hardness", "--value.weight=1")
+    with pytest.raises(InputError, match=r"no row of the source has a number of --data\.auxiliary and no class"):
+        run_here(*words, "--data.unlabelled=learn")
+
+
 def test_the_last_epoch_is_kept_where_that_is_asked_for(rows: Path, tmp_path: Path) -> None:
     runs = {}
     for keep in ("best", "last"):
