@@ -31,7 +31,7 @@ from matcard.evaluation.statistics import corrected_t_test
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
-    from matcard.crystals import Crystals
+    from matcard.crystals.crystals import Crystals
     from matcard.data.samples import Samples
 
 SAMPLERS = ("spread", "density", "formula")

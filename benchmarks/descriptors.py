@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from chgnet.model.model import CHGNet
 
-from matcard.crystals import Crystals, read_crystals
+from matcard.crystals.read import read_crystals
 from matcard.descriptors.chgnet import CHGNetNumbers
+
+if TYPE_CHECKING:
+    from matcard.crystals.crystals import Crystals
 
 
 def main() -> None:

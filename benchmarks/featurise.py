@@ -25,16 +25,17 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as ListLoader
 
-from matcard.crystals import Crystals, read_crystals
 from matcard.crystals.cif import read_cif
+from matcard.crystals.read import read_crystals
 from matcard.crystals.validate import checked
-from matcard.graphs import GraphOptions, Graphs, build_graphs, open_graphs
-from matcard.graphs.graphs import GraphDataset
-from matcard.graphs.neighbors import Edges, nearest
+from matcard.graphs.graphs import GraphDataset, Graphs, build_graphs, open_graphs
+from matcard.graphs.neighbors import Edges, GraphOptions, nearest
 from matcard.models.embedding import atom_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from matcard.crystals.crystals import Crystals
 
 OPTIONS = GraphOptions()
 BATCH = 256
@@ -157,8 +158,9 @@ def whole(data: str) -> None:
     code = """
 import sys, time
 from pathlib import Path
-from matcard.crystals import read_crystals
-from matcard.graphs import GraphOptions, open_graphs
+from matcard.crystals.read import read_crystals
+from matcard.graphs.graphs import open_graphs
+from matcard.graphs.neighbors import GraphOptions
 import pandas, pyarrow.parquet, torch
 start = time.perf_counter()
 source, folder = sys.argv[1], Path(sys.argv[2])

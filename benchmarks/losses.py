@@ -163,8 +163,9 @@ def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> C
 
 def step_share(table: str, device: str, seconds: float) -> tuple[list[str], list[list[str]]]:
     """Time a training step with cross-entropy, and beside it what each invariant adds."""
-    from matcard.crystals import read_crystals
-    from matcard.graphs import GraphDataset, GraphOptions, build_graphs
+    from matcard.crystals.read import read_crystals
+    from matcard.graphs.graphs import GraphDataset, build_graphs
+    from matcard.graphs.neighbors import GraphOptions
     from matcard.models import CGCNN, CGCNNOptions
 
     crystals = read_crystals(table)

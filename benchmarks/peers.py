@@ -37,12 +37,12 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as ListLoader
 from torch_geometric.nn import CGConv, global_mean_pool
 
-from matcard.crystals import read_crystals
 from matcard.crystals.crystals import Crystals
+from matcard.crystals.read import read_crystals
 from matcard.data.card import load_card
 from matcard.data.sources import load_crystals
-from matcard.graphs import GraphOptions, build_graphs
-from matcard.graphs.graphs import GraphDataset
+from matcard.graphs.graphs import GraphDataset, build_graphs
+from matcard.graphs.neighbors import GraphOptions
 from matcard.models import CGCNN, CGCNNOptions
 from matcard.models.embedding import atom_features
 

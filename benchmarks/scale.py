@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
-from matcard.crystals import Crystals, read_crystals
-from matcard.graphs import GraphDataset, GraphOptions, open_graphs
+from matcard.crystals.read import read_crystals
+from matcard.graphs.graphs import GraphDataset, open_graphs
+from matcard.graphs.neighbors import GraphOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from matcard.crystals.crystals import Crystals
 
 OPTIONS = GraphOptions()
 BATCH = 256

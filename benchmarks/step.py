@@ -28,8 +28,8 @@ from torch_geometric.loader import DataLoader as ListLoader
 from matcard.crystals.read import read_crystals
 from matcard.data.card import load_card
 from matcard.data.sources import load_crystals
-from matcard.graphs import GraphOptions, build_graphs
-from matcard.graphs.graphs import GraphDataset
+from matcard.graphs.graphs import GraphDataset, build_graphs
+from matcard.graphs.neighbors import GraphOptions
 from matcard.models import CGCNN, CGCNNOptions, Output
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from matcard import CrystalClassifier, formula_groups, load_run
 from matcard.errors import InputError
-from matcard.graphs import GraphOptions
+from matcard.graphs.neighbors import GraphOptions
 from matcard.losses import Focal, Reweight, make_options
 from matcard.models import CGCNNOptions, MLPOptions
 from matcard.training.options import TrainerOptions

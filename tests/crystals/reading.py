@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from matcard.crystals import Crystals, from_objects, read
-from matcard.crystals import read_crystals as read_all
+from matcard.crystals import read
+from matcard.crystals.read import from_objects
+from matcard.crystals.read import read_crystals as read_all
 from matcard.crystals.tables import Wanted
+
+if TYPE_CHECKING:
+    from matcard.crystals.crystals import Crystals
 
 
 class Parted(NamedTuple):

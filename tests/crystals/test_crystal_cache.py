@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matcard.crystals import read, read_crystals
+from matcard.crystals import read
+from matcard.crystals.read import read_crystals
 from matcard.errors import InputError, MatcardWarning
 
 CUBE = [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]]

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from malformed_cases import CIF, POSCAR
 
-from matcard.crystals import read_crystals
 from matcard.crystals.files import file_kind, is_structure_file, structure_name
+from matcard.crystals.read import read_crystals
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions
 from matcard.errors import InputError, MatcardWarning

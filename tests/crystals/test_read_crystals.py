@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals import read_crystals
+from matcard.crystals.read import read_crystals
 from matcard.errors import InputError
 
 if TYPE_CHECKING:

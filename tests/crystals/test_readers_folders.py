@@ -18,7 +18,7 @@ from format_cases import (
 )
 from reading import read_crystals
 
-from matcard.crystals import read_crystals as read_all
+from matcard.crystals.read import read_crystals as read_all
 from matcard.errors import InputError
 
 

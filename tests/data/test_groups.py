@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from pymatgen.core import Composition, Lattice, Structure
 from sample_cases import of_crystals, rows
 
-from matcard.crystals import read_crystals
 from matcard.crystals.crystals import Crystals, offsets_from_counts
+from matcard.crystals.read import read_crystals
 from matcard.data.groups import (
     contains_element,
     duplicates,

@@ -10,7 +10,7 @@ from matminer.featurizers.composition import ElementProperty
 from pymatgen.core import Composition
 from pymatgen.core.periodic_table import Element
 
-from matcard.crystals import from_objects
+from matcard.crystals.read import from_objects
 from matcard.descriptors.simple import magpie_features, magpie_of_crystals
 from matcard.errors import MatcardWarning
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from matcard.crystals import from_objects
+from matcard.crystals.read import from_objects
 from matcard.descriptors import simple
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.descriptors.simple import StructureNumbers

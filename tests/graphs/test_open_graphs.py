@@ -19,9 +19,9 @@ from graph_cases import FCC, LONELY, crystals_of, random_crystals
 
 from matcard import cache
 from matcard.errors import InputError, MatcardWarning
-from matcard.graphs import GraphOptions, build_graphs, open_graphs
 from matcard.graphs import graphs as graphs_module
-from matcard.graphs.graphs import Graphs, StoredGraphs
+from matcard.graphs.graphs import Graphs, StoredGraphs, build_graphs, open_graphs
+from matcard.graphs.neighbors import GraphOptions
 
 OPTIONS = GraphOptions()
 NAMES = [field.name for field in dataclasses.fields(Graphs)]

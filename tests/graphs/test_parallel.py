@@ -10,9 +10,11 @@ import pytest
 from graph_cases import random_crystals
 
 from matcard import parallel
-from matcard.crystals import read, read_crystals
-from matcard.graphs import GraphOptions, build_graphs, open_graphs
+from matcard.crystals import read
+from matcard.crystals.read import read_crystals
 from matcard.graphs import graphs as graphs_module
+from matcard.graphs.graphs import build_graphs, open_graphs
+from matcard.graphs.neighbors import GraphOptions
 from matcard.parallel import in_order
 
 OPTIONS = GraphOptions()

@@ -13,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 import matcard
 from matcard.cli import run_command
-from matcard.crystals import read_crystals
+from matcard.crystals.read import read_crystals
 from matcard.data import crystals as crystal_kind
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import folder_of, main, parse_prior
