@@ -11,11 +11,10 @@ import shutil
 import tempfile
 import time
 import warnings
-import zipfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, readable, written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from importlib.resources.abc import Traversable
 
     from jaxtyping import Shaped
@@ -100,7 +99,7 @@ def kept(
         cache: folder of the cache.
         decisive: all that decides the content, as JSON can hold it.
         what: what is built, for messages.
-        build: fills the folder that it is given, in which it finds what a killed build left, and gives what is noted.
+        build: fills the folder that it is given, and gives what is noted.
 
     Raises:
         InputError: when the cache cannot be written.
@@ -120,7 +119,8 @@ def kept(
                 warnings.warn(f"{error}; {what} are built again", MatcardWarning, stacklevel=3)
                 shutil.rmtree(target)
             partial = target.with_name(f"{key}.partial")
-            partial.mkdir(exist_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)  # what a killed build left
+            partial.mkdir()
             _write_header(partial, key, build(partial))
             partial.rename(target)
             return target, _checked_header(target)
@@ -131,46 +131,34 @@ def kept(
         ) from error
 
 
-def write_arrays(folder: Path, arrays: Arrays) -> None:
-    """Write arrays that `map_arrays` maps."""
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
-
-
 def map_arrays(folder: Path) -> dict[str, Any]:
     """Map all arrays of a folder."""
     # As plain arrays: indexing one is faster than indexing np.memmap, and no less lazy.
     return {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in sorted(folder.glob("*.npy"))}
 
 
-def built_in_pieces(
-    folder: Path,
-    count: int,
-    compute: Callable[[Sequence[int]], Iterable[Arrays]],
-    offsets: Collection[str] = (),
-    advance: Callable[[int], None] = lambda piece: None,
-) -> None:
-    """Compute arrays piece by piece, each of which is kept at once, and join them to whole arrays in `folder`.
+def write_arrays(folder: Path, parts: Iterable[Arrays]) -> None:
+    """Write arrays that `map_arrays` maps, each as its parts one after the other, with one part in memory at a time."""
+    with ExitStack() as stack:
+        files: dict[str, tuple[IO[bytes], np.ndarray]] = {}
+        lengths: dict[str, int] = {}
+        for part in parts:
+            for name, array in part.items():
+                if name not in files:
+                    files[name] = stack.enter_context((folder / f"{name}.npy").open("wb")), array[:0]
+                    _write_shape(*files[name], 0)
+                file, first = files[name]
+                file.write(np.ascontiguousarray(array, first.dtype).data)
+                lengths[name] = lengths.get(name, 0) + len(array)
+        for name, (file, first) in files.items():
+            _write_shape(file, first, lengths[name])
 
-    Args:
-        folder: of `kept`; pieces that a killed build left there are not computed again.
-        count: number of pieces.
-        compute: gives the arrays of the pieces that it is given the numbers of, in this order.
-        offsets: arrays that count on from piece to piece, each beginning with 0.
-        advance: called with the number of each piece that is there.
-    """
-    paths = [folder / f"piece-{k:06}.npz" for k in range(count)]
-    missing = [k for k, path in enumerate(paths) if not _is_whole(path)]
-    for k in sorted(set(range(count)) - set(missing)):
-        advance(k)
-    for k, arrays in zip(missing, compute(missing), strict=True):
-        with written_whole(paths[k]) as beside:
-            np.savez(beside, **dict(arrays))  # type: ignore[arg-type]  # its stub takes arrays for an option
-        advance(k)
-    _join(folder, paths, offsets)
-    for path in folder.iterdir():
-        if path.suffix != ".npy":
-            path.unlink()
+
+def _write_shape(file: IO[bytes], like: np.ndarray, length: int) -> None:
+    """Write the header of an .npy file, for which numpy leaves room to be written again with a greater length."""
+    header = {**np.lib.format.header_data_from_array_1_0(like), "shape": (length, *like.shape[1:])}
+    file.seek(0)
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -312,40 +300,6 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _join(folder: Path, paths: Sequence[Path], offsets: Collection[str]) -> None:
-    """Write each array as those of the pieces one after the other, with one piece in memory at a time."""
-    for name in _each(paths[:1], None):
-        parts = [(part.dtype, len(part) - (name in offsets)) for part in _each(paths, name)]
-        length = sum(rows for _, rows in parts) + (name in offsets)
-        first = next(iter(_each(paths[:1], name)))
-        dtype = np.result_type(*(kind for kind, _ in parts))
-        whole = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (length, *first.shape[1:]))
-        start = int(name in offsets)
-        for part in _each(paths, name):
-            rows = part[1:] + whole[start - 1] if name in offsets else part
-            whole[start : start + len(rows)] = rows
-            start += len(rows)
-        whole.flush()
-
-
-def _each(paths: Iterable[Path], name: str | None) -> Iterator[Any]:
-    """Give the array `name` of each piece, or the names of all arrays."""
-    for path in paths:
-        with np.load(path, allow_pickle=False) as arrays:
-            if name is None:
-                yield from arrays.files
-            else:
-                yield arrays[name]
 
 
 def _fits(column: pd.Series[Any]) -> bool:

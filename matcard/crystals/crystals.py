@@ -6,6 +6,7 @@ import hashlib
 import math
 from bisect import bisect
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -254,6 +255,15 @@ def call_site(labels: Sequence[str], i: int) -> str:
 def offsets_from_counts(counts: Int[np.ndarray, " N"]) -> Int64[np.ndarray, " N+1"]:
     """Give where each of N runs of `counts` items begins in the flat array, and where the last ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def in_runs(counts: Int[np.ndarray, " N"], most: int) -> list[slice]:
+    """Cut N crystals, by their numbers of sites, into runs of at most so many sites in all, or of one crystal."""
+    ends, cuts = np.cumsum(counts), [0]
+    while cuts[-1] < len(counts):
+        before = ends[cuts[-1] - 1] if cuts[-1] else 0
+        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, before + most, side="right"))))
+    return [slice(*ends) for ends in pairwise(cuts)]
 
 
 def cell_from_parameters(parameters: Sequence[float]) -> Float64[np.ndarray, "3 3"]:

@@ -179,7 +179,7 @@ def _kept(reader: Reader, wanted: Wanted, jobs: int | None, progress: Progress |
     def build(folder: Path) -> dict[str, Any]:
         crystals, told = _read(reader, jobs, progress, wanted.deuterium)
         state.require_unchanged()
-        write_arrays(folder, {name: getattr(crystals, name) for name in _ARRAYS})
+        write_arrays(folder, [{name: getattr(crystals, name) for name in _ARRAYS}])
         write_frame(pd.DataFrame({name: getattr(crystals, name) for name in _ROWS}), folder / "rows.parquet")
         write_frame(crystals.columns, folder / "columns.parquet")
         return {"source": name, "told": told}

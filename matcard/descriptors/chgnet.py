@@ -17,12 +17,10 @@ from chgnet.model.model import BatchedGraph, CHGNet
 from pymatgen.core.periodic_table import Element
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from matcard.crystals.crystals import is_none
+from matcard.crystals.crystals import in_runs, is_none
 from matcard.descriptors.kept import Numbers, only_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jaxtyping import Float, Float64, Int, Int64
     from torch import Tensor
 
@@ -73,8 +71,9 @@ class CHGNetNumbers:
                 known = Element.from_Z(network.heaviest).symbol
                 reasons[row] = f"CHGNet knows the elements up to {known}, not {Element.from_Z(heaviest).symbol}"
         values = np.full((len(crystals), WIDTH), np.nan)
-        for batch in _batches(crystals, np.flatnonzero(is_none(reasons)), network.batch_atoms):
-            values[batch] = network.numbers(crystals.take(batch))
+        rows = np.flatnonzero(is_none(reasons))
+        for run in in_runs(crystals.num_sites[rows], network.batch_atoms):
+            values[rows[run]] = network.numbers(crystals.take(rows[run]))
         return only_finite(values, "CHGNet's features of it are not finite", reasons)
 
 
@@ -114,17 +113,6 @@ class _Network:
 @cache
 def _network(name: str, device: str) -> _Network:
     return _Network(name, device)
-
-
-def _batches(crystals: Crystals, rows: Int64[np.ndarray, " M"], atoms: int) -> Iterator[Int64[np.ndarray, " B"]]:
-    """Cut rows into runs of about so many atoms, of one crystal at least."""
-    ends = np.cumsum(crystals.num_sites[rows])
-    start = 0
-    while start < len(rows):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + atoms, side="right")))
-        yield rows[start:stop]
-        start = stop
 
 
 def _pooled(features: Float[Tensor, "A d"], counts: Int[Tensor, " N"]) -> tuple[Float[Tensor, "N d"], ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from matcard.crystals.crystals import is_none, objects
+from matcard.crystals.crystals import in_runs, is_none, objects
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
 from matcard.parallel import in_order
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jaxtyping import Float32, Int64
+    from jaxtyping import Float32
 
     from matcard.crystals.crystals import Crystals
 
@@ -153,7 +153,7 @@ def _compute(
     done = len(crystals) - len(rows)
     if progress is not None:
         progress(done, len(crystals))
-    pieces = _pieces(crystals, rows)
+    pieces = [rows[run] for run in in_runs(crystals.num_sites[rows], _PIECE_ATOMS)]
     computed = in_order(
         descriptor.compute, ((crystals.take(piece),) for piece in pieces), jobs if len(pieces) > 1 else 1
     )
@@ -171,14 +171,6 @@ def _compute(
             progress(done, len(crystals))
     _join(folder, known)
     return failed
-
-
-def _pieces(crystals: Crystals, rows: Int64[np.ndarray, " M"]) -> list[Int64[np.ndarray, " n"]]:
-    """Cut the rows into runs of about so many atoms."""
-    if not len(rows):
-        return []
-    before = np.cumsum(crystals.num_sites[rows]) - crystals.num_sites[rows]
-    return np.split(rows, np.flatnonzero(np.diff(before // _PIECE_ATOMS)) + 1)
 
 
 def _write(folder: Path, found: Known) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from torch.utils.data import Dataset
 
 from matcard.batch import Batch
-from matcard.cache import PYMATGEN, built_in_pieces, code_digest, kept, map_arrays
-from matcard.crystals.crystals import Crystals, offsets_from_counts
+from matcard.cache import PYMATGEN, code_digest, kept, map_arrays, write_arrays
+from matcard.crystals.crystals import in_runs, offsets_from_counts
 from matcard.errors import InputError
 from matcard.graphs.neighbors import nearest, within_reach
 from matcard.parallel import in_order
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float32, Int, Int8, Int32, Int64, Shaped, UInt8
     from torch import Tensor
 
+    from matcard.crystals.crystals import Crystals
     from matcard.graphs.neighbors import GraphOptions
 
     Progress = Callable[[int, int], None]
@@ -141,18 +141,12 @@ def build_graphs(
         options: radius, number of neighbours, ties.
         jobs: processes to use, as in joblib: -1 for all cores; None for one, or for what an enclosing
             `joblib.parallel_config` says.
-        progress: called with the crystals done and their number after each chunk.
+        progress: called with the crystals done and their number at the start and after each chunk.
 
     Raises:
         InputError: when a fractional coordinate is so large that the neighbour's cell cannot be counted.
     """
-    bounds = _bounds(crystals)
-    parts = []
-    for k, part in enumerate(_built(crystals, options, list(pairwise(bounds)), jobs)):
-        parts.append(part)
-        if progress is not None:
-            progress(bounds[k + 1], len(crystals))
-    return join(parts)
+    return join(_built(crystals, options, jobs, progress))
 
 
 def open_graphs(
@@ -166,7 +160,7 @@ def open_graphs(
     """Open the graphs of `crystals` in the cache `folder`; build them there first if they are not in it.
 
     Several processes may call this at once: one builds, the others wait. Building takes memory for a few
-    chunks of crystals, and goes on where it was killed. What is damaged is built again, with a warning.
+    chunks of crystals. What is damaged is built again, with a warning.
 
     Args:
         crystals: as in `build_graphs`; their ids play no part.
@@ -178,23 +172,9 @@ def open_graphs(
     Raises:
         InputError: when the cache cannot be written.
     """
-    bounds = _bounds(crystals)
-    done = 0
-
-    def advance(piece: int) -> None:
-        nonlocal done
-        done += bounds[piece + 1] - bounds[piece]
-        if progress is not None:
-            progress(done, len(crystals))
-
-    def compute(pieces: Sequence[int]) -> Iterator[dict[str, Any]]:
-        if progress is not None:
-            progress(done, len(crystals))
-        for part in _built(crystals, options, [(bounds[k], bounds[k + 1]) for k in pieces], jobs):
-            yield {name: getattr(part, name) for name in _ARRAYS}
 
     def build(place: Path) -> dict[str, Any]:
-        built_in_pieces(place, len(bounds) - 1, compute, _OFFSETS, advance)
+        write_arrays(place, _counted_on(_built(crystals, options, jobs, progress)))
         return {"options": asdict(options)}
 
     code = code_digest(map(files("matcard.graphs").joinpath, ("neighbors.py", "graphs.py")), PYMATGEN)
@@ -274,42 +254,34 @@ class GraphDataset(Dataset[GraphBatch]):
         return batch
 
 
-def _bounds(crystals: Crystals) -> list[int]:
-    """Cut crystals into chunks of about `CHUNK_ATOMS` atoms."""
-    bounds = [0]
-    while bounds[-1] < len(crystals) or len(bounds) == 1:
-        full = np.searchsorted(crystals.offsets, crystals.offsets[bounds[-1]] + CHUNK_ATOMS, side="right") - 1
-        bounds.append(min(max(int(full), bounds[-1] + 1), len(crystals)))
-    return bounds
+def _built(crystals: Crystals, options: GraphOptions, jobs: int | None, progress: Progress | None) -> Iterator[Graphs]:
+    """Build the graphs of some crystals after the other, in order; processes are not started for a few."""
+    runs = in_runs(crystals.num_sites, CHUNK_ATOMS)
+    parts = ((crystals.take(np.arange(run.start, run.stop)), options) for run in runs)
+    if progress is not None:
+        progress(0, len(crystals))
+    for run, part in zip(runs, in_order(_build_chunk, parts, jobs if len(runs) > 1 else 1), strict=True):
+        yield part
+        if progress is not None:
+            progress(run.stop, len(crystals))
 
 
-def _built(
-    crystals: Crystals, options: GraphOptions, chunks: list[tuple[int, int]], jobs: int | None
-) -> Iterator[Graphs]:
-    """Build the graphs of chunks, in order; processes are not started for one."""
-    jobs = jobs if len(chunks) > 1 else 1
-    return in_order(_build_chunk, ((_slice(crystals, *ends), options) for ends in chunks), jobs)
+def _counted_on(parts: Iterable[Graphs]) -> Iterator[dict[str, Any]]:
+    """Give the arrays of parts such that each is those of the parts one after the other; of no part the empty ones."""
+    ends = dict.fromkeys(_OFFSETS, 0)
+    yield {name: getattr(EMPTY, name) for name in _ARRAYS}
+    for part in parts:
+        arrays = {name: getattr(part, name) for name in _ARRAYS}
+        for name, end in ends.items():
+            ends[name] = end + arrays[name][-1]
+            arrays[name] = arrays[name][1:] + end
+        yield arrays
 
 
 def join(parts: Iterable[Graphs]) -> Graphs:
     """Put graphs one after another; none gives none."""
-    pieces = [EMPTY, *parts]
-    joined = {f.name: np.concatenate([getattr(piece, f.name) for piece in pieces]) for f in fields(Graphs)}
-    for name in _OFFSETS:
-        joined[name] = offsets_from_counts(np.concatenate([np.diff(getattr(piece, name)) for piece in pieces]))
-    return Graphs(**joined)
-
-
-def _slice(crystals: Crystals, first: int, last: int) -> Crystals:
-    offsets = np.asarray(crystals.offsets[first : last + 1], dtype=np.int64)
-    sites = slice(offsets[0], offsets[-1])
-    return Crystals(
-        crystals.ids[first:last],
-        crystals.lattice[first:last],
-        offsets - offsets[0],
-        crystals.numbers[sites],
-        crystals.frac_coords[sites],
-    )
+    pieces = list(_counted_on(parts))
+    return Graphs(**{name: np.concatenate([piece[name] for piece in pieces]) for name in _ARRAYS})
 
 
 def _build_chunk(crystals: Crystals, options: GraphOptions) -> Graphs:

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import signal
 import time
 import tracemalloc
 import warnings
@@ -190,36 +189,6 @@ def test_a_cache_that_cannot_be_written(crystals, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be used .*MATCARD_CACHE"):
         open_graphs(crystals, OPTIONS, tmp_path / "file")
-
-
-def build_and_die(folder, after):
-    graphs_module.CHUNK_ATOMS = 12
-
-    def die(done, total):
-        if done >= after:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    open_graphs(random_crystals(12), OPTIONS, folder, progress=die)
-
-
-@pytest.mark.parametrize("spoilt", [False, True])
-def test_a_killed_build_goes_on(crystals, tmp_path, spoilt):
-    process = multiprocessing.get_context("spawn").Process(target=build_and_die, args=(tmp_path, 5))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    (partial,) = tmp_path.glob("*.partial")
-    (partial / ".piece-000004-1.npz").write_bytes(b"a piece that was not finished")
-    if spoilt:
-        os.truncate(partial / "piece-000000.npz", 200)
-    calls = Calls()
-    with warnings.catch_warnings(action="error"):
-        graphs = open_graphs(crystals, OPTIONS, tmp_path, progress=calls)
-    # What is whole is counted before anything is built.
-    assert 0 < calls[0] < calls[-1] == 12
-    same_graphs(graphs, build_graphs(crystals, OPTIONS))
-    assert not list(tmp_path.glob("*.partial"))
-    assert sorted(file.stem for file in graphs.folder.iterdir()) == sorted([*NAMES, "header"])
 
 
 def build_slowly(folder, barrier, log):
