@@ -24,9 +24,8 @@ from matcard.crystals.crystals import is_none
 from matcard.crystals.decode import object_decoder
 from matcard.data.crystals import CrystalKind
 from matcard.data.groups import default_groups, group_keys
-from matcard.data.kinds import ABOUT
 from matcard.data.labels import Labels
-from matcard.data.options import DataKind, DataOptions
+from matcard.data.options import ABOUT, DataKind, DataOptions
 from matcard.data.read import training_set
 from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split

@@ -24,8 +24,10 @@ from filelock import FileLock, Timeout
 from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+STDIN = "-"
+"""The word for standard input."""
 _PATIENCE = 1.0
 """Seconds that a lock is waited for without a word."""
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -242,3 +244,42 @@ def resource_dir(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(f"the folder {name!r} is missing from this installation of matcard; install it again")
+
+
+def find_paths(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path | None]:
+    """Find the files and folders that are meant, in order; None stands for standard input.
+
+    Patterns (quoted from the shell) are expanded in sorted order, `**` through folders.
+
+    Args:
+        words: of the command line.
+        in_folder: what a folder stands for.
+        takes: what inputs are, for messages.
+
+    Raises:
+        InputError: a path that does not exist, or a pattern that fits nothing.
+    """
+    found: list[Path | None] = []
+    for name in words:
+        path = Path(name).expanduser()
+        if name == STDIN:
+            found.append(None)
+        elif path.exists():
+            found += in_folder(path) if path.is_dir() else [path]
+        elif matches := matching_files(name):
+            found += [file for match in matches for file in (in_folder(match) if match.is_dir() else [match])]
+        else:
+            no_path = f"no such file or folder; inputs are {takes}"
+            raise InputError(f"{name}: {'no file fits this pattern' if glob.has_magic(name) else no_path}")
+    return found
+
+
+def files_alone(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path]:
+    """Find inputs as `find_paths` does, and refuse standard input.
+
+    Raises:
+        InputError: as `find_paths`, and for standard input.
+    """
+    if STDIN in words:
+        raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
+    return [path for path in find_paths(words, in_folder, takes) if path is not None]

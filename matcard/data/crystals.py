@@ -21,12 +21,11 @@ from matcard.crystals.folder import Folder
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.dataset import ArrayDataset
 from matcard.data.draws import Standard, directions
-from matcard.data.kinds import find_paths
 from matcard.data.samples import Kind, Samples
-from matcard.data.sources import load_crystals
 from matcard.descriptors.contents import reduced_formulas
 from matcard.descriptors.describe import Part, describe, find_descriptors
 from matcard.errors import InputError, MatcardWarning
+from matcard.files import find_paths
 from matcard.graphs.graphs import GraphDataset, build_graphs, open_graphs
 from matcard.graphs.neighbors import GraphOptions
 from matcard.table_files import CHUNK
@@ -96,7 +95,7 @@ class CrystalKind(Kind):
         width = sum(part.width for part in self.descriptors)
         return {"descriptors": Standard(np.zeros(width), np.ones(width))} if width else {}
 
-    def find(self, words: Sequence[str]) -> list[Source]:
+    def find(self, words: Sequence[str]) -> Sequence[Source]:
         """Find structure files (those side by side are one input), folders, tables, databases, standard input."""
         paths = find_paths(words, lambda folder: Folder(folder).structures or [folder], TAKES)
         sources: list[Source] = []
@@ -257,6 +256,9 @@ def descriptors_of(dataset: Dataset[Any]) -> Float32[np.ndarray, "N D"] | None:
     return None if dataset.descriptors is None else dataset.descriptors.numpy()
 
 
+KIND = CrystalKind
+
+
 def read(options: DataOptions, card: Card | None, like: CrystalKind | None, progress: Progress | None) -> Samples:
     """Read the crystals of a source, and of a second one as the test part, parsed once: they are kept in the cache.
 
@@ -271,6 +273,8 @@ def read(options: DataOptions, card: Card | None, like: CrystalKind | None, prog
     """
     deuterium = options.deuterium if like is None else like.deuterium
     if card is not None:
+        from matcard.data.sources import load_crystals  # what fetches takes a second that prediction does without
+
         crystals = load_crystals(card, deuterium=deuterium, jobs=options.jobs, progress=progress)
     else:
         crystals = read_crystals(

@@ -15,12 +15,11 @@ from PIL import Image, UnidentifiedImageError
 from matcard.crystals.crystals import objects
 from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.image_files import Part, read_cifar, read_idx
-from matcard.data.kinds import files_alone
 from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
 from matcard.data.sources import fetch
 from matcard.errors import InputError
-from matcard.files import readable, require_file
+from matcard.files import files_alone, readable, require_file
 from matcard.table_files import CHUNK
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class ImageKind(Kind):
         """Make it of plain values."""
         return cls(tuple(stored["shape"]), str(stored["dtype"]))
 
-    def find(self, words: Sequence[str]) -> list[Source]:
+    def find(self, words: Sequence[str]) -> Sequence[Source]:
         """Find npz files and folders of images."""
         return files_alone(words, lambda folder: [folder], TAKES)
 
@@ -134,6 +133,9 @@ class ImageKind(Kind):
                 f"{self.shape} ({self.dtype}), channels first"
             )
         return images
+
+
+KIND = ImageKind
 
 
 def read(options: DataOptions, card: Card | None, like: ImageKind | None, progress: Progress | None) -> Samples:

@@ -1,52 +1,28 @@
-"""The kinds of data: what is known of each without reading anything, and which one a source or a word means."""
+"""Which kind of data a source is, by its card, its ending and its columns, and which options play no part then."""
 
 from __future__ import annotations
 
 import csv
-import glob
 import gzip
 import io
 import warnings
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
 from matcard.crystals.files import LABELS, is_structure_file
 from matcard.crystals.tables import structure_columns
 from matcard.data.card import card_of
-from matcard.data.options import DataOptions
+from matcard.data.options import ABOUT, DataOptions
 from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from matcard.data.card import Card
     from matcard.data.options import DataKind
-    from matcard.data.samples import Source
 
 
-class About(NamedTuple):
-    """What is known of a kind before a file of it is read."""
-
-    unit: str
-    """What samples are called where they are counted."""
-    network: str
-    """The model where none is named."""
-    options: tuple[str, ...]
-    """Those of `DataOptions` that play a part in it, of the ones that do not in every kind."""
-
-
-_ROWS = ("id_column", "features", "standardise")
-ABOUT: dict[DataKind, About] = {
-    "crystals": About("crystals", "cgcnn", ("id_column", "structure_column", "deuterium", "graph")),
-    "compositions": About("compositions", "mlp", (*_ROWS, "composition_column", "composition_features")),
-    "images": About("images", "resnet", ("standardise", "augment")),
-    "table": About("rows", "mlp", _ROWS),
-}
-STDIN = "-"
-"""The word for standard input."""
 COMPOSITION_COLUMNS = ("composition", "formula")
 """Columns that are taken for chemical formulas by name."""
 
@@ -131,45 +107,3 @@ def tell_unused(options: DataOptions, card: Card | None) -> None:
     for name in (part.name for part in fields(options) if part.name in unused):
         if getattr(options, name) != getattr(default, name):
             warnings.warn(f"--data.{name} plays no part: {source_is}; leave it out", MatcardWarning, stacklevel=3)
-
-
-def find_paths(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path | None]:
-    """Find the files and folders that are meant, in order; None stands for standard input.
-
-    Patterns (quoted from the shell) are expanded in sorted order, `**` through folders.
-
-    Args:
-        words: of the command line.
-        in_folder: what a folder stands for.
-        takes: what inputs are, for messages.
-
-    Raises:
-        InputError: a path that does not exist, or a pattern that fits nothing.
-    """
-    found: list[Path | None] = []
-    for name in words:
-        path = Path(name).expanduser()
-        if name == STDIN:
-            found.append(None)
-        elif path.exists():
-            found += in_folder(path) if path.is_dir() else [path]
-        elif glob.has_magic(name):
-            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-            if not matches:
-                raise InputError(f"{name}: no file fits this pattern")
-            found += [file for match in matches for file in (in_folder(match) if match.is_dir() else [match])]
-        else:
-            raise InputError(f"{name}: no such file or folder; inputs are {takes}")
-    return found
-
-
-def files_alone(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Source]:
-    """Find inputs as `find_paths` does, and refuse standard input.
-
-    Raises:
-        InputError: as `find_paths`, and for standard input.
-    """
-    found = find_paths(words, in_folder, takes)
-    if None in found:
-        raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
-    return list(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from matcard.errors import InputError
 from matcard.graphs.neighbors import GraphOptions
@@ -19,6 +19,27 @@ ImbalanceKind = Literal["none", "exp", "step", "ratio"]
 ClassOrder = Literal["listed", "frequency", "random"]
 Seen = Literal["train", "test", "keep"]
 
+
+class About(NamedTuple):
+    """What is known of a kind before a file of it is read."""
+
+    unit: str
+    """What samples are called where they are counted."""
+    network: str
+    """The model where none is named."""
+    options: tuple[str, ...]
+    """Those of `DataOptions` that play a part in it, of the ones that do not in every kind."""
+    module: str
+    """Module of `matcard.data` with all that is particular to it: its `KIND`, and `read`."""
+
+
+_ROWS = ("id_column", "features", "standardise")
+ABOUT: dict[DataKind, About] = {
+    "crystals": About("crystals", "cgcnn", ("id_column", "structure_column", "deuterium", "graph"), "crystals"),
+    "compositions": About("compositions", "mlp", (*_ROWS, "composition_column", "composition_features"), "rows"),
+    "images": About("images", "resnet", ("standardise", "augment"), "images"),
+    "table": About("rows", "mlp", _ROWS, "rows"),
+}
 MATBENCH_FOLDS = 5
 """Folds of every task of Matbench."""
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from matcard.data import crystals, images, rows
 from matcard.data.card import card_names, card_of
+from matcard.data.crystals import CrystalKind, descriptors_of
 from matcard.data.dataset import TrainingSet, Unlabelled, standardisation
 from matcard.data.distinct import Distinct
 from matcard.data.draws import Standard, unit
@@ -19,6 +19,7 @@ from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
 from matcard.data.labels import make_labels, target_column, value_columns
 from matcard.data.options import DataOptions
+from matcard.data.samples import module_of
 from matcard.data.splits import Split, seen_note, split_samples
 from matcard.descriptors.describe import check_columns, find_descriptors, separating_columns
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
@@ -26,22 +27,13 @@ from matcard.files import source_exists
 from matcard.invariants import SHARES_LIMIT, near_copies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch.utils.data import Dataset
 
     from matcard.data.card import Card
-    from matcard.data.options import DataKind
     from matcard.data.samples import Kind, Progress, Samples
-
-KINDS: dict[DataKind, tuple[Callable[..., Samples], type[Kind]]] = {
-    "crystals": (crystals.read, crystals.CrystalKind),
-    "compositions": (rows.read, rows.RowKind),
-    "table": (rows.read, rows.RowKind),
-    "images": (images.read, images.ImageKind),
-}
-"""How each kind is read, and its class: a new one is a file of this package and a line here."""
 
 
 def read(options: DataOptions, like: Kind | None = None, progress: Progress | None = None) -> Samples:
@@ -66,7 +58,7 @@ def read(options: DataOptions, like: Kind | None = None, progress: Progress | No
     kind = kind_of(options)
     if card is not None and kind != card.kind:
         raise InputError(f"--data.kind {kind}: the data set {card.name} holds {card.kind}; leave the option out")
-    samples = KINDS[kind][0](_with_card(options, card), card, like, progress)
+    samples: Samples = module_of(kind).read(_with_card(options, card), card, like, progress)
     if not samples.sound.any():
         raise InputError(
             f"none of the {len(samples)} rows of {source} can be used. The first is {samples.where[0]}: "
@@ -178,7 +170,7 @@ def open_inputs(
         InputError: samples that cannot be taken.
     """
     used = samples.take(samples.used)
-    if isinstance(used.kind, crystals.CrystalKind) and used.kind.descriptors and not graphs:
+    if isinstance(used.kind, CrystalKind) and used.kind.descriptors and not graphs:
         used = replace(used, kind=replace(used.kind, graph=None))
     return used, used.kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)
 
@@ -200,7 +192,7 @@ def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options:
     if "input_shape" in arguments:
         mean, std = standardisation(samples.inputs, split, options.standardise)
         arguments = {**arguments, "mean": mean, "std": std}
-    if isinstance(kind, crystals.CrystalKind) and (described := crystals.descriptors_of(dataset)) is not None:
+    if isinstance(kind, CrystalKind) and (described := descriptors_of(dataset)) is not None:
         train = described[split.train]
         arguments = {**arguments, "descriptors": Standard.of(train)}
         if telling := separating_columns(kind.descriptors, train, samples.codes[split.train]):
@@ -289,7 +281,7 @@ def measure_counts(card: Card) -> dict[str, int]:
         InputError: files that cannot be had or read.
     """
     options = _with_card(DataOptions(source=card.name), card)
-    values = KINDS[card.kind][0](options, card, None, None).columns[card.target]
+    values = module_of(card.kind).read(options, card, None, None).columns[card.target]
     labels = make_labels(values, threshold=card.threshold, bins=card.bins, target=card.target)
     counted = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.class_names)).tolist()
     counts = dict(zip(labels.class_names, counted, strict=True))
@@ -300,13 +292,3 @@ def measure_counts(card: Card) -> dict[str, int]:
     if not card.made_by_code:
         card.keep_counts(counts)
     return counts
-
-
-def kind_from_dict(stored: Mapping[str, Any]) -> Kind:
-    """Give the kind that `Kind.to_dict` has described.
-
-    Raises:
-        KeyError: no such kind, or something is missing.
-        TypeError: something of another type.
-    """
-    return KINDS[stored["name"]][1].from_dict(stored)

@@ -14,11 +14,11 @@ from matcard.data.columns import compounds, id_faults, ids_of, number_columns, n
 from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.draws import standardised
 from matcard.data.formulas import describe_formulas
-from matcard.data.kinds import COMPOSITION_COLUMNS, files_alone, kind_of
+from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
 from matcard.data.samples import Kind, Named, Samples
 from matcard.data.sources import load_frame
 from matcard.errors import InputError, listed
-from matcard.files import require_file
+from matcard.files import files_alone, require_file
 from matcard.table_files import ID_COLUMNS, INDEX, as_ids, open_table, require_column, scalars, valid
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class RowKind(Kind):
         """Make it of plain values."""
         return cls(**{**stored, "names": tuple(stored["names"]), "features": tuple(stored["features"])})
 
-    def find(self, words: Sequence[str]) -> list[Source]:
+    def find(self, words: Sequence[str]) -> Sequence[Source]:
         """Find tables; a folder stands for those in it."""
 
         def in_folder(folder: Path) -> list[Path]:
@@ -231,6 +231,9 @@ class RowKind(Kind):
                 f"{none if self.name == 'compositions' else ''}; it has {listed(frame) or 'no columns'}"
             )
         return kind, named.id_column or next((name for name in ID_COLUMNS if name in frame), None)
+
+
+KIND = RowKind
 
 
 def read(options: DataOptions, card: Card | None, like: RowKind | None, progress: Progress | None) -> Samples:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from matcard.crystals.crystals import Crystals, is_none, objects
-from matcard.data.kinds import ABOUT
 from matcard.data.labels import label_texts
+from matcard.data.options import ABOUT
 from matcard.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def find(self, words: Sequence[str]) -> list[Source]:
+    def find(self, words: Sequence[str]) -> Sequence[Source]:
         """Find the inputs that words of a command line mean, in order.
 
         Raises:
@@ -338,3 +339,19 @@ class Samples:
             f"{largest_share:.1%}). The first: {first}. Mend them, or allow more with --data.max_left_out, which lists "
             "all of them in left_out.csv"
         )
+
+
+def module_of(kind: DataKind) -> Any:
+    """Give the module of a kind, loaded when it is first asked for: nothing of images is loaded for crystals."""
+    return import_module(f"matcard.data.{ABOUT[kind].module}")
+
+
+def kind_from_dict(stored: Mapping[str, Any]) -> Kind:
+    """Give the kind that `Kind.to_dict` has described.
+
+    Raises:
+        KeyError: no such kind, or something is missing.
+        TypeError: something of another type.
+    """
+    kind: type[Kind] = module_of(stored["name"]).KIND
+    return kind.from_dict(stored)

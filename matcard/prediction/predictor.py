@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from matcard.data.read import kind_from_dict
+from matcard.data.samples import kind_from_dict
 from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.decision import mean_decision
 from matcard.files import read_json

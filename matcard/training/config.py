@@ -12,8 +12,8 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from matcard.data.kinds import ABOUT, kind_of
-from matcard.data.options import DataOptions
+from matcard.data.kinds import kind_of
+from matcard.data.options import ABOUT, DataOptions
 from matcard.errors import InputError, nearest_names
 from matcard.files import read_yaml, resource_dir
 from matcard.losses import Loss, SampleLoss

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from matcard.data.kinds import ABOUT
+from matcard.data.options import ABOUT
 from matcard.errors import InputError
 from matcard.models import (
     CGCNNOptions,
