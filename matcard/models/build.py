@@ -125,7 +125,7 @@ def build_model(
         num_values: V, the numbers to be predicted beside the classes.
         descriptors: mean and deviation of the D descriptors that a batch of crystals has; None where it has none.
         **data: what else the model must know of its data (`TrainingSet.model_arguments`): `input_shape`, `mean` and
-            `std` of arrays; nothing, or `atom_table`, of crystals.
+            `std` of arrays; nothing of crystals.
 
     Raises:
         InputError: no such model, or fewer than two classes.

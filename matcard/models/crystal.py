@@ -12,13 +12,12 @@ from typing_extensions import TypeVar
 from matcard.errors import InputError
 from matcard.models.base import Classifier, ModelOptions
 from matcard.models.edges import Edges
-from matcard.models.embedding import GaussianBasis, atom_embedding
+from matcard.models.embedding import FeatureEmbedding, GaussianBasis
 from matcard.options import AtLeastOne, Positive, Share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from jaxtyping import Float, Int
     from torch import Tensor
 
@@ -58,6 +57,8 @@ class CrystalModelOptions(ModelOptions):
             raise InputError(f"--model.dmin {self.dmin}, --model.dmax {self.dmax}: expected dmin < dmax")
 
 
+LAST_ELEMENT = 118
+
 K = TypeVar("K", bound=CrystalModelOptions, default=Any)
 
 
@@ -74,14 +75,14 @@ class CrystalModel(Classifier[K]):
     Args:
         options: widths and basis.
         num_classes: C.
-        atom_table: features of the elements by atomic number; those that matminer ships where not given.
     """
 
     constants: ClassVar[frozenset[str]] = frozenset({"embedding.features"})
 
-    def __init__(self, options: K, num_classes: int, atom_table: Float[np.ndarray, "Z 92"] | None = None) -> None:
+    def __init__(self, options: K, num_classes: int) -> None:
         super().__init__()
-        self.embedding = atom_embedding(options, atom_table)
+        learned, width = options.atom_features == "learned", options.width
+        self.embedding = nn.Embedding(LAST_ELEMENT + 1, width) if learned else FeatureEmbedding(width)
         self.basis = GaussianBasis(options)
         self.convs = self.make_convolutions(options)
         self.conv_to_fc = nn.Linear(options.width, options.hidden)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,70 +29,34 @@ def atom_features() -> Float32[np.ndarray, "Z+1 92"]:
     Returns:
         one row an atomic number, up to the last element of the file; rows of elements that the file lacks,
         and row 0, are zero.
-
-    Raises:
-        InputError: when matminer is not installed.
     """
-    rows = {int(number): row for number, row in json.loads(_shipped().read_text()).items()}
+    # Beside matminer's code, which takes seconds to import.
+    shipped = files("matminer").joinpath("utils", "data_files", "cgcnn_atom_feature.json")
+    rows = {int(number): row for number, row in json.loads(shipped.read_text()).items()}
     table = np.zeros((max(rows) + 1, WIDTH), dtype=np.float32)
     table[list(rows)] = list(rows.values())
     return table
 
 
-def _shipped() -> Path:
-    """Find matminer's file without importing matminer, which takes seconds."""
-    package = importlib.util.find_spec("matminer")
-    if package is None or not package.submodule_search_locations:
-        raise InputError(
-            "the atom features of CGCNN come with matminer, which is not installed: pip install matminer, "
-            "or learn an embedding by atomic number"
-        )
-    return Path(package.submodule_search_locations[0]) / "utils" / "data_files" / "cgcnn_atom_feature.json"
-
-
-LAST_ELEMENT = 118
-
-
-def atom_embedding(
-    options: CrystalModelOptions, table: Float[np.ndarray, "Z 92"] | None = None
-) -> FeatureEmbedding | nn.Embedding:
-    """Make the module that maps atomic numbers (A,) to vectors (A, width)."""
-    if options.atom_features == "learned":
-        return nn.Embedding(LAST_ELEMENT + 1, options.width)
-    return FeatureEmbedding(options.width, table)
-
-
 class FeatureEmbedding(nn.Linear):
     """A linear map of the features of each element, held as a buffer so that a checkpoint carries them.
 
-    Where they cannot be read (matminer, which ships them, is not installed) the module is made without, for the
-    weights that are going to be loaded; used before that, it raises the `InputError` of the reading.
-
     Args:
         width: numbers an atom is given.
-        table: features by atomic number; matminer's where not given.
     """
 
     features: Tensor
 
-    def __init__(self, width: int, table: Float[np.ndarray, "Z 92"] | None = None) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__(WIDTH, width)
-        self._unread: InputError | None = None
-        try:
-            features = torch.tensor(atom_features() if table is None else table, dtype=self.weight.dtype)
-        except InputError as error:
-            self._unread = error
-            features = self.weight.new_zeros(0, WIDTH)
-        self.register_buffer("features", features)
+        self.register_buffer("features", torch.tensor(atom_features(), dtype=self.weight.dtype))
 
     def forward(self, numbers: Int[Tensor, " A"]) -> Float[Tensor, "A F"]:
         """Map atomic numbers.
 
         Raises:
-            InputError: an element without features, or no features at all.
+            InputError: an element without features.
         """
-        if self._unread is not None:
-            raise self._unread
         # Looked at before: on a GPU an index out of range ends the process, not the call.
         if len(numbers) and int(numbers.max()) >= len(self.features):
             raise InputError(
@@ -106,7 +69,6 @@ class FeatureEmbedding(nn.Linear):
         saved = state_dict.get(f"{prefix}features")
         if saved is not None:
             self.features = torch.empty_like(saved, dtype=self.weight.dtype, device=self.weight.device)
-            self._unread = None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

