@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from matcard.data.card import FORMATS
-from matcard.data.materials_project import KEY
+from matcard.data.card import FORMATS, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

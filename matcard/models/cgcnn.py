@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
+from matcard.models.base import batch_norm, running_statistics, update_running, uses_batch
 from matcard.models.cpu.edge_moments import EdgeMoments, ExpandedEdges
 from matcard.models.crystal import CrystalModel, CrystalModelOptions
-from matcard.models.norm import batch_norm, running_statistics, update_running, uses_batch
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from matcard.models.base import ArrayModel, ModelOptions
-from matcard.models.norm import batch_norm
+from matcard.models.base import ArrayModel, ModelOptions, batch_norm
 from matcard.options import AtLeastOne, NotNegative
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import nn
 
+from matcard.models.base import batch_norm
 from matcard.models.crystal import CrystalModel, CrystalModelOptions
-from matcard.models.norm import batch_norm
 from matcard.options import AtLeastOne
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from pymatgen.core import Lattice, Structure
 from sample_cases import parted
 
 from matcard.data.card import Query, load_card
-from matcard.data.materials_project import frozen_query, require_key
-from matcard.data.sources import fetch, load_crystals
+from matcard.data.sources import fetch, frozen_query, load_crystals, require_key
 from matcard.errors import InputError, MatcardWarning
 
 SALT = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
