@@ -37,23 +37,21 @@ class Labels:
         codes: (N,) positions in `class_names`; -1 where the target is missing.
         class_names: the C >= 2 classes, each with at least one row.
         target: the column they come from.
-        edges: the numbers between the classes of a numeric target; none for categories.
-        window: the lowest and the highest number of class 1, where all others are class 0.
+        edges: the numbers between the intervals of a numeric target; none for categories.
+        classes: the class of each interval, such as 0, 1, 0 of a window; none for categories.
     """
 
     codes: Int64[np.ndarray, " N"]
     class_names: tuple[str, ...]
     target: str
     edges: tuple[float, ...] = ()
-    window: tuple[float, float] | None = None
+    classes: tuple[int, ...] = ()
 
     def encode(self, values: pd.Series[Any]) -> Int64[np.ndarray, " M"]:
         """Give the classes of other rows; -1 where the target is missing or of a class that is not known."""
-        if self.window or self.edges:
+        if self.edges:
             numbers = _numbers(values, self.target)
-            low, high = self.window or (0.0, 0.0)
-            classes: Any = (low <= numbers) & (numbers <= high) if self.window else np.digitize(numbers, self.edges)
-            return np.where(np.isnan(numbers), -1, classes)
+            return np.where(np.isnan(numbers), -1, np.array(self.classes)[np.digitize(numbers, self.edges)])
         position: dict[str | None, int] = {_word(name): k for k, name in enumerate(self.class_names)}
         return np.array([position.get(name, -1) for name in label_texts(values)], dtype=np.int64)
 
@@ -107,22 +105,26 @@ def make_labels(
             "number: name another --data.target"
         )
     written, values = values, _cleaned(values)
-    edges = _edges(threshold, bins)
-    if edges and window:
-        raise InputError("--data.window stands alone: leave --data.threshold and --data.bins out")
-    if edges or window:
-        _require_numbers(values, target, places)
     names: tuple[str, ...]
+    edges: tuple[float, ...]
+    classes: tuple[int, ...]
     if window:
+        option, edges, classes = "window", (window[0], float(np.nextafter(window[1], np.inf))), (0, 1, 0)
         between = f"{_number(window[0])} <= {target} <= {_number(window[1])}"
         names = (f"not {between}", between)
+    elif threshold is not None or bins is not None:
+        option, given = ("bins", bins) if bins is not None else ("threshold", [threshold])
+        edges = _edges(option, given)
+        classes, names = tuple(range(len(edges) + 1)), _edge_names(edges, target)
     else:
-        names = _edge_names(edges, target) if edges else _categories(values, target, places)
-    if not edges and not window:
+        option, edges, classes = "target", (), ()
+        names = _categories(values, target, places)
         _tell_missing(written, values, target)
-    labels = Labels(np.empty(0, np.int64), names, target, edges, window)
+    if edges:
+        _numbers(values, target, places)
+    labels = Labels(np.empty(0, np.int64), names, target, edges, classes)
     labels = replace(labels, codes=labels.encode(values))
-    _check(labels, values)
+    _check(labels, values, option)
     return labels
 
 
@@ -170,20 +172,12 @@ def value_columns(columns: pd.DataFrame, labels: Labels, auxiliary: Sequence[str
             f"--data.auxiliary {','.join(names)}: name each column once, and not the target, {labels.target!r}, whose "
             "number is learned anyway where the classes are made of it"
         )
-    edges, classes = _intervals(labels)
-    if edges:
+    if labels.edges:
         names.insert(0, labels.target)
     if not names:
         return None
-    return ValueColumns(tuple(names), np.stack([numbers_of(columns[name]) for name in names], axis=1), edges, classes)
-
-
-def _intervals(labels: Labels) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Give the edges between intervals of the target, and the class of each interval."""
-    if labels.window is not None:
-        low, high = labels.window
-        return (low, float(np.nextafter(high, np.inf))), (0, 1, 0)
-    return labels.edges, tuple(range(len(labels.edges) + 1)) if labels.edges else ()
+    numbers = np.stack([numbers_of(columns[name]) for name in names], axis=1)
+    return ValueColumns(tuple(names), numbers, labels.edges, labels.classes)
 
 
 def numbers_of(values: pd.Series[Any]) -> Float64[np.ndarray, " N"]:
@@ -202,16 +196,13 @@ def numbers_of(values: pd.Series[Any]) -> Float64[np.ndarray, " N"]:
     return numbers
 
 
-def _edges(threshold: float | None, bins: Sequence[float] | None) -> tuple[float, ...]:
-    if threshold is not None and bins is not None:
-        raise InputError("--data.threshold and --data.bins are both given; one of them makes the classes")
-    given = bins if bins is not None else [threshold] if threshold is not None else []
-    edges = tuple(float(edge) for edge in given)
-    if bins is not None and not edges:
+def _edges(option: str, given: Sequence[Any]) -> tuple[float, ...]:
+    edges = tuple(map(float, given))
+    if not edges:
         raise InputError("--data.bins is empty; give the edges between classes, such as 0.5,2,4")
     if not np.isfinite(edges).all() or any(low >= high for low, high in pairwise(edges)):
-        option = "threshold" if bins is None else "bins"
-        raise InputError(f"--data.{option} {_listed(edges)}: finite numbers in increasing order were expected")
+        said = ",".join(map(_number, edges))
+        raise InputError(f"--data.{option} {said}: finite numbers in increasing order were expected")
     return edges
 
 
@@ -220,30 +211,22 @@ def _edge_names(edges: tuple[float, ...], target: str) -> tuple[str, ...]:
     return (f"{target} < {_number(edges[0])}", *between, f"{target} >= {_number(edges[-1])}")
 
 
-def _numbers(values: pd.Series[Any], target: str) -> Float64[np.ndarray, " N"]:
-    """Read numbers, NaN where there is none."""
+def _numbers(values: pd.Series[Any], target: str, places: Any = None) -> Float64[np.ndarray, " N"]:
+    """Read numbers, NaN where there is none; of words among them a few are listed where their `places` are known."""
     cleaned = _cleaned(values)
     numbers = pd.to_numeric(cleaned, errors="coerce").astype(float)
-    words = numbers.isna() & cleaned.notna()
-    if words.any():
-        raise InputError(f"{target} is not numeric: it holds {cleaned[words].iloc[0]!r}")
-    return numbers.to_numpy()
-
-
-def _require_numbers(values: pd.Series[Any], target: str, places: Any) -> None:
-    """Refuse words among cleaned values: few of them are listed, of many it is said that they are no numbers."""
-    words = np.flatnonzero(pd.to_numeric(values, errors="coerce").isna() & values.notna()).tolist()
-    if not words:
-        return
-    if 2 * len(words) >= values.notna().sum():
+    words = np.flatnonzero(numbers.isna() & cleaned.notna()).tolist()
+    if words and (places is None or 2 * len(words) >= cleaned.notna().sum()):
+        advice = "; leave --data.threshold, --data.bins and --data.window out, or name another --data.target"
         raise InputError(
-            f"{target} is not numeric: it holds {values.iloc[words[0]]!r}; leave --data.threshold, "
-            "--data.bins and --data.window out, or name another --data.target"
+            f"{target} is not numeric: it holds {cleaned.iloc[words[0]]!r}{'' if places is None else advice}"
         )
-    raise InputError(
-        f"{target}: {len(words)} of {len(values)} fields are no numbers, "
-        f"{listed(f'{values.iloc[k]!r} in {places[k]}' for k in words)}; correct them, or leave such fields empty"
-    )
+    if words:
+        raise InputError(
+            f"{target}: {len(words)} of {len(values)} fields are no numbers, "
+            f"{listed(f'{cleaned.iloc[k]!r} in {places[k]}' for k in words)}; correct them, or leave such fields empty"
+        )
+    return numbers.to_numpy()
 
 
 def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, ...]:
@@ -259,7 +242,7 @@ def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, 
             )
         return tuple(sorted(names, key=int))
     if len(names) > MAX_INTEGER_CLASSES and pd.to_numeric(present, errors="coerce").notna().mean() > 1 / 2:
-        _require_numbers(values, target, places)
+        _numbers(values, target, places)
     if len(names) > max(_FEW, len(present) / 2):
         raise InputError(
             f"{target} has {len(names)} distinct values in {len(present)} rows, too many for classes; name "
@@ -315,7 +298,7 @@ def label_texts(values: pd.Series[Any]) -> list[str | None]:
     ]
 
 
-def _check(labels: Labels, values: pd.Series[Any]) -> None:
+def _check(labels: Labels, values: pd.Series[Any], option: str) -> None:
     target = labels.target
     counts = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.class_names))
     if counts.sum() == 0:
@@ -324,25 +307,20 @@ def _check(labels: Labels, values: pd.Series[Any]) -> None:
         only = labels.class_names[int(counts.argmax())]
         raise InputError(
             f"all {counts.sum()} rows with a value are of one class, {only!r}; "
-            f"{_advice(labels, values)}, since at least two classes are needed"
+            f"{_advice(labels, values, option)}, since at least two classes are needed"
         )
     if (counts == 0).any():
         empty = listed(repr(labels.class_names[k]) for k in np.flatnonzero(counts == 0))
-        raise InputError(f"no row is in {empty}; {_advice(labels, values)}")
+        raise InputError(f"no row is in {empty}; {_advice(labels, values, option)}")
 
 
-def _advice(labels: Labels, values: pd.Series[Any]) -> str:
-    if not labels.edges and not labels.window:
+def _advice(labels: Labels, values: pd.Series[Any], option: str) -> str:
+    if not labels.edges:
         return "name another --data.target"
     numbers = pd.to_numeric(values, errors="coerce")
-    option = f"--data.{'window' if labels.window else 'threshold' if len(labels.edges) == 1 else 'bins'}"
     extent = f"{labels.target} runs from {_number(numbers.min())} to {_number(numbers.max())}"
-    return f"choose another {option} ({extent})"
+    return f"choose another --data.{option} ({extent})"
 
 
 def _number(value: float) -> str:
     return f"{float(value):.12g}"
-
-
-def _listed(numbers: tuple[float, ...]) -> str:
-    return ",".join(_number(number) for number in numbers)

@@ -298,7 +298,7 @@ class Samples:
         """Give the rows their classes: those of `labels` where it makes them of sound rows, whatever its own codes."""
         values, sound = self.columns[labels.target], self.sound
         lost = values[~sound]
-        if labels.edges or labels.window:
+        if labels.edges:
             lost = pd.to_numeric(lost, errors="coerce")  # a word there stops nothing: its row is left out already
         codes = np.full(len(self), -1, dtype=np.int64)
         codes[sound], codes[~sound] = labels.encode(values[sound]), labels.encode(lost)

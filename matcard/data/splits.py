@@ -172,7 +172,7 @@ def matbench_test(codes: Int[np.ndarray, " N"], fold: int, *, classified: bool) 
 def _official(samples: Samples, fold: int) -> Bool[np.ndarray, " N"]:
     """Take the fold of all rows, those that cannot be used among them."""
     labels, unknown = samples.labels, np.flatnonzero(samples.codes < 0)
-    classified = labels is not None and not (labels.edges or labels.window)
+    classified = labels is not None and not labels.edges
     if classified and len(unknown):
         raise InputError(
             "--data.split.kind matbench: the official folds are those of the classes of all rows, and "

@@ -82,9 +82,8 @@ def read_set(
         )
     samples = read(replace(options, target=column, kind=kind.name), kind, progress)
     target_column(samples.columns, column, options.source)
-    window = tuple(made["window"]) if made["window"] else None
-    none = np.empty(0, np.int64)
-    samples = samples.with_labels(Labels(none, predictor.class_names, column, tuple(made["edges"]), window))
+    intervals = tuple(made["edges"]), tuple(made["classes"])
+    samples = samples.with_labels(Labels(np.empty(0, np.int64), predictor.class_names, column, *intervals))
     unknown = unknown_classes(samples)
     if unknown and not leave_out_unknown:
         found = listed((f"{name} ({count})" for name, count in unknown.items()), FEW)

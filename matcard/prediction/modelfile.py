@@ -37,7 +37,7 @@ class ModelDescription:
         class_names: the C classes.
         class_counts: of the training part.
         drawn_counts: how many of each class an epoch drew, on average: the prior that probabilities follow.
-        target: `column`, and the `edges` or the `window` that made classes of its numbers.
+        target: `column`, and the `edges` between intervals of its numbers and their `classes`, if these are made of it.
         model: options of the network, its `name` among them.
         kind: what a sample is and how it becomes the input of the network, see `matcard.data.samples.Kind`. Mean and
             deviation of arrays are among the weights.

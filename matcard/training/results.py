@@ -155,7 +155,7 @@ def describe_model(
         class_names=tuple(data.class_names),
         class_counts=tuple(data.class_counts.tolist()),
         drawn_counts=tuple(data.drawn_counts.tolist()),
-        target={"column": labels.target, "edges": list(labels.edges), "window": labels.window},
+        target={"column": labels.target, "edges": list(labels.edges), "classes": list(labels.classes)},
         model=values["model"],
         kind=kind.to_dict(),
         decision=_decision(config.decision, validation, data),

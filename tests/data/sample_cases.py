@@ -39,7 +39,7 @@ def coded(samples: Samples, codes, *, of_numbers=False) -> Samples:
     """Samples with classes, made of a number or not."""
     codes = np.asarray(codes, dtype=np.int64)
     names = tuple(map(str, range(max(2, codes.max(initial=0) + 1))))
-    return replace(samples, labels=Labels(codes, names, "y", (0.5,) if of_numbers else ()))
+    return replace(samples, labels=Labels(codes, names, "y", *((0.5,), (0, 1)) if of_numbers else ()))
 
 
 def rows(options: DataOptions) -> Samples:

@@ -99,7 +99,6 @@ def test_other_rows_get_the_same_classes():
         ([1.0, 9.0], {"bins": [2, 2]}, "--data.bins 2,2: finite numbers in increasing order"),
         ([1.0, 9.0], {"bins": []}, "--data.bins is empty"),
         ([1.0, 9.0], {"threshold": math.nan}, "--data.threshold nan"),
-        ([1.0, 9.0], {"threshold": 1, "bins": [2]}, "--data.threshold and --data.bins are both given"),
         (["1.0", "metal"], {"threshold": 1}, "gap is not numeric: it holds 'metal'"),
         ([f"id{k}" for k in range(30)], {}, "gap has 30 distinct values in 30 rows, too many for classes"),
     ],

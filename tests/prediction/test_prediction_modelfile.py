@@ -62,7 +62,7 @@ def test_the_description_is_plain_json(trained):
     said = json.loads((trained / "model" / "model.json").read_text())
     assert said["format_version"] == FORMAT_VERSION
     assert said["class_names"] == ["cesiumchloride", "rocksalt", "zincblende"]
-    assert said["target"] == {"column": "kind", "edges": [], "window": None}
+    assert said["target"] == {"column": "kind", "edges": [], "classes": []}
     assert said["kind"]["name"] == "crystals"
     assert said["kind"]["graph"]["neighbors"] == 12
     assert said["matcard_version"] == matcard.__version__
