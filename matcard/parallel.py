@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from joblib import Parallel, delayed, effective_n_jobs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from joblib import Parallel
 
 Result = TypeVar("Result")
 
@@ -31,8 +32,6 @@ def in_order(
     if jobs == 1:
         yield from starmap(function, arguments)
         return
-    from joblib import delayed, effective_n_jobs
-
     calls = starmap(delayed(function), arguments)
     with _pool(jobs) as pool:
         some = _CALLS_A_WORKER * effective_n_jobs(jobs)
@@ -41,8 +40,6 @@ def in_order(
 
 
 def _pool(jobs: int | None) -> Parallel:
-    from joblib import Parallel
-
     try:
         return Parallel(n_jobs=jobs, return_as="generator")
     except ValueError:  # Ray's backend gives lists only

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from ase import Atoms
 from ase.data import atomic_numbers
 
 from matcard.errors import StructureError
@@ -187,7 +188,7 @@ class Crystals:
         Raises:
             StructureError: the row has a fault, which is the message.
         """
-        from pymatgen.core.lattice import Lattice
+        from pymatgen.core.lattice import Lattice  # takes a third of a second
         from pymatgen.core.structure import Structure
 
         sites = self._sites(i)
@@ -199,8 +200,6 @@ class Crystals:
         Raises:
             StructureError: the row has a fault, which is the message.
         """
-        from ase import Atoms
-
         sites = self._sites(i)
         return Atoms(self.numbers[sites], scaled_positions=self.frac_coords[sites], cell=self.lattice[i], pbc=True)
 

@@ -37,37 +37,35 @@ def main(argv: Sequence[str]) -> None:
     if options.action == "fetch" and not 0 < options.timeout < math.inf:
         fetch.error(f"argument --timeout: expected a number of seconds above 0, found {options.timeout:g}")
 
-    from matcard.data.card import card_names, load_card
-    from matcard.data.show import list_cards, say_counts, show_card
+    from matcard.data import card as card_files
+    from matcard.data import show as screen
 
-    if options.action == "show" and options.distinct:
-        from matcard.data.read import count_source
-        from matcard.data.show import distinct_table
-
-    cards = [load_card(name) for name in (card_names() if options.action is None else options.names)]
+    names = card_files.card_names() if options.action is None else options.names
+    cards = [card_files.load_card(name) for name in names]
     console = make_console()
     if options.action is None:
-        console.print(list_cards(cards))
+        console.print(screen.list_cards(cards))
     elif options.action == "show":
         for card in cards:
-            console.print(show_card(card))
+            console.print(screen.show_card(card))
             if options.distinct:
+                from matcard.data.read import count_source
+
                 distinct = count_source(card.name)
-                console.print(distinct_table(distinct))
+                console.print(screen.distinct_table(distinct))
                 for text in distinct.warnings():
                     console.print(text, markup=False)
             console.print()
     else:
-        from matcard.data.read import measure_counts
-        from matcard.data.sources import fetch as fetch_files
+        from matcard.data import read, sources
 
         for card in cards:
             console.print(f"[bold]{card.name}[/]: {card.title}")
-            for path in fetch_files(card, timeout=options.timeout).values():
+            for path in sources.fetch(card, timeout=options.timeout).values():
                 console.print(f"  {path} ({path.stat().st_size:,} bytes)", markup=False, soft_wrap=True)
             with console.status(f"counting the classes of {card.name}"):
-                counts = measure_counts(card)
-            for line in say_counts(counts).splitlines():
+                counts = read.measure_counts(card)
+            for line in screen.say_counts(counts).splitlines():
                 console.print(f"  {line}", markup=False)
 
 

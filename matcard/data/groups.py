@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from matcard.crystals.crystals import ELEMENTS, Crystals
 from matcard.descriptors.contents import chemical_systems, contents, reduced_formulas
@@ -103,10 +106,6 @@ def same_numbers(inputs: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, " N"]
 
 def within_rounding(shares: Float[np.ndarray, "N D"]) -> Int64[np.ndarray, " N"]:
     """Give compositions the same number where no share differs by more than a millionth, through others if need be."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
     pairs = cKDTree(shares).query_pairs(_ROUNDING, p=np.inf, output_type="ndarray")
     joined = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(shares), len(shares)))
     return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)

@@ -17,7 +17,6 @@ from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.image_files import Part, read_cifar, read_idx
 from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
-from matcard.data.sources import fetch
 from matcard.errors import InputError
 from matcard.files import files_alone, readable, require_file
 from matcard.table_files import CHUNK
@@ -157,17 +156,9 @@ def read(options: DataOptions, card: Card | None, like: ImageKind | None, progre
         require_file(Path(options.source))
         parts, found = _from_path(Path(options.source))
         names = names or found
-    elif card.format == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        parts = {"train": Part(digits.images.astype(np.uint8), digits.target)}
     else:
-        files = fetch(card)
-        if card.format == "idx":
-            parts = _from_idx(list(files.values()), card.name)
-        else:
-            parts, names = read_cifar(next(iter(files.values())), card.labels or "labels")
+        parts, found = _from_card(card)
+        names = names or found
     tested = {"test"}
     if options.test_source is not None:
         require_file(Path(options.test_source))
@@ -183,6 +174,15 @@ def read(options: DataOptions, card: Card | None, like: ImageKind | None, progre
     if like is not None:
         like.require(samples.inputs, options.source)
     return samples
+
+
+def _from_card(card: Card) -> tuple[dict[str, Part], Sequence[str]]:
+    from matcard.data import sources  # what fetches takes a second that prediction does without
+
+    if card.format == "digits":
+        return {"train": Part(*sources.digits())}, ()
+    files = list(sources.fetch(card).values())
+    return (_from_idx(files, card.name), ()) if card.format == "idx" else read_cifar(files[0], card.labels or "labels")
 
 
 def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:

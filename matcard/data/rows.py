@@ -16,7 +16,6 @@ from matcard.data.draws import standardised
 from matcard.data.formulas import describe_formulas
 from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
 from matcard.data.samples import Kind, Named, Samples
-from matcard.data.sources import load_frame
 from matcard.errors import InputError, listed
 from matcard.files import files_alone, require_file
 from matcard.table_files import ID_COLUMNS, INDEX, as_ids, open_table, require_column, scalars, valid
@@ -248,11 +247,6 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
     Raises:
         InputError: a file that cannot be read, a column that is not there, or no column of numbers.
     """
-    if card is not None and card.format == "make_classification":
-        samples = synthetic_rows(card, options)
-        if like is not None and like != samples.kind:
-            raise InputError(f"{card.name} does not describe its rows as the run's data did, by {listed(like.used)}")
-        return samples
     frame, test = _read(options, card)
     ids, id_column = ids_of(frame, options.id_column, options.source)
     if like is None:
@@ -268,41 +262,6 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
     return samples.followed_by_test(second, options.test_source, (options.target, options.split.column))
 
 
-def synthetic_rows(card: Card, options: DataOptions) -> Samples:
-    """Make the rows of a card by scikit-learn's make_classification (I. Guyon, 2003).
-
-    Raises:
-        InputError: parameters that make_classification refuses.
-    """
-    from sklearn.datasets import make_classification
-
-    wanted = options.synthetic
-    parameters: dict[str, Any] = dict(card.parameters)
-    if wanted.samples is not None:
-        parameters["n_samples"] = wanted.samples
-    if wanted.seed is not None:
-        parameters["random_state"] = wanted.seed
-    if wanted.majority is not None:
-        others = int(parameters["n_classes"]) - 1
-        parameters["weights"] = [wanted.majority] + [(1 - wanted.majority) / others] * others
-    try:
-        inputs, codes = make_classification(**parameters)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"card {card.name}: make_classification refuses its parameters: {error}") from error
-    names = card.class_names or tuple(map(str, range(int(parameters["n_classes"]))))
-    features = tuple(f"x{k}" for k in range(inputs.shape[1]))
-    target = pd.Categorical.from_codes(codes, categories=pd.Index(names))
-    ids = [str(i) for i in range(len(codes))]
-    return Samples(
-        objects(ids),
-        objects(f"{card.name} row {name}" for name in ids),
-        inputs,
-        pd.DataFrame({card.target: target}),
-        objects([None] * len(ids)),
-        RowKind("table", features, features=features),
-    )
-
-
 def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[np.ndarray, " N"] | None]:
     """Give all rows with a column that says where each stands, and which of them came as the test part."""
     if card is None:
@@ -315,7 +274,9 @@ def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[n
             raise InputError(f"{path} has no rows; is it the right file?")
         where = [f"{table.name} {table.unit} {k}" for k in frame.index]
         return _named_by_text(frame).reset_index(drop=True).assign(**{_WHERE: where}), None
-    frame = load_frame(card)
+    from matcard.data.sources import load_frame  # what fetches takes a second that prediction does without
+
+    frame = load_frame(card, options.synthetic)
     frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]
     parts = set(frame.get(PART, ()))
     held = next((frame[PART] == name for name in _HELD_OUT if name in parts), None)

@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sklearn.datasets import load_digits, make_classification
 
 from matcard.cache import cache_dir, code_digest, kept
 from matcard.crystals.crystals import objects
@@ -28,10 +30,12 @@ from matcard.table_files import INDEX, open_table, read_csv, require_column
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from jaxtyping import Int64, Shaped
     from rich.console import Console
 
     from matcard.crystals.crystals import Crystals
     from matcard.data.card import Card, Query
+    from matcard.data.options import SyntheticOptions
 
 _TABLE = "3DSC_MP.csv"
 _COLUMNS = ("formula_sc", "tc", "sc_class", "weight", "cif")
@@ -69,9 +73,8 @@ def load_crystals(
         progress: called with the rows parsed and their number, an estimate or None, where they are not yet parsed.
 
     Raises:
-        InputError: a card of something else, or files that cannot be had or read.
+        InputError: files that cannot be had or read.
     """
-    _require(card, "crystals")
     if card.format == "generated":
         return perovskite_phases()
     file = next(iter(fetch(card).values()))
@@ -87,16 +90,17 @@ def load_crystals(
     return crystals
 
 
-def load_frame(card: Card) -> pd.DataFrame:
-    """Give the rows of a card of compositions, downloaded if need be.
+def load_frame(card: Card, wanted: SyntheticOptions) -> pd.DataFrame:
+    """Give the rows of a card of compositions or of a table, downloaded if need be, or made.
 
     The columns are those of the files (`card.composition_column` holds formulas as text, or
     `card.feature_columns` numbers), `card.target`, and `part` where the makers of the data set divided it.
 
     Raises:
-        InputError: a card of something else, files that cannot be had or read, or a missing column.
+        InputError: files that cannot be had or read, a missing column, or parameters that make_classification refuses.
     """
-    _require(card, "compositions")
+    if card.format == "make_classification":
+        return _synthetic(card, wanted)
     files = fetch(card)
     frames = []
     for download in card.urls:
@@ -114,9 +118,29 @@ def load_frame(card: Card) -> pd.DataFrame:
     return frame
 
 
-def _require(card: Card, kind: str) -> None:
-    if card.kind != kind:
-        raise InputError(f"the data set {card.name} holds {card.kind}; {kind} were expected")
+def _synthetic(card: Card, wanted: SyntheticOptions) -> pd.DataFrame:
+    """Make rows by scikit-learn's make_classification (I. Guyon, 2003)."""
+    parameters: dict[str, Any] = dict(card.parameters)
+    if wanted.samples is not None:
+        parameters["n_samples"] = wanted.samples
+    if wanted.seed is not None:
+        parameters["random_state"] = wanted.seed
+    if wanted.majority is not None:
+        others = int(parameters["n_classes"]) - 1
+        parameters["weights"] = [wanted.majority] + [(1 - wanted.majority) / others] * others
+    try:
+        inputs, codes = make_classification(**parameters)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"card {card.name}: make_classification refuses its parameters: {error}") from error
+    names = card.class_names or tuple(map(str, range(int(parameters["n_classes"]))))
+    frame = pd.DataFrame(inputs, columns=[f"x{k}" for k in range(inputs.shape[1])])
+    return frame.assign(**{card.target: pd.Categorical.from_codes(codes, categories=pd.Index(names))})
+
+
+def digits() -> tuple[Shaped[np.ndarray, "N 8 8"], Int64[np.ndarray, " N"]]:
+    """Give scikit-learn's digits, as bytes, and which ones they are."""
+    found = load_digits()
+    return found.images.astype(np.uint8), found.target
 
 
 def _frame(path: Path) -> pd.DataFrame:

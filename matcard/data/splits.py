@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from matcard.crystals.crystals import Crystals
 from matcard.data.dealing import deal
@@ -162,8 +163,6 @@ def matbench_test(codes: Int[np.ndarray, " N"], fold: int, *, classified: bool) 
         fold: which of the five folds.
         classified: whether the task is to classify (the folds are stratified then) or to predict a number.
     """
-    from sklearn.model_selection import KFold, StratifiedKFold
-
     folds = (StratifiedKFold if classified else KFold)(MATBENCH_FOLDS, shuffle=True, random_state=_MATBENCH_SEED)
     positions = list(folds.split(codes, codes))[fold][1]
     return np.isin(np.arange(len(codes)), positions)

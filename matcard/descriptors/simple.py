@@ -143,19 +143,14 @@ class StructureNumbers:
 @cache
 def _featurizers(kind: StructureKind) -> list[Any]:
     """Make matminer's featurizers, whose modules take seconds to import."""
+    from matminer.featurizers import structure
+
     if kind == "density":
-        from matminer.featurizers.structure.order import DensityFeatures
-
-        return [DensityFeatures()]
+        return [structure.DensityFeatures()]
     if kind == "symmetry":
-        from matminer.featurizers.structure.order import StructuralComplexity
-        from matminer.featurizers.structure.symmetry import GlobalSymmetryFeatures
-
         numbers = ["spacegroup_num", "crystal_system_int", "is_centrosymmetric", "n_symmetry_ops"]
-        return [GlobalSymmetryFeatures(numbers), StructuralComplexity()]
-    from matminer.featurizers.structure.sites import SiteStatsFingerprint
-
-    return [SiteStatsFingerprint.from_preset("CrystalNNFingerprint_ops")]
+        return [structure.GlobalSymmetryFeatures(numbers), structure.StructuralComplexity()]
+    return [structure.SiteStatsFingerprint.from_preset("CrystalNNFingerprint_ops")]
 
 
 @dataclass(frozen=True)

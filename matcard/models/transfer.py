@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from matcard.errors import InputError
 from matcard.models.base import HEAD, in_head
@@ -209,9 +211,6 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: no such file, or a damaged one.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         return load_file(path)
     except FileNotFoundError:

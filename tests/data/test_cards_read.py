@@ -17,6 +17,7 @@ from sample_cases import parted
 
 from matcard.data import sources
 from matcard.data.card import Window, load_card
+from matcard.data.options import SyntheticOptions
 from matcard.data.sources import load_crystals, load_frame
 from matcard.errors import InputError, MatcardWarning
 
@@ -92,7 +93,7 @@ def test_compositions_in_matminers_layout(placed):
         target="gfa",
         composition_column="composition",
     )
-    frame = load_frame(card)
+    frame = load_frame(card, SyntheticOptions())
     assert frame.to_dict("list") == {"composition": ["Al2Ni", "Zr"], "gfa": [True, False]}
     assert frame["gfa"].dtype == bool
 
@@ -103,23 +104,16 @@ def test_parts_and_windows(server, cache_folder):
         download_of(server.says(f"/{part}.csv", Answer(text)), text, part=part) for part, text in parts.items()
     ]
     settings = {"kind": "compositions", "format": "csv", "target": "Tg_window", "window": Window("Tg", 500, 600)}
-    frame = load_frame(make_card(*downloads, feature_columns=("SiO2",), **settings))
+    frame = load_frame(make_card(*downloads, feature_columns=("SiO2",), **settings), SyntheticOptions())
     assert list(frame) == ["SiO2", "Tg", "part", "Tg_window"]
     assert frame["part"].tolist() == ["train"] * 3 + ["validation"] * 2
     assert frame["Tg_window"].tolist()[:2] == ["outside", "inside"]
     assert pd.isna(frame["Tg_window"][2])
     assert frame["Tg_window"].tolist()[3:] == ["inside", "outside"]
     with pytest.raises(InputError, match=r"card some_set: no column 'B2O3' in its files, only SiO2, Tg"):
-        load_frame(make_card(*downloads, feature_columns=("SiO2", "B2O3"), **settings))
+        load_frame(make_card(*downloads, feature_columns=("SiO2", "B2O3"), **settings), SyntheticOptions())
     with pytest.raises(InputError, match=r"no column 'tg'.*did you mean Tg"):
-        load_frame(make_card(*downloads, **{**settings, "window": Window("tg", 1, 2)}))
-
-
-def test_the_wrong_kind_of_card_is_refused(cache_folder):
-    with pytest.raises(InputError, match="the data set digits holds images; crystals were expected"):
-        load_table(load_card("digits"))
-    with pytest.raises(InputError, match="the data set perovskite_phases holds crystals; compositions were expected"):
-        load_frame(load_card("perovskite_phases"))
+        load_frame(make_card(*downloads, **{**settings, "window": Window("tg", 1, 2)}), SyntheticOptions())
 
 
 def test_the_glasses_are_those_that_the_card_describes(test_data, cache_folder):
@@ -127,7 +121,7 @@ def test_the_glasses_are_those_that_the_card_describes(test_data, cache_folder):
     card.folder.mkdir(parents=True)
     for name, ours in (("train_tg.csv", "glass_train.csv.gz"), ("validation_tg.csv", "glass_validation.csv.gz")):
         (card.folder / name).write_bytes(gzip.decompress((test_data / ours).read_bytes()))
-    frame = load_frame(card)
+    frame = load_frame(card, SyntheticOptions())
     assert frame["part"].value_counts().to_dict() == {"train": 28_153, "validation": 7_023}
     assert frame[card.target].value_counts().to_dict() == card.class_counts
     assert frame[[*card.feature_columns, "Tg"]].dtypes.map(lambda kind: kind.kind).isin(["i", "f"]).all()

@@ -15,6 +15,7 @@ import matcard
 from matcard.cli import run_command
 from matcard.crystals.read import read_crystals
 from matcard.data import crystals as crystal_kind
+from matcard.data import sources
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import folder_of, main, parse_prior
 from matcard.evaluation.calibration import with_priors
@@ -310,7 +311,7 @@ def test_a_card_is_read_with_the_options_that_are_given(trained, tmp_path, monke
         asked.update(given)
         return read_crystals(write(tmp_path / "new.jsonl", new_rows(9)))
 
-    monkeypatch.setattr(crystal_kind, "load_crystals", load_crystals)
+    monkeypatch.setattr(sources, "load_crystals", load_crystals)
     with pytest.warns(
         MatcardWarning, match=r"--data.id_column plays no part: perovskite_phases holds crystals of a card"
     ):
