@@ -18,8 +18,8 @@ from matcard.data.card import card_names, load_card
 from matcard.losses import Loss
 from matcard.models import Classifier
 from matcard.options import NamedOptions
+from matcard.training.config import field_docs
 from matcard.training.options import Config
-from matcard.training.parser import field_docs
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig

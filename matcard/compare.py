@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 from typing import TYPE_CHECKING
 
 from matcard.cli import run_command
 from matcard.comparison.options import CompareOptions
-from matcard.training.parser import field_docs
+from matcard.training.config import parse_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,20 +26,7 @@ def main(argv: Sequence[str]) -> None:
 
 def parse_options(argv: Sequence[str]) -> CompareOptions:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m matcard.compare", description=DESCRIPTION, allow_abbrev=False)
-    texts, defaults = field_docs(CompareOptions), CompareOptions()
-    for field in dataclasses.fields(CompareOptions):
-        flag, text, default = f"--{field.name}", texts[field.name].replace("%", "%%"), getattr(defaults, field.name)
-        if field.type == "bool":
-            parser.add_argument(flag, action="store_true", help=text)
-            continue
-        kind = _listed if "list" in str(field.type) else int if "int" in str(field.type) else str
-        parser.add_argument(flag, type=kind, default=default, help=text, metavar=field.name.upper())
-    return CompareOptions(**vars(parser.parse_args(list(argv))))
-
-
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+    return parse_alone(argv, CompareOptions(), prog="python -m matcard.compare", description=DESCRIPTION)
 
 
 if __name__ == "__main__":

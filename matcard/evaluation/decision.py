@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from matcard.errors import InputError
 from matcard.evaluation.checks import check_class_names, check_counts, check_probabilities
 from matcard.files import read_json, to_json
+from matcard.options import Within, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ class DecisionOptions:
     """Class that `best_f1`, `target_recall` and `target_precision` are about; where not given, the rarest of the
     training part."""
 
-    target: float | None = None
+    target: Annotated[float, Within(0, 1, "(]")] | None = None
     """Recall or precision to reach, in (0, 1]."""
 
     costs: str | None = None
@@ -64,17 +65,12 @@ class DecisionOptions:
     """Shares of the classes that `prior` decides for, in the order of the classes; equal ones where not given."""
 
     def __post_init__(self) -> None:
+        check_options(self, "decision.")
         aims = self.rule in ("target_recall", "target_precision")
-        needed = {
-            "target": aims,
-            "costs": self.rule == "cost",
-        }
-        for name, is_needed in needed.items():
+        for name, is_needed in (("target", aims), ("costs", self.rule == "cost")):
             if (getattr(self, name) is not None) != is_needed:
                 given = "is needed by" if is_needed else "does not go with"
                 raise InputError(f"--decision.{name} {given} --decision.rule {self.rule}")
-        if self.target is not None and not 0 < self.target <= 1:
-            raise InputError(f"--decision.target is {self.target}: expected a number above 0, at most 1")
         if self.positive is not None and not (aims or self.rule == "best_f1"):
             raise InputError(f"--decision.positive does not go with --decision.rule {self.rule}")
         if self.shares is not None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from matcard.cli import run_command
 from matcard.losses import Loss
 from matcard.options import goes_by
-from matcard.training.parser import field_docs
+from matcard.training.config import field_docs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

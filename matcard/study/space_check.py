@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any, Union
 from jsonargparse import ArgumentParser
 
 from matcard.errors import InputError
-from matcard.training.config import NAMED, config_from_dict, flatten, nested, option_kinds, option_types
+from matcard.training.config import (
+    NAMED,
+    config_from_dict,
+    flatten,
+    nearest_options,
+    nested,
+    option_kinds,
+    option_types,
+    parsed,
+)
 from matcard.training.options import Config
-from matcard.training.parser import nearest_options, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,16 +1,24 @@
 """From a YAML file and the command line to a checked `Config`, and back to YAML.
 
-The names of the model, of the loss and of its base decide which options they take, so those names are read first.
+Options are the fields of dataclasses, whose docstrings are the help. The names of the model, of the loss and of its
+base decide which options they take, so those names are read first.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
+import json
+import re
 import types
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from docstring_parser import parse_from_object
+from jsonargparse import ArgumentParser
 
 from matcard.data.kinds import kind_of
 from matcard.data.options import ABOUT, DataOptions
@@ -19,34 +27,23 @@ from matcard.files import read_yaml, resource_dir
 from matcard.losses import Loss, SampleLoss
 from matcard.models import Classifier
 from matcard.training.options import Config
-from matcard.training.parser import DEFAULT_CONFIG, build_parser, nearest_options, normalised, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from matcard.options import Named
 
+DEFAULT_CONFIG = "train.yaml"
 NAMED: dict[str, type[Named]] = {"model": Classifier, "loss": Loss, "loss.base": SampleLoss}
 """Sections whose options depend on their `name`, and what goes by it."""
+_DECIDING = ("source", "kind", "structure_column", "composition_column")
+"""Options of the data that say of what kind they are."""
 Own = TypeVar("Own")
 
 
 def parse_config(argv: Sequence[str], *, prog: str, description: str, over: Sequence[Mapping[str, Any]] = ()) -> Config:
-    """Lay `--config FILE` over configs/train.yaml, and the command line's options over both.
-
-    Options of a loss or model are set aside where a later layer names one of another kind. Where no layer above
-    configs/train.yaml names a model, it is the default one for the kind of data.
-
-    Args:
-        argv: the words of the command line.
-        prog: name of the command.
-        description: what it does.
-        over: more configurations, laid over that file and under the command line's options.
-
-    Raises:
-        InputError: unknown option (with the nearest names), wrong type, unreadable file.
-    """
-    config, _ = _parse(argv, None, prog=prog, description=description, over=over)
+    """Parse the command line of a command that takes the options of a configuration alone; see `parse_beside`."""
+    config, _ = parse_beside(argv, None, prog=prog, description=description, over=over)
     return config
 
 
@@ -59,45 +56,40 @@ def parse_beside(
     base: Mapping[str, Any] | None = None,
     over: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Config, Own]:
-    """Parse the command line of a command that has options of its own beside those of a configuration.
+    """Lay `--config FILE` over configs/train.yaml, and the command line's options over both.
+
+    Options of a loss or model are set aside where a later layer names one of another kind. Where no layer above
+    configs/train.yaml names a model, it is the default one for the kind of data.
 
     Args:
         argv: the words of the command line.
-        own: options of the command (a dataclass) with the values that they have where they are not given.
+        own: options that the command has beside those of a configuration (a dataclass), with the values that they have
+            where they are not given; or None.
         prog: name of the command.
         description: what it does.
         base: the configuration that `--config FILE` is laid over, in place of configs/train.yaml.
         over: more configurations, laid over that file and under the command line's options.
 
     Raises:
-        InputError: as `parse_config`.
+        InputError: unknown option (with the nearest names), wrong type, unreadable file.
     """
-    config, values = _parse(argv, own, prog=prog, description=description, base=base, over=over)
-    return config, type(own)(**values)
-
-
-def _parse(
-    argv: Sequence[str],
-    own: Any,
-    *,
-    prog: str,
-    description: str,
-    base: Mapping[str, Any] | None = None,
-    over: Sequence[Mapping[str, Any]] = (),
-) -> tuple[Config, dict[str, Any]]:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("config", *(f"{part}.name" for part in NAMED)):
-        first.add_argument(f"--{flag}")
-    named, rest = first.parse_known_args(list(argv))
-    values = dict(base) if base is not None else read_default()
-    names = {f"{part}.name": name for part in NAMED if (name := getattr(named, f"{part}.name")) is not None}
+    for name in ("config", *(f"{part}.name" for part in NAMED), *(f"data.{name}" for name in _DECIDING)):
+        first.add_argument(f"--{name}")
+    namespace, rest = first.parse_known_args(list(argv))
+    named = {name: None if value == "null" else value for name, value in vars(namespace).items() if value is not None}
+    file = named.pop("config", None)
     layers = [
-        read_config(find_yaml("config", named.config)) if named.config else {},
+        dict(base) if base is not None else read_default(),
+        read_config(find_yaml("config", file)) if file else {},
         *over,
-        nested(names),
+        nested(named),
     ]
-    if base is None and not any(_names_model(layer) for layer in layers):
-        layers.insert(0, {"model": {"name": _default_model([values, *layers], rest)}})
+    if base is None and not any("name" in _section(layer, "model") for layer in layers[1:]):
+        data = {name: value for layer in layers for name, value in _section(layer, "data").items()}
+        known_kind: dict[str, Any] = {name: data[name] for name in _DECIDING if isinstance(data.get(name), str)}
+        layers.insert(1, {"model": {"name": ABOUT[kind_of(DataOptions(**known_kind))].network}})
+    values: dict[str, Any] = {}
     for layer in layers:
         values = overlaid(values, layer)
     kinds = option_kinds(values)
@@ -105,32 +97,29 @@ def _parse(
     given = flatten(values)
     check_names(given, known)
     given = {name: _as_text(value, known[name]) for name, value in given.items() if name in known}  # no empty sections
-    parser = build_parser(kinds, prog=prog, description=description, own=type(own) if own else None)
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
+    help_ = "YAML file, or the name of a shipped one; options here override it"
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help=help_)
+    for options in (type(own), Config) if own else (Config,):
+        _add(parser, options, kinds)
     if own:
         known |= option_types(type(own), {})
-        given |= {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
+        given |= vars(own)
     filled = parsed(parser, given, normalised(rest, known))
-    beside = {field.name: filled[field.name] for field in dataclasses.fields(own)} if own else {}
-    return _build(Config, {field.name: filled[field.name] for field in dataclasses.fields(Config)}, kinds), beside
+    config = _build(Config, {field.name: filled[field.name] for field in dataclasses.fields(Config)}, kinds)
+    return config, type(own)(**{name: filled[name] for name in vars(own)}) if own else own
 
 
-def _names_model(layer: Mapping[str, Any]) -> bool:
-    section = layer.get("model")
-    return isinstance(section, dict) and "name" in section
+def parse_alone(argv: Sequence[str], own: Own, *, prog: str, description: str) -> Own:
+    """Parse the command line of a command that takes no configuration; arguments and errors as of `parse_beside`."""
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
+    _add(parser, type(own), {})
+    return type(own)(**parsed(parser, dict(vars(own)), normalised(argv, dict(option_types(type(own), {})))))
 
 
-def _default_model(layers: Sequence[Mapping[str, Any]], argv: Sequence[str]) -> str:
-    """Find what kind of data the configurations and the command line describe, and the model for it."""
-    deciding = ("source", "kind", "structure_column", "composition_column")
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in deciding:
-        parser.add_argument(f"--data.{name}", dest=name)
-    known, _ = parser.parse_known_args(list(argv))
-    values: dict[str, Any] = {}
-    for section in (*(layer.get("data") for layer in layers), vars(known)):
-        if isinstance(section, dict):
-            values |= {name: section[name] for name in deciding if isinstance(section.get(name), str)}
-    return ABOUT[kind_of(DataOptions(**values))].network
+def _section(layer: Mapping[str, Any], part: str) -> dict[str, Any]:
+    section = layer.get(part)
+    return section if isinstance(section, dict) else {}
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
@@ -149,7 +138,11 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Give a resolved configuration as plain dictionaries, lists and numbers."""
-    return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(config)))
+
+    def plain(options: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in options}
+
+    return dataclasses.asdict(config, dict_factory=plain)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -300,9 +293,94 @@ def _is_tuple(kind: Any) -> bool:
     return any(typing.get_origin(item) is tuple for item in choices)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+def _add(
+    parser: ArgumentParser, options: type, kinds: Mapping[str, type], prefix: str = "", title: str | None = None
+) -> None:
+    """Add the fields of an options class, one section of the help for each class."""
+    group = parser.add_argument_group(title) if title else parser
+    texts, hints = field_docs(options), typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        name = f"{prefix}{field.name}"
+        kind = kinds.get(name, hints[field.name])
+        if dataclasses.is_dataclass(kind):
+            # Of a loss or a model, its own sentence; of other options, that on their place.
+            own = parse_from_object(typing.cast("type", kind)).short_description
+            heading = own if name in kinds else texts.get(field.name, own)
+            _add(parser, typing.cast("type", kind), kinds, f"{name}.", str(heading).removesuffix("."))
+        else:
+            group.add_argument(f"--{name}", type=kind, default=field.default, help=texts[field.name].replace("%", "%%"))
+
+
+def field_docs(options: type) -> dict[str, str]:
+    """Give the docstring under each field of an options class, and under those that it inherits."""
+    texts: dict[str, str] = {}
+    for owner in reversed(options.__mro__[:-1]):
+        texts |= {item.arg_name: item.description or "" for item in parse_from_object(owner).params}
+    return texts
+
+
+def nearest_options(name: str, known: Collection[str]) -> str:
+    """Say which options are meant: those that end alike, else those spelt alike, else all of the group."""
+    last = name.rsplit(".", 1)[-1]
+    if same := [other for other in known if other.rsplit(".", 1)[-1] == last]:
+        return nearest_names(name, same)
+    group = [other for other in known if other.startswith(f"{name.split('.', 1)[0]}.")]
+    return nearest_names(name, group or known)
+
+
+def normalised(argv: Sequence[str], known: Mapping[str, Any]) -> list[str]:
+    """Check the names on the command line and write values as the parser takes them."""
+    words: list[str] = []
+    previous = ""
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--") and flag != "--help":
+            if flag[2:] not in known:
+                raise InputError(f"unknown option {flag!r}; {nearest_options(flag[2:], known)}")
+            if equals:
+                word = f"{flag}={_written(value, known[flag[2:]])}"
+        elif previous.startswith("--") and previous[2:] in known:
+            word = _written(word, known[previous[2:]])
+        elif word not in ("-h", "--help"):
+            raise InputError(f"unexpected argument {word!r}; options are given as --group.name VALUE (see --help)")
+        previous = "" if equals else word
+        words.append(word)
+    return words
+
+
+def _written(value: str, kind: Any) -> str:
+    """Write a value of the command line as YAML: `1,2,3` is a list, `inf` a number, and text in a list stays text."""
+    kinds = (kind, *typing.get_args(kind))
+    if value == "null" or str in kinds:
+        return value
+    if list[str] in kinds:
+        listed = yaml.load(value, yaml.BaseLoader) if value.startswith("[") else next(csv.reader([value]), [])
+        return json.dumps([str(item).strip() for item in listed], ensure_ascii=False)
+    sequence = any(typing.get_origin(item) in (list, tuple) for item in kinds)
+    items = [f".{item.strip()}" if item.strip() == "inf" else item for item in value.split(",")]
+    return f"[{','.join(items)}]" if sequence and not value.startswith("[") else ",".join(items)
+
+
+def parsed(parser: ArgumentParser, given: dict[str, Any], argv: list[str]) -> dict[str, Any]:
+    """Read the command line over given values.
+
+    Raises:
+        InputError: a value of the wrong type.
+    """
+    try:
+        parser.parse_object(given)  # set_defaults takes values of any type
+        parser.set_defaults(given)
+        return parser.parse_args(argv).as_dict()
+    except argparse.ArgumentError as error:
+        raise InputError(_retold(str(error))) from error
+
+
+def _retold(message: str) -> str:
+    """Put a parser's message in the words of someone who types options."""
+    key = re.search(r'Parser key "([^"]+)"', message)
+    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    if not (key and value):
+        return " ".join(message.split())
+    expected = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", message)
+    kinds = " or ".join(kind or choices for kind, choices in expected).replace("NoneType", "null")
+    return f"option --{key[1]}: expected {kinds or 'another type'}, found {value[1]!r}"

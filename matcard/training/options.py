@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from matcard.data.options import DataOptions
 from matcard.errors import InputError
 from matcard.evaluation.decision import DecisionOptions
 from matcard.losses import LossOptions, Reweight
 from matcard.models import CGCNNOptions, ModelOptions
+from matcard.options import AtLeastOne, NotNegative, Positive, Within, check_options
 
 
 @dataclass(frozen=True)
@@ -19,22 +19,17 @@ class OptimizerOptions:
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
     """Update rule."""
-    lr: float = 3e-3
+    lr: Positive = 3e-3
     """Learning rate at its highest."""
-    weight_decay: float = 1e-4
+    weight_decay: NotNegative = 1e-4
     """Weight decay: decoupled for adamw, an L2 penalty for adam and sgd."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Within(0, 1)] = 0.9
     """Momentum of sgd; the others ignore it."""
     schedule: Literal["none", "cosine", "one-cycle", "plateau"] = "one-cycle"
     """Course of the learning rate. `plateau` divides it by 3 after 5 epochs without a better monitored metric."""
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
-            raise InputError(f"--optimizer.lr is {self.lr}: expected a number above 0")
-        if self.weight_decay < 0:
-            raise InputError(f"--optimizer.weight_decay is {self.weight_decay}: expected 0 or more")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"--optimizer.momentum is {self.momentum}: expected a number in [0, 1)")
+        check_options(self, "optimizer.")
 
 
 BY_CLASS = ("shuffle", "square-root", "class-aware")
@@ -45,18 +40,18 @@ BY_CLASS = ("shuffle", "square-root", "class-aware")
 class TrainerOptions:
     """How long, on what, and how the best epoch is chosen."""
 
-    max_epochs: int = 24
+    max_epochs: AtLeastOne = 24
     """Epochs at most."""
-    batch_size: int = 128
+    batch_size: AtLeastOne = 128
     """Samples a step and device."""
     monitor: str = "macro_f1"
     """Validation metric that chooses the best epoch and stops early; its direction is known."""
     keep: Literal["best", "last"] = "best"
     """Whose weights a run ends with: those of the best epoch, or of the last. Where the learning rate ends at 0 and the
     validation part is small, the best epoch is often the luckiest one, and the last as good or better."""
-    patience: int = 0
+    patience: Annotated[int, Within(whole=True)] = 0
     """Epochs without a better monitored metric before training stops; 0 never stops early."""
-    gradient_clip: float = 5.0
+    gradient_clip: NotNegative = 5.0
     """Largest norm of the gradient; 0 leaves it as it is."""
     accumulate: int = 1
     """Only 1: these losses are not additive, so gradients of small batches do not add up to a large one's."""
@@ -69,7 +64,7 @@ class TrainerOptions:
     neighbours, or by 1 / the number of samples of their formula. Distances are those of the descriptors, or of Magpie
     features and the volume per atom where there are none, standardised, at unit length; of rows those of the
     standardised columns."""
-    sampler_scale: float = 30.0
+    sampler_scale: Positive = 30.0
     """How close copies are: distances are counted in the median between samples of different formulas over this."""
     sampler_by: Literal["all", "class"] = "all"
     """Whether a sample is compared with all others, which shifts the class shares, or with those of its own class."""
@@ -77,7 +72,7 @@ class TrainerOptions:
     """What to train on."""
     devices: int | Literal["auto"] = 1
     """Number of devices of a machine; more than one trains by DDP and computes the loss on the batch of all of them."""
-    num_nodes: int = 1
+    num_nodes: AtLeastOne = 1
     """Number of machines, each with so many devices; torchrun or srun starts the processes."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """`auto` is bf16-mixed on GPUs that have it and float32 elsewhere. Losses are float64 inside either way."""
@@ -86,20 +81,13 @@ class TrainerOptions:
     rounding. `auto` takes numba where it is installed and the training is long enough to make up for its start."""
     deterministic: bool = False
     """Only deterministic kernels; slower on GPUs."""
-    workers: int = 0
+    workers: Annotated[int, Within(whole=True)] = 0
     """Processes that load batches; 0 loads in the training process, which is fastest for stores in memory."""
     diagnostics: bool = False
     """Log each class's share of the gradient and the number of distinct errors, which the report draws."""
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "batch_size", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--trainer.{name} is {getattr(self, name)}: expected 1 or more")
-        for name in ("patience", "gradient_clip", "workers"):
-            if getattr(self, name) < 0:
-                raise InputError(f"--trainer.{name} is {getattr(self, name)}: expected 0 or more")
-        if not 0 < self.sampler_scale < math.inf:
-            raise InputError(f"--trainer.sampler_scale is {self.sampler_scale}: expected a number above 0")
+        check_options(self, "trainer.")
         if isinstance(self.devices, int) and self.devices < 1:
             raise InputError(f"--trainer.devices is {self.devices}: expected 1 or more, or auto")
         if self.accumulate != 1:
@@ -114,17 +102,14 @@ class TrainerOptions:
 class ValueOptions:
     """How the number that classes are made of is learned beside them."""
 
-    weight: float = 0.0
+    weight: NotNegative = 0.0
     """Weight of the error of the predicted numbers beside the loss of the classes, where classes are made of a number
     (`data.threshold`, `data.bins`, `data.window`) or `data.auxiliary` names columns; with 0 no number is predicted."""
     transform: Literal["none", "log1p"] = "none"
     """What the number behind the classes is learned as: as it is, or log(1 + x) where it spans orders of magnitude."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < math.inf:
-            raise InputError(f"--value.weight is {self.weight}: expected a number, 0 or more")
-        if self.transform not in ("none", "log1p"):
-            raise InputError(f"--value.transform is {self.transform!r}: expected none or log1p")
+        check_options(self, "value.")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from matcard.errors import InputError
 from matcard.losses import Brier, Focal, LogitAdjustment, Loss, SampleLoss, SpreadLoss, build_loss, make_options
 from matcard.losses.__main__ import main
 from matcard.losses.error import ErrorOptions
-from matcard.training.parser import field_docs
+from matcard.training.config import field_docs
 
 INTERVALS = {
     "label_smoothing": ("cross_entropy", [-0.1, 1.0, math.nan, "a", True]),
