@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from matcard.cli import make_console, positive, processes, run_command
-from matcard.errors import InputError, MatcardWarning
+from matcard.errors import InputError
 from matcard.evaluation.decision import DecisionOptions, Objective, Rule
 from matcard.files import first_free
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import Console
-
-    from matcard.evaluation.decision import Decision
-    from matcard.prediction.assess import Assessment
-    from matcard.prediction.predictor import Predictor
 
 DESCRIPTION = """Measure a trained run on a new labelled set: its classes by the run's own threshold, its scores at the
 most likely class and at the decision rule that was chosen on validation, with intervals. Without --data.source the
@@ -37,7 +30,6 @@ _OF_A_SET = {
     "output": "--output",
 }
 """Options that need a labelled set."""
-PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
 
 
@@ -49,6 +41,8 @@ def main(argv: Sequence[str]) -> None:
     if options.save and asked is None:
         raise InputError("--save keeps another decision rule: name one by --decision.rule")
     prior = parse_prior(options.prior)
+    from matcard.training.finished import decide, show_test
+
     if options.source is None:
         for name, flag in _OF_A_SET.items():
             if getattr(options, name) is not None:
@@ -64,13 +58,13 @@ def main(argv: Sequence[str]) -> None:
     from matcard.data.options import DataOptions
     from matcard.prediction.assess import assess, check_prior, read_set
     from matcard.prediction.predictor import load_run
-    from matcard.prediction.writers import check_output
+    from matcard.prediction.stream import check_output
 
     run = load_run(options.run, device=options.device)
     check_prior(prior, run.class_names)
     if asked is not None:
         run.decision = decide(console, Path(options.run), asked, save=options.save)
-    check_output(folder / PREDICTIONS)
+    check_output(folder / "predictions.parquet")
     with crystal_progress(console, "reading", run.kind.unit) as progress:
         asked_for = DataOptions(
             options.source,
@@ -82,8 +76,8 @@ def main(argv: Sequence[str]) -> None:
         )
         samples = read_set(run, asked_for, leave_out_unknown=options.leave_out_unknown, progress=progress)
     found = assess(run, samples, prior=prior, batch_size=options.batch_size, jobs=options.jobs)
-    write(folder, found, options.source)
-    show(console, run, found, folder)
+    found.write(folder, options.source)
+    found.show(console, run, folder)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -149,102 +143,6 @@ def decision_options(options: argparse.Namespace) -> DecisionOptions | None:
         if not given["shares"]:
             raise InputError(f"--decision.shares {options.shares}: expected numbers such as 0.9,0.1")
     return DecisionOptions(**given) if given else None
-
-
-def decide(console: Console, path: Path, options: DecisionOptions, *, save: bool) -> Decision:
-    """Choose a rule on the validation part of a run and show what it does there; with `save`, on the test part too."""
-    from matcard.evaluation.tables import averages_table, recall_table
-    from matcard.training.finished import FinishedRun
-
-    run = FinishedRun(path)
-    decision = run.choose(options)
-    metrics = run.scored("val", decision)
-    console.print(f"the validation part of {path}, on which the rule was chosen: {decision.rule}", markup=False)
-    console.print(recall_table(metrics["at_decision"]))
-    console.print(averages_table(metrics))
-    if not save:
-        console.print("not saved: --save makes it the rule of the run, and shows the test part at it")
-        return decision
-    metrics = run.decide(decision)
-    console.print(f"the test part of {path} at this rule", markup=False)
-    console.print(recall_table(metrics["at_decision"]))
-    console.print(averages_table(metrics))
-    console.print(f"saved; write the report again by python -m matcard.report {path}", soft_wrap=True, markup=False)
-    return decision
-
-
-def show_test(console: Console, path: Path) -> None:
-    """Print the figures of the test part that a run wrote when it was finished.
-
-    Raises:
-        InputError: no finished run.
-    """
-    from matcard.evaluation.tables import print_scores
-    from matcard.files import read_json
-
-    file = path / "test_metrics.json"
-    if not file.is_file():
-        raise InputError(
-            f"{path} has no {file.name}: name the directory of a finished run, or a labelled set by --data.source"
-        )
-    metrics = read_json(file)
-    console.print(f"the test part of {path}, as it was measured once when the run was finished", markup=False)
-    print_scores(console, metrics)
-
-
-def write(folder: Path, found: Assessment, source: str) -> None:
-    """Write metrics.json, predictions.parquet, left_out.csv and the figures."""
-    from matcard.evaluation.figures import write_figures
-    from matcard.files import to_json, written_whole
-    from matcard.prediction.writers import open_table
-
-    with open_table(folder / PREDICTIONS) as append:
-        append(found.table)
-    with written_whole(folder / "left_out.csv") as beside:
-        found.left_out.to_csv(beside, index=False)
-    write_figures(folder, found.targets, found.probabilities, found.metrics)
-    to_json({"source": source, **found.metrics}, folder / METRICS)
-
-
-def show(console: Console, run: Predictor, found: Assessment, folder: Path) -> None:
-    """Print the scores, what was left out, what is not new, and whether the class shares fit."""
-    from matcard.evaluation.tables import print_scores, shares_table
-
-    metrics, unit = found.metrics, run.kind.unit
-    print_scores(console, metrics)
-    console.print(shares_table(metrics, run.description.class_counts))
-    left = metrics["left_out"]
-    unknown = sum(left["unknown"].values())
-    if left["malformed"] or left["unlabelled"] or unknown:
-        console.print(
-            f"left out: {left['malformed']} malformed, {left['unlabelled']} without a label, {unknown} of unknown "
-            f"classes; see {folder / 'left_out.csv'}",
-            markup=False,
-        )
-    console.print(f"written: {folder}", soft_wrap=True, markup=False)
-    overlap = metrics["overlap"]
-    if overlap is None:
-        console.print(
-            f"whether {unit} of this set stood in training is not known: the model's training.json is missing"
-        )
-    elif any(overlap[name] for name in run.kind.overlap):
-        found_again = " and ".join(f"{overlap[name]} {said}" for name, said in run.kind.overlap.items())
-        warnings.warn(
-            f"of {overlap['total']} {unit} {found_again} stood in training: on those the scores say little about "
-            f"new {unit}",
-            MatcardWarning,
-            stacklevel=2,
-        )
-    if found.shares_differ:
-        shift = metrics["shift"]
-        offer = "" if "corrected" in metrics else "; --prior estimate (or labels, or shares) corrects the probabilities"
-        warnings.warn(
-            f"the class shares are not those of training: total variation {shift['total_variation']:.3f}, chi-square "
-            f"{shift['chi_square']:.1f} (p = {shift['p_value']:.1g}), so that precision, accuracy, F1 and MCC do not "
-            f"compare with the test part's{offer}",
-            MatcardWarning,
-            stacklevel=2,
-        )
 
 
 def _numbers(text: str) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,22 @@ import pandas as pd
 from matcard.data.labels import Labels, numbers_of, target_column
 from matcard.data.read import read
 from matcard.data.samples import Named
-from matcard.errors import InputError, listed
+from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
+from matcard.evaluation.figures import write_figures
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored
+from matcard.evaluation.tables import print_scores, shares_table
 from matcard.evaluation.value import value_results
-from matcard.prediction.predictor import BATCH_SIZE
+from matcard.files import to_json, written_whole
+from matcard.prediction.stream import open_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from jaxtyping import Float, Float64, Int64
+    from rich.console import Console
 
     from matcard.data.options import DataOptions
     from matcard.data.samples import Progress, Samples
@@ -40,15 +46,15 @@ class Assessment:
     """What a run does on a labelled set.
 
     Attributes:
-        metrics: of `matcard.evaluation.scoring.scored`, with `shift`, `overlap`, `left_out`; with `values`, those of
-            `matcard.evaluation.value.value_results`, where numbers are predicted, and with `corrected` where the shares
-            were corrected.
+        metrics: of `matcard.evaluation.scoring.scored`, with `shift`, `overlap` (how many samples stood in the training
+            part by each of their marks, such as `ids` and `formulas` of crystals, and the `total`; None where that is
+            not known), `left_out`; with `values`, those of `matcard.evaluation.value.value_results`, where numbers are
+            predicted, and with `corrected` where the shares were corrected.
         targets: (N,) classes.
         probabilities: (N, C) as the network gives them.
         table: a row for each sample: `target`, the columns of predictions, and beside each number that is predicted
             `number_<column>`, the true one.
         left_out: `id`, `where`, `reason` and `class` of each row that is not scored.
-        shares_differ: the chi-square test is sure that the class shares are not those of training.
     """
 
     metrics: dict[str, Any]
@@ -56,7 +62,51 @@ class Assessment:
     probabilities: Float64[np.ndarray, "N C"]
     table: pd.DataFrame
     left_out: pd.DataFrame
-    shares_differ: bool
+
+    def write(self, folder: Path, source: str) -> None:
+        """Write metrics.json, predictions.parquet, left_out.csv and the figures."""
+        with open_table(folder / "predictions.parquet") as append:
+            append(self.table)
+        with written_whole(folder / "left_out.csv") as beside:
+            self.left_out.to_csv(beside, index=False)
+        write_figures(folder, self.targets, self.probabilities, self.metrics)
+        to_json({"source": source, **self.metrics}, folder / "metrics.json")
+
+    def show(self, console: Console, run: Predictor, folder: Path) -> None:
+        """Print the scores, what was left out, what is not new, and whether the class shares fit."""
+        metrics, unit = self.metrics, run.kind.unit
+        print_scores(console, metrics)
+        console.print(shares_table(metrics, run.description.class_counts))
+        left, unknown = metrics["left_out"], sum(metrics["left_out"]["unknown"].values())
+        if len(self.left_out):
+            console.print(
+                f"left out: {left['malformed']} malformed, {left['unlabelled']} without a label, {unknown} of unknown "
+                f"classes; see {folder / 'left_out.csv'}",
+                markup=False,
+            )
+        console.print(f"written: {folder}", soft_wrap=True, markup=False)
+        overlap, shift = metrics["overlap"], metrics["shift"]
+        if overlap is None:
+            console.print(
+                f"whether {unit} of this set stood in training is not known: the model's training.json is missing"
+            )
+        elif any(overlap[name] for name in run.kind.overlap):
+            found_again = " and ".join(f"{overlap[name]} {said}" for name, said in run.kind.overlap.items())
+            warnings.warn(
+                f"of {overlap['total']} {unit} {found_again} stood in training: on those the scores say little about "
+                f"new {unit}",
+                MatcardWarning,
+                stacklevel=2,
+            )
+        if shift["p_value"] < SURE:
+            offer = "; --prior estimate (or labels, or shares) corrects the probabilities"
+            warnings.warn(
+                f"the class shares are not those of training: total variation {shift['total_variation']:.3f}, "
+                f"chi-square {shift['chi_square']:.1f} (p = {shift['p_value']:.1g}), so that precision, accuracy, F1 "
+                f"and MCC do not compare with the test part's{'' if 'corrected' in metrics else offer}",
+                MatcardWarning,
+                stacklevel=2,
+            )
 
 
 def read_set(
@@ -105,29 +155,13 @@ def unknown_classes(samples: Samples) -> dict[str, int]:
     return {str(name): int(count) for name, count in pd.Series(samples.texts[of_none]).value_counts().items()}
 
 
-def training_overlap(predictor: Predictor, samples: Samples) -> dict[str, int] | None:
-    """Count the samples that stood in the training part by each of their marks; None where that is not known.
-
-    Returns:
-        {mark: count}, such as `ids` and `formulas` of crystals, and `total`, the number of samples.
-    """
-    trained = predictor.members[0].marks
-    if trained is None:
-        return None
-    counts = {}
-    for name, texts in predictor.kind.marks(samples).items():
-        known = set(trained[name])
-        counts[name] = sum(text in known for text in texts)
-    return {**counts, "total": len(samples)}
-
-
 def assess(
     predictor: Predictor,
     samples: Samples,
     *,
     prior: str | list[float] | None = None,
-    batch_size: int = BATCH_SIZE,
-    jobs: int | None = None,
+    batch_size: int,
+    jobs: int | None,
 ) -> Assessment:
     """Predict a labelled set and score it at argmax and at the decision rule of the run.
 
@@ -140,7 +174,7 @@ def assess(
         jobs: processes that build graphs.
 
     Raises:
-        InputError: no sample that the network can take, or shares that do not fit the classes.
+        InputError: no sample that the network can take.
     """
     used, known = samples.take(samples.used), predictor.description
     found = predictor.read(used, batch_size=batch_size, jobs=jobs)
@@ -162,12 +196,18 @@ def assess(
             heads=found.scores[0].heads,
         )
     shift = share_shift(train_counts, np.bincount(targets, minlength=len(known.class_names)))
-    read_again = np.full(len(samples), None, dtype=object)
-    read_again[samples.used] = found.faults
-    left_out = replace(samples, faults=np.where(samples.sound, read_again, samples.faults))
+    faults = samples.faults.copy()
+    faults[samples.used] = found.faults
+    left_out = replace(samples, faults=faults)
+    overlap, trained = None, predictor.members[0].marks
+    if trained is not None:
+        known_marks = {name: set(texts) for name, texts in trained.items()}
+        marks = used.kind.marks(used).items()
+        overlap = {name: sum(text in known_marks[name] for text in texts) for name, texts in marks}
+        overlap["total"] = len(used)
     metrics |= {
         "shift": shift._asdict(),
-        "overlap": training_overlap(predictor, used),
+        "overlap": overlap,
         "left_out": {
             "malformed": int((~left_out.sound).sum()),
             "unlabelled": int((samples.sound & (samples.texts == "")).sum()),
@@ -180,7 +220,7 @@ def assess(
     for k, name in enumerate(predictor.values):
         table.insert(table.columns.to_list().index(f"value_{name}"), f"number_{name}", numbers[:, k])
     table.insert(2, "target", np.array(known.class_names, dtype=object)[used.codes])
-    return Assessment(metrics, targets, probabilities, table, left_out.left_out, shift.p_value < SURE)
+    return Assessment(metrics, targets, probabilities, table, left_out.left_out)
 
 
 def _true_numbers(samples: Samples, predictor: Predictor) -> Float64[np.ndarray, "N V"]:
@@ -212,11 +252,7 @@ def corrected(
 
     Returns:
         the metrics, `shares` {class: share}, and `prior`, how they were come by.
-
-    Raises:
-        InputError: shares that do not fit the classes.
     """
-    check_prior(prior, predictor.class_names)
     known = predictor.description
     names, train_counts = known.class_names, np.array(known.class_counts)
     calibrated = known.bias_corrected.apply(probabilities)

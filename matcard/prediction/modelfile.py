@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from safetensors.torch import save
+
 from matcard import __version__
 from matcard.errors import InputError
 from matcard.evaluation.calibration import Calibration
 from matcard.evaluation.decision import Decision
 from matcard.evaluation.value import ValueMix
 from matcard.files import read_json, to_json, written_whole
+from matcard.models.transfer import read_safetensors
 from matcard.models.value import ValueScale
 
 if TYPE_CHECKING:
@@ -125,8 +128,6 @@ def save_model(folder: Path, description: ModelDescription, tensors: dict[str, T
         description: see there.
         tensors: `model.*` of the network, `centroids.*` where there are such, `reference.embeddings`.
     """
-    from safetensors.torch import save
-
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with written_whole(folder / WEIGHTS) as beside:
         beside.write_bytes(save(held, metadata={"format": "pt", "matcard": description.matcard_version}))
@@ -144,8 +145,6 @@ def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     Raises:
         InputError: a file is missing, damaged, or of another format.
     """
-    from matcard.models.transfer import read_safetensors
-
     path = folder / DESCRIPTION
     return ModelDescription.from_dict(read_json(path), str(path)), read_safetensors(folder / WEIGHTS)
 

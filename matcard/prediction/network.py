@@ -7,16 +7,61 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jaxtyping import Float32, Float64, Int64
+    from jaxtyping import Float, Float32, Float64, Int, Int64
+    from torch import Tensor
 
     from matcard.evaluation.value import ValueMix
     from matcard.models.base import Classifier, Output
     from matcard.models.value import ValueScale
-    from matcard.prediction.centroid import CentroidClassifier
+
+
+class CentroidClassifier(nn.Module):
+    """Score each class by its similarity to the embedding, less the mean similarity of the other classes.
+
+    The similarity s_c is the scalar product of the unit-norm embedding with the mean of the unit-norm
+    embeddings of class c; logit c is s_c - mean of s_k over k != c. With two classes logit 1 is s_1 - s_0:
+    the score of O'Malley (2026), similarity to the positive centroid less that to the negative one. For any C
+    the largest logit is that of the largest s_c. A class without embeddings has s_c = -1, the least there is.
+    """
+
+    centroids: Tensor
+    present: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("centroids", torch.zeros(0, 0))
+        self.register_buffer("present", torch.zeros(0, dtype=torch.bool))
+
+    @torch.no_grad()
+    def fit(self, embeddings: Float[Tensor, "N F"], targets: Int[Tensor, " N"], num_classes: int) -> None:
+        """Take the centroid of each class from the embeddings of the training part."""
+        targets = targets.to(embeddings.device)
+        sums = embeddings.new_zeros(num_classes, embeddings.shape[1]).index_add_(0, targets, normalize(embeddings))
+        counts = targets.bincount(minlength=num_classes)
+        self.centroids = sums / counts.clamp_min(1)[:, None]
+        self.present = counts > 0
+
+    def forward(self, embeddings: Float[Tensor, "N F"]) -> Float[Tensor, "N C"]:
+        """Give the logits of embeddings; `fit` comes first."""
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would make cosines of neighbours ties
+            similarity = normalize(embeddings) @ self.centroids.to(embeddings).T
+        similarity = torch.where(self.present.to(embeddings.device), similarity, -1.0)
+        others = similarity.sum(dim=1, keepdim=True) - similarity
+        return similarity - others / (similarity.shape[1] - 1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Shapes are known only after `fit`, so they come from what is loaded.
+        for name in ("centroids", "present"):
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class Network(nn.Module):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from matcard.data.samples import kind_from_dict
@@ -15,7 +16,6 @@ from matcard.evaluation.decision import mean_decision
 from matcard.files import read_json
 from matcard.models import Classifier, build_model
 from matcard.prediction.applicability import Reference
-from matcard.prediction.centroid import CentroidClassifier
 from matcard.prediction.modelfile import (
     DESCRIPTION,
     FOLDER,
@@ -26,13 +26,11 @@ from matcard.prediction.modelfile import (
     save_model,
     save_training,
 )
-from matcard.prediction.network import Network, Scores, read_out
-from matcard.prediction.table import Predictions, prediction_table
+from matcard.prediction.network import CentroidClassifier, Network, Scores, read_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import pandas as pd
     from jaxtyping import Float32, Int64, Shaped
     from torch import Tensor
 
@@ -133,7 +131,7 @@ class Predictor:
                 classes stay the same: the decision rule was chosen on probabilities as the network gives them.
 
         Returns:
-            a row for each sample, in order, with the columns of `matcard.prediction.table.columns`: of several
+            a row for each sample, in order, with the columns of `columns`: of several
             networks the mean of their probabilities and the deviation. One that cannot be used has the reason in
             `error` and no prediction.
 
@@ -170,30 +168,32 @@ class Predictor:
     def table(
         self, samples: Samples, *, batch_size: int = BATCH_SIZE, jobs: int | None = None, calibrated: bool = False
     ) -> pd.DataFrame:
-        """Predict samples; the columns are those of `matcard.prediction.table.columns`."""
+        """Predict samples; the columns are those of `columns`."""
         return self.lay_out(samples, self.read(samples, batch_size=batch_size, jobs=jobs), calibrated=calibrated)
 
     def lay_out(self, samples: Samples, found: Readings, *, calibrated: bool = False) -> pd.DataFrame:
         """Give the table of `samples`, of which `found` was read."""
-        by_member = np.stack([scores.probabilities for scores in found.scores])
-        shown = by_member
+        names, several = np.array(self.class_names, dtype=object), len(self.members) > 1
+        by_member = shown = np.stack([scores.probabilities for scores in found.scores])
         if calibrated and len(found.positions):
             calibrations = [member.description.calibration for member in self.members]
             shown = np.stack([each.apply(p) for each, p in zip(calibrations, by_member, strict=True)])
         mean = by_member.mean(axis=0)
-        pairs = list(zip(self.members, found.scores, strict=True))
-        predictions = Predictions(
-            positions=found.positions,
-            mean=shown.mean(axis=0),
-            std=shown.std(axis=0, ddof=1) if len(self.members) > 1 else None,
-            chosen=self.decision.apply(mean) if len(mean) else np.empty(0, np.int64),
-            argmax=mean.argmax(axis=1),
-            novelty=np.max([member.reference.novelty(scores.embeddings) for member, scores in pairs], axis=0),
-            foreign=self._foreign(samples.take(found.positions)),
-            odd=found.odd,
-            numbers=np.mean([scores.numbers[:, : len(self.values)] for scores in found.scores], axis=0),
-        )
-        return prediction_table(samples.ids, samples.where, found.faults, predictions, self.class_names, self.values)
+        filled = pd.DataFrame(shown.mean(axis=0), found.positions, [f"prob_{name}" for name in names])
+        if several:
+            filled[[f"std_{name}" for name in names]] = shown.std(axis=0, ddof=1)
+        for k, name in enumerate(self.values):
+            filled[f"value_{name}"] = np.mean([scores.numbers[:, k] for scores in found.scores], axis=0)
+        filled["predicted"] = names[self.decision.apply(mean) if len(mean) else []]
+        filled["predicted_argmax"] = names[mean.argmax(axis=1)]
+        pairs = zip(self.members, found.scores, strict=True)
+        filled["novelty"] = np.max([member.reference.novelty(scores.embeddings) for member, scores in pairs], axis=0)
+        told = zip(self._foreign(samples.take(found.positions)), filled["novelty"], found.odd, strict=True)
+        filled["reason"] = pd.array([_reason(*each) for each in told], dtype="string")
+        filled["applicable"] = filled["reason"].isna()
+        table = pd.DataFrame({"id": samples.ids, "source": samples.where, "error": found.faults})
+        types = columns(self.class_names, self.values, ensemble=several)
+        return table.join(filled)[list(types)].astype(types)
 
     def read(self, samples: Samples, *, batch_size: int = BATCH_SIZE, jobs: int | None = None) -> Readings:
         """Take the sound samples through the networks; those that these cannot take get a fault.
@@ -237,6 +237,44 @@ class Predictor:
         known = set.intersection(*(set(member.description.components) for member in self.members))
         contents = samples.kind.contents(samples.inputs, samples.columns)
         return [[name for name in names if name not in known] for names in contents]
+
+
+def columns(class_names: Sequence[str], values: Sequence[str] = (), *, ensemble: bool = False) -> dict[str, str]:
+    """Give the columns of predictions with their types, in order.
+
+    * `id`, `source`: name of the input; its file and row;
+    * `predicted`: class by the decision rule chosen on validation; `predicted_argmax`: the most likely class;
+    * `prob_<class>`: probabilities, of several runs their mean; `std_<class>`: standard deviation over the runs;
+    * `value_<column>`: numbers that are predicted, of several runs their mean;
+    * `applicable`: false where the input is unlike the training part, for the `reason` beside it: atoms without
+      any neighbour, elements or components that were not in it, or `novelty` (distance to the nearest training
+      embedding, over the 99th percentile of that of the validation part) above 1;
+    * `error`: why an input has no prediction.
+    """
+    std = {f"std_{name}": "float64" for name in class_names} if ensemble else {}
+    return {
+        "id": "string",
+        "source": "string",
+        "predicted": "string",
+        "predicted_argmax": "string",
+        **{f"prob_{name}": "float64" for name in class_names},
+        **std,
+        **{f"value_{name}": "float64" for name in values},
+        "applicable": "boolean",
+        "novelty": "float64",
+        "reason": "string",
+        "error": "string",
+    }
+
+
+def _reason(foreign: Sequence[str], novelty: float, odd: str | None) -> str | None:
+    """Say why a sample is unlike the training part; None where it is like it."""
+    said = [odd] if odd else []
+    if foreign:
+        said.append(f"not in training: {', '.join(foreign)}")
+    if novelty > 1:
+        said.append(f"{novelty:.1f} times as far from the training part as 99 % of the validation part")
+    return "; ".join(said) or None
 
 
 def load_run(path: str | Path, *more: str | Path, device: str = "auto") -> Predictor:

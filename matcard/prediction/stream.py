@@ -1,25 +1,36 @@
-"""Predictions of any number of inputs, piece by piece, into one file."""
+"""Predictions of any number of inputs, piece by piece, into one table that appears whole: parquet, CSV, JSON lines."""
 
 from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from matcard.crystals.folder import STDIN
 from matcard.data.samples import Named
 from matcard.errors import InputError, listed
+from matcard.files import written_whole
 from matcard.prediction.predictor import BATCH_SIZE
-from matcard.prediction.writers import check_output, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
+    import pandas as pd
+
     from matcard.data.samples import Kind, Progress, Samples, Source
     from matcard.prediction.predictor import Predictor
+
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+_DIGITS = "%.9g"
 
 
 @dataclass
@@ -129,3 +140,53 @@ def _pieces(
             failures.append(str(error))
             yield kind.failed(str(source or STDIN), str(error))
         done = begun
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that cannot be written before anything is computed.
+
+    Raises:
+        InputError: an ending that is not among `SUFFIXES`, a folder, or a place where none can be made or written to.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"-o {path}: the ending says what to write, one of {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise InputError(f"-o {path} is a folder: name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {path}: there is no folder to write to ({error.strerror}); name another") from error
+    try:
+        # What may be written is for the file system to say: permissions alone do not tell.
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"-o {path}: the folder cannot be written to ({error.strerror}); name another") from error
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Give a function that appends a frame; all have the same columns and types.
+
+    Parquet gets a row group a frame. The file is there once all is written, and not at all if that fails.
+    """
+    check_output(path)
+    suffix = path.suffix.lower()
+    with written_whole(path) as beside, ExitStack() as opened:
+        if suffix == ".parquet":
+            writer: pq.ParquetWriter | None = None
+
+            def write(frame: pd.DataFrame) -> None:
+                nonlocal writer
+                table = pa.Table.from_pandas(frame, preserve_index=False)
+                if writer is None:
+                    writer = opened.enter_context(pq.ParquetWriter(beside, table.schema))
+                writer.write_table(table.cast(writer.schema))
+
+            yield write
+            return
+        file = opened.enter_context(beside.open("w", newline="", encoding="utf-8"))
+        if suffix == ".csv":
+            yield lambda frame: frame.to_csv(file, index=False, header=file.tell() == 0, float_format=_DIGITS)
+        else:
+            yield lambda frame: frame.to_json(file, orient="records", lines=True, force_ascii=False, double_precision=9)

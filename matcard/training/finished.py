@@ -20,6 +20,7 @@ from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.decision import Decision
 from matcard.evaluation.scoring import scored
+from matcard.evaluation.tables import averages_table, print_scores, recall_table
 from matcard.files import read_json, to_json, written_whole
 from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder
 from matcard.training.config import read_config
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import Bool, Float, Int, Shaped
+    from rich.console import Console
 
     from matcard.data.options import DataKind
     from matcard.data.samples import Samples
@@ -307,3 +309,38 @@ class FinishedRun:
 def _description(folder: Path) -> ModelDescription:
     file = folder / DESCRIPTION
     return ModelDescription.from_dict(read_json(file), str(file))
+
+
+def decide(console: Console, path: Path, options: DecisionOptions, *, save: bool) -> Decision:
+    """Choose a rule on the validation part of a run and show what it does there; with `save`, on the test part too."""
+    run = FinishedRun(path)
+    decision = run.choose(options)
+    metrics = run.scored("val", decision)
+    console.print(f"the validation part of {path}, on which the rule was chosen: {decision.rule}", markup=False)
+    console.print(recall_table(metrics["at_decision"]))
+    console.print(averages_table(metrics))
+    if not save:
+        console.print("not saved: --save makes it the rule of the run, and shows the test part at it")
+        return decision
+    metrics = run.decide(decision)
+    console.print(f"the test part of {path} at this rule", markup=False)
+    console.print(recall_table(metrics["at_decision"]))
+    console.print(averages_table(metrics))
+    console.print(f"saved; write the report again by python -m matcard.report {path}", soft_wrap=True, markup=False)
+    return decision
+
+
+def show_test(console: Console, path: Path) -> None:
+    """Print the figures of the test part that a run wrote when it was finished.
+
+    Raises:
+        InputError: no finished run.
+    """
+    file = path / "test_metrics.json"
+    if not file.is_file():
+        raise InputError(
+            f"{path} has no {file.name}: name the directory of a finished run, or a labelled set by --data.source"
+        )
+    metrics = read_json(file)
+    console.print(f"the test part of {path}, as it was measured once when the run was finished", markup=False)
+    print_scores(console, metrics)

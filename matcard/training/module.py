@@ -12,8 +12,7 @@ from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.evaluation.value import ValueMix, value_metrics
 from matcard.models.value import value_loss
-from matcard.prediction.centroid import CentroidClassifier
-from matcard.prediction.network import Network, Scores, read_out
+from matcard.prediction.network import CentroidClassifier, Network, Scores, read_out
 from matcard.ranks import gather_objects
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from matcard.cli import run_command
 from matcard.data import crystals as crystal_kind
 from matcard.errors import InputError
 from matcard.predict import count_classes, main, split_paths
-from matcard.prediction.predictor import divided
-from matcard.prediction.table import columns
+from matcard.prediction.predictor import columns, divided
 
 
 def predict(run, *inputs, out, more=()):

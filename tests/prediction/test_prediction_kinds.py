@@ -17,7 +17,7 @@ from matcard.cli import run_command
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import main as evaluate_main
 from matcard.predict import main
-from matcard.prediction.table import columns
+from matcard.prediction.predictor import columns
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision
 from matcard.models.base import Output
 from matcard.prediction.network import Network, Scores
-from matcard.prediction.table import columns
+from matcard.prediction.predictor import columns
 from matcard.training.config import config_from_dict
 
 
