@@ -41,9 +41,8 @@ from rich.console import Console
 
 from matcard.data.read import read_labelled
 from matcard.evaluation.choice import best_score
-from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask
+from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask, wilson
 from matcard.evaluation.decision import Decision
-from matcard.evaluation.intervals import wilson
 from matcard.evaluation.metrics import ranking_averages, ranking_steps
 from matcard.evaluation.scoring import bootstrap_intervals
 from matcard.evaluation.style import BLUE, DOTTED, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SHARES, VERMILLION, tidy

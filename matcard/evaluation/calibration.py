@@ -117,11 +117,6 @@ def fit_calibration(
     log loss is convex in 1/T and the bias, so that the search finds its minimum, with T within [1/50, 50]. It has none
     where every prediction is right, so nothing is changed there.
 
-    Args:
-        targets: class indices.
-        probabilities: one row a sample, as the network gives them.
-        biased: whether classes get a bias.
-
     Raises:
         InputError: malformed input.
     """
@@ -194,11 +189,7 @@ def with_priors(
 
     Supposes that only the shares differ, and that the probabilities follow `old` (M. Saerens, P. Latinne and
     C. Decaestecker, Neural Computation 14, 21, 2002, eq. 2.4). A class that has neither share keeps its probability.
-
-    Args:
-        probabilities: one row a sample.
-        old: counts or shares of training.
-        new: counts or shares of the new samples.
+    Counts will do for shares.
 
     Raises:
         InputError: malformed input, a share above 0 of a class that training has not, or a sample that is left with
@@ -226,8 +217,8 @@ def estimate_priors(
     until no share moves. The likelihood is concave in the shares, so that the start does not matter.
 
     Args:
-        probabilities: one row a sample, calibrated for the training shares.
-        train_counts: class counts of the training part.
+        probabilities: calibrated for the training shares.
+        train_counts: of the training part.
 
     Returns:
         shares that sum to one; 0 for classes without a training sample.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +21,7 @@ _ROWS_SHOWN = 5
 
 
 def check_class_names(class_names: Sequence[str]) -> list[str]:
-    """Give the names as a list.
-
-    Raises:
-        InputError: fewer than two, or two that are equal.
-    """
+    """Give the names as a list; fewer than two, or two that are equal, raise `InputError`."""
     names = [str(name) for name in class_names]
     if len(names) < 2:
         raise InputError(f"a classification needs at least two classes, given: {names}")
@@ -84,11 +80,7 @@ def check_probabilities(
 def check_predictions(
     targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], num_classes: int | None = None
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]:
-    """Check both, and that they have as many rows.
-
-    Raises:
-        InputError: as `check_labels` and `check_probabilities`, or when the lengths differ.
-    """
+    """Check both, and that they have as many rows."""
     probabilities = check_probabilities(probabilities, num_classes)
     targets = check_labels(targets, probabilities.shape[1])
     if len(targets) != len(probabilities):
@@ -113,6 +105,4 @@ def check_counts(counts: Int[np.ndarray, " C"], num_classes: int) -> Float[np.nd
 def _refuse_rows(bad: Bool[ArrayLike, " n"], message: str) -> None:
     rows = np.flatnonzero(bad)
     if rows.size:
-        shown = ", ".join(map(str, rows[:_ROWS_SHOWN]))
-        more = f" and {rows.size - _ROWS_SHOWN} more" if rows.size > _ROWS_SHOWN else ""
-        raise InputError(f"{message} row{'s' if rows.size > 1 else ''} {shown}{more} (counted from 0)")
+        raise InputError(f"{message} row{'s' if rows.size > 1 else ''} {listed(rows, _ROWS_SHOWN)} (counted from 0)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,15 +37,9 @@ def choose_decision(
 ) -> Decision:
     """Make the rule of `options`; what it leaves open is chosen on these samples, of the validation part.
 
-    Args:
-        options: which rule, and its aim.
-        targets: class indices of the validation part.
-        probabilities: one row a sample.
-        class_names: C names.
-        train_counts: class counts of the training part.
-        drawn_counts: how many of each class an epoch draws, the prior of the probabilities; as `train_counts` where not
-            given.
 
+    `drawn_counts` are how many of each class an epoch draws, the prior of the probabilities; as `train_counts` where not
+    given.
     Raises:
         InputError: an aim that is out of reach on these samples, or as `check_decision`.
     """
@@ -57,7 +51,8 @@ def choose_decision(
         case "best_score":
             return best_score(*validation, options.objective)
         case "best_f1" | "target_recall" | "target_precision":
-            positive = positive_class(options, class_names, train_counts)
+            # The class that is named, else the rarest of the training part.
+            positive = options.positive if options.positive is not None else class_names[int(np.argmin(train_counts))]
             return best_of_class(options.rule, *validation, positive, options.target or 1.0)
         case "cost":
             return by_cost(class_names, read_costs(Path(options.costs or ""), class_names))
@@ -83,11 +78,6 @@ def check_decision(options: DecisionOptions, class_names: Sequence[str], train_c
         )
     if options.rule == "prior":
         prior_adjusted(class_names, train_counts)
-
-
-def positive_class(options: DecisionOptions, class_names: Sequence[str], train_counts: Int[np.ndarray, " C"]) -> str:
-    """Give the class that a rule of one class is about: the one named, else the rarest of the training part."""
-    return options.positive if options.positive is not None else class_names[int(np.argmin(train_counts))]
 
 
 def read_costs(path: Path, class_names: Sequence[str]) -> Float64[np.ndarray, "C C"]:
@@ -124,24 +114,16 @@ def best_score(
     targets: Int[np.ndarray, " n"],
     probabilities: Float[np.ndarray, "n C"],
     class_names: Sequence[str],
-    objective: str = "macro_f1",
+    objective: Objective = "macro_f1",
 ) -> Decision:
     """Choose the offset of each class that maximises an average on these samples.
 
     Two classes: one threshold, the exact maximum. More: exact line searches class by class until none
     improves. Where argmax does as well, argmax it is.
 
-    Args:
-        targets: class indices of the validation part.
-        probabilities: one row a sample.
-        class_names: C names.
-        objective: macro_f1, balanced_accuracy, g_mean or mcc.
-
     Raises:
-        InputError: malformed input or an unknown objective.
+        InputError: malformed input.
     """
-    if objective not in get_args(Objective):
-        raise InputError(f"unknown objective {objective!r}; there are: {', '.join(get_args(Objective))}")
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     num_classes = log_p.shape[1]
     moved = [1] if num_classes == 2 else range(num_classes)
@@ -171,19 +153,17 @@ def best_of_class(
     Args:
         rule: `best_f1`: its largest F1; `target_recall`: the smallest offset at which its recall reaches the target;
             `target_precision`: the largest one at which its precision holds the target, so the most recall.
-        targets: class indices of the validation part.
-        probabilities: one row a sample.
-        class_names: C names.
+        targets: classes of the validation part.
+        probabilities: of the classes.
+        class_names: their names.
         positive: the class whose offset moves.
         target: recall or precision to reach, in (0, 1].
 
     Raises:
-        InputError: malformed input, no such class, no sample of it, or a target no offset reaches.
+        InputError: malformed input, no sample of the class, or a target no offset reaches.
     """
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     num_classes = log_p.shape[1]
-    if positive not in class_names:
-        raise InputError(f"no class {positive!r}; there are: {', '.join(class_names)}")
     c = list(class_names).index(positive)
     line = Line.along(targets, log_p, np.zeros(num_classes), c)
     counts = line.of_class()
@@ -293,8 +273,6 @@ def _climb(line: Line, score: Float[np.ndarray, " m"], current: float, best: flo
 
 def _reaching(aim: float, values: Float[np.ndarray, " m"], what: str) -> Int[np.ndarray, " k"]:
     """Give the steps of a curve, at least one, whose value is no less than the aim."""
-    if not 0 < aim <= 1:
-        raise InputError(f"the {what} to aim at lies in (0, 1], got {aim:g}")
     if np.isnan(values).all():
         raise InputError(f"a {what} cannot be aimed at: validation has no sample to measure it on")
     steps = np.flatnonzero(values >= aim)

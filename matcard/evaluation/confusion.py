@@ -1,7 +1,8 @@
-"""Metrics of the confusion matrix, over any leading dimensions, and which classes are rare."""
+"""Metrics of the confusion matrix over any leading dimensions, intervals of proportions, and which classes are rare."""
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 MANY_SHOT = 100
 FEW_SHOT = 20
 """More than 100 training samples: many; fewer than 20: few (Z. Liu et al., OLTR, CVPR 2019)."""
+_Z2 = NormalDist().inv_cdf(0.975) ** 2
 
 
 def confusion_matrix(
@@ -150,32 +152,74 @@ def minority_mask(train_counts: Int[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]
     return np.asarray(train_counts * len(train_counts) < train_counts.sum())
 
 
-class ShotRecall(TypedDict):
-    """Mean recall of a group (NaN without support), over `classes_with_support` of its `classes`."""
-
-    recall: float
-    classes: int
-    classes_with_support: int
-
-
-def shot_recall(confusion: Int[np.ndarray, "C C"], train_counts: Int[np.ndarray, " C"]) -> dict[str, ShotRecall]:
+def shot_recall(
+    confusion: Int[np.ndarray, "C C"], train_counts: Int[np.ndarray, " C"]
+) -> dict[str, dict[str, float | int]]:
     """Give mean recall over the classes with many, medium and few training samples.
 
-    Args:
-        confusion: counts, row = true class.
-        train_counts: class counts of the training part.
+    Returns:
+        for each group its `recall` (NaN without support) over `classes_with_support` of its `classes`.
     """
     counts = Counts.of(confusion)
-    groups = {
-        "many": train_counts > MANY_SHOT,
-        "medium": (train_counts >= FEW_SHOT) & (train_counts <= MANY_SHOT),
-        "few": train_counts < FEW_SHOT,
-    }
+    many, few = train_counts > MANY_SHOT, train_counts < FEW_SHOT
     return {
-        name: ShotRecall(
-            recall=float(mean_recall(counts, mask)),
-            classes=int(mask.sum()),
-            classes_with_support=int((mask & counts.present).sum()),
-        )
-        for name, mask in groups.items()
+        name: {
+            "recall": float(mean_recall(counts, mask)),
+            "classes": int(mask.sum()),
+            "classes_with_support": int((mask & counts.present).sum()),
+        }
+        for name, mask in (("many", many), ("medium", ~many & ~few), ("few", few))
     }
+
+
+class Interval(TypedDict):
+    """A proportion with its interval, and the number of cases it is over; NaN where n is 0."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def wilson_bounds(
+    successes: Float[np.ndarray, "*shape"], n: Float[np.ndarray, "*shape"]
+) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
+    """Give the 95 % Wilson score interval of k of n, NaN where n is 0 (E. B. Wilson, JASA 22, 209, 1927).
+
+    The bounds, in [0, 1], solve (k/n - x)^2 = z^2 x (1 - x) / n for x.
+    """
+    k, n = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centre = (k + _Z2 / 2) / (n + _Z2)
+        half = np.sqrt(_Z2 * (k * (n - k) / n + _Z2 / 4)) / (n + _Z2)
+    # At k = 0 and k = n the exact bound is 0 or 1; rounding would leave 1e-17 there.
+    low = np.where(k == 0, np.where(n == 0, np.nan, 0.0), centre - half)
+    high = np.where(k == n, np.where(n == 0, np.nan, 1.0), centre + half)
+    return low, high
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Give one proportion with its Wilson interval; see `wilson_bounds`.
+
+    Examples:
+        >>> {key: round(number, 3) for key, number in wilson(3, 4).items()}
+        {'value': 0.75, 'low': 0.301, 'high': 0.954, 'n': 4}
+    """
+    low, high = wilson_bounds(np.asarray(successes), np.asarray(n))
+    return Interval(value=successes / n if n else float("nan"), low=float(low), high=float(high), n=int(n))
+
+
+def successes(interval: Interval) -> int:
+    """Give k back from k/n; also of an interval read from JSON, where an undefined value is null."""
+    return round(interval["value"] * interval["n"]) if interval["n"] else 0
+
+
+def wilson_f1(hits: int, errors: int) -> Interval:
+    """Give F1 of TP hits and FP + FN errors with an interval from Wilson's.
+
+    F1 = 2 J / (1 + J) grows with J = TP / (TP + FP + FN), a proportion over the cases where the class is true
+    or predicted (D. J. Hand et al., F*, Machine Learning 110, 451, 2021), so the bounds of J carry over.
+    """
+    jaccard = wilson(hits, hits + errors)
+    value, low, high = (2 * x / (1 + x) for x in (jaccard["value"], jaccard["low"], jaccard["high"]))
+    return Interval(value=value, low=low, high=high, n=jaccard["n"])

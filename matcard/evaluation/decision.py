@@ -122,11 +122,7 @@ class Decision:
 
     @classmethod
     def load(cls, path: str | Path) -> Decision:
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: no such file, no decision, or one of a newer format.
-        """
+        """Read what `save` wrote; raises as `from_dict`."""
         return cls.from_dict(read_json(path), str(path))
 
     @classmethod
@@ -149,11 +145,7 @@ def argmax(class_names: Sequence[str]) -> Decision:
 
 
 def by_cost(class_names: Sequence[str], costs: Float[np.ndarray, "C C"]) -> Decision:
-    """Predict the class of least expected cost.
-
-    Args:
-        class_names: C names.
-        costs: what it costs to call the row's class the column's; usually 0 on the diagonal.
+    """Predict the class of least expected cost; `costs` are those of calling the row's class the column's.
 
     Raises:
         InputError: wrong shape or not finite.
@@ -170,12 +162,7 @@ def prior_adjusted(
 
     With equal shares this is post-hoc logit adjustment with tau = 1 (A. K. Menon et al., ICLR 2021). It
     supposes probabilities that follow the training shares: after a reweighting loss or balanced sampling it
-    corrects twice.
-
-    Args:
-        class_names: C names.
-        train_counts: samples of each class that training saw, on average an epoch; none of them 0.
-        shares: the shares to decide for; equal ones by default.
+    corrects twice. `train_counts` are the samples of each class that training saw, on average an epoch.
 
     Raises:
         InputError: a class without training samples, or shares that are not C non-negative numbers.
@@ -216,10 +203,9 @@ def mean_decision(decisions: Sequence[Decision]) -> Decision:
 def _decision(rule: str, class_names: Sequence[str], gain: ArrayLike) -> Decision:
     names = check_class_names(class_names)
     try:
-        matrix = np.asarray(gain, dtype=np.float64)
-    except ValueError:  # rows of different lengths
-        matrix = np.empty(0)
-    if matrix.shape != (len(names), len(names)) or not np.isfinite(matrix).all():
-        size = f"{len(names)} x {len(names)}"
-        raise InputError(f"expected a finite {size} matrix, one row a true class, got {gain!r}")
+        matrix = np.asarray(gain, dtype=np.float64).reshape(len(names), len(names))
+    except ValueError:  # another shape, or rows of different lengths
+        matrix = np.full((1, 1), np.nan)
+    if not np.isfinite(matrix).all():
+        raise InputError(f"expected a finite {len(names)} x {len(names)} matrix, one row a true class, got {gain!r}")
     return Decision(rule, tuple(names), tuple(tuple(row) for row in matrix.tolist()))

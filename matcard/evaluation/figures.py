@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.evaluation.calibration import reliability
-from matcard.evaluation.confusion import confusion_matrix, ratio
-from matcard.evaluation.intervals import successes, wilson_bounds
+from matcard.evaluation.confusion import confusion_matrix, ratio, successes, wilson_bounds
 from matcard.evaluation.metrics import ranking_steps, undefined
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from matcard.evaluation.calibration import Reliability
-    from matcard.evaluation.intervals import Interval
+    from matcard.evaluation.confusion import Interval
 
 MAX_CURVES = 6
 """Classes in the figure of precision against recall."""
@@ -42,13 +40,7 @@ BESIDE: dict[str, Any] = {
 def confusion_figure(
     confusion: Int[np.ndarray, "C C"], class_names: Sequence[str], minority_classes: Collection[str] = ()
 ) -> Figure:
-    """Draw a confusion matrix: a count in each cell, coloured by the share of its true class.
-
-    Args:
-        confusion: counts, row = true class, column = predicted class.
-        class_names: C names.
-        minority_classes: those to mark.
-    """
+    """Draw a confusion matrix, row = true class: a count in each cell, coloured by the share of its true class."""
     num_classes = len(class_names)
     share = ratio(confusion, confusion.sum(axis=1, keepdims=True))
     names = [style.short(name, _NAME_WIDTH) for name in class_names]
@@ -68,13 +60,8 @@ def confusion_figure(
     bar.ax.tick_params(labelsize=style.SMALL, length=2)
     bar.outline.set_visible(False)
     if minority_classes:
-        axes.set_title(
-            "orange: minority classes",
-            loc="left",
-            fontsize=style.SMALL,
-            color=style.VERMILLION,
-            weight="bold",
-        )
+        look: dict[str, Any] = {"fontsize": style.SMALL, "color": style.VERMILLION, "weight": "bold"}
+        axes.set_title("orange: minority classes", loc="left", **look)
     return figure
 
 
@@ -141,11 +128,7 @@ def interval_figure(
 
 
 def recall_figure(metrics: Mapping[str, Any]) -> Figure:
-    """Draw recall per class with its Wilson interval, from the most to the least frequent, counts beside.
-
-    Args:
-        metrics: as `classification_metrics` gives it, or as read back from its JSON file.
-    """
+    """Draw recall per class with its Wilson interval, from the most to the least frequent, counts beside."""
     rare = set(metrics["minority_classes"])
     names = sorted(metrics["recall"], key=lambda name: -metrics["recall"][name]["n"])
     recalls = [metrics["recall"][name] for name in names]
@@ -174,11 +157,7 @@ def recall_figure(metrics: Mapping[str, Any]) -> Figure:
 
 
 def reliability_figure(bins: Reliability) -> Figure:
-    """Draw accuracy against confidence with Wilson intervals, and below it the samples in each bin.
-
-    Args:
-        bins: as `reliability` gives it.
-    """
+    """Draw accuracy against confidence with Wilson intervals, and below it the samples in each bin."""
     figure = style.new_figure(3.8, 4.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     filled = bins.total > 0
@@ -200,22 +179,10 @@ def precision_recall_figure(
     class_names: Sequence[str],
     shown: Sequence[str],
 ) -> Figure:
-    """Draw precision against recall of some classes, each beside its prevalence (what chance would give).
-
-    Args:
-        targets: class indices.
-        probabilities: one row a sample.
-        class_names: C names.
-        shown: the classes to draw, at most six; those without samples are left out.
-
-    Raises:
-        InputError: more than six classes, or one that is unknown.
-    """
-    if len(shown) > len(_COLOURS) or not set(shown) <= set(class_names):
-        raise InputError(f"give at most {len(_COLOURS)} of {', '.join(class_names)}; got {', '.join(shown)}")
+    """Draw precision against recall of up to six classes, each beside its prevalence (what chance would give)."""
     figure = style.new_figure(5.8, 3.4)
     axes = figure.add_subplot()
-    for name, colour in zip(shown, _COLOURS, strict=False):
+    for name, colour in zip(shown, _COLOURS, strict=False):  # those without samples are left out
         c = list(class_names).index(name)
         positive = targets == c
         if not positive.any():
@@ -263,23 +230,18 @@ def write_figures(
     probabilities: Float[np.ndarray, "n C"],
     metrics: dict[str, Any],
 ) -> None:
-    """Draw confusion.png, recall.png, precision_recall.png and reliability.png.
-
-    Args:
-        folder: where to.
-        targets: class indices.
-        probabilities: one row a sample.
-        metrics: of `scored`.
-    """
+    """Draw confusion.png, recall.png, precision_recall.png and reliability.png."""
     names, rare = list(metrics["recall"]), metrics["minority_classes"]
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(names))
     support = {name: metrics["recall"][name]["n"] for name in names}
     shown = sorted(filter(support.__getitem__, names), key=support.__getitem__)[:MAX_CURVES]
-    style.save_figure(confusion_figure(confusion, names, rare), folder / "confusion.png")
-    style.save_figure(recall_figure(metrics), folder / "recall.png")
-    curves = precision_recall_figure(targets, probabilities, names, shown)
-    style.save_figure(curves, folder / "precision_recall.png")
-    style.save_figure(reliability_figure(reliability(targets, probabilities)), folder / "reliability.png")
+    for name, figure in (
+        ("confusion", confusion_figure(confusion, names, rare)),
+        ("recall", recall_figure(metrics)),
+        ("precision_recall", precision_recall_figure(targets, probabilities, names, shown)),
+        ("reliability", reliability_figure(reliability(targets, probabilities))),
+    ):
+        style.save_figure(figure, folder / f"{name}.png")
 
 
 def _label_classes(axes: Axes, names: Sequence[str], confusion: Int[np.ndarray, "C C"], *, turned: bool) -> None:

@@ -6,7 +6,7 @@ Undefined is NaN, never 0; averages run over classes with support, and their num
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,14 +15,16 @@ from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.checks import check_class_names, check_counts, check_labels, check_predictions
 from matcard.evaluation.confusion import (
     Counts,
+    Interval,
     confusion_averages,
     confusion_matrix,
     masked_mean,
     minority_mask,
     ratio,
     shot_recall,
+    wilson,
+    wilson_f1,
 )
-from matcard.evaluation.intervals import Interval, wilson, wilson_f1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,20 +66,12 @@ def metric_names(of_classes: bool | None = None) -> list[str]:
 
 
 def higher_is_better(name: str) -> bool:
-    """Give the direction of a metric; whatever selects by it reads this.
-
-    Raises:
-        InputError: no such metric; the nearest names are given.
-    """
+    """Give the direction of a metric; whatever selects by it reads this. An unknown name raises `InputError`."""
     return _metric(name).higher_is_better
 
 
 def metric_label(name: str) -> str:
-    """Give a metric's name as it is written in tables and figures.
-
-    Raises:
-        InputError: no such metric; the nearest names are given.
-    """
+    """Give a metric's name as it is written in tables and figures. An unknown name raises `InputError`."""
     return _metric(name).label
 
 
@@ -103,10 +97,10 @@ def classification_metrics(
     """Give all metrics of one set of predictions as plain Python numbers.
 
     Args:
-        targets: class indices.
-        probabilities: one row a sample, summing to one.
-        class_names: C different names.
-        train_counts: class counts of the *training* part: they say which classes are minority.
+        targets: classes.
+        probabilities: of the classes.
+        class_names: their names.
+        train_counts: they say which classes are minority.
         predicted: class indices, when a threshold made them; argmax by default. Ranking and calibration
             metrics do not depend on it.
 
@@ -182,13 +176,8 @@ class Steps(NamedTuple):
         """Precision and recall (NaN without positives) when only k samples can be tried, the highest scores first.
 
         Where the k-th score is shared, the tied count by their share of positives (the mean over orders).
-
-        Raises:
-            InputError: k below 1 or above the number of samples.
         """
         called = np.append(0.0, self.tp + self.fp)
-        if not 1 <= k <= called[-1]:
-            raise InputError(f"k must lie between 1 and {called[-1]:.0f}, got {k}")
         found = np.interp(k, called, np.append(0.0, self.tp))
         return {"k": k, "precision": float(found / k), "recall": float(ratio(found, self.tp[-1]))}
 
@@ -235,32 +224,24 @@ def ranking_averages(
     }
 
 
-class ClassRanking(TypedDict):
-    """How well the score of one class puts its samples first; NaN where undefined."""
-
-    average_precision: float
-    prevalence: float
-    roc_auc: float
-    at_k: list[dict[str, float]]
-
-
 def per_class_ranking(
     targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str]
-) -> dict[str, ClassRanking]:
-    """Give the ranking of each class against the rest: average precision beside prevalence, ROC-AUC, at k.
+) -> dict[str, dict[str, Any]]:
+    """Say how well the score of each class puts its samples first; NaN where undefined.
 
-    k is 10, 100 and 1000 as far as there are so many samples, and the number of the class's samples, at which
-    precision and recall are equal.
+    Returns:
+        for each class `average_precision`, `prevalence`, `roc_auc`, and `at_k` for k = 10, 100 and 1000 as far as there
+        are so many samples, and for the number of the class's samples, at which precision and recall are equal.
     """
     found = {}
     for c, name in enumerate(class_names):
         positive, scores = targets == c, probabilities[:, c]
         steps = ranking_steps(positive, scores)
         ks = {k for k in (10, 100, 1000) if k <= len(scores)} | ({int(positive.sum())} - {0})
-        found[name] = ClassRanking(
-            average_precision=float(steps.average_precision()),
-            prevalence=float(positive.mean()),
-            roc_auc=float(steps.roc_auc()),
-            at_k=[steps.at_k(k) for k in sorted(ks)],
-        )
+        found[name] = {
+            "average_precision": float(steps.average_precision()),
+            "prevalence": float(positive.mean()),
+            "roc_auc": float(steps.roc_auc()),
+            "at_k": [steps.at_k(k) for k in sorted(ks)],
+        }
     return found

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matcard.errors import InputError
 from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.checks import check_counts, check_labels, check_predictions
 from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask
 from matcard.evaluation.metrics import classification_metrics, per_class_ranking, ranking_averages
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Float, Int
 
     from matcard.evaluation.calibration import Calibration
     from matcard.evaluation.decision import Decision
@@ -39,9 +38,9 @@ def scored(
     """Give every metric of one set of predictions, as it stands in `test_metrics.json`.
 
     Args:
-        targets: class indices.
-        probabilities: one row a sample, as the network gives them.
-        train_counts: class counts of the training part.
+        targets: classes.
+        probabilities: as the network gives them.
+        train_counts: of the training part.
         decision: rule chosen on validation.
         calibration: a temperature fitted on validation.
         seed: of the bootstrap.
@@ -100,22 +99,20 @@ def bootstrap_intervals(
     train_counts: Int[np.ndarray, " C"],
     predicted: Int[np.ndarray, " n"] | None = None,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
     ranking: bool = True,
 ) -> dict[str, tuple[float, float]]:
-    """Give percentile intervals of the averages, resampling inside each true class.
+    """Give 95 % percentile intervals of the averages, resampling inside each true class.
 
     Where few samples of a class are all found (or all missed) such an interval is too narrow, since no
     resample differs: read it beside Wilson's interval of that class.
 
     Args:
-        targets: class indices.
-        probabilities: one row a sample.
-        train_counts: class counts of the training part.
+        targets: classes.
+        probabilities: of the classes.
+        train_counts: of the training part.
         predicted: class indices; argmax by default.
-        resamples: number of resamples.
-        level: coverage.
+        resamples: number of resamples, 1 or more.
         seed: of the resampling.
         ranking: also of the metrics of the order of scores, which do not depend on `predicted` and take nearly all of
             the time.
@@ -125,10 +122,8 @@ def bootstrap_intervals(
         `ranking`, roc_auc, average_precision, minority_average_precision; NaN where some resample leaves it undefined.
 
     Raises:
-        InputError: malformed input, level outside (0, 1), or resamples below 1.
+        InputError: malformed input.
     """
-    if not 0 < level < 1 or resamples < 1:
-        raise InputError(f"level must lie in (0, 1) and resamples be at least 1, got {level} and {resamples}")
     num_classes = np.shape(probabilities)[-1]
     targets, probabilities = check_predictions(targets, probabilities, num_classes)
     minority = minority_mask(check_counts(train_counts, num_classes))
@@ -137,24 +132,12 @@ def bootstrap_intervals(
     confusion = _resampled_confusion(rng, confusion_matrix(targets, called, num_classes), resamples)
     draws = confusion_averages(confusion, minority)
     if ranking:
-        draws |= _ranking_draws(rng, targets, probabilities, minority, resamples)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    return {name: tuple(np.quantile(values, tails).tolist()) for name, values in draws.items()}
-
-
-def _ranking_draws(
-    rng: np.random.Generator,
-    targets: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n C"],
-    minority: Bool[np.ndarray, " C"],
-    resamples: int,
-) -> dict[str, Float[np.ndarray, " B"]]:
-    chunk = max(1, _CHUNK // len(targets))
-    parts = [
-        ranking_averages(targets, probabilities, minority, _stratified_weights(rng, targets, min(chunk, resamples - i)))
-        for i in range(0, resamples, chunk)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        chunk = max(1, _CHUNK // len(targets))
+        sizes = [min(chunk, resamples - i) for i in range(0, resamples, chunk)]
+        weights = (_stratified_weights(rng, targets, size) for size in sizes)
+        parts = [ranking_averages(targets, probabilities, minority, weight) for weight in weights]
+        draws |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: tuple(np.quantile(values, [0.025, 0.975]).tolist()) for name, values in draws.items()}
 
 
 def _resampled_confusion(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from matcard.evaluation.confusion import minority_mask
-from matcard.evaluation.intervals import successes
+from matcard.evaluation.confusion import minority_mask, successes
 from matcard.evaluation.metrics import metric_label, metric_names, undefined
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from rich.console import Console
 
-    from matcard.evaluation.intervals import Interval
+    from matcard.evaluation.confusion import Interval
 
 MINORITY_MARK = "*"
 _MINORITY_STYLE = "bold yellow"
@@ -38,25 +36,15 @@ _SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "average_precisi
 
 
 def print_scores(console: Console, metrics: Mapping[str, Any]) -> None:
-    """Print what is known of a set of predictions: recall of each class, averages, calibration, predicted numbers.
-
-    Args:
-        console: printed to.
-        metrics: as `matcard.evaluation.scoring.scored` gives it, or as read back from its JSON file.
-    """
+    """Print what is known of a set of predictions: recall of each class, averages, calibration, predicted numbers."""
     console.print(recall_table(metrics))
     console.print(averages_table(metrics))
-    console.print(calibration_line(metrics))
-    for line in value_lines(metrics):
+    for line in (calibration_line(metrics), *value_lines(metrics)):
         console.print(line, markup=False)
 
 
 def recall_table(metrics: Mapping[str, Any]) -> Table:
-    """Show recall per class with its Wilson interval and counts, minority classes marked, a summary below.
-
-    Args:
-        metrics: as `classification_metrics` gives it, or as read back from its JSON file.
-    """
+    """Show recall per class with its Wilson interval and counts, minority classes marked, a summary below."""
     rare = set(metrics["minority_classes"])
     table = Table(title="Recall per class", caption=summary_line(metrics), **_LEFT)
     table.add_column("class", overflow="fold")
@@ -83,16 +71,12 @@ def summary_line(metrics: Mapping[str, Any]) -> str:
     """Give the averages in a line, and over how many classes they run."""
     scores = [f"{metric_label(name)} {format_score(metrics[name])}" for name in _SUMMARY]
     rare = metrics["minority_classes"]
+    first = "no minority class (none has a share of the training part below 1/C)"
     if rare:
         over = f"{metrics['minority_classes_with_support']} of {len(rare)} {MINORITY_MARK} classes"
-        scores.insert(
-            0,
-            f"{metric_label('minority_recall')} {format_score(metrics['minority_recall'])} ({over})",
-        )
-    else:
-        scores.insert(0, "no minority class (none has a share of the training part below 1/C)")
+        first = f"{metric_label('minority_recall')} {format_score(metrics['minority_recall'])} ({over})"
     present, total = metrics["classes_with_support"], len(metrics["recall"])
-    return " · ".join([*scores, f"{metrics['n']} samples, {present} of {total} classes"])
+    return " · ".join([first, *scores, f"{metrics['n']} samples, {present} of {total} classes"])
 
 
 def class_count_table(
@@ -142,9 +126,6 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
 
     Where class shares were corrected (`corrected`), those scores stand in a last column. Where some classes have many,
     some few training samples, the recall of these groups stands below.
-
-    Args:
-        metrics: as `matcard.evaluation.scoring.scored` gives it, or as read back from its JSON file.
     """
     chosen, corrected = metrics["at_decision"], metrics.get("corrected")
     table = Table(title="Averages", caption=f"decision rule: {chosen['rule']}", **_LEFT)
@@ -168,12 +149,7 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def shares_table(metrics: Mapping[str, Any], train_counts: Sequence[int]) -> Table:
-    """Show the share of each class in the training part, among these samples, and the one corrected for.
-
-    Args:
-        metrics: as `averages_table` takes them.
-        train_counts: class counts of the training part.
-    """
+    """Show the share of each class in the training part, among these samples, and the one corrected for."""
     table = Table(title="Class shares", **_LEFT)
     table.add_column("class", overflow="fold")
     corrected = metrics.get("corrected")
@@ -197,11 +173,7 @@ def calibration_line(metrics: Mapping[str, Any]) -> str:
 
 
 def value_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say how well numbers are predicted, one line each, and how well each source of the classes ranks them.
-
-    Args:
-        metrics: of a run or of a new set; without `values` there are no lines.
-    """
+    """Say how well numbers are predicted, one line each, and how well each source of the classes ranks them."""
     found = metrics.get("values", {})
     lines = [
         f"{name}: mean absolute error {of['mae']:.4g}, RMSE {of['rmse']:.4g}, R2 "
@@ -221,7 +193,7 @@ def value_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def format_score(value: float | None) -> str:
     """Write a score with three decimals, an undefined one as a dash."""
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+    return "-" if value is None or undefined(value) else f"{value:.3f}"
 
 
 def _with_interval(metrics: Mapping[str, Any], name: str) -> tuple[str, str]:

@@ -18,9 +18,8 @@ from pymatgen.core.periodic_table import Element
 from matcard.data.groups import SYMPREC, symmetries
 from matcard.errors import listed
 from matcard.evaluation import style
-from matcard.evaluation.confusion import ratio
+from matcard.evaluation.confusion import ratio, wilson_bounds
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
-from matcard.evaluation.intervals import wilson_bounds
 from matcard.report.html import paragraph, records, share
 
 if TYPE_CHECKING:

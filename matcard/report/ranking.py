@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from matcard.evaluation.calibration import reliability
+from matcard.evaluation.confusion import wilson_bounds
 from matcard.evaluation.figures import MAX_CURVES, precision_recall_figure, reliability_figure
-from matcard.evaluation.intervals import wilson_bounds
 from matcard.evaluation.metrics import ranking_steps
 from matcard.report.html import DASH, paragraph, score, table
 

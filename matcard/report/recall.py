@@ -9,9 +9,8 @@ from markupsafe import Markup
 
 from matcard.errors import InputError
 from matcard.evaluation import style
-from matcard.evaluation.confusion import confusion_matrix
+from matcard.evaluation.confusion import confusion_matrix, successes
 from matcard.evaluation.figures import Series, confusion_figure, interval_figure, recall_figure
-from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label, metric_names
 from matcard.report.html import DASH, code, interval, paragraph, records, score, signed, table
 

@@ -11,8 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from matcard.errors import listed
+from matcard.evaluation.confusion import successes
 from matcard.evaluation.figures import distinct_figure
-from matcard.evaluation.intervals import successes
 from matcard.evaluation.metrics import metric_label, undefined
 from matcard.report.html import code, interval, paragraph, plural, score, share, table
 from matcard.report.training import best_epoch

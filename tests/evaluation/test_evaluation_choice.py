@@ -19,7 +19,6 @@ from matcard.evaluation.choice import (
     best_score,
     check_decision,
     choose_decision,
-    positive_class,
     read_costs,
 )
 from matcard.evaluation.confusion import AVERAGES, confusion_averages, confusion_matrix
@@ -50,7 +49,6 @@ def test_argmax():
 @pytest.mark.parametrize("positive", [None, *NAMES])
 def test_rules_of_one_class(positive):
     c = 2 if positive is None else NAMES.index(positive)
-    assert positive_class(DecisionOptions(rule="best_f1", positive=positive), NAMES, COUNTS) == NAMES[c]
     f1 = f1_score(TARGETS, called(choose(rule="best_f1", positive=positive)), average=None)[c]
     assert f1 >= f1_score(TARGETS, PROBABILITIES.argmax(1), average=None)[c]
     recall = recall_score(TARGETS, called(choose(rule="target_recall", positive=positive, target=0.9)), average=None)[c]
@@ -283,12 +281,8 @@ def test_near_ties_are_one_step():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda y, p: best_score(y, p, names(3), "macro_f"), "there are: macro_f1"),
-        (lambda y, p: best_of_class("best_f1", y, p, names(3), "phase 9"), "no class 'phase 9'; there are: phase 0"),
         (lambda y, p: best_of_class("target_recall", y, p, names(3), "phase 2", 0.5), "no sample to measure"),
         (lambda y, p: best_of_class("target_precision", y, p, names(3), "phase 2", 0.5), "at most 0.000"),
-        (lambda y, p: best_of_class("target_recall", y, p, names(3), "phase 1", 90), r"in \(0, 1\]"),
-        (lambda y, p: best_of_class("target_precision", y, p, names(3), "phase 1", 0), r"in \(0, 1\]"),
         (lambda y, p: best_score(y[:0], p[:0], names(3)), "nothing to evaluate"),
     ],
 )

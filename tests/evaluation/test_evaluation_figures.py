@@ -8,7 +8,6 @@ import pytest
 from evaluation_cases import imbalanced
 from PIL import Image
 
-from matcard.errors import InputError
 from matcard.evaluation.calibration import reliability
 from matcard.evaluation.confusion import confusion_matrix
 from matcard.evaluation.figures import confusion_figure, precision_recall_figure, recall_figure, reliability_figure
@@ -131,12 +130,6 @@ def test_precision_recall_figure_ends_at_the_prevalence():
 def test_precision_recall_figure_leaves_out_what_is_absent():
     figure = precision_recall_figure(np.array([0, 0]), np.full((2, 2), 0.5), ["a", "b"], ["b"])
     assert figure.axes[0].get_lines() == []
-
-
-@pytest.mark.parametrize("shown", [["z"], list("abcdefg")])
-def test_precision_recall_figure_refuses(shown):
-    with pytest.raises(InputError, match="at most 6"):
-        precision_recall_figure(np.array([0]), np.full((1, 7), 1 / 7), list("abcdefg"), shown)
 
 
 def test_figures_are_written_whole(tmp_path):

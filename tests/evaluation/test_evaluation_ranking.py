@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from matcard.errors import InputError
 from matcard.evaluation.metrics import ranking_averages, ranking_steps
 
 few = settings(deadline=None, max_examples=50)
@@ -104,9 +103,3 @@ def test_at_k_is_the_mean_over_orders_of_tied_samples(case, k):
         assert got["recall"] == pytest.approx(np.mean(found) / positive.sum())
     else:
         assert math.isnan(got["recall"])
-
-
-@pytest.mark.parametrize("k", [0, 2])
-def test_at_k_is_of_samples_that_there_are(k):
-    with pytest.raises(InputError, match="between 1 and 1"):
-        ranking_steps(np.array([True]), np.array([0.5])).at_k(k)

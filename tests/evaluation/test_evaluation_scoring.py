@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
-from matcard.errors import InputError
 from matcard.evaluation import figures
 from matcard.evaluation import scoring as scoring_module
 from matcard.evaluation.calibration import fit_calibration, log_loss
@@ -180,14 +179,6 @@ def test_same_seed_same_interval_in_chunks_of_any_size(monkeypatch):
     assert chunked["roc_auc"] == pytest.approx(first["roc_auc"], abs=0.02)
 
 
-def test_a_higher_level_is_wider():
-    targets, probabilities, counts = imbalanced(200)
-    wide = bootstrap_intervals(targets, probabilities, train_counts=counts, level=0.99, resamples=500)
-    narrow = bootstrap_intervals(targets, probabilities, train_counts=counts, level=0.5, resamples=500)
-    for name, (low, high) in narrow.items():
-        assert wide[name][0] < low < high < wide[name][1]
-
-
 def test_given_predictions_are_used():
     targets, probabilities, counts = imbalanced(200, 2)
     got = bootstrap_intervals(
@@ -195,10 +186,3 @@ def test_given_predictions_are_used():
     )
     assert got["balanced_accuracy"] == (0.5, 0.5)
     assert math.isnan(got["mcc"][0])
-
-
-@pytest.mark.parametrize("options", [{"level": 1.0}, {"resamples": 0}])
-def test_bad_options_are_refused(options):
-    targets, probabilities, counts = imbalanced(20)
-    with pytest.raises(InputError, match="level must lie in"):
-        bootstrap_intervals(targets, probabilities, train_counts=counts, **options)

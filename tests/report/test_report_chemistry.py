@@ -10,7 +10,7 @@ from pymatgen.symmetry.groups import SpaceGroup
 from report_cases import crystals
 
 from matcard.data.crystals import CrystalKind
-from matcard.evaluation.intervals import wilson
+from matcard.evaluation.confusion import wilson
 from matcard.graphs.neighbors import GraphOptions
 from matcard.report.chemistry import crystal_systems, element_shares, group_shares, position, site_bins, system_of
 
