@@ -21,8 +21,8 @@ from matcard.files import to_json
 from matcard.study.scores import SCORES, PartScores, bootstrap, load_scores, mean_metrics, over_seeds, paired_bootstrap
 from matcard.study.summary import DEFAULTS, complete, full_config, shown
 from matcard.training.config import config_from_dict, config_to_dict, flatten, read_config
-from matcard.training.results import write_results
-from matcard.training.rundir import RunDir, with_resolved_paths, write_left_out, write_text
+from matcard.training.run import write_results
+from matcard.training.rundir import RunDir, with_resolved_paths
 from matcard.work.attempt import read_record
 from matcard.work.conduct import Jobs
 from matcard.work.trainings import fitted
@@ -155,11 +155,8 @@ class Retraining:
         """Train, or go on with what lies in the folder; write the scores of the validation and of the test part."""
         samples, data = self.data.samples(self.config), self.data.batches(self.config, self.index)
         run = RunDir(folder)
-        if not run.config.is_file():
-            run.create(self.config)
-        write_left_out(samples, run.left_out)
-        write_text(run.fingerprint, data.set.fingerprint + "\n")
-        write_text(run.split, data.set.split.to_json(data.set.ids))
+        if not run.split.is_file():
+            run.create(self.config, samples, data.set)
         with fitted(run, self.config, data, line) as module:
             PartScores.of(module, data, "val").save(folder / SCORES)
             if self.tested:

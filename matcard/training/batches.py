@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -194,23 +194,14 @@ class DataModule(lightning.LightningDataModule):
         return DataLoader(
             dataset,
             batch_sampler=batches,
-            collate_fn=_WithValues(targets),
+            collate_fn=partial(_with_numbers, targets),
             num_workers=workers,
             persistent_workers=workers > 0,
         )
 
 
-class _WithValues:
-    """Collates nothing, since the data set gives whole batches; adds the numbers to be predicted.
-
-    Args:
-        values: (N, V) of all samples, standardised; None for none.
-    """
-
-    def __init__(self, values: Float32[np.ndarray, "N V"] | None) -> None:
-        self.values = None if values is None else torch.from_numpy(values)
-
-    def __call__(self, batch: Any) -> Any:
-        if self.values is not None:
-            batch.numbers = self.values[batch.index]
-        return batch
+def _with_numbers(numbers: Float32[np.ndarray, "N V"] | None, batch: Any) -> Any:
+    """Add the numbers to be predicted, standardised, to a batch, which the data set gives whole."""
+    if numbers is not None:
+        batch.numbers = torch.from_numpy(numbers[batch.index.numpy()])
+    return batch

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from matcard.evaluation.decision import DecisionOptions
 
 _PROBABILITY = "prob_"
-_EMBEDDINGS = "embeddings.npz"
 
 
 class Part(NamedTuple):
@@ -240,15 +239,15 @@ class FinishedRun:
         Raises:
             InputError: the run has kept none.
         """
-        path = self.path / _EMBEDDINGS
+        path = self.files.embeddings
         if not path.is_file():
-            raise InputError(f"the run has kept no {_EMBEDDINGS}")
+            raise InputError(f"the run has kept no {path.name}")
         with np.load(path, allow_pickle=False) as arrays:
             rows = {name: row for row, name in enumerate(arrays["id"].tolist())}
             values = arrays["embedding"]
         kept = np.array([k for k, name in enumerate(self.test.ids.tolist()) if name in rows], dtype=np.int64)
         if not len(kept):
-            raise InputError(f"{_EMBEDDINGS} holds none of the test part")
+            raise InputError(f"{path.name} holds none of the test part")
         return kept, values[[rows[self.test.ids[k]] for k in kept.tolist()]].astype(np.float64)
 
     def choose(self, options: DecisionOptions) -> Decision:

@@ -23,6 +23,7 @@ from matcard.losses import build_loss
 from matcard.models import build_model, check_model, initialize
 from matcard.training.callbacks import (
     CollapseGuard,
+    Diagnostics,
     EpochLines,
     MetricsFile,
     Patience,
@@ -33,7 +34,6 @@ from matcard.training.callbacks import (
     epoch_checkpoints,
     read_checkpoint,
 )
-from matcard.training.diagnostics import Diagnostics
 from matcard.training.module import TrainingModule
 
 if TYPE_CHECKING:

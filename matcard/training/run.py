@@ -1,25 +1,35 @@
-"""A run from its configuration to its files: read, split, fit, choose the best epoch, test once."""
+"""A run from its configuration to its files: read, split, fit, choose the best epoch, test once, write what is left."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import torch
 
 from matcard.cli import make_console, rank
 from matcard.data.dataset import changed
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.choice import check_decision
-from matcard.evaluation.tables import class_count_table
-from matcard.files import to_json
+from matcard.evaluation.calibration import fit_calibration
+from matcard.evaluation.choice import check_decision, choose_decision
+from matcard.evaluation.decision import argmax
+from matcard.evaluation.scoring import scored
+from matcard.evaluation.tables import class_count_table, print_scores
+from matcard.evaluation.value import value_results
+from matcard.files import to_json, written_whole
+from matcard.prediction.applicability import Reference
+from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
+from matcard.prediction.network import read_out
 from matcard.progress import crystal_progress
 from matcard.training.batches import DataModule
+from matcard.training.config import config_to_dict
 from matcard.training.fit import check_config, fit
-from matcard.training.results import write_results
-from matcard.training.rundir import RunDir, write_left_out, write_text
+from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +39,16 @@ if TYPE_CHECKING:
 
     from matcard.data.dataset import TrainingSet
     from matcard.data.samples import Samples
+    from matcard.evaluation.decision import Decision
+    from matcard.prediction.network import Scores
+    from matcard.training.module import TrainingModule
     from matcard.training.options import Config
 
     Report = Callable[[Path, Samples], object]
     """Writes the report of a finished run from its directory and what its source holds."""
+
+MAX_EMBEDDINGS = 20_000
+"""Samples whose embeddings are kept; of more, a random choice."""
 
 
 def train(config: Config, console: Console | None = None, report: Report | None = None) -> RunDir:
@@ -107,15 +123,8 @@ def carry_on(
     check_decision(config.decision, data.class_names, data.class_counts)
 
     def begin() -> None:
-        if begun or rank() != 0:
-            return
-        run.create(config)
-        write_left_out(samples, run.left_out)
-        if data.distinct is not None:
-            to_json(data.distinct.to_dict(), run.distinct)
-        # The split last: where it is found, by a resumed run or by another process, all else is there too.
-        write_text(run.fingerprint, divided.fingerprint + "\n")
-        write_text(run.split, divided.split.to_json(divided.ids))
+        if not begun and rank() == 0:
+            run.create(config, samples, divided, data.distinct)
 
     module = fit(run, config, data, console, begin=begin)
     if module is None:
@@ -152,3 +161,117 @@ def _show_data(run: RunDir, data: DataModule, samples: Samples, console: Console
         console.print(f"{count} rows left out are of class {name!r}, which has no row that can be used")
     for note in data.set.notes:
         console.print(note)
+
+
+def write_results(run: RunDir, module: TrainingModule, data: DataModule, console: Console) -> None:
+    """Score the three parts with the best epoch's weights, write and show the test metrics.
+
+    This is where a run looks at its test part, the only place and once; of an empty one nothing is written. The
+    decision rule, the temperature and what a predicted number says of the classes are chosen on the validation part.
+    """
+    config, ids = run.load_config(), data.set.ids
+    parts = [part for part, positions in data.parts.items() if len(positions)]
+    scores = {part: read_out(module.network, data.eval_dataloader(part)) for part in parts}
+    description, tensors = _describe(config, module, data, scores)
+    decision = description.decision
+    decision.save(run.decision)
+    with written_whole(run.predictions) as beside:
+        tables = [_predictions(part, read, data, decision) for part, read in scores.items()]
+        pd.concat(tables, ignore_index=True).to_parquet(beside, index=False)
+    embedded: dict[str, Any] = {
+        "id": np.concatenate([ids[part.positions] for part in scores.values()]).astype(str),
+        "split": np.repeat(list(scores), [len(part.positions) for part in scores.values()]),
+        "target": np.concatenate([part.targets for part in scores.values()]),
+        "embedding": np.concatenate([part.embeddings for part in scores.values()]),
+    }
+    kept = np.sort(np.random.default_rng(config.seed).permutation(total := len(embedded["id"]))[:MAX_EMBEDDINGS])
+    with written_whole(run.embeddings) as beside:
+        np.savez(beside, total=total, **{name: values[kept] for name, values in embedded.items()})
+    trained = data.set.samples.take(data.parts["train"])
+    save_training(run.path / FOLDER, trained.kind.marks(trained))
+    save_model(run.path / FOLDER, description, tensors)
+    if "test" not in scores:
+        return
+    test = scores["test"]
+    metrics = scored(
+        test.targets,
+        test.probabilities,
+        train_counts=data.class_counts,
+        decision=decision,
+        calibration=description.calibration,
+        seed=config.seed,
+    )
+    if data.values is not None:
+        metrics["values"] = value_results(
+            data.values.names,
+            data.values.numbers[test.positions],
+            test.numbers,
+            module.mix,
+            targets=test.targets,
+            heads=test.heads,
+        )
+    # Last, since its presence says that the run is finished.
+    to_json(metrics, run.test_metrics)
+    print_scores(console, metrics)
+    console.print(f"run: {run.path}", soft_wrap=True, markup=False)
+
+
+def _predictions(part: str, read: Scores, data: DataModule, decision: Decision) -> pd.DataFrame:
+    names = np.array(data.class_names, dtype=object)
+    columns = {
+        "id": data.set.ids[read.positions],
+        "split": part,
+        "target": names[read.targets],
+        "predicted": names[read.probabilities.argmax(1)],
+        "predicted_at_decision": names[decision.apply(read.probabilities)],
+    }
+    columns |= {f"prob_{name}": read.probabilities[:, c] for c, name in enumerate(names)}
+    if data.values is not None:
+        for k, name in enumerate(data.values.names):
+            columns[f"number_{name}"] = data.values.numbers[read.positions, k]
+            columns[f"value_{name}"] = read.numbers[:, k]
+    return pd.DataFrame(columns)
+
+
+def _describe(
+    config: Config, module: TrainingModule, data: DataModule, scores: dict[str, Scores]
+) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+    """Give what prediction needs: classes, decision, calibration, where the training part lies, and the tensors."""
+    validation = scores["val"]
+    reference = Reference.fit(scores["train"].embeddings, validation.embeddings, seed=config.seed)
+    trained = data.set.samples.take(data.parts["train"])
+    kind, labels, values = trained.kind, trained.labels, config_to_dict(config)
+    assert labels is not None, "what is trained on has classes"
+    try:
+        decision = choose_decision(
+            config.decision,
+            validation.targets,
+            validation.probabilities,
+            data.class_names,
+            data.class_counts,
+            data.drawn_counts,
+        )
+    except InputError as error:  # an aim that is out of reach; a finished training is not thrown away
+        rule = config.decision.rule
+        warnings.warn(f"--decision.rule {rule}: {error}; the most likely class is predicted instead", MatcardWarning, 2)
+        decision = argmax(data.class_names)
+    description = ModelDescription(
+        class_names=tuple(data.class_names),
+        class_counts=tuple(data.class_counts.tolist()),
+        drawn_counts=tuple(data.drawn_counts.tolist()),
+        target={"column": labels.target, "edges": list(labels.edges), "classes": list(labels.classes)},
+        model=values["model"],
+        kind=kind.to_dict(),
+        decision=decision,
+        calibration=fit_calibration(validation.targets, validation.probabilities),
+        bias_corrected=fit_calibration(validation.targets, validation.probabilities, biased=True),
+        components=tuple(dict.fromkeys(chain.from_iterable(kind.contents(trained.inputs, trained.columns[[]])))),
+        novelty_limit=reference.limit,
+        train_size=len(data.parts["train"]),
+        config=values,
+        scale=data.scale,
+        mix=module.mix,
+    )
+    tensors = module.network.state_dict()
+    tensors["reference.embeddings"] = torch.from_numpy(reference.embeddings)
+    return description, tensors

@@ -16,12 +16,14 @@ import yaml
 
 from matcard.cli import rank
 from matcard.errors import InputError
-from matcard.files import first_free, written_whole
+from matcard.files import first_free, to_json, written_whole
 from matcard.training.config import config_from_dict, config_to_dict, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matcard.data.dataset import TrainingSet
+    from matcard.data.distinct import Distinct
     from matcard.data.samples import Samples
     from matcard.training.options import Config
 
@@ -62,7 +64,12 @@ class RunDir:
         self.decision = path / "decision.json"
         """The decision rule that was chosen on the validation part."""
         self.predictions = path / "predictions.parquet"
-        """Probabilities of every sample."""
+        """Every sample: `id`, `split`, `target`, `predicted` (the most likely class), `predicted_at_decision`, and
+        `prob_<class>` for each class; of each number that is predicted `number_<column>`, the true one, and
+        `value_<column>`, the predicted one."""
+        self.embeddings = path / "embeddings.npz"
+        """`id`, `split`, `target` (class index) and `embedding` (float32) of each sample, or of a random choice of
+        those that `total` counts."""
         self.environment = path / "environment.json"
         """Versions, commit and device."""
 
@@ -85,7 +92,11 @@ class RunDir:
                 "torchrun or srun has started several processes, which must agree on the run's directory: name it by "
                 "--run_dir"
             )
-        path = Path(config.run_dir) if config.run_dir else first_free(Path("runs") / f"{config.name}-{_now()}")
+        path = (
+            Path(config.run_dir)
+            if config.run_dir
+            else first_free(Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(
                 f"--run_dir {path} exists and is not empty: name another, or go on with it by --resume {path}"
@@ -95,14 +106,18 @@ class RunDir:
             raise InputError(f"--run_dir {path} cannot be made ({parent} cannot be written to): name another")
         return cls(path)
 
-    def create(self, config: Config) -> RunDir:
-        """Make the directory and write the configuration, where this is the first process of the run.
+    def create(self, config: Config, samples: Samples, divided: TrainingSet, distinct: Distinct | None = None) -> None:
+        """Make the directory and write what is known before the training.
+
+        Args:
+            config: of the run.
+            samples: all rows of the source.
+            divided: those that are used, in their parts.
+            distinct: how many distinct samples the training part holds, where that was counted.
 
         Raises:
             InputError: it cannot be made.
         """
-        if rank() != 0:
-            return self
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -111,7 +126,12 @@ class RunDir:
         values = {**with_resolved_paths(config_to_dict(config)), "run_dir": None}
         write_text(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         write_text(self.environment, json.dumps(environment(), indent=2) + "\n")
-        return self
+        write_left_out(samples, self.left_out)
+        if distinct is not None:
+            to_json(distinct.to_dict(), self.distinct)
+        # The split last: where it is found, by a resumed run or by another process, all else is there too.
+        write_text(self.fingerprint, divided.fingerprint + "\n")
+        write_text(self.split, divided.split.to_json(divided.ids))
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
@@ -206,7 +226,3 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _now() -> str:
-    return time.strftime("%Y%m%d-%H%M%S")

@@ -15,8 +15,8 @@ from torch import nn
 from matcard.losses import build_loss
 from matcard.models.base import Output
 from matcard.report.run import write_report
+from matcard.training.callbacks import ERROR_SCALE, Diagnostics, effective_errors
 from matcard.training.config import parse_config
-from matcard.training.diagnostics import ERROR_SCALE, Diagnostics, effective_errors
 from matcard.training.run import resume, train
 
 if TYPE_CHECKING:

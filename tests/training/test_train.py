@@ -240,7 +240,7 @@ def test_processes_that_others_have_started_agree_on_the_directory(tmp_path, mon
     with pytest.raises(InputError, match="name it by --run_dir"):
         RunDir.planned(Config())
     run = RunDir.planned(replace(Config(), run_dir=str(tmp_path / "run")))
-    assert run.create(Config()).path == tmp_path / "run"
+    assert run.path == tmp_path / "run"
     assert not run.path.exists(), "the first makes it"
 
 
