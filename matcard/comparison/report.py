@@ -12,8 +12,7 @@ from matcard.comparison.figures import interval_figure, rank_figure
 from matcard.comparison.results import metric
 from matcard.comparison.summary import mean_scores, ranks_of
 from matcard.comparison.tables import captions, score_tables, short_tables, task_tables
-from matcard.report.html import DASH, code, paragraph, table
-from matcard.report.page import FigureFolder, Section, write_page
+from matcard.report.page import DASH, FigureFolder, Section, code, paragraph, table, write_page
 from matcard.training.config import flatten
 
 if TYPE_CHECKING:

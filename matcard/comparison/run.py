@@ -25,7 +25,7 @@ from matcard.comparison.summary import summarise
 from matcard.comparison.tables import captions, score_tables, short_tables, task_tables, to_latex, to_markdown
 from matcard.errors import TrainingError
 from matcard.files import written_whole
-from matcard.report.html import plural
+from matcard.report.page import plural
 from matcard.training.rundir import environment, write_text
 from matcard.work.conduct import Item
 from matcard.work.lock import held

@@ -14,7 +14,7 @@ from matcard.comparison.experiment import has_given_test
 from matcard.comparison.plan import STARTUP
 from matcard.comparison.results import metric
 from matcard.comparison.summary import SIGNIFICANT, mean_scores, outcomes, ranks_of
-from matcard.report.html import plural
+from matcard.report.page import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

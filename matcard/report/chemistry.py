@@ -20,7 +20,7 @@ from matcard.errors import listed
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio, wilson_bounds
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
-from matcard.report.html import paragraph, records, share
+from matcard.report.page import paragraph, records, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

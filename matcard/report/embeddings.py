@@ -14,8 +14,7 @@ from matplotlib.ticker import NullFormatter
 from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.invariants import magnitude_profile, median_scale
-from matcard.report.html import plural
-from matcard.report.page import VARIABLES
+from matcard.report.page import VARIABLES, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

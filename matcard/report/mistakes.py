@@ -17,7 +17,7 @@ from markupsafe import Markup
 from matcard.descriptors.contents import reduced_formulas
 from matcard.evaluation import style
 from matcard.report.chemistry import space_groups
-from matcard.report.html import code, paragraph, plural, table
+from matcard.report.page import code, paragraph, plural, table
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

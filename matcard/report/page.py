@@ -1,4 +1,4 @@
-"""The page: chapters one below the other, and their figures, put together into one file that needs no other."""
+"""The page: chapters one below the other, in one file that needs no other; their figures, and pieces of HTML."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ import io
 import re
 import warnings
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation import style
+from matcard.evaluation.metrics import undefined
 from matcard.evaluation.style import save_figure
 from matcard.files import written_whole
-from matcard.report.html import paragraph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
     import pandas as pd
     from matplotlib.figure import Figure
     from rich.console import Console
-
-    from matcard.training.finished import FinishedRun
 
 VARIABLES = {
     style.INK: "ink",
@@ -46,18 +44,7 @@ VARIABLES = {
 }
 """The colours of `matcard.evaluation.style`, and the CSS variables of the page that stand for them."""
 _PIXELS_AN_INCH = 96
-
-
-class Chapter(NamedTuple):
-    """A part of a run's report; its section's HTML is `write` of the run and the folder of its figures.
-
-    `when` says whether a run has it; all have it where that is not given.
-    """
-
-    anchor: str
-    title: str
-    write: Callable[..., Markup]
-    when: Callable[[FinishedRun], bool] = lambda run: True
+DASH = "–"
 
 
 class Section(NamedTuple):
@@ -233,3 +220,83 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
         alt, inches_wide * _PIXELS_AN_INCH, box[1] if box else ""
     )
     return opening + Markup(drawing[drawing.index(">") + 1 :])
+
+
+def paragraph(text: str, css: str = "") -> Markup:
+    """Give a paragraph; text that is not `Markup` is escaped."""
+    return Markup('<p class="{}">{}</p>').format(css, text) if css else Markup("<p>{}</p>").format(text)
+
+
+def code(text: str) -> Markup:
+    """Give a name of a file, an option or a command."""
+    return Markup("<code>{}</code>").format(text)
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    caption: str,
+    texts: int = 1,
+    marked: Iterable[int] = (),
+    footer: Sequence[Any] = (),
+) -> Markup:
+    """Give a table in a frame of its own, which scrolls where the screen is narrow.
+
+    Args:
+        header: names of the columns.
+        rows: cells; the first of each names its row.
+        caption: what the table shows.
+        texts: so many columns from the left hold text, the others numbers.
+        marked: rows of minority classes.
+        footer: cells of a last row.
+    """
+    rare = set(marked)
+    head = _cells("th scope=col", "th", header, texts)
+    body = Markup("").join(_row(row, texts, "rare" if number in rare else "") for number, row in enumerate(rows))
+    foot = Markup("<tfoot>{}</tfoot>").format(_row(footer, texts, "")) if footer else ""
+    return Markup(
+        '<div class="frame" tabindex="0" role="region" aria-label="{}"><table><caption><span>{}</span></caption>'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody>{}</table></div>"
+    ).format(escape(caption).striptags(), caption, head, body, foot)
+
+
+def _row(cells: Sequence[Any], texts: int, css: str) -> Markup:
+    opening = Markup('<tr class="{}">').format(css) if css else Markup("<tr>")
+    return opening + Markup("<th scope=row>{}</th>{}</tr>").format(cells[0], _cells("td", "td", cells[1:], texts - 1))
+
+
+def _cells(opening: str, closing: str, cells: Sequence[Any], texts: int) -> Markup:
+    made = Markup("<{}{}>{}</{}>")
+    kinds = ("" if k < texts else " class=number" for k in range(len(cells)))
+    return Markup("").join(made.format(opening, kind, cell, closing) for kind, cell in zip(kinds, cells, strict=True))
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a table as dictionaries."""
+    return cast("list[dict[str, Any]]", table.to_dict("records"))
+
+
+def share(value: float | None) -> str:
+    """Write a proportion as a percentage, an undefined one as a dash."""
+    return DASH if undefined(value) else f"{100 * float(value or 0):.0f} %"
+
+
+def score(value: float | None) -> str:
+    """Write a score with three decimals, an undefined one as a dash."""
+    return DASH if undefined(value) else f"{float(value or 0):.3f}"
+
+
+def signed(value: float | None) -> str:
+    """Write a difference of scores with its sign, an undefined one as a dash."""
+    return DASH if undefined(value) else f"{float(value or 0):+.3f}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write an interval of scores, whose bounds may be negative."""
+    return DASH if undefined(low) or undefined(high) else f"{low:.2f} to {high:.2f}".replace("-", "−")
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Write `1 class`, `1,200 classes`."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

@@ -1,23 +1,23 @@
-"""What no threshold can change: precision against recall, and whether the probabilities are true."""
+"""What no threshold can change: precision against recall, whether probabilities are true, the predicted numbers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
+from matcard.evaluation import style
 from matcard.evaluation.calibration import reliability
 from matcard.evaluation.confusion import wilson_bounds
 from matcard.evaluation.figures import MAX_CURVES, precision_recall_figure, reliability_figure
 from matcard.evaluation.metrics import ranking_steps
-from matcard.report.html import DASH, paragraph, score, table
+from matcard.evaluation.tables import value_lines
+from matcard.report.page import DASH, paragraph, score, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from jaxtyping import Bool, Float
-    from markupsafe import Markup
+    from matplotlib.figure import Figure
 
     from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
@@ -36,7 +36,13 @@ def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
     names = [run.class_names[c] for c in rarest]
     enough = [run.class_names[c] for c in rarest if support[c] >= _ENOUGH]
     shown = (enough or names)[:MAX_CURVES]
-    curves = [_curve(name, targets == c, probabilities[:, c]) for name, c in zip(names, rarest, strict=True)]
+    curves = []
+    for name, c in zip(names, rarest, strict=True):
+        tp, fp = ranking_steps(targets == c, probabilities[:, c])
+        called = tp + fp
+        curves.append(
+            pd.DataFrame({"class": name, "recall": tp / tp[-1], "precision": tp / called, "predicted": called})
+        )
     which = "the classes"
     if len(shown) < len(run.class_names):
         which = f"the {len(shown)} rarest classes" + (f" with {_ENOUGH} or more {run.noun}s" if enough else "")
@@ -51,27 +57,20 @@ def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
     )
     minority = run.minority
     depths = [k for k in _DEPTHS if any(found["k"] == k for name in names for found in ranking[name]["at_k"])]
-    rows = [_ranking_row(name, ranking[name], depths) for name in names]
+    headings = [f"among the first {k}" if k == depths[0] else f"{k:,}" for k in depths]
+    rows = []
+    for name in names:
+        precision, prevalence = ranking[name]["average_precision"], ranking[name]["prevalence"]
+        scores = (score(precision), score(prevalence), f"{precision / prevalence:.1f}", score(ranking[name]["roc_auc"]))
+        hits = {found["k"]: f"{found['precision'] * found['k']:.0f}" for found in ranking[name]["at_k"]}
+        rows.append((name, *scores, *(hits.get(k, DASH) for k in depths)))
     return drawn + table(
-        ("class", "average precision", "prevalence", "times chance", "ROC-AUC", *_headings(depths)),
+        ("class", "average precision", "prevalence", "times chance", "ROC-AUC", *headings),
         rows,
         caption="Average precision on the test part beside prevalence, which is what chance gives, and how many of the "
         f"{run.noun}s with the highest scores are of the class",
         marked=[k for k, c in enumerate(rarest) if minority[c]],
     )
-
-
-def _headings(depths: Sequence[int]) -> list[str]:
-    return [f"among the first {k}" if k == depths[0] else f"{k:,}" for k in depths]
-
-
-def _ranking_row(name: str, ranking: Mapping[str, Any], depths: Sequence[int]) -> tuple[str, ...]:
-    precision, prevalence = ranking["average_precision"], ranking["prevalence"]
-    hits = {found["k"]: f"{found['precision'] * found['k']:.0f}" for found in ranking["at_k"]}
-    return (
-        name, score(precision), score(prevalence), f"{precision / prevalence:.1f}", score(ranking["roc_auc"]),
-        *(hits.get(k, DASH) for k in depths),
-    )  # fmt: skip
 
 
 def calibration(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -92,19 +91,37 @@ def calibration(run: FinishedRun, figures: FigureFolder) -> Markup:
         caption="Accuracy against the probability of the predicted class, test part. Below the diagonal the network "
         "is too sure of itself, above it not sure enough.",
     )  # fmt: skip
-    return drawn + paragraph(_temperature(run, bins.ece))
-
-
-def _temperature(run: FinishedRun, ece: float) -> str:
     after = run.metrics["calibrated"]
     sure = "too sure" if after["temperature"] > 1 else "not sure enough"
-    return (
+    return drawn + paragraph(
         f"Temperature scaling, fitted on the validation part, gives T = {after['temperature']:.2f} (the network is "
-        f"{sure}) and takes the calibration error on the test part from {ece:.3f} to {after['ece']:.3f}, the log loss "
-        f"from {run.metrics['log_loss']:.3f} to {after['log_loss']:.3f}. It changes no predicted class."
+        f"{sure}) and takes the calibration error on the test part from {bins.ece:.3f} to {after['ece']:.3f}, the log "
+        f"loss from {run.metrics['log_loss']:.3f} to {after['log_loss']:.3f}. It changes no predicted class."
     )
 
 
-def _curve(name: str, positive: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> pd.DataFrame:
-    tp, fp = ranking_steps(positive, scores)
-    return pd.DataFrame({"class": name, "recall": tp / tp[-1], "precision": tp / (tp + fp), "predicted": tp + fp})
+def values(run: FinishedRun, figures: FigureFolder) -> Markup:
+    """Draw each predicted number of the test part against the true one, and say how far apart they are."""
+    drawn = Markup("")
+    for k, name in enumerate(run.metrics["values"]["numbers"]):
+        table = run.numbers(name)
+        drawn += figures.add(
+            f"parity-{k + 1}",
+            parity_figure(table, name),
+            table,
+            alt=f"Predicted against true {name} of {len(table)} {run.noun}s of the test part.",
+            caption=f"Predicted against true {name}, test part; on the dashed line they are the same.",
+        )
+    return drawn + Markup("").join(paragraph(f"{line}.") for line in value_lines(run.metrics))
+
+
+def parity_figure(table: pd.DataFrame, name: str) -> Figure:
+    """Draw the column `predicted` against `true`, both on the same scale."""
+    figure = style.new_figure(3.8, 3.8)
+    axes = figure.add_subplot()
+    ends = [table[["true", "predicted"]].min().min(), table[["true", "predicted"]].max().max()]
+    axes.plot(ends, ends, color=style.GREY, linewidth=0.9, linestyle=style.DASHED)
+    axes.plot(table["true"], table["predicted"], "o", color=style.BLUE, markersize=3, alpha=0.4, markeredgewidth=0)
+    axes.set_aspect("equal", adjustable="datalim")
+    style.tidy(axes, grid="both", x=f"true {name}", y=f"predicted {name}")
+    return figure

@@ -12,7 +12,7 @@ from matcard.evaluation import style
 from matcard.evaluation.confusion import confusion_matrix, successes
 from matcard.evaluation.figures import Series, confusion_figure, interval_figure, recall_figure
 from matcard.evaluation.metrics import metric_label, metric_names
-from matcard.report.html import DASH, code, interval, paragraph, records, score, signed, table
+from matcard.report.page import DASH, code, interval, paragraph, records, score, signed, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

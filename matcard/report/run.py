@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary, training, values
-from matcard.report.page import Chapter, FigureFolder, Section, write_page
+from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary, training
+from matcard.report.page import FigureFolder, Section, write_page
 from matcard.training.finished import FinishedRun
 
 if TYPE_CHECKING:
@@ -19,40 +19,29 @@ REPORT = "report.html"
 FIGURES = "figures"
 
 
-def _of_crystals(run: FinishedRun) -> bool:
-    return run.has_structures
-
-
-def _with_diagnostics(run: FinishedRun) -> bool:
-    return bool(run.config["trainer"].get("diagnostics"))
-
-
-def _with_numbers(run: FinishedRun) -> bool:
-    return bool(run.metrics.get("values"))
-
-
-CHAPTERS = (
-    Chapter("summary", "Summary", summary.summary),
-    Chapter("classes", "Classes", summary.class_counts),
-    Chapter("training", "Training", training.learning_curves),
-    Chapter("diagnostics", "What the loss did", training.diagnostics, _with_diagnostics),
-    Chapter("recall", "Recall of each class", recall.per_class),
-    Chapter("confusion", "Confusions", recall.confusion),
-    Chapter("decision", "Argmax and the chosen decision", recall.decisions),
-    Chapter("baseline", "Against a baseline", recall.against_baseline),
-    Chapter("ranking", "Precision and recall", ranking.precision_recall),
-    Chapter("calibration", "Calibration", ranking.calibration),
-    Chapter("values", "Predicted numbers", values.values, _with_numbers),
-    Chapter("elements", "By element", chemistry.by_element, _of_crystals),
-    Chapter("systems", "By crystal system", chemistry.by_system, _of_crystals),
-    Chapter("sites", "By number of sites", chemistry.by_sites, _of_crystals),
-    Chapter("mistakes", "Mistakes", mistakes.mistakes),
-    Chapter("map", "Map of the embeddings", embeddings.embedding_map),
-    Chapter("magnitude", "Magnitude of the classes", embeddings.magnitude_functions),
-    Chapter("left-out", "Left out", summary.left_out),
-    Chapter("options", "Options", summary.options),
-    Chapter("environment", "Environment", summary.environment),
+CHAPTERS: tuple[tuple[Any, ...], ...] = (
+    ("summary", "Summary", summary.summary),
+    ("classes", "Classes", summary.class_counts),
+    ("training", "Training", training.learning_curves),
+    ("diagnostics", "What the loss did", training.diagnostics, "diagnostics"),
+    ("recall", "Recall of each class", recall.per_class),
+    ("confusion", "Confusions", recall.confusion),
+    ("decision", "Argmax and the chosen decision", recall.decisions),
+    ("baseline", "Against a baseline", recall.against_baseline),
+    ("ranking", "Precision and recall", ranking.precision_recall),
+    ("calibration", "Calibration", ranking.calibration),
+    ("values", "Predicted numbers", ranking.values, "values"),
+    ("elements", "By element", chemistry.by_element, "structures"),
+    ("systems", "By crystal system", chemistry.by_system, "structures"),
+    ("sites", "By number of sites", chemistry.by_sites, "structures"),
+    ("mistakes", "Mistakes", mistakes.mistakes),
+    ("map", "Map of the embeddings", embeddings.embedding_map),
+    ("magnitude", "Magnitude of the classes", embeddings.magnitude_functions),
+    ("left-out", "Left out", summary.left_out),
+    ("options", "Options", summary.options),
+    ("environment", "Environment", summary.environment),
 )
+"""The anchor, the title and the function of each chapter, and what a run must have for it, where that is anything."""
 
 
 def write_report(
@@ -80,10 +69,15 @@ def write_report(
     beside = None if baseline is None else FinishedRun(baseline)
     figures = FigureFolder(run.path / FIGURES)
     options: dict[str, dict[str, Any]] = {"baseline": {"baseline": beside}, "map": {"projection": projection}}
+    has = {
+        "structures": run.has_structures,
+        "diagnostics": run.config["trainer"].get("diagnostics"),
+        "values": run.metrics.get("values"),
+    }
     sections = [
         Section(anchor, title, partial(write, run, figures, **options.get(anchor, {})))
-        for anchor, title, write, when in CHAPTERS
-        if when(run)
+        for anchor, title, write, *needs in CHAPTERS
+        if all(has[name] for name in needs)
     ]
     subtitle = f"{run.config['model']['name']}, {summary.loss_text(run.config['loss'])}, on {run.source}"
     return write_page(run.path / REPORT, run.path.resolve().name, subtitle, sections)

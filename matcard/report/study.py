@@ -13,8 +13,20 @@ from markupsafe import Markup
 from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better, metric_label, metric_names, undefined
 from matcard.files import read_json, read_yaml
-from matcard.report.html import DASH, code, interval, paragraph, plural, records, score, signed, table
-from matcard.report.page import FigureFolder, Section, write_page
+from matcard.report.page import (
+    DASH,
+    FigureFolder,
+    Section,
+    code,
+    interval,
+    paragraph,
+    plural,
+    records,
+    score,
+    signed,
+    table,
+    write_page,
+)
 from matcard.study.settings import StudyDir
 from matcard.training.config import flatten
 

@@ -14,7 +14,7 @@ from matcard.errors import listed
 from matcard.evaluation.confusion import successes
 from matcard.evaluation.figures import distinct_figure
 from matcard.evaluation.metrics import metric_label, undefined
-from matcard.report.html import code, interval, paragraph, plural, score, share, table
+from matcard.report.page import code, interval, paragraph, plural, score, share, table
 from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
 

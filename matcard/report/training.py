@@ -12,7 +12,7 @@ from matcard.evaluation import style
 from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.figures import BESIDE
 from matcard.evaluation.metrics import higher_is_better, metric_label
-from matcard.report.html import paragraph, share
+from matcard.report.page import paragraph, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
