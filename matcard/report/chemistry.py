@@ -115,7 +115,7 @@ def _grouped(
     tables = {ALL: group_shares(groups[among], right[among], order)}
     if (rare & among).any():
         tables[MINORITY] = group_shares(groups[among & rare], right[among & rare], order)
-    series = [Series(*look, _intervals(table)) for look, table in tables.items()]
+    series = [Series(*look, records(table.rename(columns={"recall": "value"}))) for look, table in tables.items()]
     joined = pd.concat([table.assign(classes=look[0]) for look, table in tables.items()], ignore_index=True)
     overall = next(iter(tables.values()))
     counts = zip(*(table["n"] for table in tables.values()), strict=True)
@@ -129,10 +129,6 @@ def _grouped(
         caption=f"Share of the test crystals whose class is found, {by}. At the right their number"
         f"{', of all and of minority classes' if len(tables) > 1 else ''}.",
     )
-
-
-def _intervals(table: pd.DataFrame) -> list[dict[str, float]]:
-    return [{"value": row["recall"], **{key: row[key] for key in ("low", "high", "n")}} for row in records(table)]
 
 
 def _worst(shares: pd.DataFrame, overall: float) -> str:
@@ -174,21 +170,11 @@ def crystal_systems(samples: Samples) -> tuple[Shaped[np.ndarray, " n"], str]:
     n = len(samples)
     looked_at = np.unique(np.linspace(0, n - 1, min(n, MOST_SYMMETRIES)).astype(np.int64))
     systems = np.full(n, "", dtype=object)
-    numbers = space_groups(samples.inputs.take(looked_at))
-    systems[looked_at] = [system_of(number) for number, _ in numbers]
+    found = symmetries(samples.inputs.take(looked_at))
+    by_number = gemmi.find_spacegroup_by_number
+    systems[looked_at] = [by_number(int(one.number)).crystal_system_str() if one else "" for one in found]
     part = f", {MOST_SYMMETRIES:,} evenly chosen crystals" if n > MOST_SYMMETRIES else ""
     return systems, f"found by spglib within {SYMPREC} Å{part}"
-
-
-def space_groups(crystals: Crystals) -> list[tuple[int, str]]:
-    """Give number and symbol of each crystal's space group; 0 and nothing where spglib finds none."""
-    found = symmetries(crystals)
-    return [(int(one.number), str(one.international)) if one else (0, "") for one in found]
-
-
-def system_of(number: int) -> str:
-    """Give the crystal system of a space group; none of number 0."""
-    return gemmi.find_spacegroup_by_number(number).crystal_system_str() if number else ""
 
 
 def site_bins(num_sites: Int[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], list[str]]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float, Int, Shaped
     from markupsafe import Markup
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from matcard.report.page import FigureFolder
@@ -46,9 +45,9 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
     """Draw the embeddings of the test part in two dimensions."""
     test, names = run.test, np.array(run.class_names, dtype=object)
     kept, values = run.test_embeddings
-    drawn = np.sort(np.random.default_rng(_seed(run)).permutation(len(kept))[:_MOST_POINTS])
+    drawn = np.sort(np.random.default_rng(run.config["seed"]).permutation(len(kept))[:_MOST_POINTS])
     chosen = kept[drawn]
-    points, axes = project(values[drawn], projection, _seed(run))
+    points, axes = project(values[drawn], projection, run.config["seed"])
     targets, right = test.targets[chosen], test.right[chosen]
     by_class, by_mistake = class_layers(targets, run.class_names), mistake_layers(right, run.minority[targets])
     predicted = names[test.predicted[chosen]]
@@ -78,7 +77,7 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
 def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw |tX| of each class's embeddings against the scale t."""
     kept, values = run.test_embeddings
-    table = magnitude_table(values, run.test.targets[kept], run.class_names, _seed(run))
+    table = magnitude_table(values, run.test.targets[kept], run.class_names, run.config["seed"])
     counts = table.groupby("class")["crystals"].first()
     shown = counts.sort_values(ascending=False).index[: len(COLOURS)].tolist()
     equal = int(table["equal_crystals"].iloc[0])
@@ -93,10 +92,6 @@ def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
         f"most {MOST} {run.noun}s of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so "
         f"that curves differ by geometry alone: the points of the higher one lie farther apart.{rest}",
     )
-
-
-def _seed(run: FinishedRun) -> int:
-    return int(run.config.get("seed", 0))
 
 
 class Layer(NamedTuple):
@@ -123,9 +118,8 @@ def project(
     """Give two coordinates for each embedding, and what the axes are.
 
     Raises:
-        InputError: `check_projection`, or fewer than three points.
+        InputError: fewer than three points.
     """
-    check_projection(projection)
     if len(embeddings) < 3:
         raise InputError(f"a map needs three crystals or more, there are {len(embeddings)}")
     if projection == "umap":
@@ -168,8 +162,13 @@ def map_figure(
     """Draw the same points twice: coloured by class, and by whether the class is found."""
     figure = style.new_figure(8.8, 4.1)
     titles = ("by class", "by mistake")
+    large = len(points) > _VECTORS_UP_TO
     for axes, layers, title in zip(figure.subplots(1, 2), (by_class, by_mistake), titles, strict=True):
-        _scatter(axes, points, layers)
+        for label, colour, members in layers:
+            axes.scatter(
+                *points[members].T, s=7 if large else 14, color=colour, alpha=0.75, linewidths=0,
+                label=style.short(label, 26), rasterized=large,
+            )  # fmt: skip
         style.tidy(axes, grid="both", x=axes_names[0], y=axes_names[1], title=title)
         axes.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=style.SMALL,
@@ -200,16 +199,6 @@ def live_map(
             for name, layers in (("by class", by_class), ("by mistake", by_mistake))
         },
     }
-
-
-def _scatter(axes: Axes, points: Float[np.ndarray, "n 2"], layers: Sequence[Layer]) -> None:
-    size = 14 if len(points) <= _VECTORS_UP_TO else 7
-    for label, colour, members in layers:
-        axes.scatter(
-            points[members, 0],
-            points[members, 1], s=size, color=colour, alpha=0.75, linewidths=0,
-            label=style.short(label, 26), rasterized=len(points) > _VECTORS_UP_TO,
-        )  # fmt: skip
 
 
 def magnitude_table(
@@ -248,18 +237,19 @@ def magnitude_table(
 
 
 def magnitude_figure(table: pd.DataFrame, shown: Sequence[str]) -> Figure:
-    """Draw the magnitude function of the classes that are shown; the others are pale.
-
-    Args:
-        table: as `magnitude_table` gives it.
-        shown: at most seven classes.
-    """
+    """Draw the magnitude function of the classes that are shown; the others are pale."""
     figure = style.new_figure(8.8, 3.7)
     panels = figure.subplots(1, 2)
     equal = int(table["equal_crystals"].iloc[0])
     columns = (("magnitude", "all of each class"), ("equal_magnitude", f"{equal} of each class"))
+    colours = dict(zip(shown, COLOURS, strict=False))
     for axes, (column, title) in zip(panels, columns, strict=True):
-        _draw(axes, table, column, shown)
+        for name, rows in table.dropna(subset=column).groupby("class", sort=False):
+            look: dict[str, Any] = {"color": style.PALE, "linewidth": 0.8, "zorder": 1}
+            if name in colours:
+                label = f"{style.short(str(name), 22)} ({rows['crystals'].iloc[0]:,})"
+                look = {"color": colours[str(name)], "linewidth": 1.5, "zorder": 2, "label": label}
+            axes.plot(rows["t"], rows[column], **look)
         style.tidy(axes, grid="both", x="scale t (1 / distance)", y="magnitude |tX|", title=title)
         axes.set(xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
@@ -268,15 +258,3 @@ def magnitude_figure(table: pd.DataFrame, shown: Sequence[str]) -> Figure:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   frameon=False, fontsize=style.SMALL)  # fmt: skip
     return figure
-
-
-def _draw(axes: Axes, table: pd.DataFrame, column: str, shown: Sequence[str]) -> None:
-    colours = dict(zip(shown, COLOURS, strict=False))
-    for name, rows in table.groupby("class", sort=False):
-        if rows[column].isna().all():
-            continue
-        if name in colours:
-            label = f"{style.short(str(name), 22)} ({rows['crystals'].iloc[0]:,})"
-            axes.plot(rows["t"], rows[column], color=colours[str(name)], linewidth=1.5, label=label, zorder=2)
-        else:
-            axes.plot(rows["t"], rows[column], color=style.PALE, linewidth=0.8, zorder=1)

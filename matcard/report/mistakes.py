@@ -14,9 +14,9 @@ from ase.data.colors import jmol_colors
 from ase.visualize.plot import Matplotlib
 from markupsafe import Markup
 
+from matcard.data.spacegroups import symmetries
 from matcard.descriptors.contents import reduced_formulas
 from matcard.evaluation import style
-from matcard.report.chemistry import space_groups
 from matcard.report.page import code, paragraph, plural, table
 
 if TYPE_CHECKING:
@@ -103,10 +103,11 @@ def _mistake_table(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> pd.DataFra
 
 def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, chosen: Int[np.ndarray, " k"]) -> Markup:
     crystals = run.test_samples.inputs.take(chosen)
-    formulas, groups, sites = reduced_formulas(crystals), space_groups(crystals), crystals.num_sites
+    formulas, groups, sites = reduced_formulas(crystals), symmetries(crystals), crystals.num_sites
     cards = Markup("")
     for k, row in enumerate(chosen.tolist()):
-        about = f"{groups[k][1] or 'no space group'}, {plural(int(sites[k]), 'site')}"
+        group = groups[k]
+        about = f"{group.international if group else 'no space group'}, {plural(int(sites[k]), 'site')}"
         cards += _card(run, figures, f"{prefix}-{k + 1}", row, Drawing(crystals, k), str(formulas[k]), about)
     return Markup('<h3>{}</h3><div class="cards">{}</div>').format(title, cards)
 

@@ -11,7 +11,7 @@ from matcard.errors import InputError
 from matcard.evaluation import style
 from matcard.evaluation.confusion import confusion_matrix, successes
 from matcard.evaluation.figures import Series, confusion_figure, interval_figure, recall_figure
-from matcard.evaluation.metrics import metric_label, metric_names
+from matcard.evaluation.metrics import metric_label, metric_names, undefined
 from matcard.report.page import DASH, code, interval, paragraph, records, score, signed, table
 
 if TYPE_CHECKING:
@@ -167,22 +167,12 @@ def compared(
                     for k, item in enumerate(order[:8])),
         caption=caption,
     )  # fmt: skip
-    rows = [
-        (
-            metric_label(metric),
-            score(first[1][metric]),
-            score(second[1][metric]),
-            _difference(first[1], second[1], metric),
-        )
-        for metric in metrics
-    ]
+    rows = []
+    for metric in metrics:
+        one, other = first[1][metric], second[1][metric]
+        difference = DASH if undefined(one) or undefined(other) else signed(other - one)
+        rows.append((metric_label(metric), score(one), score(other), difference))
     return drawn + table(("", first[0], second[0], "difference"), rows, caption="Averages over the test part")
-
-
-def _difference(first: Mapping[str, Any], second: Mapping[str, Any], metric: str) -> str:
-    if first[metric] is None or second[metric] is None:
-        return DASH
-    return signed(second[metric] - first[metric])
 
 
 def _paired(run: FinishedRun, baseline: FinishedRun) -> str:

@@ -91,9 +91,8 @@ def _result(run: FinishedRun) -> str:
     recalls = [(name, metrics["recall"][name]) for name in run.class_names if metrics["recall"][name]["n"]]
     worst, recall = min(recalls, key=lambda item: (item[1]["value"], -item[1]["n"]))
     text = f"Of the {of:,} test {run.noun}s of {whose}it finds {found:,} ({share(found / of) if of else 'none there'})"
-    if rare and not undefined(metrics["minority_recall"]):
-        mean = f", a mean recall of {score(metrics['minority_recall'])} over these classes" if len(rare) > 1 else ""
-        text += mean
+    if len(rare) > 1 and not undefined(metrics["minority_recall"]):
+        text += f", a mean recall of {score(metrics['minority_recall'])} over these classes"
     return (
         f"{text}; over all classes the mean recall is {score(metrics['balanced_accuracy'])}. The class it finds least "
         f"often is {worst}: {successes(recall):,} of {recall['n']:,}."
@@ -108,16 +107,15 @@ def _doubts(run: FinishedRun) -> list[str]:
     never = [
         name for k, name in enumerate(run.class_names) if recalls[name]["n"] and not (run.test.predicted == k).any()
     ]
-    doubts = []
-    if never:
-        doubts.append(f"It never predicts {listed(never)}.")
-    if few:
-        doubts.append(f"The test part has fewer than {_LOOSE} {run.noun}s of {listed(few)}: their figures are rough.")
-    if none:
-        doubts.append(f"It has none of {listed(none)}, of which nothing can be said.")
-    if run.noun == "crystal" and run.split_kind in ("random", "formula"):
-        doubts.append("Crystals of the same structure type stand on both sides, so that new types may fare worse.")
-    return [*doubts, "This is one run with one seed: another would differ by a few hundredths."]
+    known_types = run.noun == "crystal" and run.split_kind in ("random", "formula")
+    doubts = (
+        (never, f"It never predicts {listed(never)}."),
+        (few, f"The test part has fewer than {_LOOSE} {run.noun}s of {listed(few)}: their figures are rough."),
+        (none, f"It has none of {listed(none)}, of which nothing can be said."),
+        (known_types, "Crystals of the same structure type stand on both sides, so that new types may fare worse."),
+        (True, "This is one run with one seed: another would differ by a few hundredths."),
+    )
+    return [text for of, text in doubts if of]
 
 
 def _pooled(metrics: dict[str, Any], names: list[str]) -> tuple[int, int]:
@@ -133,11 +131,8 @@ def _tiles(run: FinishedRun) -> Markup:
         below = f"95 %: {interval(low, high)}" if not undefined(low) else "0 is best" if metric == "ece" else ""
         if metric == "average_precision" and len(run.class_names) == 2:
             below += f"; chance {run.metrics['prevalence'][run.class_names[1]]:.2f}"
-        tiles.append(
-            Markup("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>").format(
-                metric_label(metric), score(value), below
-            )
-        )
+        tile = Markup("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>")
+        tiles.append(tile.format(metric_label(metric), score(value), below))
     note = paragraph(
         "On the test part, at the most likely class (argmax). The intervals are of a bootstrap within each class: they "
         f"hold for this network and other {run.noun}s of the same kind, not for another seed.",

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from pymatgen.core import Element
-from pymatgen.symmetry.groups import SpaceGroup
 from report_cases import crystals
 
 from matcard.data.crystals import CrystalKind
 from matcard.evaluation.confusion import wilson
 from matcard.graphs.neighbors import GraphOptions
-from matcard.report.chemistry import crystal_systems, element_shares, group_shares, position, site_bins, system_of
+from matcard.report.chemistry import crystal_systems, element_shares, group_shares, position, site_bins
 
 
 def test_elements_stand_where_pymatgen_has_them():
@@ -22,11 +21,6 @@ def test_elements_stand_where_pymatgen_has_them():
     places = [position(number) for number in range(1, 104)]
     assert len(set(places)) == 103
     assert all(row > 6.5 for _, row in (position(number) for number in [*range(57, 72), *range(89, 104)]))
-
-
-@pytest.mark.parametrize("number", [1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230])
-def test_crystal_systems_are_those_of_the_tables(number):
-    assert system_of(number) == SpaceGroup.from_int_number(number).crystal_system
 
 
 def test_crystal_systems_from_structures_or_from_a_column():
