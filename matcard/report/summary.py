@@ -14,6 +14,7 @@ from matcard.errors import listed
 from matcard.evaluation.confusion import successes
 from matcard.evaluation.figures import distinct_figure
 from matcard.evaluation.metrics import metric_label, undefined
+from matcard.files import read_json
 from matcard.report.page import code, interval, paragraph, plural, score, share, table
 from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
@@ -246,7 +247,7 @@ def options(run: FinishedRun, figures: FigureFolder) -> Markup:
 
 def environment(run: FinishedRun, figures: FigureFolder) -> Markup:
     """List versions, commit and device, and the command."""
-    found = dict(run.environment)
+    found = dict(read_json(run.files.environment))
     command = found.pop("command", None)
     packages = found.pop("packages", {})
     rows = [(name.replace("_", " "), _text(value)) for name, value in found.items()]

@@ -103,11 +103,6 @@ class FinishedRun:
         return dict(read_json(self.files.test_metrics))
 
     @cached_property
-    def environment(self) -> dict[str, Any]:
-        """Versions, commit and device."""
-        return dict(read_json(self.files.environment))
-
-    @cached_property
     def decision(self) -> Decision:
         """The decision rule chosen on the validation part."""
         return Decision.load(self.files.decision)
@@ -195,23 +190,20 @@ class FinishedRun:
         Raises:
             InputError: the source is gone, or no longer has them.
         """
-        samples = self._read() if self._samples is None else self._samples
+        if (samples := self._samples) is None:
+            with warnings.catch_warnings():
+                # They were given when the run read the same source.
+                warnings.simplefilter("ignore", MatcardWarning)
+                samples = read_labelled(self.files.load_config().data)
         if not isinstance(samples.inputs, Crystals):
             raise InputError(f"{self.source} holds no structures of crystals")
         rows = {str(samples.ids[row]): row for row in samples.used.tolist()}
-        missing = [name for name in self.test.ids if name not in rows]
-        if missing:
+        if missing := [name for name in self.test.ids if name not in rows]:
             raise InputError(
                 f"{len(missing)} of the {len(self.test.ids)} test crystals are no longer in {self.source} "
                 f"(the first is {missing[0]}): it has changed since the run"
             )
         return samples.take(np.array([rows[name] for name in self.test.ids], dtype=np.int64))
-
-    def _read(self) -> Samples:
-        with warnings.catch_warnings():
-            # They were given when the run read the same source.
-            warnings.simplefilter("ignore", MatcardWarning)
-            return read_labelled(self.files.load_config().data)
 
     @cached_property
     def _kind(self) -> DataKind:
@@ -275,7 +267,7 @@ class FinishedRun:
             train_counts=self.counts("train"),
             decision=decision,
             calibration=Calibration(self.metrics["calibrated"]["temperature"]),
-            seed=int(self.config.get("seed", 0)),
+            seed=self.config["seed"],
         )
 
     def decide(self, decision: Decision) -> dict[str, Any]:
@@ -312,19 +304,20 @@ def _description(folder: Path) -> ModelDescription:
 
 def decide(console: Console, path: Path, options: DecisionOptions, *, save: bool) -> Decision:
     """Choose a rule on the validation part of a run and show what it does there; with `save`, on the test part too."""
+
+    def show(heading: str, metrics: dict[str, Any]) -> None:
+        console.print(heading, markup=False)
+        console.print(recall_table(metrics["at_decision"]))
+        console.print(averages_table(metrics))
+
     run = FinishedRun(path)
     decision = run.choose(options)
-    metrics = run.scored("val", decision)
-    console.print(f"the validation part of {path}, on which the rule was chosen: {decision.rule}", markup=False)
-    console.print(recall_table(metrics["at_decision"]))
-    console.print(averages_table(metrics))
+    where = f"the validation part of {path}, on which the rule was chosen: {decision.rule}"
+    show(where, run.scored("val", decision))
     if not save:
         console.print("not saved: --save makes it the rule of the run, and shows the test part at it")
         return decision
-    metrics = run.decide(decision)
-    console.print(f"the test part of {path} at this rule", markup=False)
-    console.print(recall_table(metrics["at_decision"]))
-    console.print(averages_table(metrics))
+    show(f"the test part of {path} at this rule", run.decide(decision))
     console.print(f"saved; write the report again by python -m matcard.report {path}", soft_wrap=True, markup=False)
     return decision
 
@@ -340,6 +333,5 @@ def show_test(console: Console, path: Path) -> None:
         raise InputError(
             f"{path} has no {file.name}: name the directory of a finished run, or a labelled set by --data.source"
         )
-    metrics = read_json(file)
     console.print(f"the test part of {path}, as it was measured once when the run was finished", markup=False)
-    print_scores(console, metrics)
+    print_scores(console, read_json(file))

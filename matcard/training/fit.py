@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
 
-    from matcard.models.base import Classifier
     from matcard.training.batches import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
@@ -88,7 +87,7 @@ def fit(
         InputError: a monitored metric that the validation part does not define, a damaged checkpoint, or a full disk.
         TrainingError: the loss stopped being finite.
     """
-    check_monitor(config.trainer.monitor, data)
+    _check_monitor(config.trainer.monitor, data)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config, data)
     told = [Diagnostics(data.class_names)] if config.trainer.diagnostics else []
@@ -115,12 +114,8 @@ def fit(
     return module
 
 
-def check_monitor(monitor: str, data: DataModule) -> None:
-    """Refuse a metric that the validation part does not define, whatever is predicted.
-
-    Raises:
-        InputError: the metric of a perfect prediction is NaN.
-    """
+def _check_monitor(monitor: str, data: DataModule) -> None:
+    """Refuse a metric that the validation part does not define, whatever is predicted: NaN of a perfect prediction."""
     targets = data.codes[data.parts["val"]]
     perfect = np.eye(data.num_classes)[targets]
     metrics = classification_metrics(targets, perfect, class_names=data.class_names, train_counts=data.class_counts)
@@ -155,28 +150,14 @@ def build_module(config: Config, data: DataModule) -> TrainingModule:
     loss = build_loss(config.loss, class_counts=data.drawn_counts.tolist(), seed=config.seed)
     num_values = 0 if data.values is None else len(data.values.names)
     model = build_model(config.model, num_classes=data.num_classes, num_values=num_values, **data.set.model_arguments)
-    _choose_kernel(model, config.trainer, len(data.parts["train"]))
-    return TrainingModule(
-        model,
-        loss,
-        data,
-        config.optimizer,
-        epochs=config.trainer.max_epochs,
-        monitor=config.trainer.monitor,
-        seed=config.seed,
-        value_weight=config.value.weight,
-    )
-
-
-def _choose_kernel(model: Classifier, options: TrainerOptions, samples: int) -> None:
-    """Take the compiled route of a model where that is asked for or pays, the same in a resumed run."""
-    if options.cpu_kernel == "numba" and not model.fuse():
+    # The compiled route where that is asked for or pays, the same in a resumed run.
+    kernel, work = config.trainer.cpu_kernel, config.trainer.max_epochs * len(data.parts["train"])
+    if (kernel == "numba" or (kernel == "auto" and work >= COMPILED_FROM)) and not model.fuse() and kernel == "numba":
         raise InputError(
             "--trainer.cpu_kernel numba: this network has no compiled route, or numba is not installed; "
             'pip install "matcard[fast]", or leave the option out'
         )
-    if options.cpu_kernel == "auto" and options.max_epochs * samples >= COMPILED_FROM:
-        model.fuse()
+    return TrainingModule(model, loss, data, config)
 
 
 def build_trainer(
@@ -190,11 +171,7 @@ def build_trainer(
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
     speed = Speed()
-    shown = (
-        "train_loss",
-        monitor,
-        *(name for name in ("val_minority_recall", "val_macro_f1") if name != monitor),
-    )
+    shown = tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1")))
     own: list[Callback] = [
         speed,
         MetricsFile(run.metrics),
@@ -239,13 +216,10 @@ def _device(options: TrainerOptions) -> tuple[str, Any]:
         raise InputError("--trainer.accelerator gpu: torch sees no CUDA device here; use auto or cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise InputError("--trainer.accelerator mps: torch sees no Apple GPU here; use auto or cpu")
-    if accelerator == "gpu" and isinstance(options.devices, int) and options.devices > torch.cuda.device_count():
-        raise InputError(
-            f"--trainer.devices {options.devices}: torch sees {torch.cuda.device_count()} CUDA devices here"
-        )
-    cores = os.cpu_count() or 1
-    if accelerator == "cpu" and isinstance(options.devices, int) and options.devices > cores:
-        raise InputError(f"--trainer.devices {options.devices}: this machine has {cores} cores; give as many at most")
+    there = {"gpu": torch.cuda.device_count(), "cpu": os.cpu_count() or 1}.get(accelerator, 1)
+    if accelerator != "mps" and isinstance(options.devices, int) and options.devices > there:
+        what = "CUDA devices" if accelerator == "gpu" else "cores"
+        raise InputError(f"--trainer.devices {options.devices}: there are {there} {what} here; give as many at most")
     if options.precision != "auto":
         return accelerator, options.precision
     half = accelerator == "gpu" and torch.cuda.is_bf16_supported()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matcard.losses.base import Loss
     from matcard.models.base import Classifier
     from matcard.training.batches import DataModule
-    from matcard.training.options import OptimizerOptions
+    from matcard.training.options import Config
 
 PLATEAU_FACTOR = 1 / 3
 PLATEAU_PATIENCE = 5
@@ -34,11 +34,8 @@ class TrainingModule(lightning.LightningModule):
         model: maps a batch to `Output(logits (N, C), embedding (N, F), values (N, V) or None)`.
         loss: called as `loss(logits, targets, embeddings)`.
         data: knows the classes and the training part; the centroids of embedding-only losses are fitted on it.
-        optimizer: rule, learning rate and schedule.
-        epochs: length of the training, for schedules.
-        monitor: validation metric that the plateau schedule follows.
-        seed: seeds dropout, together with epoch and step, so that a resumed run repeats an uninterrupted one.
-        value_weight: of the error of predicted numbers, where the model predicts some.
+        config: optimiser, length, the weight of predicted numbers, and the seed, which seeds dropout together with
+            epoch and step, so that a resumed run repeats an uninterrupted one.
 
     Attributes:
         mix: what the number says of the classes, once training has ended; None before, and where there is no number.
@@ -49,23 +46,14 @@ class TrainingModule(lightning.LightningModule):
         model: Classifier,
         loss: Loss[Any],
         data: DataModule,
-        optimizer: OptimizerOptions,
-        *,
-        epochs: int,
-        monitor: str,
-        seed: int,
-        value_weight: float = 1.0,
+        config: Config,
     ) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
         self.centroids = None if loss.trains_head else CentroidClassifier()
         self.data = data
-        self.options = optimizer
-        self.epochs = epochs
-        self.monitor = monitor
-        self.seed = seed
-        self.value_weight = value_weight
+        self.config = config
         self.mix: ValueMix | None = None
         self._epoch_losses: list[Tensor] = []
         self._epoch_terms: dict[str, list[Tensor | float]] = {}
@@ -84,13 +72,13 @@ class TrainingModule(lightning.LightningModule):
             self.mix = ValueMix.fit(values.edges, values.classes, found.numbers[:, 0], found.heads, found.targets)
 
     def on_train_epoch_start(self) -> None:
-        self.loss.on_epoch(self.current_epoch, self.epochs)
+        self.loss.on_epoch(self.current_epoch, self.config.trainer.max_epochs)
         self._epoch_losses = []
         self._epoch_terms = {}
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         # Loaders draw from the generator too, and not alike in a resumed run: what a step draws starts here.
-        torch.manual_seed(_mixed(self.seed, self.current_epoch, batch_index, self.global_rank))
+        torch.manual_seed(_mixed(self.config.seed, self.current_epoch, batch_index, self.global_rank))
 
     def training_step(self, given: Any, batch_index: int) -> Tensor:
         batch, unlabelled = given if isinstance(given, list) else (given, None)
@@ -103,7 +91,7 @@ class TrainingModule(lightning.LightningModule):
                 beside = self.model(self.data.set.augmented(unlabelled)).values
                 predicted, numbers = torch.cat([predicted, beside]), torch.cat([numbers, unlabelled.numbers])
             error = value_loss(predicted.float(), numbers)
-            loss = loss + self.value_weight * error
+            loss = loss + self.config.value.weight * error
             terms["value"] = error.detach()
         self._epoch_losses.append(loss.detach())
         for name, term in terms.items():
@@ -126,8 +114,8 @@ class TrainingModule(lightning.LightningModule):
         train_loss = torch.stack(self._epoch_losses).mean().item()
         if not (np.isfinite(train_loss) and np.isfinite(scores.probabilities).all()):
             raise TrainingError(
-                f"the loss or the predictions of epoch {self.current_epoch} are not finite: lower --optimizer.lr "
-                f"(now {self.options.lr}) or --trainer.gradient_clip; the checkpoints of earlier epochs are kept"
+                f"the loss or the predictions of epoch {self.current_epoch} are not finite: lower --optimizer.lr (now "
+                f"{self.config.optimizer.lr}) or --trainer.gradient_clip; the checkpoints of earlier epochs are kept"
             )
         metrics = classification_metrics(
             scores.targets,
@@ -150,19 +138,14 @@ class TrainingModule(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step(self.trainer.callback_metrics[f"val_{self.monitor}"].item())
+            scheduler.step(self.trainer.callback_metrics[f"val_{self.config.trainer.monitor}"].item())
 
     def configure_optimizers(self) -> Any:
-        options = self.options
+        options = self.config.optimizer
         weights = [weight for weight in self.parameters() if weight.requires_grad]
-        optimizer: torch.optim.Optimizer
-        match options.name:
-            case "adam":
-                optimizer = torch.optim.Adam(weights, options.lr, weight_decay=options.weight_decay)
-            case "adamw":
-                optimizer = torch.optim.AdamW(weights, options.lr, weight_decay=options.weight_decay)
-            case "sgd":
-                optimizer = torch.optim.SGD(weights, options.lr, options.momentum, weight_decay=options.weight_decay)
+        kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+        momentum = {"momentum": options.momentum} if options.name == "sgd" else {}
+        optimizer = kinds[options.name](weights, options.lr, weight_decay=options.weight_decay, **momentum)
         steps = max(2, int(self.trainer.estimated_stepping_batches))
         scheduler: torch.optim.lr_scheduler.LRScheduler
         # Every schedule moves by steps: Lightning moves schedules of epochs after the checkpoint is written, so a
@@ -180,11 +163,11 @@ class TrainingModule(lightning.LightningModule):
             case "plateau":
                 scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
                     optimizer,
-                    mode="max" if higher_is_better(self.monitor) else "min",
+                    mode="max" if higher_is_better(self.config.trainer.monitor) else "min",
                     factor=PLATEAU_FACTOR,
                     patience=PLATEAU_PATIENCE,
                 )
-                never = self.epochs + 1
+                never = self.config.trainer.max_epochs + 1
                 return [optimizer], [
                     {"scheduler": scheduler, "interval": "epoch", "frequency": never, "monitor": "train_loss"}
                 ]
