@@ -37,8 +37,7 @@ def choose_decision(
 ) -> Decision:
     """Make the rule of `options`; what it leaves open is chosen on these samples, of the validation part.
 
-    `drawn_counts` are how many of each class an epoch draws, the prior of the probabilities; as `train_counts` where not
-    given.
+    `drawn_counts` are how many of each class an epoch draws, the prior of the probabilities; `train_counts` by default.
 
     Raises:
         InputError: an aim that is out of reach on these samples, or as `check_decision`.
