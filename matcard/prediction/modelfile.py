@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
@@ -98,24 +98,17 @@ class ModelDescription:
                 f"format {FORMAT_VERSION}: use that version, or train the run again"
             )
         try:
-            return cls(
-                class_names=tuple(stored["class_names"]),
-                class_counts=tuple(stored["class_counts"]),
-                drawn_counts=tuple(stored["drawn_counts"]),
-                target=dict(stored["target"]),
-                model=dict(stored["model"]),
-                kind=dict(stored["kind"]),
-                decision=Decision.from_dict(stored["decision"], path),
-                calibration=Calibration.from_dict(stored["calibration"]),
-                bias_corrected=Calibration.from_dict(stored["bias_corrected"]),
-                components=tuple(stored["components"]),
-                novelty_limit=float(stored["novelty_limit"]),
-                train_size=int(stored["train_size"]),
-                config=dict(stored["config"]),
-                scale=None if stored["scale"] is None else ValueScale.from_dict(stored["scale"]),
-                mix=None if stored["mix"] is None else ValueMix.from_dict(stored["mix"]),
-                matcard_version=str(stored["matcard_version"]),
-            )
+            values = {field.name: stored[field.name] for field in fields(cls)}
+            for name in ("class_names", "class_counts", "drawn_counts", "components"):
+                values[name] = tuple(values[name])
+            for name in ("target", "model", "kind", "config"):
+                values[name] = dict(values[name])
+            for name, kind in (("scale", ValueScale), ("mix", ValueMix)):
+                values[name] = None if values[name] is None else kind.from_dict(values[name])
+            for name in ("calibration", "bias_corrected"):
+                values[name] = Calibration.from_dict(values[name])
+            numbers = {"novelty_limit": float(values["novelty_limit"]), "train_size": int(values["train_size"])}
+            return cls(**{**values, **numbers, "decision": Decision.from_dict(values["decision"], path)})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); write or copy it again") from error
 

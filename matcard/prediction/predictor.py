@@ -319,7 +319,9 @@ def _member(path: Path) -> Member:
             f"{folder / DESCRIPTION}: inputs that this version does not know ({type(error).__name__}: {error}); it was "
             f"written by matcard {description.matcard_version}"
         ) from error
-    reference = Reference(_take(tensors, "reference.", folder)["embeddings"].numpy(), description.novelty_limit)
+    if "reference.embeddings" not in tensors:
+        raise InputError(f"{folder}: the weights lack reference.embeddings; copy the folder again")
+    reference = Reference(tensors.pop("reference.embeddings").numpy(), description.novelty_limit)
     marks = read_json(folder / TRAINING) if (folder / TRAINING).is_file() else None
     return Member(path, description, kind, _network(description, kind, tensors, folder), reference, marks)
 
@@ -333,25 +335,15 @@ def _network(description: ModelDescription, kind: Kind, tensors: dict[str, Tenso
             f"{folder}: model options that this version does not know ({error}); it was written by matcard "
             f"{description.matcard_version}"
         ) from error
-    centroids = None
-    if any(name.startswith("centroids.") for name in tensors):
-        centroids = CentroidClassifier()
+    centroids = CentroidClassifier() if any(name.startswith("centroids.") for name in tensors) else None
     num_classes, num_values = len(description.class_names), len(description.values)
     model = build_model(options, num_classes=num_classes, num_values=num_values, **kind.model_arguments)
     network = Network(model, centroids, description.scale, description.mix)
-    state = {name: value for name, value in tensors.items() if not name.startswith("reference.")}
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{folder}: weights and description do not fit together ({error}); copy both again") from error
     return network
-
-
-def _take(tensors: dict[str, Tensor], prefix: str, folder: Path) -> dict[str, Tensor]:
-    taken = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    if not taken:
-        raise InputError(f"{folder}: the weights lack {prefix}*; copy the folder again")
-    return taken
 
 
 def _no_model(path: Path) -> str:

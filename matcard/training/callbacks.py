@@ -66,17 +66,27 @@ class MetricsFile(Callback):
 
 
 class Speed(Callback):
-    """Measures samples a second over the training steps of the current epoch, all ranks together."""
+    """Measures samples a second over the training steps of the current epoch, all ranks together.
 
-    def __init__(self) -> None:
-        self.samples = 0
-        self.seconds = 0.0
-        self._began = 0.0
+    Args:
+        unit: what samples are called.
+        shown: what is logged and shown beside the speed.
+    """
+
+    def __init__(self, unit: str, shown: tuple[str, ...]) -> None:
+        self.samples, self.seconds, self._began = 0, 0.0, 0.0
+        self.unit = unit
+        self.shown = shown
 
     @property
     def rate(self) -> float:
         """Samples a second."""
         return self.samples / self.seconds if self.seconds else 0.0
+
+    def scores(self, trainer: Trainer) -> dict[str, float]:
+        """Give what is shown, as far as it was logged."""
+        logged = trainer.callback_metrics
+        return {name: logged[name].item() for name in self.shown if name in logged}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
@@ -94,37 +104,28 @@ class Speed(Callback):
 class ProgressBar(RichProgressBar):
     """Lightning's bar with samples a second and the epoch's validation scores."""
 
-    def __init__(self, speed: Speed, unit: str, shown: tuple[str, ...]) -> None:
+    def __init__(self, speed: Speed) -> None:
         super().__init__(refresh_rate=4)
         self._speed = speed
-        self._unit = unit
-        self._shown = shown
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Give what stands at the right of the bar."""
-        scores = {
-            name: trainer.callback_metrics[name].item() for name in self._shown if name in trainer.callback_metrics
-        }
-        return {f"{self._unit}/s": f"{self._speed.rate:.0f}", **scores}
+        return {f"{self._speed.unit}/s": f"{self._speed.rate:.0f}", **self._speed.scores(trainer)}
 
 
 class EpochLines(Callback):
     """Prints a line an epoch where the screen is a file or a pipe and a moving bar would be noise."""
 
-    def __init__(self, console: Console, speed: Speed, unit: str, shown: tuple[str, ...]) -> None:
+    def __init__(self, console: Console, speed: Speed) -> None:
         self._console = console
         self._speed = speed
-        self._unit = unit
-        self._shown = shown
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the epoch just finished."""
-        if not trainer.is_global_zero:
-            return
-        scores = trainer.callback_metrics
-        words = [f"{name} {scores[name].item():.3f}" for name in self._shown if name in scores]
-        rate = f"{self._speed.rate:.0f} {self._unit}/s"
-        self._console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(words)}  {rate}")
+        if trainer.is_global_zero:
+            words = "  ".join(f"{name} {value:.3f}" for name, value in self._speed.scores(trainer).items())
+            rate = f"{self._speed.rate:.0f} {self._speed.unit}/s"
+            self._console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {words}  {rate}")
 
 
 class Patience(EarlyStopping):

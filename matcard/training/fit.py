@@ -170,13 +170,12 @@ def build_trainer(
         logging.getLogger(name).setLevel(logging.WARNING)
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
-    speed = Speed()
-    shown = tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1")))
+    speed = Speed(unit, tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1"))))
     own: list[Callback] = [
         speed,
         MetricsFile(run.metrics),
         CollapseGuard(),
-        ProgressBar(speed, unit, shown) if console.is_terminal else EpochLines(console, speed, unit, shown),
+        ProgressBar(speed) if console.is_terminal else EpochLines(console, speed),
         *epoch_checkpoints(run, monitor, mode),
     ]
     if options.patience:
