@@ -28,13 +28,14 @@ def main(argv: Sequence[str]) -> None:
         begun = parse_config(argv, prog="python -m matcard.train", description=DESCRIPTION)
     # What is wrong with the directory is said before the seconds that Lightning takes to load.
     RunDir.unfinished(begun) if isinstance(begun, Path) else RunDir.planned(begun)
-    from matcard.report.page import show_page
-    from matcard.report.run import write_report
     from matcard.training.run import resume, train
 
     console = make_console()
 
     def report(folder: Path, samples: Samples) -> None:
+        from matcard.report.page import show_page
+        from matcard.report.run import write_report
+
         show_page(folder, lambda: write_report(folder, samples=samples), console)
 
     if isinstance(begun, Path):

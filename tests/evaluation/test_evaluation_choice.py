@@ -99,8 +99,8 @@ def test_shares():
     ("options", "said"),
     [
         ({"rule": "target_recall"}, "--decision.target is needed by --decision.rule target_recall"),
-        ({"rule": "target_precision", "target": 0.0}, "expected a number above 0, at most 1"),
-        ({"rule": "target_recall", "target": 1.5}, "expected a number above 0, at most 1"),
+        ({"rule": "target_precision", "target": 0.0}, "expected a number in .0, 1."),
+        ({"rule": "target_recall", "target": 1.5}, "expected a number in .0, 1."),
         ({"target": 0.5}, "--decision.target does not go with"),
         ({"rule": "cost"}, "--decision.costs is needed by"),
         ({"costs": "costs.csv"}, "--decision.costs does not go with"),

@@ -220,7 +220,7 @@ def test_the_test_figures_are_shown_as_they_were_measured(trained, capsys):
         (["RUN", "--save"], "--decision.rule"),
         (["RUN", "--decision.target=0.9"], "--decision.target goes with a rule"),
         (["RUN", "--decision.rule=target_recall"], "--decision.target is needed by"),
-        (["RUN", "--decision.rule=target_precision", "--decision.target=2"], "at most 1"),
+        (["RUN", "--decision.rule=target_precision", "--decision.target=2"], "a number in (0, 1]"),
         (["RUN", "--decision.rule=prior", "--decision.shares=a"], "--decision.shares a"),
         (["RUN", "--decision.rule=best_f1", "--decision.positive=salt"], "--decision.positive 'salt'"),
     ],

@@ -12,12 +12,14 @@ from PIL import Image
 from report_cases import NASTY, finished_run
 
 from matcard.cli import run_command
+from matcard.data.read import read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary
 from matcard.report.__main__ import main
 from matcard.report.page import FigureFolder
 from matcard.report.run import write_report
 from matcard.training.finished import FinishedRun
+from matcard.training.rundir import RunDir
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 ANCHORS = [
@@ -199,7 +201,7 @@ def test_predictions_without_a_part_are_refused(tmp_path):
 
 def test_crystals_at_hand_are_not_read_again(tmp_path):
     run = finished_run(tmp_path / "run")
-    samples = FinishedRun(run)._read()
+    samples = read_labelled(RunDir(run).load_config().data)
     (tmp_path / "run.parquet").unlink()
     assert FinishedRun(run, samples).test_samples.ids.tolist() == FinishedRun(run).test.ids.tolist()
 
