@@ -1,16 +1,24 @@
-"""Samples in a batch: tensors that go to a device together."""
+"""Samples in batches: tensors that go to a device together, and the data set that cuts them from arrays."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
-    import torch
+    from jaxtyping import Float, Int, Int64, Shaped
+
+_DIGEST = 8
+"""Bytes that tell samples apart."""
 
 
 @dataclass(eq=False)
@@ -23,3 +31,57 @@ class Batch:
         return replace(
             self, **{name: value.to(device, **options) for name, value in values.items() if isinstance(value, Tensor)}
         )
+
+
+@dataclass(eq=False)
+class ArrayBatch(Batch):
+    """B samples.
+
+    Attributes:
+        x: (B, F) of rows, (B, channels, height, width) of images; as read, not standardised.
+        y: (B,) their classes.
+        index: (B,) their positions in the data set.
+        numbers: (B, V) to predict, standardised; NaN where missing, None where there are none.
+    """
+
+    x: Float[Tensor, "B ..."]
+    y: Int[Tensor, " B"]
+    index: Int[Tensor, " B"]
+    numbers: Float[Tensor, "B V"] | None = None
+
+    @property
+    def descriptors(self) -> Float[Tensor, "B F"]:
+        """`x` by the name that it has where crystals are their descriptors alone."""
+        return self.x
+
+
+class ArrayDataset(Dataset[ArrayBatch]):
+    """Arrays with their targets, from which a `DataLoader` takes a batch in one piece.
+
+    Args:
+        inputs: N samples of any number type, memory-mapped or not; batches are float32.
+        targets: (N,) their classes.
+    """
+
+    def __init__(self, inputs: Shaped[np.ndarray, "N ..."], targets: Int64[np.ndarray, " N"]) -> None:
+        self.inputs = inputs
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> ArrayBatch:
+        """Give one sample, as a batch."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> ArrayBatch:
+        """Give the samples at `indices` as a batch."""
+        index = np.asarray(indices, dtype=np.int64)
+        x = np.asarray(self.inputs[index], dtype=np.float32)
+        return ArrayBatch(*map(torch.from_numpy, (x, self.targets[index], index)))
+
+
+def digests(inputs: Shaped[np.ndarray, "N ..."]) -> list[str]:
+    """Tell samples by a digest of their numbers as a network sees them, in single precision."""
+    rows = np.ascontiguousarray(inputs, dtype="<f4") + np.float32(0)  # -0 is 0
+    return [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).hexdigest() for row in rows]

@@ -26,7 +26,6 @@ ELEMENTS = {symbol: z for symbol, z in atomic_numbers.items() if z > 0}
 UNNAMED = "column 2"
 """The column of labels of an `id_prop.csv` without header; those behind it are called likewise."""
 
-_BLOCK_ROWS = 1 << 20
 _QUOTES = "'\""
 _NOT_GIVEN: Any = None
 
@@ -157,14 +156,7 @@ class Crystals:
 
     def with_unique_ids(self) -> Crystals:
         """Give the rows with a fault for each without an id, or with that of an earlier row."""
-        faults = np.full(len(self), None, dtype=object)
-        first: dict[str, int] = {}
-        for i, name in enumerate(self.ids):
-            if not name:
-                faults[i] = "no id; give the row one"
-            elif (k := first.setdefault(name, i)) != i:
-                faults[i] = f"duplicated id {name!r}, first in {self.where[k]}; give each crystal an id of its own"
-        return self.with_faults(faults)
+        return self.with_faults(id_faults(self.ids, self.where))
 
     def with_label(self, name: str | None) -> Crystals:
         """Give the rows with the first column called `name` where an `id_prop.csv` without header names none."""
@@ -172,15 +164,19 @@ class Crystals:
             return self
         return replace(self, columns=self.columns.rename(columns={UNNAMED: name}))
 
+    def digests(self) -> list[bytes]:
+        """Give the sha256 of each crystal: its lattice, elements and coordinates, in the order of its sites."""
+        lattice = np.ascontiguousarray(self.lattice, dtype="<f8")
+        numbers = np.ascontiguousarray(self.numbers, dtype="<u1")
+        coords = np.ascontiguousarray(self.frac_coords, dtype="<f8")
+        return [
+            hashlib.sha256(lattice[i].tobytes() + numbers[a:b].tobytes() + coords[a:b].tobytes()).digest()
+            for i, (a, b) in enumerate(pairwise(self.offsets.tolist()))
+        ]
+
     def content_digest(self) -> str:
-        """Give the sha256 of the structures; ids and columns play no part."""
-        sha = hashlib.sha256()
-        for name, dtype in {"lattice": "<f8", "offsets": "<i8", "numbers": "<u1", "frac_coords": "<f8"}.items():
-            array = getattr(self, name)
-            sha.update(str(array.shape).encode())
-            for start in range(0, len(array), _BLOCK_ROWS):
-                sha.update(np.ascontiguousarray(array[start : start + _BLOCK_ROWS], dtype=dtype).data)
-        return sha.hexdigest()
+        """Give the sha256 of the structures in their order; ids and columns play no part."""
+        return hashlib.sha256(b"".join(self.digests())).hexdigest()
 
     def structure(self, i: int) -> Any:
         """Give crystal i as a `pymatgen.core.Structure`.
@@ -244,6 +240,18 @@ class Crystals:
             offsets=offsets_from_counts(np.concatenate([piece.num_sites for piece in pieces])),
             columns=pd.concat(frames, ignore_index=True).infer_objects(),
         )
+
+
+def id_faults(ids: Shaped[np.ndarray, " N"], where: Shaped[np.ndarray, " N"]) -> Shaped[np.ndarray, " N"]:
+    """Say which rows have no id, or that of an earlier row; None elsewhere."""
+    first: dict[str, int] = {}
+    faults = np.full(len(ids), None, dtype=object)
+    for i, name in enumerate(ids.tolist()):
+        if not name:
+            faults[i] = "no id; give the row one"
+        elif (k := first.setdefault(name, i)) != i:
+            faults[i] = f"duplicated id {name!r}, first in {where[k]}; give each an id of its own"
+    return faults
 
 
 def call_site(labels: Sequence[str], i: int) -> str:

@@ -35,18 +35,6 @@ def ids_of(frame: pd.DataFrame, column: str | None, source: str) -> tuple[Shaped
     return np.array([name or "" for name in as_ids(frame[column])], dtype=object), column
 
 
-def id_faults(ids: Shaped[np.ndarray, " N"], where: pd.Series[Any]) -> Shaped[np.ndarray, " N"]:
-    """Say which rows have no id, or that of an earlier row; None elsewhere."""
-    first: dict[str, int] = {}
-    faults = np.full(len(ids), None, dtype=object)
-    for i, name in enumerate(ids.tolist()):
-        if not name:
-            faults[i] = "no id; give the row one"
-        elif first.setdefault(name, i) != i:
-            faults[i] = f"duplicated id {name!r}, first in {where.iloc[first[name]]}; give each row an id of its own"
-    return faults
-
-
 def number_columns(
     frame: pd.DataFrame, named: Sequence[str] | None, aside: Collection[str | None], source: str
 ) -> Sequence[str]:

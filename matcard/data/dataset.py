@@ -1,4 +1,4 @@
-"""Data sets of torch: arrays in batches, and the samples of a training in their three parts."""
+"""The samples of a training in their three parts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from matcard.batch import Batch
 from matcard.crystals.crystals import Crystals
 from matcard.data.draws import draw_probabilities, unit
 from matcard.errors import InputError
 from matcard.invariants import DENSE_LIMIT, SHARES_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jaxtyping import Float, Float32, Float64, Int, Int64, Shaped
     from torch import Tensor
+    from torch.utils.data import Dataset
 
     from matcard.data.labels import ValueColumns
     from matcard.data.samples import Samples
@@ -30,54 +27,6 @@ if TYPE_CHECKING:
 
 BYTE = 255.0
 """The largest value of a channel that is stored as a byte."""
-
-
-@dataclass(eq=False)
-class ArrayBatch(Batch):
-    """B samples.
-
-    Attributes:
-        x: (B, F) of rows, (B, channels, height, width) of images; as read, not standardised.
-        y: (B,) their classes.
-        index: (B,) their positions in the data set.
-        numbers: (B, V) to predict, standardised; NaN where missing, None where there are none.
-    """
-
-    x: Float[Tensor, "B ..."]
-    y: Int[Tensor, " B"]
-    index: Int[Tensor, " B"]
-    numbers: Float[Tensor, "B V"] | None = None
-
-    @property
-    def descriptors(self) -> Float[Tensor, "B F"]:
-        """`x` by the name that it has where crystals are their descriptors alone."""
-        return self.x
-
-
-class ArrayDataset(Dataset[ArrayBatch]):
-    """Arrays with their targets, from which a `DataLoader` takes a batch in one piece.
-
-    Args:
-        inputs: N samples of any number type, memory-mapped or not; batches are float32.
-        targets: (N,) their classes.
-    """
-
-    def __init__(self, inputs: Shaped[np.ndarray, "N ..."], targets: Int64[np.ndarray, " N"]) -> None:
-        self.inputs = inputs
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> ArrayBatch:
-        """Give one sample, as a batch."""
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> ArrayBatch:
-        """Give the samples at `indices` as a batch."""
-        index = np.asarray(indices, dtype=np.int64)
-        x = np.asarray(self.inputs[index], dtype=np.float32)
-        return ArrayBatch(*map(torch.from_numpy, (x, self.targets[index], index)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,12 +204,6 @@ def _sha256(inputs: Shaped[np.ndarray, "N ..."]) -> str:
     return sha.hexdigest()
 
 
-def digests(inputs: Shaped[np.ndarray, "N ..."]) -> list[str]:
-    """Tell samples by a digest of their numbers as a network sees them, in single precision."""
-    rows = np.ascontiguousarray(inputs, dtype="<f4") + np.float32(0)  # -0 is 0
-    return [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).hexdigest() for row in rows]
-
-
 def standardisation(
     inputs: Shaped[np.ndarray, "N ..."], split: Split, of: Literal["train", "all", "none"]
 ) -> tuple[Float32[np.ndarray, ...], Float32[np.ndarray, ...]]:
@@ -299,5 +242,3 @@ _PIECE = 4096
 """Samples whose deviations are held in memory at a time."""
 _CONSTANT = 1e-9
 """A deviation this small beside the mean is rounding."""
-_DIGEST = 8
-"""Bytes that tell samples apart."""

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from matcard.batch import ArrayDataset, digests
 from matcard.crystals.crystals import objects
-from matcard.data.dataset import ArrayDataset, digests
 from matcard.data.image_files import Part, read_cifar, read_idx
 from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples

@@ -146,15 +146,13 @@ class ImbalanceOptions:
     """Which classes are common: the first in the order of their names or numbers (as the literature has it), those
     that are most frequent already, or those that chance puts first."""
 
-    samples: int | None = None
+    samples: AtLeastOne | None = None
     """Samples of the training part at most, a random part of it, as learning curves need them."""
 
     seed: int | None = None
     """Seed of what is cut and of the random order; the run's where not given."""
 
     def __post_init__(self) -> None:
-        if self.samples is not None and self.samples < 1:
-            raise InputError(f"--data.imbalance.samples is {self.samples}: expected 1 or more")
         check_options(self, "data.imbalance.")
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from matcard.crystals.crystals import objects
-from matcard.data.columns import compounds, id_faults, ids_of, number_columns, numbers_of, proportions
-from matcard.data.dataset import ArrayDataset, digests
+from matcard.batch import ArrayDataset, digests
+from matcard.crystals.crystals import id_faults, objects
+from matcard.data.columns import compounds, ids_of, number_columns, numbers_of, proportions
 from matcard.data.draws import standardised
 from matcard.data.formulas import describe_formulas
 from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
@@ -255,7 +255,7 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
     else:
         kind, _ = like.settled(frame, options.source, Named(composition_column=options.composition_column))
     samples = kind.samples(frame, ids.tolist(), frame[_WHERE].tolist(), test, (id_column, _WHERE))
-    samples = replace(samples, faults=np.where(samples.sound, id_faults(ids, frame[_WHERE]), samples.faults))
+    samples = replace(samples, faults=np.where(samples.sound, id_faults(ids, frame[_WHERE].to_numpy()), samples.faults))
     if options.test_source is None:
         return samples
     second = read(replace(options, source=options.test_source, test_source=None), None, kind, progress)

@@ -6,7 +6,6 @@ import hashlib
 import uuid
 import warnings
 import zipfile
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -105,7 +104,7 @@ def kept_numbers(
         InputError: the cache cannot be used.
     """
     own = folder / hashlib.sha256(f"{_FORMAT} {descriptor.name} {descriptor.version}".encode()).hexdigest()[:32]
-    digests = crystal_digests(crystals)
+    digests = crystals.digests()
     failed: dict[bytes, str] = {}
     try:
         own.mkdir(parents=True, exist_ok=True)
@@ -123,18 +122,6 @@ def kept_numbers(
     none = np.full(width, np.nan, np.float32)
     values = np.array([known.get(key, none) for key in digests], np.float32).reshape(len(digests), width)
     return Numbers(values, objects(failed.get(key) for key in digests))
-
-
-def crystal_digests(crystals: Crystals) -> list[bytes]:
-    """Give the sha256 of each crystal: its lattice, elements and coordinates, in the order of its sites."""
-    lattice = np.ascontiguousarray(crystals.lattice, dtype="<f8")
-    numbers = np.ascontiguousarray(crystals.numbers, dtype="<u1")
-    coords = np.ascontiguousarray(crystals.frac_coords, dtype="<f8")
-    ends = crystals.offsets.tolist()
-    return [
-        hashlib.sha256(lattice[i].tobytes() + numbers[a:b].tobytes() + coords[a:b].tobytes()).digest()
-        for i, (a, b) in enumerate(pairwise(ends))
-    ]
 
 
 def _compute(

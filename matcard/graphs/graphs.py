@@ -47,8 +47,6 @@ class GraphBatch(Batch):
     """The crystal of each atom."""
     ptr: Int64[Tensor, " B+1"]
     """First atom of each crystal, and A."""
-    image: Int8[Tensor, "M 3"] | None = None
-    """Cell of the neighbour, counted in lattice vectors from the centre's."""
     index: Int64[Tensor, " B"] | None = None
     """Positions of the crystals in the data set."""
     y: Shaped[Tensor, " B"] | None = None
@@ -95,12 +93,11 @@ class Graphs:
     def __len__(self) -> int:
         return len(self.node_offsets) - 1
 
-    def batch(self, indices: Int[np.ndarray, " B"] | Sequence[int], *, image: bool = False) -> GraphBatch:
+    def batch(self, indices: Int[np.ndarray, " B"] | Sequence[int]) -> GraphBatch:
         """Cut the crystals `indices` out as one graph, without a loop over them.
 
         Args:
             indices: B crystals, in any order.
-            image: whether the batch says in which cell a neighbour lies.
 
         Returns:
             a batch with A atoms and M edges, sorted by centre. Nothing else is read.
@@ -116,7 +113,6 @@ class Graphs:
             distance=torch.from_numpy(self.distance[edges]),
             batch=torch.from_numpy(np.repeat(np.arange(len(chosen)), atom_counts)),
             ptr=torch.from_numpy(ptr),
-            image=torch.from_numpy(self.image[edges]) if image else None,
         )
 
     def _checked(self, indices: Int[np.ndarray, " B"] | Sequence[int]) -> Int64[np.ndarray, " B"]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from matcard.errors import InputError
+from matcard.options import AtLeastOne, Positive, check_options
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -34,10 +33,10 @@ class GraphOptions:
         InputError: when a value is out of range.
     """
 
-    radius: float = 8.0
+    radius: Positive = 8.0
     """Cutoff radius in angstrom: no edge is longer."""
 
-    neighbors: int = 12
+    neighbors: AtLeastOne = 12
     """Number of nearest neighbours an atom takes edges from."""
 
     ties: Ties = "keep"
@@ -47,12 +46,7 @@ class GraphOptions:
     (the graph then depends on the order of sites)."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.radius) and self.radius > 0):
-            raise InputError(f"radius must be a positive number of angstroms (8 is usual), not {self.radius!r}")
-        if self.neighbors < 1:
-            raise InputError(f"neighbors must be at least 1 (12 is usual), not {self.neighbors!r}")
-        if self.ties not in get_args(Ties):
-            raise InputError(f"ties must be one of {', '.join(get_args(Ties))}, not {self.ties!r}")
+        check_options(self, "data.graph.")
 
 
 class Edges(NamedTuple):

@@ -251,7 +251,7 @@ def test_duplicated_and_missing_ids(tmp_path):
         [
             "a",
             "t.parquet row 3",
-            "duplicated id 'a', first in t.parquet row 1; give each crystal an id of its own",
+            "duplicated id 'a', first in t.parquet row 1; give each an id of its own",
             "y",
         ],
     ]

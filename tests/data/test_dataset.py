@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.dataset import PAD, ArrayBatch, ArrayDataset, TrainingSet, augment, cropped, standardisation
+from matcard.batch import ArrayBatch, ArrayDataset
+from matcard.data.dataset import PAD, TrainingSet, augment, cropped, standardisation
 from matcard.data.dataset import changed as what_changed
 from matcard.data.groups import same_numbers
 from matcard.data.options import DataOptions

@@ -9,7 +9,7 @@ import pytest
 from descriptor_cases import SALT, crystals_of, random_crystal
 
 from matcard.descriptors import kept
-from matcard.descriptors.kept import Numbers, crystal_digests, kept_numbers
+from matcard.descriptors.kept import Numbers, kept_numbers
 from matcard.errors import InputError, MatcardWarning
 
 CRYSTALS = crystals_of(*(random_crystal(seed, 3) for seed in range(10)))
@@ -67,9 +67,8 @@ def test_the_content_decides_and_not_the_id() -> None:
     lattice, numbers, coords = SALT
     nearly = coords.copy()
     nearly[1, 2] = np.nextafter(nearly[1, 2], 1)
-    digests = crystal_digests(
-        crystals_of(SALT, SALT, (lattice, [11, 35], coords), (lattice, numbers, nearly), (lattice * 1.001, *SALT[1:]))
-    )
+    others = (lattice, [11, 35], coords), (lattice, numbers, nearly), (lattice * 1.001, *SALT[1:])
+    digests = crystals_of(SALT, SALT, *others).digests()
     assert digests[0] == digests[1]
     assert len(set(digests)) == 4
 

@@ -33,23 +33,22 @@ def data_of(graphs: Graphs, index: int) -> Data:
     atoms, edges = (slice(*ends[index : index + 2]) for ends in (graphs.node_offsets, graphs.edge_offsets))
     arrays = {"z": graphs.numbers[atoms].astype(np.int64), "distance": graphs.distance[edges]}
     ends = np.stack([graphs.source[edges], graphs.target[edges]]).astype(np.int64)
-    arrays |= {"edge_index": ends, "image": graphs.image[edges]}
+    arrays |= {"edge_index": ends}
     return Data(num_nodes=atoms.stop - atoms.start, **{name: torch.tensor(array) for name, array in arrays.items()})
 
 
 def test_one_graph(graphs):
-    batch = graphs.batch([11], image=True)
+    batch = graphs.batch([11])
     assert batch.z.tolist() == [29]
     assert batch.edge_index.dtype == torch.int64
     assert batch.distance.dtype == torch.float32
     rows = zip(
         batch.edge_index[1].tolist(),
         batch.edge_index[0].tolist(),
-        batch.image.tolist(),
         batch.distance.tolist(),
         strict=True,
     )
-    assert [(t, s, tuple(image), d) for t, s, image, d in rows] == edges_of(graphs, 11)
+    assert list(rows) == [(t, s, d) for t, s, _, d in edges_of(graphs, 11)]
 
 
 def test_an_isolated_atom_is_a_graph(graphs):
@@ -61,17 +60,17 @@ def test_an_isolated_atom_is_a_graph(graphs):
     "indices", [[3], [0, 1, 2, 3], [12, 0, 10, 7], [5, 5, 10, 10, 5], [10], list(range(13)), [-1, -13]]
 )
 def test_a_batch_is_what_torch_geometric_makes_of_its_graphs(graphs, indices):
-    batch = graphs.batch(indices, image=True)
+    batch = graphs.batch(indices)
     expected = Batch.from_data_list([data_of(graphs, i % 13) for i in indices])
     assert len(batch) == expected.num_graphs == len(indices)
-    for name in ("z", "edge_index", "distance", "image", "batch", "ptr"):
+    for name in ("z", "edge_index", "distance", "batch", "ptr"):
         found, wanted = getattr(batch, name), expected[name]
         assert found.dtype == wanted.dtype
         torch.testing.assert_close(found, wanted, rtol=0, atol=0)
     assert (batch.edge_index[1].diff() >= 0).all()
 
 
-def test_a_batch_moves_between_devices_and_leaves_the_image_out(graphs):
+def test_a_batch_moves_between_devices(graphs):
     batch = graphs.batch(np.array([2, 12])).to("meta")
     given = {name: value for name, value in vars(batch).items() if value is not None}
     assert sorted(given) == ["batch", "distance", "edge_index", "ptr", "z"]

@@ -265,11 +265,11 @@ def test_a_neighbour_too_many_cells_away_is_refused():
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("radius", 0.0, "radius must be a positive"),
-        ("radius", float("nan"), "radius must be a positive"),
-        ("radius", float("inf"), "radius must be a positive"),
-        ("neighbors", 0, "neighbors must be at least 1"),
-        ("ties", "drop", "ties must be one of keep, cut, strict"),
+        ("radius", 0.0, r"--data\.graph\.radius is 0.0: expected a number in \(0, inf\)"),
+        ("radius", float("nan"), "radius is nan: expected"),
+        ("radius", float("inf"), "radius is inf: expected"),
+        ("neighbors", 0, "neighbors is 0: expected a whole number in"),
+        ("ties", "drop", r"--data\.graph\.ties 'drop': .*keep, cut, strict"),
     ],
 )
 def test_bad_options_are_refused(option, value, message):
