@@ -68,6 +68,18 @@ def positive(text: str) -> int:
     return number
 
 
+def add_reading(parser: argparse.ArgumentParser, data: argparse._ActionsContainer) -> None:
+    """Add the options of commands that predict: columns of tables to `data`, device, batches, processes to `parser`."""
+    for column, what in (("id", "ids"), ("structure", "structures"), ("composition", "formulas")):
+        text = f"column of {what} in tables"
+        data.add_argument(f"--data.{column}_column", dest=f"{column}_column", metavar="NAME", help=text)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
+    batch = "samples in a batch (default: %(default)s)"
+    parser.add_argument("--batch-size", type=positive, default=256, metavar="N", help=batch)
+    jobs = "processes that parse and build graphs; -1: all cores"
+    parser.add_argument("--jobs", type=processes, default=-1, metavar="N", help=jobs)
+
+
 def rank() -> int:
     """Give this process's number among those of a run: torchrun or srun says it, or Lightning, where it starts them."""
     if "RANK" in os.environ:

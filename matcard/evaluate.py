@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from matcard.cli import make_console, positive, processes, run_command
+from matcard.cli import add_reading, make_console, run_command
 from matcard.errors import InputError
 from matcard.evaluation.decision import DecisionOptions, Objective, Rule
 from matcard.files import first_free
@@ -89,9 +89,6 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--data.target", dest="source_target", metavar="NAME", help="column of the labels; the run's by default"
     )
-    data.add_argument("--data.id_column", dest="id_column", metavar="NAME", help="column of ids")
-    data.add_argument("--data.structure_column", dest="structure_column", metavar="NAME", help="column of structures")
-    data.add_argument("--data.composition_column", dest="composition_column", metavar="NAME", help="column of formulas")
     rule = parser.add_argument_group("another decision rule", "see matcard.train --help; chosen on validation scores")
     rule.add_argument("--decision.rule", dest="rule", choices=get_args(Rule))
     rule.add_argument("--decision.objective", dest="objective", choices=get_args(Objective))
@@ -108,9 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         "`labels` counts the labels of the new set, or numbers such as 0.9,0.1 in the order of the classes",
     )
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write; RUN_DIR/evaluations/NAME by default")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
-    parser.add_argument("--batch-size", type=positive, default=256, metavar="N", help="samples in a batch")
-    parser.add_argument("--jobs", type=processes, default=-1, metavar="N", help="processes that parse and build graphs")
+    add_reading(parser, data)
     return parser
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matcard.cli import make_console, positive, processes, run_command
+from matcard.cli import add_reading, make_console, run_command
 from matcard.errors import InputError
 from matcard.progress import crystal_progress
 
@@ -64,25 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("paths", nargs="+", metavar="RUN_DIR/INPUT", help="one run or more, then the inputs")
     parser.add_argument("-o", "--output", required=True, help="file to write: .parquet, .csv or .jsonl")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one")
-    parser.add_argument(
-        "--batch-size", type=positive, default=256, help="samples in a batch (default: %(default)s)", metavar="N"
-    )
-    parser.add_argument(
-        "--jobs", type=processes, default=-1, help="processes that parse and build graphs; -1: all cores", metavar="N"
-    )
     parser.add_argument(
         "--calibrated",
         action="store_true",
         help="show probabilities at the temperature fitted on validation; classes stay the same",
     )
-    parser.add_argument("--data.id_column", dest="id_column", help="column of ids in tables", metavar="NAME")
-    parser.add_argument(
-        "--data.structure_column", dest="structure_column", help="column of structures in tables", metavar="NAME"
-    )
-    parser.add_argument(
-        "--data.composition_column", dest="composition_column", help="column of formulas in tables", metavar="NAME"
-    )
+    add_reading(parser, parser)
     return parser
 
 

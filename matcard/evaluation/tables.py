@@ -25,14 +25,15 @@ _MINORITY_STYLE = "bold yellow"
 _TRACK = 16
 """Characters from recall 0 to recall 1."""
 
-_LEFT: dict[str, Any] = {
-    "box": SIMPLE_HEAD,
-    "pad_edge": False,
-    "title_justify": "left",
-    "caption_justify": "left",
-}
 
 _SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "average_precision")
+
+
+def _table(title: str, headers: Sequence[str], **options: Any) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", caption_justify="left", **options)
+    for k, header in enumerate(headers):
+        table.add_column(header, **({"justify": "right", "no_wrap": True} if k else {"overflow": "fold"}))
+    return table
 
 
 def print_scores(console: Console, metrics: Mapping[str, Any]) -> None:
@@ -46,12 +47,9 @@ def print_scores(console: Console, metrics: Mapping[str, Any]) -> None:
 def recall_table(metrics: Mapping[str, Any]) -> Table:
     """Show recall per class with its Wilson interval and counts, minority classes marked, a summary below."""
     rare = set(metrics["minority_classes"])
-    table = Table(title="Recall per class", caption=summary_line(metrics), **_LEFT)
-    table.add_column("class", overflow="fold")
-    for header in ("recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision", "F1"):
-        table.add_column(header, justify="right", no_wrap=True)
-    if ranked := "ranking" in metrics:
-        table.add_column("AP (chance)", justify="right", no_wrap=True)
+    ranking = metrics.get("ranking")
+    headers = ("class", "recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision", "F1")
+    table = _table("Recall per class", (*headers, *(["AP (chance)"] if ranking else [])), caption=summary_line(metrics))
     for name, recall in metrics["recall"].items():
         table.add_row(
             _class_label(name, name in rare),
@@ -61,7 +59,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
             f"{successes(recall)} / {recall['n']}",
             format_score(metrics["precision"][name]["value"]),
             format_score(metrics["f1"][name]["value"]),
-            *((_beside_prevalence(metrics["ranking"][name]),) if ranked else ()),
+            *([_beside_prevalence(ranking[name])] if ranking else []),
             style=_MINORITY_STYLE if name in rare else None,
         )
     return table
@@ -99,15 +97,11 @@ def class_count_table(
     train = np.asarray(next(iter(counts_by_part.values())))
     rare = minority_mask(train)
     columns = {**counts_by_part} if left_out is None else {**counts_by_part, "left out": left_out}
-    table = Table(title="Classes", show_footer=True, **_LEFT)
-    table.add_column("class", "all", overflow="fold")
-    for part, counts in columns.items():
-        table.add_column(part, str(int(np.sum(counts))), justify="right")
     shares = {"share": train} if drawn is None else {"share": train, "drawn": np.asarray(drawn)}
-    if distinct is not None:
-        table.add_column("distinct", justify="right")
-    for heading in shares:
-        table.add_column(heading, justify="right")
+    headers = ("class", *columns, *([] if distinct is None else ["distinct"]), *shares)
+    table = _table("Classes", headers, show_footer=True)
+    for column, total in zip(table.columns, ("all", *(str(int(np.sum(n))) for n in columns.values())), strict=False):
+        column.footer = total
     for index, name in enumerate(class_names):
         table.add_row(
             _class_label(name, bool(rare[index])),
@@ -128,11 +122,9 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
     some few training samples, the recall of these groups stands below.
     """
     chosen, corrected = metrics["at_decision"], metrics.get("corrected")
-    table = Table(title="Averages", caption=f"decision rule: {chosen['rule']}", **_LEFT)
-    table.add_column("metric")
-    headers = ("most likely class", "95 % interval", "decision rule", "95 % interval")
-    for header in headers if corrected is None else (*headers, "shares corrected"):
-        table.add_column(header, justify="right", no_wrap=True)
+    headers = ["metric", "most likely class", "95 % interval", "decision rule", "95 % interval"]
+    headers += [] if corrected is None else ["shares corrected"]
+    table = _table("Averages", headers, caption=f"decision rule: {chosen['rule']}")
     changed = metric_names(of_classes=True)
     for name in [*changed, *metric_names(of_classes=False)]:
         ruled = _with_interval(chosen, name) if name in changed else ("same", "")
@@ -150,12 +142,9 @@ def averages_table(metrics: Mapping[str, Any]) -> Table:
 
 def shares_table(metrics: Mapping[str, Any], train_counts: Sequence[int]) -> Table:
     """Show the share of each class in the training part, among these samples, and the one corrected for."""
-    table = Table(title="Class shares", **_LEFT)
-    table.add_column("class", overflow="fold")
     corrected = metrics.get("corrected")
-    headers = ("training", "here", *(() if corrected is None else (f"corrected for ({corrected['prior']})",)))
-    for header in headers:
-        table.add_column(header, justify="right")
+    beside = [] if corrected is None else [f"corrected for ({corrected['prior']})"]
+    table = _table("Class shares", ("class", "training", "here", *beside))
     for (name, share), count in zip(metrics["prevalence"].items(), train_counts, strict=True):
         beside = [] if corrected is None else [f"{corrected['shares'][name]:.1%}"]
         table.add_row(_class_label(name, False), f"{count / sum(train_counts):.1%}", f"{share:.1%}", *beside)
