@@ -32,12 +32,11 @@ from matcard.data.splits import inner_split
 from matcard.descriptors.contents import reduced_formulas
 from matcard.errors import InputError, listed
 from matcard.graphs.neighbors import GraphOptions
-from matcard.parameters import PARTS, changed, flat, part_options
 from matcard.prediction.modelfile import FOLDER
 from matcard.prediction.predictor import Predictor, load_run
 from matcard.training.config import config_from_dict
 from matcard.training.fit import check_config
-from matcard.training.options import Config, ValueOptions
+from matcard.training.options import PARTS, Config, ValueOptions, changed, flat, part_options
 from matcard.training.run import carry_on
 from matcard.training.rundir import RunDir
 

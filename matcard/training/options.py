@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from matcard.data.options import DataOptions
-from matcard.errors import InputError
+from matcard.errors import InputError, nearest_names
 from matcard.evaluation.decision import DecisionOptions
-from matcard.losses import LossOptions, Reweight
-from matcard.models import CGCNNOptions, ModelOptions
+from matcard.graphs.neighbors import GraphOptions
+from matcard.losses import LossOptions, Reweight, make_options
+from matcard.models import CGCNNOptions, Classifier, ModelOptions
 from matcard.options import AtLeastOne, NotNegative, Positive, Within, check_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -145,3 +149,56 @@ class Config:
                 f"--loss.name effective_number with --trainer.sampler {self.trainer.sampler}: both count what is "
                 "distinct; take one of them"
             )
+
+
+PARTS: dict[str, tuple[type[Any], Callable[[str], Any] | None]] = {
+    "loss": (LossOptions, make_options),
+    "model": (ModelOptions, lambda name: Classifier.find(name).options_class()),
+    "optimizer": (OptimizerOptions, lambda name: OptimizerOptions(name=name)),  # type: ignore[arg-type]
+    "trainer": (TrainerOptions, None),
+    "decision": (DecisionOptions, lambda rule: DecisionOptions(rule=rule)),  # type: ignore[arg-type]
+    "graph": (GraphOptions, None),
+}
+"""Parts of a training that are parameters of a classifier of scikit-learn: their options' class, what a name makes."""
+
+
+def part_options(part: str, given: Any) -> Any:
+    """Give the options of a part: those given, those of a name, or the defaults of `matcard.train`."""
+    kind, by_name = PARTS[part]
+    if given is None:
+        return Config().data.graph if part == "graph" else getattr(Config(), part)
+    options = by_name(given) if by_name is not None and isinstance(given, str) else given
+    if not isinstance(options, kind):
+        names = "its name or " * (by_name is not None)
+        raise InputError(f"{part} is {given!r}: {names}an object of {kind.__name__} was expected")
+    return options
+
+
+def flat(prefix: str, options: Any) -> dict[str, Any]:
+    """Give options by their names as parameters, those within them, too."""
+    found = {}
+    for option in fields(options):
+        name, value = f"{prefix}__{option.name}", getattr(options, option.name)
+        found[name] = value
+        if is_dataclass(value):
+            found |= flat(name, value)
+    return found
+
+
+def changed(options: Any, changes: Mapping[str, Any], prefix: str) -> Any:
+    """Give options of which some are changed together; `base__gamma` is `gamma` within `base`."""
+    own: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        option, deeper, rest = name.partition("__")
+        before = getattr(options, option, None)
+        if option not in {known.name for known in fields(options)} or (deeper and not is_dataclass(before)):
+            known = [name.removeprefix(f"{prefix}__") for name in flat(prefix, options)]
+            raise InputError(f"no parameter {prefix}__{name} of {options!r}; {nearest_names(name, known)}")
+        if deeper:
+            inner.setdefault(option, {})[rest] = value
+        else:
+            own[option] = make_options(value) if isinstance(before, LossOptions) and isinstance(value, str) else value
+    for option, some in inner.items():
+        own[option] = changed(own.get(option, getattr(options, option)), some, f"{prefix}__{option}")
+    return replace(options, **own)
