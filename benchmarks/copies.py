@@ -19,12 +19,12 @@ from rich.console import Console
 from torch.nn.functional import cross_entropy
 
 from matcard.cache import cache_dir
+from matcard.crystals.crystals import reduced_formulas
 from matcard.crystals.read import from_objects
 from matcard.data.draws import Standard, directions, draw_probabilities, unit
 from matcard.data.options import DataOptions
 from matcard.data.read import read_labelled
 from matcard.data.splits import split_samples
-from matcard.descriptors.contents import reduced_formulas
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.statistics import corrected_t_test

@@ -21,9 +21,9 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from rich.console import Console
 
 from matcard.cache import cache_dir
+from matcard.crystals.crystals import reduced_formulas
 from matcard.crystals.read import from_objects
 from matcard.data.draws import directions, unit
-from matcard.descriptors.contents import reduced_formulas
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.files import written_whole
 from matcard.progress import crystal_progress

@@ -37,11 +37,11 @@ from redundant_tables import BOUND, CELL, draw, tables
 from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from matcard.crystals.crystals import reduced_formulas
 from matcard.data.draws import ClassSampler, Standard, WeightedSampler, directions, draw_probabilities, unit
 from matcard.data.options import DataOptions, SplitOptions
 from matcard.data.read import read_labelled
 from matcard.data.splits import split_samples
-from matcard.descriptors.contents import reduced_formulas
 from matcard.evaluation.choice import best_score
 from matcard.evaluation.metrics import classification_metrics
 from matcard.files import written_whole

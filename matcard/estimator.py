@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from matcard.cli import make_console
-from matcard.crystals.crystals import is_none
+from matcard.crystals.crystals import is_none, reduced_formulas
 from matcard.crystals.decode import object_decoder
 from matcard.data.crystals import CrystalKind
 from matcard.data.groups import default_groups, group_keys
@@ -29,7 +29,6 @@ from matcard.data.options import ABOUT, DataKind, DataOptions
 from matcard.data.read import training_set
 from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split
-from matcard.descriptors.contents import reduced_formulas
 from matcard.errors import InputError, listed
 from matcard.graphs.neighbors import GraphOptions
 from matcard.prediction.modelfile import FOLDER

@@ -15,14 +15,13 @@ from ase.data import chemical_symbols
 
 from matcard.batch import ArrayDataset
 from matcard.cache import cache_dir
-from matcard.crystals.crystals import EMPTY, Crystals, objects
+from matcard.crystals.crystals import EMPTY, Crystals, contents, objects, reduced_formulas
 from matcard.crystals.decode import object_decoder
 from matcard.crystals.files import is_structure_file
 from matcard.crystals.folder import Folder
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.draws import Standard, directions
 from matcard.data.samples import Kind, Samples
-from matcard.descriptors.contents import reduced_formulas
 from matcard.descriptors.describe import Part, describe, find_descriptors
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import find_paths
@@ -233,8 +232,7 @@ class CrystalKind(Kind):
 
     def contents(self, inputs: Crystals, columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give the symbols of the elements in each crystal, by atomic number."""
-        bounds = zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True)
-        return [tuple(chemical_symbols[z] for z in sorted(set(inputs.numbers[a:b].tolist()))) for a, b in bounds]
+        return [tuple(chemical_symbols[number] for number, _ in content) for content in contents(inputs)]
 
     def marks(self, samples: Samples) -> dict[str, list[str]]:
         """Give ids and reduced formulas."""

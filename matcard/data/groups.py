@@ -11,8 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from matcard.crystals.crystals import ELEMENTS, Crystals
-from matcard.descriptors.contents import chemical_systems, contents, reduced_formulas
+from matcard.crystals.crystals import ELEMENTS, Crystals, chemical_systems, contents, reduced_formulas
 from matcard.errors import InputError, MatcardWarning, nearest_names
 
 if TYPE_CHECKING:

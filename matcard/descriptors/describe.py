@@ -38,21 +38,6 @@ COLUMNS = "columns:"
 
 GROUP = "matcard.descriptors"
 """Entry points in which packages bring descriptors of their own."""
-
-BUILT_IN = (
-    "chgnet",
-    "chgnet_random",
-    "magpie",
-    "volume",
-    "density",
-    "symmetry",
-    "sites",
-    "columns:a,b,c",
-    "file:features.parquet",
-)
-"""What there is without another package."""
-
-
 _SEPARATES = 0.99
 
 
@@ -216,3 +201,5 @@ _MADE: dict[str, Callable[[], Descriptor]] = {
     "symmetry": partial(StructureNumbers, "symmetry"),
     "sites": partial(StructureNumbers, "sites"),
 }
+BUILT_IN = (*_MADE, "columns:a,b,c", "file:features.parquet")
+"""What there is without another package."""

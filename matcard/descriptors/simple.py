@@ -13,7 +13,7 @@ import pandas as pd
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 
-from matcard.descriptors.contents import reduced_formulas
+from matcard.crystals.crystals import reduced_formulas
 from matcard.descriptors.kept import Numbers, only_finite
 from matcard.errors import InputError, MatcardWarning, nearest_names
 

@@ -14,8 +14,8 @@ from ase.data.colors import jmol_colors
 from ase.visualize.plot import Matplotlib
 from markupsafe import Markup
 
+from matcard.crystals.crystals import reduced_formulas
 from matcard.data.groups import symmetries
-from matcard.descriptors.contents import reduced_formulas
 from matcard.evaluation import style
 from matcard.report.page import code, paragraph, plural, table
 

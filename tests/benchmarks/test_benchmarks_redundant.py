@@ -15,8 +15,8 @@ from ase.data import chemical_symbols
 from pymatgen.core.periodic_table import Element
 from scipy import stats
 
+from matcard.crystals.crystals import reduced_formulas
 from matcard.crystals.read import from_objects
-from matcard.descriptors.contents import reduced_formulas
 from matcard.training.config import parse_config
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from pymatgen.core import Composition, Lattice, Structure
 from sample_cases import of_crystals, rows
 
-from matcard.crystals.crystals import Crystals, offsets_from_counts
+from matcard.crystals.crystals import Crystals, chemical_systems, offsets_from_counts, reduced_formulas
 from matcard.crystals.read import read_crystals
 from matcard.data.groups import (
     contains_element,
@@ -23,7 +23,6 @@ from matcard.data.groups import (
 )
 from matcard.data.options import DataOptions
 from matcard.data.rows import RowKind
-from matcard.descriptors.contents import chemical_systems, reduced_formulas
 from matcard.errors import InputError, MatcardWarning
 
 SYMBOLS = ["H", "Li", "C", "N", "O", "F", "Na", "Al", "Si", "Cl", "Fe", "Sr", "Ti", "Pb", "Xe", "He", "Og"]
