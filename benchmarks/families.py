@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from jaxtyping import Bool, Float, Float32, Int64, Shaped
 
-    from matcard.crystals import Crystals
+    from matcard.crystals.crystals import Crystals
 
 STRAIN, SHIFT = 0.004, 0.02
 """Deviation of a step's strain, and of its shift of each atom in angstrom; of a walk times 1/2 to 2."""

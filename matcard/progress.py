@@ -43,17 +43,13 @@ def crystal_progress(
 
     class SpeedColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return _speed(task, unit)
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="progress.data.speed")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), SpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-
-
-def _speed(task: Task, unit: str) -> Text:
-    speed = task.finished_speed or task.speed
-    return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="progress.data.speed")
 
 
 class _Log:

@@ -38,8 +38,8 @@ def checked(found: Sequence[Crystal], **given: Any) -> Crystals:
 def find_faults(crystals: Crystals, call: Callable[[int, int], str] | None = None) -> Shaped[np.ndarray, " N"]:
     """Say of each crystal why it cannot be used: a reason (str), or None where nothing is wrong.
 
-    Looked at in this order: no sites, atomic numbers outside 1..118, a lattice that is not finite, a cell
-    without volume, coordinates that are not finite, sites closer than `MIN_DISTANCE`.
+    Looked at in this order: no sites, a lattice that is not finite, a cell without volume, coordinates that are not
+    finite, sites closer than `MIN_DISTANCE`.
 
     Args:
         crystals: N of them.
@@ -48,8 +48,6 @@ def find_faults(crystals: Crystals, call: Callable[[int, int], str] | None = Non
     call = call or (lambda _, k: f"site {k + 1}")
     faults = np.full(len(crystals), None, dtype=object)
     faults[crystals.num_sites == 0] = "no sites; give at least one atom"
-    for i, k in first_bad_sites(crystals.offsets, (crystals.numbers == 0) | (crystals.numbers > 118)):
-        faults[i] = f"{call(i, k)} has an unknown element; write a plain element symbol"
     heights = cell_heights(crystals.lattice)
     thinnest = heights.min(axis=1, initial=np.inf)
     for c in np.flatnonzero(is_none(faults) & ~(thinnest >= MIN_HEIGHT)):

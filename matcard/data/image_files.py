@@ -119,14 +119,11 @@ def _batch(source: Path, name: str, held: dict[str, Any], labels: str, classes: 
     data, targets = _entry(source, name, held, "data"), _entry(source, name, held, labels)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
         raise InputError(f"{source}: {name}: 'data' must be an array of bytes, {_PIXELS} for each image")
-    if not isinstance(targets, list) or len(targets) != len(data) or not all(_is_label(k, classes) for k in targets):
+    sound = isinstance(targets, list) and all(isinstance(k, int) and 0 <= k < classes for k in targets)
+    if not sound or len(targets) != len(data):
         raise InputError(f"{source}: {name}: {labels!r} must be {len(data)} numbers from 0 to {classes - 1}")
     images = data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), np.array(targets, dtype=np.int64)
-
-
-def _is_label(value: Any, classes: int) -> bool:
-    return isinstance(value, int) and 0 <= value < classes
 
 
 def contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

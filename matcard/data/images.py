@@ -151,17 +151,9 @@ def read(options: DataOptions, card: Card | None, like: ImageKind | None, progre
     Raises:
         InputError: files that are missing or of another format, or images and classes that do not fit.
     """
-    names: Sequence[str] = card.class_names if card else ()
-    if card is None:
-        require_file(Path(options.source))
-        parts, found = _from_path(Path(options.source))
-        names = names or found
-    else:
-        parts, found = _from_card(card)
-        names = names or found
+    parts, names = _from_path(Path(options.source)) if card is None else _from_card(card)
     tested = {"test"}
     if options.test_source is not None:
-        require_file(Path(options.test_source))
         second, found = _from_path(Path(options.test_source))
         if found and list(found) != list(names or found):
             raise InputError(
@@ -180,12 +172,16 @@ def _from_card(card: Card) -> tuple[dict[str, Part], Sequence[str]]:
     from matcard.data import sources  # what fetches takes a second that prediction does without
 
     if card.format == "digits":
-        return {"train": Part(*sources.digits())}, ()
+        return {"train": Part(*sources.digits())}, card.class_names
     files = list(sources.fetch(card).values())
-    return (_from_idx(files, card.name), ()) if card.format == "idx" else read_cifar(files[0], card.labels or "labels")
+    if card.format == "idx":
+        return _from_idx(files, card.name), card.class_names
+    parts, names = read_cifar(files[0], card.labels or "labels")
+    return parts, card.class_names or names
 
 
 def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:
+    require_file(path)
     if path.is_dir() and any(path.glob("*idx3-ubyte*")):
         return _from_idx(sorted(path.glob("*ubyte*")), str(path)), ()
     if path.suffix != ".npz":

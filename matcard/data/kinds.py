@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import warnings
 from dataclasses import fields
@@ -17,6 +16,7 @@ from matcard.crystals.tables import structure_columns
 from matcard.data.card import card_of
 from matcard.data.options import ABOUT, DataOptions
 from matcard.errors import InputError, MatcardWarning
+from matcard.files import open_bytes
 
 if TYPE_CHECKING:
     from matcard.data.card import Card
@@ -56,7 +56,7 @@ def kind_of(options: DataOptions) -> DataKind:
         return "images"
     try:
         if name.endswith(".parquet"):
-            return _by_columns(_parquet_columns(path))
+            return _by_columns(set(pq.read_schema(path).names))
         if name.endswith((".csv", ".csv.gz")):
             return _by_columns(_csv_columns(path))
     except (OSError, EOFError, ValueError, csv.Error):
@@ -77,12 +77,8 @@ def _by_columns(columns: set[str]) -> DataKind:
     return "compositions" if columns & set(COMPOSITION_COLUMNS) else "table"
 
 
-def _parquet_columns(path: Path) -> set[str]:
-    return set(pq.read_schema(path).names)
-
-
 def _csv_columns(path: Path) -> set[str]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with open_bytes(path) as file:
         rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
         names = next(rows, [])
         cells = next(rows, [])

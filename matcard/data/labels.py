@@ -110,12 +110,14 @@ def make_labels(
     classes: tuple[int, ...]
     if window:
         option, edges, classes = "window", (window[0], float(np.nextafter(window[1], np.inf))), (0, 1, 0)
-        between = f"{_number(window[0])} <= {target} <= {_number(window[1])}"
-        names = (f"not {between}", between)
+        inside = f"{_number(window[0])} <= {target} <= {_number(window[1])}"
+        names = (f"not {inside}", inside)
     elif threshold is not None or bins is not None:
         option, given = ("bins", bins) if bins is not None else ("threshold", [threshold])
         edges = _edges(option, given)
-        classes, names = tuple(range(len(edges) + 1)), _edge_names(edges, target)
+        between = [f"{_number(low)} <= {target} < {_number(high)}" for low, high in pairwise(edges)]
+        names = (f"{target} < {_number(edges[0])}", *between, f"{target} >= {_number(edges[-1])}")
+        classes = tuple(range(len(names)))
     else:
         option, edges, classes = "target", (), ()
         names = _categories(values, target, places)
@@ -204,11 +206,6 @@ def _edges(option: str, given: Sequence[Any]) -> tuple[float, ...]:
         said = ",".join(map(_number, edges))
         raise InputError(f"--data.{option} {said}: finite numbers in increasing order were expected")
     return edges
-
-
-def _edge_names(edges: tuple[float, ...], target: str) -> tuple[str, ...]:
-    between = [f"{_number(low)} <= {target} < {_number(high)}" for low, high in pairwise(edges)]
-    return (f"{target} < {_number(edges[0])}", *between, f"{target} >= {_number(edges[-1])}")
 
 
 def _numbers(values: pd.Series[Any], target: str, places: Any = None) -> Float64[np.ndarray, " N"]:

@@ -10,8 +10,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from matcard.data.options import DataOptions, SplitOptions
-from matcard.data.read import divide, kind_from_dict, read, read_labelled
-from matcard.data.samples import Named
+from matcard.data.read import divide, read, read_labelled
+from matcard.data.samples import Named, kind_from_dict
 from matcard.errors import InputError
 
 METALS, ANIONS = ("Li", "Na", "K", "Rb", "Cs", "Ag"), ("F", "Cl", "Br", "I")
