@@ -25,11 +25,12 @@ from matcard.crystals.crystals import reduced_formulas
 from matcard.crystals.read import from_objects
 from matcard.data.draws import directions, unit
 from matcard.descriptors.describe import describe, find_descriptors
-from matcard.files import written_whole
+from matcard.files import locked, written_whole
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from ase import Atoms
     from jaxtyping import Bool, Float, Float32, Int64, Shaped
@@ -211,13 +212,20 @@ def repeats_of_pool(crystals: Crystals, members: int, share: float) -> Bool[np.n
     return _kept(f"repeats-{crystals.content_digest()[:16]}-{members}-{share}", make)["repeats"]
 
 
+def pool_dir() -> Path:
+    """Give the folder of what is kept."""
+    folder = cache_dir() / "redundant"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _kept(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    path = cache_dir() / "redundant" / f"{name}.npz"
-    if not path.exists():
-        arrays = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, **arrays)
+    path = pool_dir() / f"{name}.npz"
+    with locked(path, "makes families"):
+        if not path.exists():
+            arrays = make()
+            with written_whole(path) as unfinished, unfinished.open("wb") as file:
+                np.savez(file, **arrays)
     with np.load(path) as kept:
         return dict(kept)
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from families import TOLERANCES, distances, make_pool, numbers_of, repeats_of_pool
+from families import TOLERANCES, distances, make_pool, numbers_of, pool_dir, repeats_of_pool
 from redundant_tables import BOUND, CELL, draw, tables
 from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -44,7 +44,7 @@ from matcard.data.read import read_labelled
 from matcard.data.splits import split_samples
 from matcard.evaluation.choice import best_score
 from matcard.evaluation.metrics import classification_metrics
-from matcard.files import written_whole
+from matcard.files import locked, written_whole
 from matcard.invariants import near_copies
 from matcard.losses import build_loss, make_options
 from matcard.models import build_model
@@ -289,7 +289,10 @@ def trial(method: str, setting: Any, cell: Cell, config: Config, seed: int) -> l
 
 
 def run(options: argparse.Namespace, config: Config) -> None:
-    """Train what is not in the file of results; a method's trials are written together."""
+    """Train what is not in the file of results; a method's trials are written together.
+
+    Several processes can share the file, if their tasks, members or seeds are different.
+    """
     wanted = list(product(options.tasks, options.members, range(options.seed, options.seed + options.seeds)))
     table = read(options.results)
     done = set() if table.empty else set(table[CELL].itertuples(index=False, name=None))
@@ -317,9 +320,9 @@ def run(options: argparse.Namespace, config: Config) -> None:
                 continue
             rows = [row for setting in METHODS[method][1] for row in trial(method, setting, cell, config, seed)]
             made = pd.DataFrame([dict(zip(CELL, key, strict=True)) | row for row in rows])
-            table = made if table.empty else pd.concat([table, made])
-            with written_whole(options.results) as path:
-                table.to_parquet(path, index=False)
+            with locked(pool_dir() / options.results.name, "writes results"), written_whole(options.results) as path:
+                table = read(options.results)
+                (made if table.empty else pd.concat([table, made])).to_parquet(path, index=False)
             finished += 1
             ahead = timedelta(seconds=round((time.perf_counter() - start) / finished * (todo - finished)))
             print(f"{task}, {members} members, seed {seed}, {method}: {finished} of {todo}, {ahead} left", flush=True)
