@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Shaped
     from rich.console import Console
 
-    from matcard.data.options import DataKind
     from matcard.data.samples import Samples
     from matcard.evaluation.decision import DecisionOptions
 
@@ -74,33 +73,28 @@ class FinishedRun:
         path: the run's directory.
         samples: what the run's source holds, where it is at hand; else the source is read again.
 
+    Attributes:
+        files: where they lie.
+        config: the resolved configuration, as nested dictionaries.
+        metrics: those of the test part at argmax, and under `at_decision` with the chosen decision rule.
+        source: where the crystals come from.
+
     Raises:
         InputError: no directory of a run, or one that has not finished.
     """
 
     def __init__(self, path: Path, samples: Samples | None = None) -> None:
         self.files = RunDir.open(path)
+        self.path = path
         self._samples = samples
         if not self.files.test_metrics.is_file():
             raise InputError(
                 f"{path} has not finished, so that its results are not there yet: go on with it by "
                 f"python -m matcard.train --resume {path}"
             )
-
-    @property
-    def path(self) -> Path:
-        """The run's directory."""
-        return self.files.path
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """The resolved configuration, as nested dictionaries."""
-        return read_config(self.files.config)
-
-    @cached_property
-    def metrics(self) -> dict[str, Any]:
-        """The metrics of the test part at argmax, and under `at_decision` with the chosen decision rule."""
-        return dict(read_json(self.files.test_metrics))
+        self.config = read_config(self.files.config)
+        self.metrics: dict[str, Any] = read_json(self.files.test_metrics)
+        self.source = str(self.config["data"]["source"])
 
     @cached_property
     def decision(self) -> Decision:
@@ -206,23 +200,14 @@ class FinishedRun:
         return samples.take(np.array([rows[name] for name in self.test.ids], dtype=np.int64))
 
     @cached_property
-    def _kind(self) -> DataKind:
-        return kind_of(self.files.load_config().data)
-
-    @property
     def has_structures(self) -> bool:
         """Whether the source holds structures: neither images nor rows."""
-        return self._kind == "crystals"
+        return kind_of(self.files.load_config().data) == "crystals"
 
     @property
     def noun(self) -> str:
         """What a sample is called in texts."""
-        return "crystal" if self._kind == "crystals" else "sample"
-
-    @property
-    def source(self) -> str:
-        """Where the crystals come from."""
-        return str(self.config["data"]["source"])
+        return "crystal" if self.has_structures else "sample"
 
     @cached_property
     def test_embeddings(self) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, "m F"]]:
