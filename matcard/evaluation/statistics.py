@@ -52,37 +52,32 @@ class Ranks(NamedTuple):
     critical_difference: float
 
 
-def t_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
-    """Give the mean of values and Student's interval for it; NaN among them gives NaN."""
+def t_interval(values: Sequence[float]) -> Estimate:
+    """Give the mean of values and Student's 95 % interval for it; NaN among them gives NaN."""
     sample = np.asarray(values, dtype=np.float64)
     mean = float(sample.mean()) if len(sample) else math.nan
     if len(sample) < 2:
         return Estimate(mean, math.nan, math.nan)
-    half = float(stats.t.ppf((1 + level) / 2, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
+    half = float(stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
     return Estimate(mean, mean - half, mean + half)
 
 
 def corrected_t_test(
-    values: Sequence[float],
-    reference: Sequence[float],
-    test_to_train: float,
-    level: float = 0.95,
-    power: float = 0.8,
+    values: Sequence[float], reference: Sequence[float], test_to_train: float, level: float = 0.95
 ) -> Difference:
     """Compare paired values over resampled splits (Nadeau and Bengio, Machine Learning 52, 239, 2003, section 3.1).
 
     Training parts of different seeds overlap, so that the plain t-test takes chance for a difference too often. The
     variance of the mean difference is taken to be (1/k + n_test/n_train) s^2, with k - 1 degrees of freedom.
 
-    A true difference of t_(1+level)/2 + t_power standard errors is found with a probability of about `power` (H. S.
-    Bloom, Evaluation Review 19, 547, 1995).
+    A true difference of t_(1+level)/2 + t_.8 standard errors is found with a probability of about .8 (H. S. Bloom,
+    Evaluation Review 19, 547, 1995).
 
     Args:
         values: (k,) of one method, a seed each.
         reference: (k,) of the other, of the same seeds.
         test_to_train: n_test / n_train; 0 tells of these splits alone, as the plain t-test does.
         level: of the interval.
-        power: with which the detectable difference is found.
 
     Raises:
         InputError: not as many values of the one as of the other.
@@ -100,7 +95,7 @@ def corrected_t_test(
         return Difference(mean, math.nan, math.nan, 1.0 if abs(mean) < ROUNDING else math.nan)
     error = math.sqrt((1 / k + test_to_train) * float(differences.var(ddof=1)))
     half = float(stats.t.ppf((1 + level) / 2, k - 1)) * error
-    detectable = half + float(stats.t.ppf(power, k - 1)) * error
+    detectable = half + float(stats.t.ppf(0.8, k - 1)) * error
     return Difference(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, k - 1)), detectable)
 
 
@@ -120,12 +115,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def compare_ranks(scores: Float[np.ndarray, "n k"], level: float = 0.95) -> Ranks:
+def compare_ranks(scores: Float[np.ndarray, "n k"]) -> Ranks:
     """Compare k methods over n data sets by their ranks (Demsar, JMLR 7, 1, 2006, section 3.2).
 
     Args:
         scores: larger is better; a row a data set.
-        level: of the critical difference.
 
     Raises:
         InputError: fewer than two methods or data sets, or scores that are not numbers.
@@ -138,7 +132,7 @@ def compare_ranks(scores: Float[np.ndarray, "n k"], level: float = 0.95) -> Rank
     chi2 = 12 * n / (k * (k + 1)) * (float((ranks**2).sum()) - k * (k + 1) ** 2 / 4)
     rest = n * (k - 1) - chi2
     f = math.inf if rest <= 1e-9 else (n - 1) * chi2 / rest
-    quantile = float(stats.studentized_range.ppf(level, k, np.inf)) / math.sqrt(2)
+    quantile = float(stats.studentized_range.ppf(0.95, k, np.inf)) / math.sqrt(2)
     return Ranks(
         ranks,
         float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))),

@@ -21,7 +21,6 @@ from matcard.prediction.predictor import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import IO
 
     import pandas as pd
 
@@ -65,7 +64,6 @@ def predict_sources(
     jobs: int | None = None,
     calibrated: bool = False,
     named: Named = Named(),  # noqa: B008
-    stream: IO[bytes] | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Tally:
     """Predict all inputs in order and write a row for each; some thousand are held in memory at a time.
@@ -79,7 +77,6 @@ def predict_sources(
         jobs: processes that parse files and build graphs, as in joblib.
         calibrated: show probabilities at the temperature fitted on validation.
         named: columns of ids, structures and formulas in tables.
-        stream: standard input.
         progress: called with the rows read and, where there is one input, their number.
 
     Raises:
@@ -96,7 +93,7 @@ def predict_sources(
     tally = Tally(0, 0, 0, dict.fromkeys(predictor.class_names, 0), 0.0, [])
     began = time.perf_counter()
     with open_table(output) as write:
-        for samples in _pieces(kind, sources, named, stream or sys.stdin.buffer, tally.failures, jobs, progress):
+        for samples in _pieces(kind, sources, named, tally.failures, jobs, progress):
             table = predictor.table(samples, batch_size=batch_size, jobs=jobs, calibrated=calibrated)
             write(table)
             tally.rows += len(table)
@@ -119,7 +116,6 @@ def _pieces(
     kind: Kind,
     sources: Sequence[Source],
     named: Named,
-    stream: IO[bytes],
     failures: list[str],
     jobs: int | None,
     progress: Progress,
@@ -133,7 +129,7 @@ def _pieces(
     for source in sources:
         begun = done
         try:
-            for samples in kind.pieces(source, named, stream, jobs, advance):
+            for samples in kind.pieces(source, named, sys.stdin.buffer, jobs, advance):
                 yield samples
                 begun += len(samples)
         except InputError as error:

@@ -297,6 +297,6 @@ def interval(low: float | None, high: float | None) -> str:
     return DASH if undefined(low) or undefined(high) else f"{low:.2f} to {high:.2f}".replace("-", "−")
 
 
-def plural(count: int, noun: str, nouns: str = "") -> str:
-    """Write `1 class`, `1,200 classes`."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+def plural(count: int, noun: str) -> str:
+    """Write `1 trial`, `1,200 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

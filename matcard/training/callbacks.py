@@ -139,16 +139,14 @@ class Patience(EarlyStopping):
 class CollapseGuard(Callback):
     """Warns once when an epoch predicts a single class, and says what to change.
 
-    Epochs before `patience` are left alone: most networks begin by predicting the majority.
+    The first two epochs are left alone: most networks begin by predicting the majority.
     """
 
-    def __init__(self, patience: int = 3) -> None:
-        self._patience = patience
-        self._warned = False
+    _warned = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the epoch's predictions."""
-        if self._warned or trainer.current_epoch + 1 < self._patience or not trainer.is_global_zero:
+        if self._warned or trainer.current_epoch < 2 or not trainer.is_global_zero:
             return
         if trainer.callback_metrics["val_classes_predicted"].item() == 1:
             self._warned = True
