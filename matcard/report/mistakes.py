@@ -17,7 +17,7 @@ from markupsafe import Markup
 from matcard.crystals.crystals import reduced_formulas
 from matcard.data.groups import symmetries
 from matcard.evaluation import style
-from matcard.report.page import code, paragraph, plural, table
+from matcard.report.page import code, paragraph, plural, records, table
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -44,89 +44,73 @@ _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(_CORNERS[a
 
 def mistakes(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Show the most confident mistakes and the hardest samples of minority classes; crystals with their structures."""
-    wrong = np.flatnonzero(~run.test.right)
+    test, names = run.test, np.array(run.class_names, dtype=object)
+    found = pd.DataFrame(
+        {
+            "id": test.ids,
+            "true": names[test.targets],
+            "predicted": names[test.predicted],
+            "probability_of_predicted": test.probabilities.max(axis=1),
+            "probability_of_true": test.probabilities[np.arange(len(test.ids)), test.targets],
+        }
+    )
+    wrong, rare = found[~test.right], found[~test.right & run.minority[test.targets]]
     if not len(wrong):
-        return paragraph(f"None: the class of all {plural(len(run.test.ids), f'test {run.noun}')} is found.")
-    source = figures.data("mistakes", _mistake_table(run, wrong))
+        return paragraph(f"None: the class of all {plural(len(found), f'test {run.noun}')} is found.")
+    source = figures.data("mistakes", wrong.sort_values("probability_of_true"))
     turn = "Drag a structure to turn it. " if run.has_structures else ""
     intro = Markup(
         "{} of {:,} are given a wrong class; {} lists all of them. {}Before you blame the network, look at the label: "
         "a confident mistake is often a wrong entry in the data."
-    ).format(plural(len(wrong), f"test {run.noun}"), len(run.test.ids), code(source), turn)
-    show = _cards if run.has_structures else _rows
-    shown = [show(run, figures, title, anchor, rows) for title, anchor, rows in _chosen(run, wrong) if len(rows)]
-    return Markup("").join([paragraph(intro), *shown])
-
-
-def _chosen(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> list[tuple[str, str, Int[np.ndarray, " m"]]]:
-    """Choose which mistakes to show, none twice: titles, names of their figures, rows of the test part."""
-    confident = wrong[np.argsort(-run.test.confidence[wrong], kind="stable")][:_EACH]
-    rare = wrong[run.minority[run.test.targets[wrong]]]
-    hard = np.setdiff1d(rare if len(rare) else wrong, confident)
-    hard = hard[np.argsort(run.test.truth[hard], kind="stable")][:_EACH]
+    ).format(plural(len(wrong), f"test {run.noun}"), len(found), code(source), turn)
+    # None is shown twice.
+    confident = wrong.nlargest(_EACH, "probability_of_predicted")
+    hard = (rare if len(rare) else wrong).drop(confident.index, errors="ignore").nsmallest(_EACH, "probability_of_true")
     kind = f"{run.noun}s of minority classes" if len(rare) else f"{run.noun}s"
-    return [
+    show = _cards if run.has_structures else _rows
+    drawn = paragraph(intro)
+    for title, anchor, rows in (
         ("Most confident mistakes", "confident", confident),
         (f"Hardest {kind}: least probability of the true class", "hardest", hard),
-    ]
+    ):
+        if len(rows):
+            drawn += show(run, figures, title, anchor, rows)
+    return drawn
 
 
-def _rows(run: FinishedRun, figures: FigureFolder, title: str, anchor: str, chosen: Int[np.ndarray, " k"]) -> Markup:
-    names, test = run.class_names, run.test
-    rows = [
-        (
-            test.ids[k],
-            names[test.targets[k]],
-            names[test.predicted[k]],
-            percent(test.truth[k]),
-            percent(test.confidence[k]),
-        )
-        for k in chosen.tolist()
-    ]
+def _rows(run: FinishedRun, figures: FigureFolder, title: str, anchor: str, chosen: pd.DataFrame) -> Markup:
     header = ("id", "true class", "predicted class", "probability of the true", "of the predicted")
+    probabilities = ("probability_of_true", "probability_of_predicted")
+    rows = [
+        (row["id"], row["true"], row["predicted"], *(percent(row[name]) for name in probabilities))
+        for row in records(chosen)
+    ]
     return table(header, rows, caption=title, texts=3)
 
 
-def _mistake_table(run: FinishedRun, wrong: Int[np.ndarray, " k"]) -> pd.DataFrame:
-    test, names = run.test, np.array(run.class_names, dtype=object)
-    table = pd.DataFrame(
-        {
-            "id": test.ids[wrong],
-            "true": names[test.targets[wrong]],
-            "predicted": names[test.predicted[wrong]],
-            "probability_of_predicted": test.confidence[wrong],
-            "probability_of_true": test.truth[wrong],
-        }
-    )
-    return table.sort_values("probability_of_true", ignore_index=True)
-
-
-def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, chosen: Int[np.ndarray, " k"]) -> Markup:
-    crystals = run.test_samples.inputs.take(chosen)
+def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, chosen: pd.DataFrame) -> Markup:
+    crystals = run.test_samples.inputs.take(chosen.index.to_numpy())
     formulas, groups, sites = reduced_formulas(crystals), symmetries(crystals), crystals.num_sites
     cards = Markup("")
-    for k, row in enumerate(chosen.tolist()):
-        group = groups[k]
+    for k, row in enumerate(records(chosen)):
+        group, drawing = groups[k], Drawing(crystals, k)
         about = f"{group.international if group else 'no space group'}, {plural(int(sites[k]), 'site')}"
-        cards += _card(run, figures, f"{prefix}-{k + 1}", row, Drawing(crystals, k), str(formulas[k]), about)
+        atoms = pd.DataFrame(drawing.positions, columns=["x", "y", "z"])
+        caption = Markup(
+            "<strong>{}</strong> <span class=id>{}</span><br>{}<br>is <b>{}</b> ({}), taken for <b>{}</b> ({})"
+        ).format(
+            subscripts(str(formulas[k])), row["id"], about, row["true"], percent(row["probability_of_true"]),
+            row["predicted"], percent(row["probability_of_predicted"]),
+        )  # fmt: skip
+        cards += figures.add(
+            f"{prefix}-{k + 1}",
+            structure_figure(drawing),
+            atoms.assign(element=[chemical_symbols[z] for z in drawing.numbers.tolist()]),
+            alt=f"Unit cell of {formulas[k]}, {row['id']}.",
+            caption=caption,
+            live=drawing.live(),
+        )
     return Markup('<h3>{}</h3><div class="cards">{}</div>').format(title, cards)
-
-
-def _card(
-    run: FinishedRun, figures: FigureFolder, name: str, row: int, drawing: Drawing, formula: str, about: str
-) -> Markup:
-    test = run.test
-    true, called = (run.class_names[codes[row]] for codes in (test.targets, test.predicted))
-    atoms = pd.DataFrame(drawing.positions, columns=["x", "y", "z"]).assign(
-        element=[chemical_symbols[z] for z in drawing.numbers.tolist()]
-    )
-    caption = Markup(
-        "<strong>{}</strong> <span class=id>{}</span><br>{}<br>is <b>{}</b> ({}), taken for <b>{}</b> ({})"
-    ).format(
-        subscripts(formula), test.ids[row], about, true, percent(test.truth[row]), called, percent(test.confidence[row])
-    )
-    alt = f"Unit cell of {formula}, {test.ids[row]}."
-    return figures.add(name, structure_figure(drawing), atoms, alt=alt, caption=caption, live=drawing.live())
 
 
 def subscripts(formula: str) -> Markup:

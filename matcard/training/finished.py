@@ -51,16 +51,6 @@ class Part(NamedTuple):
         return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
-    def confidence(self) -> Float[np.ndarray, " n"]:
-        """The probability of the most likely class."""
-        return np.asarray(self.probabilities.max(axis=1))
-
-    @property
-    def truth(self) -> Float[np.ndarray, " n"]:
-        """The probability of the true class."""
-        return np.asarray(self.probabilities[np.arange(len(self.ids)), self.targets])
-
-    @property
     def right(self) -> Bool[np.ndarray, " n"]:
         """Whether the most likely class is the true one."""
         return np.asarray(self.predicted == self.targets)
