@@ -79,7 +79,8 @@ def split_paths(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
     Raises:
         InputError: none of the one or of the other.
     """
-    runs = [path for path in paths if _is_run(Path(path))]
+    marks = ("config.yaml", "model.json")
+    runs = [path for path in paths if any((Path(path) / name).is_file() for name in marks)]
     inputs = [path for path in paths if path not in runs]
     if not runs:
         raise InputError(f"{paths[0]} is not the directory of a run (it has no config.yaml): name one first")
@@ -110,10 +111,6 @@ def count_classes(classes: Mapping[str, int]) -> str:
     rest = [count for name, count in classes.items() if name not in shown]
     others = [f"{len(rest)} other classes: {sum(rest)}"] if rest else []
     return "; ".join([*(f"{name}: {count}" for name, count in shown.items()), *others])
-
-
-def _is_run(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in ("config.yaml", "model.json"))
 
 
 if __name__ == "__main__":

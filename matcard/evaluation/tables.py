@@ -51,6 +51,10 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
     headers = ("class", "recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision", "F1")
     table = _table("Recall per class", (*headers, *(["AP (chance)"] if ranking else [])), caption=summary_line(metrics))
     for name, recall in metrics["recall"].items():
+        # The prevalence is what a random order gives.
+        ap, prevalence = (
+            format_score(ranking[name][of]) if ranking else "" for of in ("average_precision", "prevalence")
+        )
         table.add_row(
             _class_label(name, name in rare),
             format_score(recall["value"]),
@@ -59,7 +63,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
             f"{successes(recall)} / {recall['n']}",
             format_score(metrics["precision"][name]["value"]),
             format_score(metrics["f1"][name]["value"]),
-            *([_beside_prevalence(ranking[name])] if ranking else []),
+            *([f"{ap} ({prevalence})"] if ranking else []),
             style=_MINORITY_STYLE if name in rare else None,
         )
     return table
@@ -190,12 +194,6 @@ def _with_interval(metrics: Mapping[str, Any], name: str) -> tuple[str, str]:
     # One of no width means that no resample differs, not that the value is exact.
     interval = "" if undefined(low) or low == high else f"{low:.3f} to {high:.3f}"
     return format_score(metrics[name]), interval
-
-
-def _beside_prevalence(ranking: Mapping[str, Any]) -> str:
-    """Give average precision, and in brackets the prevalence, which a random order gives."""
-    value = format_score(ranking["average_precision"])
-    return f"{value} ({format_score(ranking['prevalence'])})"
 
 
 def _class_label(name: str, rare: bool) -> Text:

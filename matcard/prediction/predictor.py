@@ -188,7 +188,11 @@ class Predictor:
         filled["predicted_argmax"] = names[mean.argmax(axis=1)]
         pairs = zip(self.members, found.scores, strict=True)
         filled["novelty"] = np.max([member.reference.novelty(scores.embeddings) for member, scores in pairs], axis=0)
-        told = zip(self._foreign(samples.take(found.positions)), filled["novelty"], found.odd, strict=True)
+        taken = samples.take(found.positions)
+        known = set.intersection(*(set(member.description.components) for member in self.members))
+        contents = samples.kind.contents(taken.inputs, taken.columns)
+        foreign = [[name for name in names if name not in known] for names in contents]
+        told = zip(foreign, filled["novelty"], found.odd, strict=True)
         filled["reason"] = pd.array([_reason(*each) for each in told], dtype="string")
         filled["applicable"] = filled["reason"].isna()
         table = pd.DataFrame({"id": samples.ids, "source": samples.where, "error": found.faults})
@@ -213,8 +217,12 @@ class Predictor:
             said = zip(*(kind.oddities(dataset) for kind, dataset in made.items()), strict=True)
             return scores, [next(filter(None, each), None) for each in said]
 
-        kept: list[Int64[np.ndarray, " m"]] = []
-        found: list[list[Scores]] = [[self._nothing(member) for member in self.members]]
+        kept = [np.empty(0, np.int64)]
+        found: list[list[Scores]] = [[]]
+        for member in self.members:  # what they say of no sample
+            width, values = member.reference.embeddings.shape[1], len(member.description.values)
+            empty = [np.empty((0, n)) for n in (len(self.class_names), width, values)]
+            found[0].append(Scores(kept[0], kept[0], empty[0], empty[1].astype("f4"), empty[2], empty[0]))
         odd: list[str | None] = []
         for positions, result in divided(np.flatnonzero(samples.sound), work):
             if isinstance(result, str):
@@ -224,19 +232,7 @@ class Predictor:
                 odd += result[1]
                 found.append([scores._replace(positions=positions) for scores in result[0]])
         by_member = [Scores.join(parts) for parts in zip(*found, strict=True)]
-        return Readings(np.concatenate([np.empty(0, np.int64), *kept]), by_member, faults, odd)
-
-    def _nothing(self, member: Member) -> Scores:
-        none, width = np.empty(0, np.int64), member.reference.embeddings.shape[1]
-        embeddings, numbers = np.empty((0, width), np.float32), np.empty((0, len(member.description.values)))
-        classes = np.empty((0, len(self.class_names)))
-        return Scores(none, none, classes, embeddings, numbers, classes)
-
-    def _foreign(self, samples: Samples) -> list[list[str]]:
-        """Give the elements or components of each sample that some network has not seen in training."""
-        known = set.intersection(*(set(member.description.components) for member in self.members))
-        contents = samples.kind.contents(samples.inputs, samples.columns)
-        return [[name for name in names if name not in known] for names in contents]
+        return Readings(np.concatenate(kept), by_member, faults, odd)
 
 
 def columns(class_names: Sequence[str], values: Sequence[str] = (), *, ensemble: bool = False) -> dict[str, str]:

@@ -164,7 +164,12 @@ class FigureFolder:
         # Everything has found its place by now; to look for it again would take as long as to draw.
         figure.set_layout_engine("none")
         save_figure(figure, self.path / f"{name}.png")
-        body = Markup('<div class="frame" tabindex="0">{}</div>').format(still) if live is None else _live(still, live)
+        body = Markup('<div class="frame" tabindex="0">{}</div>').format(still)
+        if live is not None:  # a still picture with the data of its moving one; the page's script makes the exchange
+            body = Markup(
+                '<div class="view" data-kind="{}"><div class="still frame">{}</div><div class="live" hidden></div>'
+                '<script type="application/json">{}</script></div>'
+            ).format(live["kind"], still, htmlsafe_json_dumps(live))
         return self._framed(name, body, caption)
 
     def picture(self, name: str, *, alt: str, caption: str) -> Markup:
@@ -181,14 +186,6 @@ class FigureFolder:
         return Markup(
             '<figure id="figure-{}">{}<figcaption>{} <span class="files">{}</span></figcaption></figure>'
         ).format(name, body, caption, files)
-
-
-def _live(still: Markup, live: dict[str, Any]) -> Markup:
-    """Put a still picture and the data of its moving one together; the page's script makes the exchange."""
-    return Markup(
-        '<div class="view" data-kind="{}"><div class="still frame">{}</div><div class="live" hidden></div>'
-        '<script type="application/json">{}</script></div>'
-    ).format(live["kind"], still, htmlsafe_json_dumps(live))
 
 
 def inline_svg(figure: Figure, name: str, alt: str) -> Markup:

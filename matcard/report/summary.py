@@ -230,7 +230,10 @@ def _cut(number: int) -> str:
 
 def options(run: FinishedRun, figures: FigureFolder) -> Markup:
     """List the options that differ from their defaults, and behind them all."""
-    defaults = {name: _text(value) for name, value in _defaults(run).items()}
+    # Those of a run that names nothing but the same loss and model.
+    names = {part: {"name": run.config[part]["name"]} for part in ("loss", "model")}
+    resolved = config_to_dict(config_from_dict(overlaid(read_default(), names)))
+    defaults = {name: _text(value) for name, value in flatten(resolved).items()}
     given = {name: _text(value) for name, value in flatten(run.config).items()}
     changed = [
         (code(f"--{name}"), value, defaults.get(name, ""))
@@ -256,12 +259,6 @@ def environment(run: FinishedRun, figures: FigureFolder) -> Markup:
     if not command:
         return found_table
     return found_table + paragraph("Command:") + Markup("<pre><code>{}</code></pre>").format(shlex.join(command))
-
-
-def _defaults(run: FinishedRun) -> dict[str, Any]:
-    """Give the options of a run that names nothing but the same loss and model."""
-    names = {part: {"name": run.config[part]["name"]} for part in ("loss", "model")}
-    return flatten(config_to_dict(config_from_dict(overlaid(read_default(), names))))
 
 
 def _text(value: Any) -> str:

@@ -284,13 +284,9 @@ def _build(options: type, values: Mapping[str, Any], kinds: Mapping[str, type], 
         if dataclasses.is_dataclass(kind):
             filled[name] = _build(typing.cast("type", kind), value or {}, kinds, f"{prefix}{name}.")
         else:
-            filled[name] = tuple(value) if isinstance(value, list) and _is_tuple(kind) else value
+            tuples = tuple in map(typing.get_origin, (kind, *typing.get_args(kind)))
+            filled[name] = tuple(value) if isinstance(value, list) and tuples else value
     return options(**filled)
-
-
-def _is_tuple(kind: Any) -> bool:
-    choices = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    return any(typing.get_origin(item) is tuple for item in choices)
 
 
 def _add(

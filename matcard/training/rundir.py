@@ -194,6 +194,9 @@ def environment() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[package] = None
     cuda = torch.cuda.is_available()
+    # What started this program: `python -m matcard.train`, or the name of the user's own file.
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    started = ["python", "-m", module.name.removesuffix(".__main__")] if module else [Path(sys.argv[0]).name]
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -202,14 +205,8 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
         "devices": torch.cuda.device_count() if cuda else 0,
         "threads": torch.get_num_threads(),
-        "command": [*_started(), *sys.argv[1:]],
+        "command": [*started, *sys.argv[1:]],
     }
-
-
-def _started() -> list[str]:
-    """Give the words that started this program: `python -m matcard.train`, or the name of the user's own file."""
-    module = getattr(sys.modules["__main__"], "__spec__", None)
-    return [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
 
 
 def _commit() -> str | None:
