@@ -51,10 +51,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
     headers = ("class", "recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision", "F1")
     table = _table("Recall per class", (*headers, *(["AP (chance)"] if ranking else [])), caption=summary_line(metrics))
     for name, recall in metrics["recall"].items():
-        # The prevalence is what a random order gives.
-        ap, prevalence = (
-            format_score(ranking[name][of]) if ranking else "" for of in ("average_precision", "prevalence")
-        )
+        of = ranking[name] if ranking else {}  # the prevalence is what a random order gives
         table.add_row(
             _class_label(name, name in rare),
             format_score(recall["value"]),
@@ -63,7 +60,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
             f"{successes(recall)} / {recall['n']}",
             format_score(metrics["precision"][name]["value"]),
             format_score(metrics["f1"][name]["value"]),
-            *([f"{ap} ({prevalence})"] if ranking else []),
+            *([f"{format_score(of['average_precision'])} ({format_score(of['prevalence'])})"] if of else []),
             style=_MINORITY_STYLE if name in rare else None,
         )
     return table

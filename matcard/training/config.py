@@ -284,8 +284,8 @@ def _build(options: type, values: Mapping[str, Any], kinds: Mapping[str, type], 
         if dataclasses.is_dataclass(kind):
             filled[name] = _build(typing.cast("type", kind), value or {}, kinds, f"{prefix}{name}.")
         else:
-            tuples = tuple in map(typing.get_origin, (kind, *typing.get_args(kind)))
-            filled[name] = tuple(value) if isinstance(value, list) and tuples else value
+            origins = [typing.get_origin(item) for item in (kind, *typing.get_args(kind))]
+            filled[name] = tuple(value) if isinstance(value, list) and tuple in origins else value
     return options(**filled)
 
 
