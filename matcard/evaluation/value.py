@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_expit
 
-from matcard.errors import InputError
 from matcard.evaluation.metrics import ranking_averages
 
 if TYPE_CHECKING:
@@ -129,17 +128,9 @@ class ValueMix:
             predicted: the number of each of n samples.
             probabilities: what the class head says.
             targets: the class of each.
-
-        Raises:
-            InputError: no samples, or intervals that do not fit the classes.
         """
         from scipy.optimize import minimize
 
-        if len(targets) == 0 or len(classes) != len(edges) + 1 or set(classes) != set(range(probabilities.shape[1])):
-            raise InputError(
-                f"{len(edges)} edges part {len(edges) + 1} intervals, whose classes are {list(classes)}; expected each "
-                f"of {probabilities.shape[1]} classes, and one validation sample at least"
-            )
         numbers = np.asarray(predicted, np.float64)
         largest = float(np.std(numbers)) or 1.0
         bounds = [(-4 * largest, 4 * largest), (np.log(largest * 1e-3), np.log(largest * 1e1))]

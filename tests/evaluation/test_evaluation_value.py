@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy.stats import logistic
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from matcard.errors import InputError
 from matcard.evaluation.value import ValueMix, value_metrics
 
 SEEDS = st.integers(0, 2**31)
@@ -119,13 +118,3 @@ def test_degenerate_validation_parts(predicted: np.ndarray) -> None:
 def test_written_and_read() -> None:
     mix = ValueMix((1.0, 2.0), (0, 1, 0), 0.1, 0.2, 0.35)
     assert ValueMix.from_dict(json.loads(json.dumps(asdict(mix)))) == mix
-
-
-def test_intervals_that_do_not_fit() -> None:
-    none = np.empty((0, 2))
-    with pytest.raises(InputError, match="one validation sample at least"):
-        ValueMix.fit((1.0,), (0, 1), np.empty(0), none, np.empty(0, int))
-    three = np.full((2, 3), 1 / 3)
-    for edges, classes in (((1.0,), (0, 1)), ((1.0, 2.0), (0, 1)), ((1.0, 2.0), (0, 1, 1))):
-        with pytest.raises(InputError, match="each of 3 classes"):
-            ValueMix.fit(edges, classes, np.zeros(2), three, np.array([0, 1]))

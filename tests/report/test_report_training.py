@@ -63,12 +63,6 @@ def test_learning_figure_without_a_defined_score_marks_nothing():
     assert len(figure.axes[0].get_lines()) == 1
 
 
-@pytest.mark.parametrize("table", [[], [{"epoch": "0"}]])
-def test_learning_figure_needs_its_column(table):
-    with pytest.raises(InputError, match="column val_macro_f1"):
-        learning_figure(read(table), "macro_f1")
-
-
 def diagnosed(names, epochs=6, **changed):
     rng = np.random.default_rng(0)
     table = []
