@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from matcard.crystals.crystals import Crystals
 from matcard.data.draws import draw_probabilities, unit
@@ -224,21 +225,12 @@ def standardisation(
         scale = BYTE if inputs.dtype == np.uint8 else 1.0
         return np.zeros(shape, np.float32), np.full(shape, scale, np.float32)
     chosen = split.train if of == "train" else np.concatenate([split.train, split.val, split.test])
-    count, total, squares = 0, np.zeros(shape), np.zeros(shape)
-    axes = (0, *range(2, inputs.ndim))
-    offset = inputs[chosen[:1]].astype(np.float64).mean(axes, keepdims=True)[0]  # so that squares do not cancel
+    scaler = StandardScaler()
     for part in np.array_split(chosen, max(1, len(chosen) // _PIECE)):
-        values = inputs[part].astype(np.float64) - offset
-        count += values.size // shape[0]
-        total += values.sum(axes, keepdims=True)[0]
-        squares += (values**2).sum(axes, keepdims=True)[0]
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    std[std <= _CONSTANT * np.abs(mean + offset)] = 1.0
-    return (mean + offset).astype(np.float32), np.where(std == 0, 1.0, std).astype(np.float32)
+        values = np.moveaxis(inputs[part].astype(np.float64), 1, -1)
+        scaler.partial_fit(values.reshape(-1, inputs.shape[1]))
+    return scaler.mean_.reshape(shape).astype(np.float32), scaler.scale_.reshape(shape).astype(np.float32)
 
 
 _PIECE = 4096
 """Samples whose deviations are held in memory at a time."""
-_CONSTANT = 1e-9
-"""A deviation this small beside the mean is rounding."""
