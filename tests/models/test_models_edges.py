@@ -12,8 +12,7 @@ from model_cases import crystal, join, random_batch, slow_sum, small
 from torch.autograd import gradcheck
 
 from matcard.models import edges as edges_module
-from matcard.models.cpu.edge_moments import BasisMoments, EdgeMoments
-from matcard.models.cpu.gated_sum import GatedSum
+from matcard.models.cpu.edge_moments import BasisMoments, EdgeMoments, GatedSum
 from matcard.models.edges import Edges, segment_sum
 from matcard.models.embedding import NEGLIGIBLE, GaussianBasis
 

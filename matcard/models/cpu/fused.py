@@ -91,7 +91,7 @@ class Band(NamedTuple):
 
 
 class FusedGatedSum(torch.autograd.Function):
-    """`matcard.models.cpu.gated_sum.GatedSum` of a band of the basis, in float32.
+    """`matcard.models.cpu.edge_moments.GatedSum` of a band of the basis, in float32.
 
     `apply(terms (2A, 2F), weight (2F, G), band)` gives (A, F). The derivative of each edge's message is kept for the
     backward pass, 8 F bytes an edge: with one pass over memory it is read faster than computed again.
