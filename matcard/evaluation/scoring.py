@@ -11,12 +11,16 @@ from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.checks import check_counts, check_labels, check_predictions
 from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask
 from matcard.evaluation.metrics import classification_metrics, per_class_ranking, ranking_averages
+from matcard.evaluation.value import value_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float, Int
 
     from matcard.evaluation.calibration import Calibration
     from matcard.evaluation.decision import Decision
+    from matcard.evaluation.value import ValueMix
 
 RESAMPLED = 30_000_000
 """Scores that are resampled for intervals, some seconds of work."""
@@ -90,6 +94,49 @@ def scored(
             "reliability": bins._asdict(),
         },
     }
+
+
+def value_results(
+    names: Sequence[str],
+    true: Float[np.ndarray, "n V"],
+    predicted: Float[np.ndarray, "n V"],
+    mix: ValueMix | None,
+    *,
+    targets: Int[np.ndarray, " n"],
+    heads: Float[np.ndarray, "n C"],
+) -> dict[str, Any]:
+    """Give the errors of the predicted numbers, and how well each source of the classes ranks them.
+
+    Args:
+        names: of V numbers.
+        true: NaN where a sample has none.
+        predicted: in the same units.
+        mix: chosen on validation; None where the numbers say nothing of the classes.
+        targets: the class of each sample.
+        heads: the probabilities of the class head alone.
+
+    Returns:
+        `numbers` {column: mae, rmse, r2, values} of the columns that have some; with a mix its `weight`, and
+        `average_precision` of the `class_head`, the `number` alone and the `mix`.
+    """
+    found: dict[str, Any] = {
+        "numbers": {
+            name: value_metrics(true[:, k], predicted[:, k])
+            for k, name in enumerate(names)
+            if np.isfinite(true[:, k]).any()
+        }
+    }
+    if mix is None:
+        return found
+    number = predicted[:, 0]
+    sources = {"class_head": heads, "number": mix.of_number(number), "mix": mix(number, heads)}
+    found["weight"] = mix.weight
+    every = np.ones(heads.shape[1], dtype=bool)
+    found["average_precision"] = {
+        name: float(ranking_averages(targets, probabilities, every)["average_precision"])
+        for name, probabilities in sources.items()
+    }
+    return found
 
 
 def bootstrap_intervals(

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_expit
 
-from matcard.evaluation.metrics import ranking_averages
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,49 +41,6 @@ def value_metrics(true: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " 
         "r2": 1 - squares / total if total > 0 else np.nan,
         "values": float(len(error)),
     }
-
-
-def value_results(
-    names: Sequence[str],
-    true: Float[np.ndarray, "n V"],
-    predicted: Float[np.ndarray, "n V"],
-    mix: ValueMix | None,
-    *,
-    targets: Int[np.ndarray, " n"],
-    heads: Float[np.ndarray, "n C"],
-) -> dict[str, Any]:
-    """Give the errors of the predicted numbers, and how well each source of the classes ranks them.
-
-    Args:
-        names: of V numbers.
-        true: NaN where a sample has none.
-        predicted: in the same units.
-        mix: chosen on validation; None where the numbers say nothing of the classes.
-        targets: the class of each sample.
-        heads: the probabilities of the class head alone.
-
-    Returns:
-        `numbers` {column: mae, rmse, r2, values} of the columns that have some; with a mix its `weight`, and
-        `average_precision` of the `class_head`, the `number` alone and the `mix`.
-    """
-    found: dict[str, Any] = {
-        "numbers": {
-            name: value_metrics(true[:, k], predicted[:, k])
-            for k, name in enumerate(names)
-            if np.isfinite(true[:, k]).any()
-        }
-    }
-    if mix is None:
-        return found
-    number = predicted[:, 0]
-    sources = {"class_head": heads, "number": mix.of_number(number), "mix": mix(number, heads)}
-    found["weight"] = mix.weight
-    every = np.ones(heads.shape[1], dtype=bool)
-    found["average_precision"] = {
-        name: float(ranking_averages(targets, probabilities, every)["average_precision"])
-        for name, probabilities in sources.items()
-    }
-    return found
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.figures import write_figures
 from matcard.evaluation.metrics import classification_metrics
-from matcard.evaluation.scoring import scored
+from matcard.evaluation.scoring import scored, value_results
 from matcard.evaluation.tables import print_scores, shares_table
-from matcard.evaluation.value import value_results
 from matcard.files import to_json, written_whole
 from matcard.prediction.stream import open_table
 
@@ -48,8 +47,8 @@ class Assessment:
     Attributes:
         metrics: of `matcard.evaluation.scoring.scored`, with `shift`, `overlap` (how many samples stood in the training
             part by each of their marks, such as `ids` and `formulas` of crystals, and the `total`; None where that is
-            not known), `left_out`; with `values`, those of `matcard.evaluation.value.value_results`, where numbers are
-            predicted, and with `corrected` where the shares were corrected.
+            not known), `left_out`; with `values`, those of `value_results` there, where numbers are predicted, and with
+            `corrected` where the shares were corrected.
         targets: (N,) classes.
         probabilities: (N, C) as the network gives them.
         table: a row for each sample: `target`, the columns of predictions, and beside each number that is predicted

@@ -48,7 +48,7 @@ class ModelDescription:
         calibration: a temperature, fitted on validation; it changes no most likely class.
         bias_corrected: with a bias for each class, so that probabilities follow the shares of training.
         components: elements or components in the training part; none where samples do not tell.
-        novelty_limit: see `matcard.prediction.applicability.Reference.limit`.
+        novelty_limit: see `matcard.prediction.network.Reference.limit`.
         train_size: samples of the training part.
         config: the whole configuration of the run, for the record.
         scale: of the numbers that the network predicts; None where it predicts none.

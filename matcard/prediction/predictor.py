@@ -15,7 +15,6 @@ from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.decision import mean_decision
 from matcard.files import read_json
 from matcard.models import Classifier, build_model
-from matcard.prediction.applicability import Reference
 from matcard.prediction.modelfile import (
     DESCRIPTION,
     FOLDER,
@@ -26,7 +25,7 @@ from matcard.prediction.modelfile import (
     save_model,
     save_training,
 )
-from matcard.prediction.network import CentroidClassifier, Network, Scores, read_out
+from matcard.prediction.network import CentroidClassifier, Network, Reference, Scores, read_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

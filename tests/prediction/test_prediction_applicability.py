@@ -12,7 +12,7 @@ from prediction_cases import crystals
 import matcard
 from matcard.errors import InputError
 from matcard.prediction import applicability
-from matcard.prediction.applicability import Reference, unit_length
+from matcard.prediction.network import Reference, unit_length
 
 few = settings(deadline=None, max_examples=30)
 
