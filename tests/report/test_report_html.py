@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from matcard.report import html as pieces
+from matcard.report import page as pieces
 
 
 def test_pieces_of_html_escape_and_round():
