@@ -18,10 +18,11 @@ import torch
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
+from matcard.batch import Standard, directions
 from matcard.cache import cache_dir
 from matcard.crystals.crystals import reduced_formulas
 from matcard.crystals.read import from_objects
-from matcard.data.draws import Standard, directions, draw_probabilities, unit
+from matcard.data.draws import draw_probabilities, unit
 from matcard.data.options import DataOptions
 from matcard.data.read import read_labelled
 from matcard.data.splits import split_samples

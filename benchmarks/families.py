@@ -20,10 +20,11 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.io.ase import AseAtomsAdaptor
 from rich.console import Console
 
+from matcard.batch import directions
 from matcard.cache import cache_dir
 from matcard.crystals.crystals import reduced_formulas
 from matcard.crystals.read import from_objects
-from matcard.data.draws import directions, unit
+from matcard.data.draws import unit
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.files import locked, written_whole
 from matcard.progress import crystal_progress

@@ -37,8 +37,9 @@ from redundant_tables import BOUND, CELL, draw, tables
 from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from matcard.batch import Standard, directions
 from matcard.crystals.crystals import reduced_formulas
-from matcard.data.draws import ClassSampler, Standard, WeightedSampler, directions, draw_probabilities, unit
+from matcard.data.draws import ClassSampler, WeightedSampler, draw_probabilities, unit
 from matcard.data.options import DataOptions, SplitOptions
 from matcard.data.read import read_labelled
 from matcard.data.splits import split_samples

@@ -1,22 +1,26 @@
-"""Samples in batches: tensors that go to a device together, and the data set that cuts them from arrays."""
+"""Samples in batches, which go to a device together, the data set that cuts them from arrays, and standard numbers."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from matcard.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from jaxtyping import Float, Int, Int64, Shaped
+    from jaxtyping import Float, Float64, Int, Int64, Shaped
 
+CLIP = 5.0
+"""Standardised numbers further from 0 are cut to this."""
 _DIGEST = 8
 """Bytes that tell samples apart."""
 
@@ -85,3 +89,45 @@ def digests(inputs: Shaped[np.ndarray, "N ..."]) -> list[str]:
     """Tell samples by a digest of their numbers as a network sees them, in single precision."""
     rows = np.ascontiguousarray(inputs, dtype="<f4") + np.float32(0)  # -0 is 0
     return [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).hexdigest() for row in rows]
+
+
+class Standard(NamedTuple):
+    """Mean and deviation of F columns, as the training part has them.
+
+    Attributes:
+        mean: (F,).
+        deviation: (F,), 1 where a column is constant.
+    """
+
+    mean: Float64[np.ndarray, " F"]
+    deviation: Float64[np.ndarray, " F"]
+
+    @classmethod
+    def of(cls, values: Float[np.ndarray, "n F"]) -> Standard:
+        """Take them of n samples of the training part.
+
+        Raises:
+            InputError: no samples, or numbers that are not finite.
+        """
+        numbers = np.asarray(values, dtype=np.float64)
+        if len(numbers) == 0 or not np.isfinite(numbers).all():
+            raise InputError("numbers to be standardised need one training sample at least, and finite values")
+        mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
+        # Rounding gives a constant column another mean and some deviation.
+        constant = deviation <= 1e-7 * np.abs(numbers).max(axis=0)
+        return cls(np.where(constant, numbers[0], mean), np.where(constant, 1.0, deviation))
+
+    def __call__(self, values: Float[np.ndarray, "N F"]) -> Float64[np.ndarray, "N F"]:
+        """Give N samples with mean 0 and deviation 1, as far as the training part tells, clipped at 5."""
+        numbers: Float64[np.ndarray, "N F"] = (np.asarray(values, np.float64) - self.mean) / self.deviation
+        return numbers.clip(-CLIP, CLIP)
+
+
+def standardised(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
+    """Give samples as points for distances, each column standardised by them."""
+    return torch.from_numpy(Standard.of(values)(values))
+
+
+def directions(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
+    """Give samples as points for distances: standardised, and of unit length (or zero)."""
+    return torch.nn.functional.normalize(standardised(values), dim=1)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from matcard.batch import Standard
 from matcard.cache import cache_dir
 from matcard.comparison import published
 from matcard.comparison.results import by_groups, measured
 from matcard.crystals.crystals import Crystals
 from matcard.data.crystals import descriptors_of
-from matcard.data.draws import Standard
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.errors import InputError
 from matcard.evaluation.decision import DecisionOptions

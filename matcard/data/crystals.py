@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from matcard.batch import ArrayDataset
+from matcard.batch import ArrayDataset, Standard, directions
 from matcard.cache import cache_dir
 from matcard.crystals.crystals import EMPTY, Crystals, contents, objects, reduced_formulas
 from matcard.crystals.decode import object_decoder
 from matcard.crystals.files import is_structure_file
 from matcard.crystals.folder import Folder
 from matcard.crystals.read import from_objects, read_crystals
-from matcard.data.draws import Standard, directions
 from matcard.data.samples import Kind, Samples
 from matcard.descriptors.describe import Part, describe, find_descriptors
 from matcard.errors import InputError, MatcardWarning

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -29,53 +28,7 @@ DrawKind: TypeAlias = Literal["spread", "magnitude", "density", "neighbors", "fo
 - `formula`: 1 / the number of samples with its reduced formula.
 """
 
-CLIP = 5.0
-"""Standardised numbers further from 0 are cut to this."""
-
 _MEDIAN_POINTS = 2048
-
-
-@dataclass(frozen=True, eq=False)
-class Standard:
-    """Mean and deviation of F columns, as the training part has them.
-
-    Attributes:
-        mean: (F,).
-        deviation: (F,), 1 where a column is constant.
-    """
-
-    mean: Float64[np.ndarray, " F"]
-    deviation: Float64[np.ndarray, " F"]
-
-    @classmethod
-    def of(cls, values: Float[np.ndarray, "n F"]) -> Standard:
-        """Take them of n samples of the training part.
-
-        Raises:
-            InputError: no samples, or numbers that are not finite.
-        """
-        numbers = np.asarray(values, dtype=np.float64)
-        if len(numbers) == 0 or not np.isfinite(numbers).all():
-            raise InputError("numbers to be standardised need one training sample at least, and finite values")
-        mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
-        # Rounding gives a constant column another mean and some deviation.
-        constant = deviation <= 1e-7 * np.abs(numbers).max(axis=0)
-        return cls(np.where(constant, numbers[0], mean), np.where(constant, 1.0, deviation))
-
-    def __call__(self, values: Float[np.ndarray, "N F"]) -> Float64[np.ndarray, "N F"]:
-        """Give N samples with mean 0 and deviation 1, as far as the training part tells, clipped at 5."""
-        numbers: Float64[np.ndarray, "N F"] = (np.asarray(values, np.float64) - self.mean) / self.deviation
-        return numbers.clip(-CLIP, CLIP)
-
-
-def standardised(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
-    """Give samples as points for distances, each column standardised by them."""
-    return torch.from_numpy(Standard.of(values)(values))
-
-
-def directions(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
-    """Give samples as points for distances: standardised, and of unit length (or zero)."""
-    return torch.nn.functional.normalize(standardised(values), dim=1)
 
 
 def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"] | None = None, seed: int = 0) -> float:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from matcard.batch import Standard
 from matcard.data.card import card_names, card_of
 from matcard.data.crystals import CrystalKind, descriptors_of
 from matcard.data.dataset import TrainingSet, Unlabelled, standardisation
 from matcard.data.distinct import Distinct
-from matcard.data.draws import Standard, unit
+from matcard.data.draws import unit
 from matcard.data.groups import contains_element, group_keys
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused

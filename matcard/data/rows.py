@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from matcard.batch import ArrayDataset, digests
+from matcard.batch import ArrayDataset, digests, standardised
 from matcard.crystals.crystals import id_faults, objects
 from matcard.data.columns import compounds, ids_of, number_columns, numbers_of, proportions
-from matcard.data.draws import standardised
 from matcard.data.formulas import describe_formulas
 from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
 from matcard.data.samples import Kind, Named, Samples

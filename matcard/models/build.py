@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
+from matcard.batch import CLIP
 from matcard.errors import InputError
 from matcard.models.base import Classifier
 from matcard.models.crystal import CrystalModelOptions
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Float
     from torch import Tensor
 
-    from matcard.data.draws import Standard
+    from matcard.batch import Standard
     from matcard.models.base import ModelOptions
-
-CLIP = 5.0
-"""Standardised descriptors further from 0 are cut to this."""
 
 
 class DescriptorEncoder(nn.Module):
@@ -29,8 +26,7 @@ class DescriptorEncoder(nn.Module):
     Mean and deviation are held as buffers, so that a model file carries those of the data it was trained on.
 
     Args:
-        mean: (D,) of the training part.
-        deviation: (D,) of the training part, above 0.
+        standard: mean (D,) and deviation (D,), above 0, of the training part.
         width: of both layers, H.
         dropout: share of the numbers that are dropped after each layer in training.
     """
@@ -38,14 +34,12 @@ class DescriptorEncoder(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(
-        self, mean: Float[np.ndarray, " D"], deviation: Float[np.ndarray, " D"], *, width: int, dropout: float
-    ) -> None:
+    def __init__(self, standard: Standard, *, width: int, dropout: float) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).clone())
-        self.register_buffer("deviation", torch.as_tensor(deviation, dtype=torch.float32).clone())
+        self.register_buffer("mean", torch.as_tensor(standard.mean, dtype=torch.float32).clone())
+        self.register_buffer("deviation", torch.as_tensor(standard.deviation, dtype=torch.float32).clone())
         self.layers = nn.Sequential(
-            nn.Linear(len(mean), width),
+            nn.Linear(len(self.mean), width),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(width, width),
@@ -65,8 +59,7 @@ class JointModel(Classifier):
 
     Args:
         graph: makes an embedding of F numbers of a batch; its own head is not used. None for descriptors alone.
-        mean: (D,) of the descriptors in the training part.
-        deviation: (D,) of the same.
+        standard: mean and deviation of the descriptors in the training part.
         num_classes: C.
         width: of the descriptors' layers and of the joint one, so of the embedding.
         dropout: of the descriptors' layers, and before the head.
@@ -77,8 +70,7 @@ class JointModel(Classifier):
     def __init__(
         self,
         graph: Classifier | None,
-        mean: Float[np.ndarray, " D"],
-        deviation: Float[np.ndarray, " D"],
+        standard: Standard,
         num_classes: int,
         *,
         width: int,
@@ -90,7 +82,7 @@ class JointModel(Classifier):
         if graph is not None:
             features = graph.fc_out.in_features
             del graph.fc_out
-        self.descriptors = DescriptorEncoder(mean, deviation, width=width, dropout=dropout)
+        self.descriptors = DescriptorEncoder(standard, width=width, dropout=dropout)
         self.joint = nn.Linear(features + width, width)
         self.dropout = nn.Dropout(dropout)
         self.fc_out = nn.Linear(width, num_classes)
@@ -140,7 +132,7 @@ def build_model(
         known: Any = options  # networks on crystals and `mlp` have both widths
         graph = made(options, num_classes, **data) if isinstance(options, CrystalModelOptions) else None
         sizes = {"width": known.hidden, "dropout": known.dropout}
-        model = JointModel(graph, descriptors.mean, descriptors.deviation, num_classes, **sizes)
+        model = JointModel(graph, descriptors, num_classes, **sizes)
     if num_values:
         model.add_values(num_values)
     if options.freeze:

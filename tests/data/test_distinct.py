@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matcard.batch import directions
 from matcard.data.distinct import FEW, SCALES, Distinct, distinct_by_class, repeated_classes
-from matcard.data.draws import directions, unit
+from matcard.data.draws import unit
 
 SEEDS = st.integers(0, 2**31)
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.draws import DrawKind, Standard, WeightedSampler, directions, draw_probabilities, unit
+from matcard.batch import Standard, directions
+from matcard.data.draws import DrawKind, WeightedSampler, draw_probabilities, unit
 from matcard.errors import InputError
 
 SEEDS = st.integers(0, 2**31)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from model_cases import random_batch, small
 
+from matcard.batch import Standard
 from matcard.models.build import DescriptorEncoder, JointModel
 from matcard.models.cgcnn import CGCNN
 
@@ -21,7 +22,7 @@ def batch_of(num_crystals: int = 5, seed: int = 0):
 
 def joint(**options) -> JointModel:
     torch.manual_seed(0)
-    return JointModel(CGCNN(small(), 3), MEAN, DEVIATION, 3, **{"width": 7, "dropout": 0.0, **options})
+    return JointModel(CGCNN(small(), 3), Standard(MEAN, DEVIATION), 3, **{"width": 7, "dropout": 0.0, **options})
 
 
 def test_as_the_formula_stands() -> None:
@@ -41,7 +42,7 @@ def test_as_the_formula_stands() -> None:
 
 
 def test_far_descriptors_are_clipped() -> None:
-    encoder = DescriptorEncoder(MEAN, DEVIATION, width=4, dropout=0.0)
+    encoder = DescriptorEncoder(Standard(MEAN, DEVIATION), width=4, dropout=0.0)
     far = torch.tensor([[1e6, -1e6, 7.0]])
     at_the_edge = torch.tensor([[1 + 5 * 2.0, -2 - 5 * 0.5, 5.0]])
     torch.testing.assert_close(encoder(far), encoder(at_the_edge))
@@ -61,7 +62,7 @@ def test_both_sources_are_learned_from_and_dropout_acts_in_training_alone() -> N
 
 
 def test_mean_and_deviation_travel_with_the_weights() -> None:
-    other = JointModel(CGCNN(small(), 3), np.zeros(3), np.ones(3), 3, width=7, dropout=0.0)
+    other = JointModel(CGCNN(small(), 3), Standard(np.zeros(3), np.ones(3)), 3, width=7, dropout=0.0)
     other.load_state_dict(joint().state_dict())
     batch = batch_of()
     torch.testing.assert_close(other.eval()(batch).logits, joint().eval()(batch).logits)

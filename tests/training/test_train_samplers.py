@@ -14,9 +14,10 @@ import torch
 from torch import distributed
 from train_cases import options, run_here
 
+from matcard.batch import standardised
 from matcard.comparison.cell import run_network
 from matcard.data.distinct import Distinct
-from matcard.data.draws import POWERS, draw_probabilities, standardised, unit
+from matcard.data.draws import POWERS, draw_probabilities, unit
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision, DecisionOptions
