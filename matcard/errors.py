@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
@@ -27,6 +28,20 @@ class MatcardWarning(UserWarning):
 
 class TrainingError(RuntimeError):
     """Training could not go on (a loss that is not finite, say); commands print the message and exit 1."""
+
+
+@contextmanager
+def concerning(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Say what a message is about.
+
+    Raises:
+        InputError: the block's, or one made of other errors that are named, with `what` before its message.
+    """
+    known: tuple[type[Exception], ...] = (InputError, *errors)
+    try:
+        yield
+    except known as error:
+        raise InputError(f"{what}: {error}") from error
 
 
 _FEW = 30

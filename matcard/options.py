@@ -35,7 +35,10 @@ class Within:
         return above and (number < self.high or (number == self.high and self.ends[1] == "]"))
 
     def __str__(self) -> str:
-        return f"a {'whole ' * self.whole}number in {self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"
+        number = f"a {'whole ' * self.whole}number"
+        if self.high == math.inf:
+            return f"{number} of {self.low:g} or more" if self.ends[0] == "[" else f"{number} above {self.low:g}"
+        return f"{number} in {self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"
 
 
 NotNegative = Annotated[float, Within()]
@@ -101,7 +104,7 @@ def rules(options: Any) -> dict[str, Choices | Within]:
     return found
 
 
-def check_options(options: Any, prefix: str) -> None:
+def check_options(options: Any, prefix: str = "--") -> None:
     """Check the options of a dataclass by their types, as `NamedOptions` does; None is taken where it may be.
 
     Raises:
@@ -112,8 +115,8 @@ def check_options(options: Any, prefix: str) -> None:
         if value is None or value in allowed:
             continue
         if isinstance(allowed, Choices):
-            raise InputError(f"--{prefix}{option} {value!r}: {nearest_names(str(value), map(str, allowed))}")
-        raise InputError(f"--{prefix}{option} is {value!r}: expected {allowed}")
+            raise InputError(f"{prefix}{option} {value!r}: {nearest_names(str(value), map(str, allowed))}")
+        raise InputError(f"{prefix}{option} is {value!r}: expected {allowed}")
 
 
 def goes_by(options: type[NamedOptions]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from matcard.cli import make_console, run_command
-from matcard.study.options import StudyOptions
+from matcard.study.settings import StudyOptions
 from matcard.training.config import config_to_dict, parse_beside
 
 if TYPE_CHECKING:

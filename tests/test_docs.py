@@ -17,7 +17,7 @@ import pytest
 
 from matcard.losses import Loss, SampleLoss
 from matcard.models import Classifier
-from matcard.study.options import StudyOptions
+from matcard.study.settings import StudyOptions
 from matcard.training.config import option_kinds, option_types
 from matcard.training.options import Config
 

@@ -12,14 +12,14 @@ __getattr__, __dir__, __all__ = attach(
         "CompareOptions": "options",
         "Experiment": "experiment",
         "compare": "run",
-        "read_experiment": "experiment_file",
-        "summarise": "summary",
+        "read_experiment": "experiment",
+        "summarise": "results",
     },
 )
 
 if TYPE_CHECKING:
     from matcard.comparison.experiment import Experiment as Experiment
-    from matcard.comparison.experiment_file import read_experiment as read_experiment
+    from matcard.comparison.experiment import read_experiment as read_experiment
     from matcard.comparison.options import CompareOptions as CompareOptions
+    from matcard.comparison.results import summarise as summarise
     from matcard.comparison.run import compare as compare
-    from matcard.comparison.summary import summarise as summarise

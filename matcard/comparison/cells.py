@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from matcard.files import to_json
+from matcard.comparison.results import measured
+from matcard.comparison.rivals import features_of, rival_options, run_rival
+from matcard.crystals.crystals import Crystals
+from matcard.errors import concerning
+from matcard.files import read_json, to_json
 from matcard.models.transfer import weights_file
+from matcard.prediction.network import read_out
+from matcard.training.batches import DataModule
+from matcard.training.callbacks import read_checkpoint
+from matcard.training.config import config_from_dict
+from matcard.training.options import BY_CLASS
+from matcard.training.rundir import RunDir, write_left_out
+from matcard.work.folder import require_same
+from matcard.work.trainings import Division, SharedData, fitted, told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from matcard.work.attempt import Record
+    from matcard.comparison.experiment import Experiment, Task
+    from matcard.data.dataset import TrainingSet
+    from matcard.data.options import DataOptions
+    from matcard.work.attempt import Record, Wire
 
 PROTOCOL = 3
 """Raised whenever the way in which a cell is run changes, so that cells of another way are not taken for it."""
@@ -92,8 +108,7 @@ class CellStore:
     def write(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Write the record of a cell that has ended, with what the cell was."""
         to_json({"key": cell.key, "protocol": PROTOCOL, **asdict(cell), **record}, self.path(cell))
-        # As it is read: what is undefined is null.
-        self.records[cell.key] = json.loads(self.path(cell).read_text(encoding="utf-8"))
+        self.records[cell.key] = read_json(self.path(cell))  # as it is read: what is undefined is null
 
     def forget(self, keys: Collection[str]) -> None:
         """Take cells for such that have not been run; their files stay until others are written."""
@@ -120,3 +135,118 @@ def digest(value: Any) -> str:
 def _sha256(path: Path, modified: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """Trains a cell; picklable.
+
+    Attributes:
+        cell: what is trained.
+        options: of its data, with their sources as they are found here.
+        data: reads and divides them.
+    """
+
+    cell: Cell
+    options: DataOptions
+    data: SharedData
+
+    def __call__(self, folder: Path, line: Wire) -> Record:
+        """Train, or go on with what lies in the folder, and give the run.
+
+        Raises:
+            NoValueError: out of memory.
+            TrainingError: the loss stopped being finite.
+            InputError: a configuration that does not go with the data, or data that cannot be read.
+        """
+        config, tested = self.cell.config, self.cell.stage == "test"
+        with told():
+            data = data_of(self.cell, self.options, self.data)
+            began = time.perf_counter()
+            if self.cell.kind == "rival":
+                found = run_rival(config, data, tested=tested)
+            else:
+                found = run_network(config, data, tested=tested, folder=folder, line=line)
+        # Of samples and labels, which are the same for every seed, as their division is not.
+        content = digest([line for line in data.fingerprint.splitlines() if not line.endswith("  split")])
+        sizes = {part: len(getattr(data.split, part)) for part in ("train", "val", "test")}
+        run = {"seed": config["seed"], "best_epoch": None, "sizes": sizes, "data_sha256": content, **found}
+        return {"run": {**run, "seconds": time.perf_counter() - began}}
+
+
+def run_network(
+    config: Mapping[str, Any], data: TrainingSet, *, tested: bool, folder: Path, line: Wire
+) -> dict[str, Any]:
+    """Train a network and measure it at the epoch that is kept.
+
+    Args:
+        config: resolved configuration, nested.
+        data: divided samples.
+        tested: whether the test part is looked at, which happens once, after all has been chosen.
+        folder: for checkpoints; a training that left some there is gone on with.
+        line: asked whether to stop.
+
+    Raises:
+        InputError: a configuration that does not go with the data.
+        TrainingError: the loss stopped being finite.
+    """
+    resolved, run = config_from_dict(config), RunDir(folder)
+    batches = DataModule(data, resolved)
+    with fitted(run, resolved, batches, line) as module:
+        found = measured(
+            lambda part: read_out(module.network, batches.eval_dataloader(part))[1:3],
+            tested=tested,
+            decision=resolved.decision,
+            class_names=batches.class_names,
+            train_counts=batches.class_counts,
+            drawn_counts=batches.drawn_counts,
+        )
+    return {"best_epoch": int(read_checkpoint(run.kept(resolved.trainer.keep))["epoch"]), **found}
+
+
+def data_of(cell: Cell, options: DataOptions, data: SharedData) -> TrainingSet:
+    """Give the samples of a cell in their parts.
+
+    Raises:
+        InputError: data that cannot be read or divided.
+    """
+    graphs = cell.kind == "network" and config_from_dict(cell.config).model.sees_graphs
+    part: Any = {"trial": "development", "test": "rest"}[cell.stage] if cell.development else "all"
+    with concerning(f"task {cell.task}"):
+        return data.divided(options, Division(cell.config["seed"], part), graphs=graphs)
+
+
+def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedData) -> None:
+    """Read and divide the data of a task, so that what is wrong with them shows before any training.
+
+    Args:
+        experiment: the whole.
+        task: one of its data sets.
+        folder: for what was left out, and for what the data were when the comparison began.
+        data: reads and divides them.
+
+    Raises:
+        InputError: data that cannot be read or divided, of which too much cannot be used, or that have changed; a
+            sampler or a rival that wants of them what they have not.
+    """
+    name = f"{task.name.replace('/', '-')}-{digest({**task.config['data'], 'jobs': None})[:12]}"
+    options = task.data()
+    configs = {method.label: experiment.base(task, method) for method in experiment.methods_of(task)}
+    networks = {label: config_from_dict(config) for label, config in configs.items() if "rival" not in config}
+    part: Any = "rest" if experiment.tunes_on(task) == "development" else "all"
+    with concerning(f"task {task.name}"):
+        samples = data.samples(options)
+        write_left_out(samples, folder / f"{name}-left_out.csv")
+        samples.check_left_out(options.max_left_out)
+        graphs = any(config.model.sees_graphs for config in networks.values())
+        divided = data.divided(options, Division(experiment.seed, part), graphs=graphs)
+    who = f"task {task.name}: the comparison in {folder.parent}, with {options.source},"
+    advice = "new runs would not compare with its own; name another --folder, or put the data back"
+    require_same(samples, folder / f"{name}.parquet", who, advice)
+    for label, config in configs.items():
+        with concerning(f"{label} on {task.name}"):
+            if label not in networks:
+                if isinstance(samples.inputs, Crystals):  # whose descriptors are kept for all cells
+                    features_of(divided, rival_options(config["rival"]), jobs=options.jobs)
+            elif networks[label].trainer.sampler not in BY_CLASS:
+                _ = DataModule(divided, networks[label]).draws

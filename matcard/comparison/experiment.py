@@ -1,31 +1,47 @@
-"""An experiment: data sets, losses and rivals, the search for their options, seeds; what of it does not fit."""
+"""An experiment: data sets, losses and rivals, the search for their options, seeds; what of it does not fit.
+
+It is read from a YAML file of configs/compare, over which the command line's options are laid.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import re
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from matcard.comparison.results import metric
 from matcard.comparison.rivals import rival_options
 from matcard.data.card import card_names, load_card
-from matcard.errors import InputError, nearest_names
-from matcard.study.space import make_space
-from matcard.study.space_check import check_space
-from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid
+from matcard.errors import InputError, concerning, nearest_names
+from matcard.files import read_yaml, resource_dir
+from matcard.options import AtLeastOne, Within, check_options
+from matcard.study.space import check_space, make_space
+from matcard.training.config import config_from_dict, config_to_dict, find_yaml, flatten, overlaid, parse_config
 from matcard.training.fit import check_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
+    from matcard.comparison.options import CompareOptions
+    from matcard.data.options import DataOptions
     from matcard.study.space import Space
 
 METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
 TuneOn = Literal["each-seed", "first-seed", "development"]
+FOLDER = "compare"
+CATALOGUE = "losses"
+_KEYS = (
+    "title", "tasks", "training", "trial", "losses", "reference", "space", "trials", "seeds", "seed", "tune_on",
+    "metrics", "notes",
+)  # fmt: skip
+_TASK_KEYS = ("data", "model", "optimizer", "trainer", "decision", "value")
+"""Sections of a configuration that belong to a data set; losses and seeds are the experiment's."""
+_METHOD_KEYS = ("loss", "rival", "space", "tasks", *_TASK_KEYS[1:])
+_WITH_TEST = ("idx", "cifar")
+"""Formats of files that have a training and a test part."""
 _HEADLINE = 4
 """Metrics that a short table or a figure has room for."""
 
@@ -43,8 +59,47 @@ class Task:
 
     name: str
     needs: str
-    config: Mapping[str, Any]
-    trials: int = 0
+    config: dict[str, Any]
+    trials: Annotated[int, Within(whole=True)] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self, "")
+
+    def data(self) -> DataOptions:
+        """Give the options of the data, with environment variables in their paths replaced.
+
+        Raises:
+            InputError: a variable that is not set, or a path that is not there.
+        """
+        options = config_from_dict(self.config).data
+        for name in ("source", "test_source"):
+            given = getattr(options, name)
+            if not given or given in card_names():
+                continue
+            for variable in re.findall(r"\$\{?(\w+)\}?", given):
+                if not os.environ.get(variable):
+                    raise InputError(
+                        f"task {self.name}: --data.{name} is {given}, and {variable} is not set. Needed: "
+                        f"{self.needs or 'the file'}. Set {variable} to the folder, or leave the task out by --tasks"
+                    )
+            # In full, for workers that were started in other folders.
+            path = Path(os.path.expandvars(given)).resolve()
+            self.check_exists(path)
+            found: dict[str, Any] = {name: str(path)}
+            options = replace(options, **found)
+        return options
+
+    def check_exists(self, path: str | Path) -> None:
+        """Refuse a path that is not there.
+
+        Raises:
+            InputError: what is needed, and what to do.
+        """
+        if not Path(path).exists():
+            raise InputError(
+                f"task {self.name}: {path} does not exist. Needed: {self.needs or 'the file'}. Put it there, or leave "
+                "the task out by --tasks"
+            )
 
 
 @dataclass(frozen=True)
@@ -95,13 +150,16 @@ class Experiment:
     tasks: tuple[Task, ...]
     methods: tuple[Method, ...]
     reference: str
-    seeds: int
-    seed: int = 0
+    seeds: AtLeastOne
+    seed: Annotated[int, Within(whole=True)] = 0
     tune_on: TuneOn | None = None
-    trial: Mapping[str, Any] = field(default_factory=dict)
-    space: Mapping[str, Any] = field(default_factory=dict)
+    trial: dict[str, Any] = field(default_factory=dict)
+    space: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...] = METRICS
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self, "")
 
     @property
     def headline_metrics(self) -> tuple[str, ...]:
@@ -142,13 +200,12 @@ class Experiment:
             rival = dataclasses.asdict(rival_options(method.config["rival"]))
             kept = {part: task.config[part] for part in ("data", "decision")}
             return {**kept, "monitor": task.config["trainer"]["monitor"], "rival": rival, "seed": self.seed}
-        values = overlaid({**task.config, "loss": {}, "seed": self.seed}, method.config)
-        return config_to_dict(config_from_dict(values))
+        return resolved(overlaid({**task.config, "loss": {}, "seed": self.seed}, method.config))
 
     def trial_base(self, task: Task, method: Method) -> dict[str, Any]:
         """Give what the choices of a trial are laid over."""
         base = self.base(task, method)
-        return base if "rival" in base else config_to_dict(config_from_dict(overlaid(base, self.trial)))
+        return base if method.is_rival else resolved(overlaid(base, self.trial))
 
     def searched(self, task: Task, method: Method) -> dict[str, Any]:
         """Give the entries of what is searched of a method on a task, where anything is."""
@@ -169,9 +226,14 @@ class Experiment:
             for name in self.metrics:
                 metric(name)
         for task in self.tasks:
-            data = with_sources(task.config["data"], task)
-            if self.tunes_on(task) == "development":
-                _check_development(data["split"], task)
+            data = task.data()
+            split = data.split
+            fixed = has_given_test(task.config["data"]) or split.folds is not None or split.kind == "element"
+            if fixed and self.tunes_on(task) == "development":
+                raise InputError(
+                    f"task {task.name}, tune_on: development is for splits that seeds draw anew, and the test part of "
+                    "these data is given; leave tune_on out, or choose another --data.split.kind"
+                )
             for method in self.methods_of(task):
                 with concerning(f"{self.name}, {method.label} on {task.name}"):
                     base = self.trial_base(task, method)
@@ -186,36 +248,24 @@ class Experiment:
                     raise InputError(f"{where}: unknown option {unknown[0]!r}; {nearest_names(unknown[0], options)}")
 
 
-@contextmanager
-def concerning(what: str) -> Iterator[None]:
-    """Say what a message is about.
+def resolved(config: dict[str, Any]) -> dict[str, Any]:
+    """Give the configuration of a network with every option; that of a rival has them.
 
     Raises:
-        InputError: the block's, with this before it.
+        InputError: options that do not exist or go together.
     """
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from error
+    return config if "rival" in config else config_to_dict(config_from_dict(config))
 
 
-def _check_network(base: Mapping[str, Any], data: Mapping[str, Any], task: Task) -> None:
+def _check_network(base: Mapping[str, Any], data: DataOptions, task: Task) -> None:
     if base["model"]["init_from"] is not None:
-        _check_exists(base["model"]["init_from"], task)
+        task.check_exists(base["model"]["init_from"])
     if base["trainer"]["devices"] != 1:
         raise InputError(
             f"--trainer.devices is {base['trainer']['devices']}: a cell trains on one; give --jobs to train several "
             "cells"
         )
-    check_config(config_from_dict({**base, "data": data}))
-
-
-def _check_development(split: Mapping[str, Any], task: Task) -> None:
-    if has_given_test(task.config["data"]) or split["folds"] is not None or split["kind"] == "element":
-        raise InputError(
-            f"task {task.name}, tune_on: development is for splits that seeds draw anew, and the test part of these "
-            "data is given; leave tune_on out, or choose another --data.split.kind"
-        )
+    check_config(replace(config_from_dict(base), data=data))
 
 
 def has_given_test(data: Mapping[str, Any]) -> bool:
@@ -232,36 +282,119 @@ def has_given_test(data: Mapping[str, Any]) -> bool:
     return card.format in _WITH_TEST or any(file.part in ("test", "validation") for file in card.urls)
 
 
-_WITH_TEST = ("idx", "cifar")
-"""Formats of files that have a training and a test part."""
-
-
-def with_sources(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
-    """Give the data section of a task with environment variables in its paths replaced.
+def read_experiment(options: CompareOptions) -> Experiment:
+    """Read the experiment that the options name and lay them over it; `Experiment.check` tells what does not fit.
 
     Raises:
-        InputError: a variable that is not set, or a path that is not there.
+        InputError: no such file, task or loss, or an entry that is not understood.
     """
-    values = dict(data)
-    for name in ("source", "test_source"):
-        given = values.get(name)
-        if not given or given in card_names():
-            continue
-        for variable in re.findall(r"\$\{?(\w+)\}?", given):
-            if not os.environ.get(variable):
-                raise InputError(
-                    f"task {task.name}: --data.{name} is {given}, and {variable} is not set. Needed: "
-                    f"{task.needs or 'the file'}. Set {variable} to the folder, or leave the task out by --tasks"
-                )
-        # In full, for workers that were started in other folders.
-        values[name] = str(Path(os.path.expandvars(given)).resolve())
-        _check_exists(values[name], task)
-    return values
-
-
-def _check_exists(path: str, task: Task) -> None:
-    if not Path(path).exists():
+    path = find_yaml("config", options.config, FOLDER)
+    values = _mapping(read_yaml(path), f"{path}", _KEYS)
+    metrics = values.get("metrics") or METRICS
+    if isinstance(metrics, str):
+        raise InputError(f"{path}, metrics: expected a list such as [{metrics}], found {metrics!r}")
+    entries = _mapping(values.get("tasks"), f"{path}, tasks")
+    training = _mapping(values.get("training") or {}, f"{path}, training", _TASK_KEYS)
+    tasks = []
+    for name in _chosen("tasks", options.tasks, entries, entries):
+        where = f"{path}, task {name}"
+        own = _mapping(entries[name], where, ("needs", "config", "trials", *_TASK_KEYS))
+        given = (options.trials, own.pop("trials", None), values.get("trials", "missing"))
+        with concerning(where):
+            tasks.append(_task(name, own, training, next(trials for trials in given if trials is not None)))
+    methods = _methods(values.get("losses"), options.losses, entries, f"{path}")
+    for part, found in (("tasks", tasks), ("losses", methods)):
+        if not found:
+            raise InputError(f"{path}, {part}: there are none")
+    labels = [method.label for method in methods]
+    reference = options.reference or values.get("reference") or labels[0]
+    if reference not in labels:
+        where = f"--reference {reference}" if options.reference else f"{path}, reference: {reference!r}"
         raise InputError(
-            f"task {task.name}: {path} does not exist. Needed: {task.needs or 'the file'}. Put it there, or leave the "
-            "task out by --tasks"
+            f"{where}: it is not among the losses; {nearest_names(reference, labels)}. Give --reference, or add it to "
+            "--losses"
         )
+    with concerning(f"{path}"):
+        return Experiment(
+            name=path.stem,
+            title=str(values.get("title", path.stem)),
+            tasks=tuple(tasks),
+            methods=methods,
+            reference=reference,
+            seeds=values.get("seeds", "missing") if options.seeds is None else options.seeds,
+            seed=values.get("seed", 0),
+            tune_on=values.get("tune_on"),
+            trial=_mapping(values.get("trial") or {}, "trial"),
+            space=_mapping(values.get("space") or {}, "space"),
+            metrics=tuple(metrics),
+            notes=tuple(map(str, values.get("notes") or ())),
+        )
+
+
+def catalogue() -> dict[str, Any]:
+    """Give the shipped losses and rivals, each with what is searched of it."""
+    path = resource_dir("configs") / FOLDER / f"{CATALOGUE}.yaml"
+    return _mapping(read_yaml(path), f"{path}")
+
+
+def _task(name: str, entry: dict[str, Any], training: Mapping[str, Any], trials: int) -> Task:
+    if "," in name:
+        raise InputError("--tasks could not name it; write it without a comma")
+    needs, config = str(entry.pop("needs", "")), entry.pop("config", None)
+    argv = ["--config", str(config)] if config else []
+    options = parse_config(argv, prog="", description="", over=[entry, training])
+    return Task(name, needs, config_to_dict(options), trials)
+
+
+def _methods(entries: Any, wanted: list[str] | None, tasks: Collection[str], where: str) -> tuple[Method, ...]:
+    shipped = catalogue()
+    if isinstance(entries, list):
+        if unknown := [label for label in map(str, entries) if label not in shipped]:
+            raise InputError(
+                f"{where}, losses: {unknown[0]!r} is not in {CATALOGUE}.yaml; {nearest_names(unknown[0], shipped)}"
+            )
+        own = {str(label): shipped[str(label)] for label in entries}
+    elif isinstance(entries, dict):
+        own = {str(label): shipped.get(str(label)) if entry is None else entry for label, entry in entries.items()}
+    else:
+        raise InputError(
+            f"{where}, losses: expected a list of names out of {CATALOGUE}.yaml, such as [ce, spread_reweight], or a "
+            f"mapping of own ones, found {entries!r:.80}"
+        )
+    if commas := [label for label in own if "," in label]:
+        raise InputError(f"{where}, losses: --losses could not name {commas[0]!r}; write it without a comma")
+    known = {**shipped, **own}
+    chosen = _chosen("losses", wanted, known, own)
+    return tuple(_method(label, known[label], tasks, f"{where}, {label}") for label in chosen)
+
+
+def _method(label: str, entry: Any, tasks: Collection[str], where: str) -> Method:
+    config = _mapping(entry, where, _METHOD_KEYS)
+    space = _mapping(config.pop("space", None) or {}, f"{where}, space")
+    only = config.pop("tasks", None)
+    if only is not None and not (isinstance(only, list) and set(only) <= set(tasks)):
+        raise InputError(f"{where}, tasks: expected a list of names out of {', '.join(tasks)}, found {only!r:.80}")
+    if ("loss" in config) == ("rival" in config):
+        raise InputError(f"{where}: expected a section loss or rival, one of them")
+    if "rival" in config:
+        _mapping(config["rival"], f"{where}, rival")
+        if others := sorted(set(config) - {"rival"}):
+            raise InputError(f"{where}: a rival has no section {others[0]!r}; leave it out")
+    return Method(label, config, space, None if only is None else tuple(only))
+
+
+def _chosen(option: str, wanted: list[str] | None, known: Mapping[str, Any], default: Collection[str]) -> list[str]:
+    for name in wanted or ():
+        if name not in known:
+            raise InputError(f"--{option}: {name!r} is unknown; {nearest_names(name, known)}")
+    return list(wanted or default)
+
+
+def _mapping(value: Any, where: str, known: Collection[str] | None = None) -> dict[str, Any]:
+    """Give a mapping, whose entries are among those known, if these are given."""
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected a mapping, found {value!r:.80}")
+    for key in value:
+        if known is not None and key not in known:
+            raise InputError(f"{where}: unknown entry {key!r}; {nearest_names(str(key), sorted(known))}")
+    return {str(key): item for key, item in value.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,14 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from matcard.comparison.cells import Cell
+from matcard.comparison.experiment import resolved
 from matcard.evaluation.metrics import higher_is_better
-from matcard.training.config import config_from_dict, config_to_dict, flatten, nested, overlaid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from matcard.comparison.experiment import Experiment, Method, Task
-    from matcard.study.space import Parameter, Space
+    from matcard.study.space import Space
     from matcard.work.attempt import Record
 
     Records = Mapping[str, Record]
@@ -81,32 +80,21 @@ class Search:
 
     def applied(self, params: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
         """Lay the values of a trial over another configuration, resolved."""
-        return self._walk(base, lambda parameter: params[parameter.name])[1]
+        return resolved(self._space.apply(params, base))
 
     def _begin(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             sampler = TPESampler(n_startup_trials=STARTUP, multivariate=True, group=True, seed=self._seed)
         self._study = optuna.create_study(sampler=sampler, direction="maximize" if self._larger else "minimize")
-        options = flatten(dict(self._base))
-        with suppress(LookupError):  # the options as they are lie outside of the space
-            self._study.enqueue_trial(self._walk(self._base, lambda parameter: parameter.found_in(options))[0])
+        if (defaults := self._space.point_of(self._base)) is not None:
+            self._study.enqueue_trial(defaults)
         self._told: list[float | None] = []
         self._ask()
 
     def _ask(self) -> None:
         self._trial = self._study.ask()
-        self._config = self._walk(self._base, lambda parameter: parameter.suggest(self._trial))[1]
-
-    def _walk(
-        self, base: Mapping[str, Any], choose: Callable[[Parameter], Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Choose a value of each parameter; gives them, and the resolved configuration with them."""
-        if "rival" not in base:
-            params, config = self._space.walk(base, choose)
-            return params, config_to_dict(config_from_dict(config))
-        params = {parameter.name: choose(parameter) for parameter in self._space.parameters}
-        return params, overlaid(base, nested(params))
+        self._config = resolved(self._space.suggest(self._trial, self._base))
 
 
 @dataclass(frozen=True)

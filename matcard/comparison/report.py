@@ -1,4 +1,4 @@
-"""`report.html` of a comparison: its tables and figures as one page."""
+"""`report.html` of a comparison: its tables, means with intervals, and mean ranks with their critical difference."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup, escape
 
-from matcard.comparison.figures import interval_figure, rank_figure
-from matcard.comparison.results import metric
-from matcard.comparison.summary import mean_scores, ranks_of
+from matcard.comparison.results import mean_scores, metric, ranks_of
 from matcard.comparison.tables import captions, score_tables, short_tables, task_tables
+from matcard.evaluation import style
 from matcard.report.page import DASH, FigureFolder, Section, code, paragraph, table, write_page
 from matcard.training.config import flatten
 
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.tables import TextTable
+    from matcard.evaluation.statistics import Ranks
 
 FEWEST_FOR_RANKS = 5
 """Over fewer data sets there is no diagram of ranks."""
@@ -31,6 +34,12 @@ _AGAIN = (
     "Failed cells. The same command runs them again, but for losses that stopped being finite, which would do so "
     "again, and trials that others have been chosen after."
 )
+_NAME_WIDTH = 28
+_LOOKS = {
+    "argmax": ("most likely class", style.BLUE, "o", -0.13),
+    "decision": ("decision chosen on validation", style.ORANGE, "D", 0.13),
+}
+"""Name, colour, marker and place beside the row of the two rules."""
 _FILES = ("table.md", "table.tex", "results.parquet")
 
 
@@ -144,3 +153,112 @@ def _failed(results: pd.DataFrame) -> Markup:
     failed = results[results["status"] == "failed"]
     rows = [(row.task, row.method, f"{row.stage} {row.number}", row.reason) for row in failed.itertuples()]
     return table(("task", "loss", "cell", "reason"), rows, caption=_AGAIN, texts=4)
+
+
+def interval_figure(summary: pd.DataFrame, experiment: Experiment, metrics: Sequence[str]) -> Figure:
+    """Draw the mean of each method with its 95 % intervals: a row of panels a task, a column a metric.
+
+    The broad bar is the interval over seeds alone, the thin one is corrected for resampling; the line is the reference
+    at argmax.
+    """
+    tasks, labels = [task.name for task in experiment.tasks], [method.label for method in experiment.methods]
+    width, height = 1.6 + 2.5 * len(metrics), 0.75 + len(tasks) * (0.5 + 0.24 * len(labels))
+    figure = style.new_figure(width, height)
+    grid = figure.subplots(len(tasks), len(metrics), sharey=True, squeeze=False)
+    for i, task in enumerate(tasks):
+        for j, name in enumerate(metrics):
+            part = summary[(summary["task"] == task) & (summary["metric"] == name)]
+            _draw_panel(grid[i, j], part, labels, experiment.reference)
+            # What hangs over belongs to the panel on its left.
+            title = style.short(task, 40) if j == 0 else None
+            style.tidy(grid[i, j], grid="x", x=metric(name).label if i == len(tasks) - 1 else None, title=title)
+            grid[i, j].tick_params(axis="y", length=0)
+    shown = {name: handle for axes in grid.flat for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if len(shown) > 1:
+        where: dict[str, Any] = {"loc": "outside upper right", "ncols": len(shown), "frameon": False}
+        figure.legend(list(shown.values()), list(shown), fontsize=style.SMALL, **where)
+    return figure
+
+
+def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], reference: str) -> None:
+    by_rule = {rule: of_rule.set_index("method").loc[list(labels)] for rule, of_rule in part.groupby("rule")}
+    for rule, found in by_rule.items():
+        name, colour, marker, place = _LOOKS[str(rule)]
+        rows = np.arange(len(labels)) + (place if len(by_rule) > 1 else 0.0)
+        axes.hlines(rows, found["low"], found["high"], color=colour, linewidth=0.8)
+        axes.hlines(rows, found["seeds_low"], found["seeds_high"], color=colour, linewidth=2.5, alpha=0.45)
+        axes.plot(found["mean"], rows, marker, color=colour, markersize=4.5, label=name)
+        if rule == "argmax" and not np.isnan(value := found["mean"].to_dict()[reference]):
+            axes.axvline(value, color=style.GREY, linewidth=0.9, linestyle=style.DASHED, zorder=0.9)
+    for row, label in enumerate(labels):
+        of_method = part[part["method"] == label]
+        if of_method["mean"].isna().all():
+            undone = "failed" if of_method["failed"].any() else "not run"
+            axes.annotate(
+                "undefined" if of_method["finished"].any() else undone,
+                (0.02, row),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=style.SMALL,
+                color=style.VERMILLION,
+            )
+    axes.set_yticks(range(len(labels)), [style.short(label, _NAME_WIDTH) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def rank_figure(labels: Sequence[str], ranks: Ranks, name: str) -> Figure:
+    """Draw mean ranks on a line, bars joining methods closer than the critical difference (Demsar 2006)."""
+    order = np.argsort(ranks.mean)
+    k = len(labels)
+    groups = rank_groups(ranks.mean[order], ranks.critical_difference)
+    half = (k + 1) // 2
+    depth = 0.35 + 0.18 * len(groups)
+    figure = style.new_figure(6.4, 1.0 + 0.22 * half + 0.12 * len(groups))
+    axes = figure.add_subplot()
+    axes.set(xlim=(1, k), ylim=(-depth - half * 0.32, 0.9))
+    axes.spines[:].set_visible(False)
+    axes.set_yticks([])
+    axes.xaxis.set_ticks_position("top")
+    axes.spines["top"].set(visible=True, position=("data", 0.0), color=style.GREY)
+    axes.set_xticks(range(1, k + 1))
+    axes.tick_params(labelsize=style.SMALL, color=style.GREY)
+    for place, index in enumerate(order):
+        left = place < half
+        level = -depth - 0.32 * (place if left else k - 1 - place)
+        rank = float(ranks.mean[index])
+        end = 1 if left else k
+        axes.plot([rank, rank, end], [0, level, level], color=style.INK, linewidth=0.8, clip_on=False)
+        axes.annotate(
+            f"{style.short(labels[index], _NAME_WIDTH)} ({rank:.2f})",
+            (end, level),
+            (-4 if left else 4, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=style.SMALL,
+            annotation_clip=False,
+        )
+    for number, (first, last) in enumerate(groups):
+        y = -0.18 - 0.16 * number
+        low, high = ranks.mean[order[first]] - 0.03, ranks.mean[order[last]] + 0.03
+        axes.plot([low, high], [y, y], color=style.BLUE, linewidth=3, solid_capstyle="butt", clip_on=False)
+    cd = min(ranks.critical_difference, k - 1)
+    axes.plot([1, 1 + cd], [0.62, 0.62], color=style.INK, linewidth=1.4, marker="|", markersize=6)
+    axes.annotate(
+        f"critical difference {ranks.critical_difference:.2f}", (1, 0.62), (0, 4), textcoords="offset points",
+        fontsize=style.SMALL, va="bottom",
+    )  # fmt: skip
+    better = "high" if metric(name).higher_is_better else "low"
+    p = "p < 0.001" if ranks.friedman_p < 0.001 else f"p = {ranks.friedman_p:.3f}"
+    axes.set_xlabel(f"mean rank by {metric(name).label} (1: {better}est); Friedman {p}", fontsize=style.TEXT)
+    return figure
+
+
+def rank_groups(ordered: Sequence[float] | np.ndarray, critical: float) -> list[tuple[int, int]]:
+    """Give first and last place of each longest run of ascending mean ranks that spans less than the critical one."""
+    groups: list[tuple[int, int]] = []
+    for first in range(len(ordered)):
+        last = max(k for k in range(first, len(ordered)) if ordered[k] - ordered[first] < critical)
+        if last > first and not (groups and groups[-1][1] >= last):
+            groups.append((first, last))
+    return groups

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import tempfile
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from matcard.cli import make_console
-from matcard.comparison.cell import CellJob
-from matcard.comparison.cells import CellStore
-from matcard.comparison.data import check_data, tell_changed
-from matcard.comparison.estimate import tell_estimate
-from matcard.comparison.experiment import with_sources
-from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison.cells import Cell, CellJob, CellStore, check_data, data_of, run_network
+from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.report import write_report
-from matcard.comparison.results import results_table
-from matcard.comparison.summary import summarise
+from matcard.comparison.results import results_table, summarise
+from matcard.comparison.rivals import Rival, run_rival
 from matcard.comparison.tables import captions, score_tables, short_tables, task_tables, to_latex, to_markdown
-from matcard.errors import TrainingError
+from matcard.errors import InputError, TrainingError
 from matcard.files import written_whole
 from matcard.report.page import plural
+from matcard.training.config import flatten, nested, overlaid
 from matcard.training.rundir import environment, write_text
+from matcard.work.attempt import DirectWire
 from matcard.work.conduct import Item
-from matcard.work.lock import held
+from matcard.work.folder import held
 from matcard.work.pool import engine
 from matcard.work.screen import Screen
+from matcard.work.trainings import SharedData, told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -38,14 +41,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from matcard.comparison.cells import Cell
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.options import CompareOptions
-    from matcard.comparison.plan import Row
+    from matcard.comparison.plan import Pair, Records, Row
     from matcard.work.attempt import Record
 
 _SHOWN = 8
 """Tables on screen; all are in the file."""
+FEW = 20
+"""Fewer cells show by themselves how long they take."""
+_SHARE = 20
+"""The longer of two short trainings has one more epoch, or tree, in so many of the whole."""
 
 
 def compare(options: CompareOptions, *, console: Console | None = None, command: str | None = None) -> Path:
@@ -69,13 +75,14 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     experiment = read_experiment(options)
     experiment.check()
     folder = Path(options.folder) if options.folder else Path("runs/compare") / experiment.name
+    data = SharedData()
     with held(folder, "--folder"):
         for task in experiment.tasks:
             console.print(f"reading the data of {task.name}", soft_wrap=True, markup=False)
-            check_data(experiment, task, folder / "data")
+            check_data(experiment, task, folder / "data", data)
         console.print(f"comparison: {folder}", soft_wrap=True, markup=False)
         store, plan = CellStore(folder / "cells"), Plan(experiment)
-        _run(experiment, plan, store, options, folder, console)
+        _run(experiment, plan, store, options, folder, data, console)
         rows = plan.rows(store.records)
         summary = write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
         _print_tables(experiment, summary, console)
@@ -87,15 +94,21 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
 
 
 def _run(
-    experiment: Experiment, plan: Plan, store: CellStore, options: CompareOptions, folder: Path, console: Console
+    experiment: Experiment,
+    plan: Plan,
+    store: CellStore,
+    options: CompareOptions,
+    folder: Path,
+    data: SharedData,
+    console: Console,
 ) -> None:
-    tell_estimate(experiment, plan, store.records, 1 if options.scheduler else options.jobs, console)
+    tell_estimate(experiment, plan, store.records, 1 if options.scheduler else options.jobs, data, console)
     try:
         with (
             Screen(console, "cells", plan.total, plan.done(store.records)) as screen,
             engine(options.jobs, options.scheduler, folder, console) as do,
         ):
-            do(Cells(experiment, plan, store, screen))
+            do(Cells(experiment, plan, store, data, screen))
     except KeyboardInterrupt:
         done = sum(row.status == "finished" for row in plan.rows(store.records))
         raise KeyboardInterrupt(
@@ -110,11 +123,13 @@ class Cells:
         experiment: what is compared.
         plan: of the experiment.
         store: of its cells; those that failed and are of use are made again, after all others.
+        data: of the cells.
         screen: shows those that end.
     """
 
-    def __init__(self, experiment: Experiment, plan: Plan, store: CellStore, screen: Screen) -> None:
-        self._data = {task.name: with_sources(task.config["data"], task) for task in experiment.tasks}
+    def __init__(self, experiment: Experiment, plan: Plan, store: CellStore, data: SharedData, screen: Screen) -> None:
+        self._options = {task.name: task.data() for task in experiment.tasks}
+        self._data = data
         self._plan = plan
         self._store = store
         self._screen = screen
@@ -130,7 +145,7 @@ class Cells:
             return None
         cell = min(ready, key=lambda one: one.key in self._again)
         self._given[cell.key] = cell
-        return Item(cell.key, CellJob(cell, self._data[cell.task]))
+        return Item(cell.key, CellJob(cell, self._options[cell.task], self._data))
 
     def heard(self, key: str, message: Any) -> Any:
         """Nothing is pruned."""
@@ -154,7 +169,6 @@ def _outcome(record: Record) -> str:
 def write_outputs(folder: Path, experiment: Experiment, rows: Sequence[Row], command: str) -> pd.DataFrame:
     """Write results.parquet, table.md, table.tex, figures and report.html from the cells alone; gives the summary."""
     results = results_table(rows)
-    tell_changed(results)
     with written_whole(folder / "results.parquet") as beside:
         results.to_parquet(beside, index=False, compression="zstd")  # texts that repeat from row to row
     summary = summarise(results, experiment)
@@ -190,3 +204,76 @@ def _tell_failed(rows: Sequence[Row], again: Collection[str], cells: Path, conso
         told = f"the same command runs {number} of them again; any other if its file in {cells} is deleted"
     console.print(f"{plural(len(failed), 'cell')} failed; {told}. The first:", soft_wrap=True, markup=False)
     console.print(f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}", soft_wrap=True, markup=False)
+
+
+def tell_estimate(
+    experiment: Experiment, plan: Plan, records: Records, jobs: int, data: SharedData, console: Console
+) -> None:
+    """Print how long the cells take that are left, where they are many.
+
+    A cell takes as long as those of its loss on its data set that have ended. Where none has, rivals are fitted with
+    few trees or epochs, twice, and the time of the whole follows; and so is one network of each data set for all of
+    them.
+
+    Args:
+        experiment: what is compared.
+        plan: of the experiment.
+        records: of the cells that have ended.
+        jobs: cells that are trained at the same time.
+        data: of the cells.
+        console: what is printed to.
+    """
+    left = {pair: pair.total - sum(cell.key in records for cell in pair.cells(records)) for pair in plan.pairs}
+    if sum(left.values()) < FEW:
+        return
+    known: dict[tuple[str, str], float] = {}
+    for pair in filter(left.get, plan.pairs):
+        about = (pair.task.name, pair.method.label)
+        if about not in known:
+            seconds = [records[cell.key]["seconds"] for cell in pair.cells(records) if cell.key in records]
+            kind = (pair.task.name, pair.method.label if pair.method.is_rival else "")
+            if not seconds and kind not in known:
+                known[kind] = _probed(experiment, pair, data)
+            known[about] = float(np.mean(seconds)) if seconds else known[kind]
+    times = {pair: known[pair.task.name, pair.method.label] for pair in left if left[pair]}
+    total = np.nansum([left[pair] * seconds for pair, seconds in times.items()]) / jobs
+    if not total:  # nothing could be tried
+        return
+    longest = max(times, key=lambda pair: np.nan_to_num(times[pair]))
+    time_left, each = (timedelta(seconds=round(seconds)) for seconds in (float(total), times[longest]))
+    console.print(
+        f"{sum(left.values()):,} cells are left: about {time_left} (h:mm:ss) with {jobs} at a time; the longest are of "
+        f"{longest.method.label} on {longest.task.name}, {each} each",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+
+
+def _probed(experiment: Experiment, pair: Pair, shared: SharedData) -> float:
+    """Train shortly, and give the seconds that the whole will take; NaN where that cannot be done."""
+    config = experiment.base(pair.task, pair.method)
+    option = Rival.find(config["rival"]["name"]).options_class.length if pair.method.is_rival else "trainer.max_epochs"
+    cell = Cell(pair.task.name, pair.method.label, "test", experiment.seed, config, pair.development)
+    try:
+        data = data_of(cell, pair.task.data(), shared)
+        if option is None:
+            return _seconds(config, data)
+        whole = int(flatten(config)[option])
+        short, longer = 1, 1 + max(1, whole // _SHARE)
+        # The first one imports and compiles.
+        _, first, second = (_seconds(overlaid(config, nested({option: n})), data) for n in (short, short, longer))
+    except (InputError, TrainingError):
+        return float("nan")
+    return first + max(second - first, 0.0) / (longer - short) * (whole - short)
+
+
+def _seconds(config: dict[str, Any], data: Any) -> float:
+    began = time.perf_counter()
+    with told():
+        if "rival" in config:
+            run_rival(config, data, tested=False)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                run_network(config, data, tested=False, folder=Path(folder), line=DirectWire(lambda _: None))
+    return time.perf_counter() - began

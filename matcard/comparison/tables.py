@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from matcard.comparison.data import DEVELOPMENT
 from matcard.comparison.experiment import has_given_test
 from matcard.comparison.plan import STARTUP
-from matcard.comparison.results import metric
-from matcard.comparison.summary import SIGNIFICANT, mean_scores, outcomes, ranks_of
+from matcard.comparison.results import SIGNIFICANT, mean_scores, metric, outcomes, ranks_of
 from matcard.report.page import plural
+from matcard.work.trainings import DEVELOPMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

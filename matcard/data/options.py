@@ -86,7 +86,7 @@ class SplitOptions:
     neither, it is counted."""
 
     def __post_init__(self) -> None:
-        check_options(self, "data.split.")
+        check_options(self, "--data.split.")
         for name in ("column", "element"):
             if (self.kind == name) != (getattr(self, name) is not None):
                 raise InputError(f"--data.split.{name} goes with --data.split.kind {name}: give both or neither")
@@ -153,7 +153,9 @@ class ImbalanceOptions:
     """Seed of what is cut and of the random order; the run's where not given."""
 
     def __post_init__(self) -> None:
-        check_options(self, "data.imbalance.")
+        if self.samples is not None and self.samples < 1:
+            raise InputError(f"--data.imbalance.samples is {self.samples}: expected 1 or more")
+        check_options(self, "--data.imbalance.")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class SyntheticOptions:
     """Seed of the data, whatever the run's; the card's where not given."""
 
     def __post_init__(self) -> None:
-        check_options(self, "data.synthetic.")
+        check_options(self, "--data.synthetic.")
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,7 @@ class DataOptions:
     """Which neighbours become edges."""
 
     def __post_init__(self) -> None:
-        check_options(self, "data.")
+        check_options(self, "--data.")
         for name in ("source", "test_source"):  # a shell leaves ~ as it is after an equals sign
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))  # noqa: PTH111

@@ -2,12 +2,12 @@
 
 The path of one trial:
 
-1. `options`, `settings`: what the study begins with, from the command line and the file of its space, and what lies
-   where in its directory; `tuning` makes the study or opens it again, recorded in its `storage`, and runs it.
-2. `trials`: the coordinator asks Optuna for the next trial. The sampler (`samplers`) chooses a point of the `space`,
-   which becomes a configuration.
-3. `objective` trains it on each fold or seed (`data`), and scores the validation part (`scores`); a pruner may end it.
-4. `summary`, `figures`: when all have ended, the table, `best.yaml` and figures. `gains`: what the best gains on the
+1. `settings`: what the study begins with, from the command line and the file of its space, and what lies where in its
+   directory; `tuning` makes the study or opens it again, recorded in its `storage`, and runs it.
+2. `trials`: the coordinator asks Optuna for the next trial. The sampler chooses a point of the `space`, which becomes a
+   configuration.
+3. `objective` trains it on each fold or seed, and scores the validation part; a pruner may end it.
+4. `trials`, `figures`: when all have ended, the table, `best.yaml` and figures. `gains`: what the best gains on the
    defaults, and both at full length; only there is anything tested.
 
 How trials run side by side is in `matcard.work`.
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from matcard._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {"StudyOptions": "options", "tune": "tuning"})
+__getattr__, __dir__, __all__ = attach(__name__, {"StudyOptions": "settings", "tune": "tuning"})
 
 if TYPE_CHECKING:
-    from matcard.study.options import StudyOptions as StudyOptions
+    from matcard.study.settings import StudyOptions as StudyOptions
     from matcard.study.tuning import tune as tune

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.tri import LinearTriInterpolator, Triangulation
 from optuna.distributions import CategoricalDistribution
 from optuna.importance import get_param_importances
-from scipy.interpolate import RBFInterpolator
-from scipy.spatial import Delaunay, QhullError
 
 from matcard.evaluation import style
 from matcard.evaluation.metrics import higher_is_better, metric_label
 from matcard.files import written_whole
-from matcard.study.summary import ranked
+from matcard.study.trials import ranked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import optuna
-    from jaxtyping import Float
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -38,8 +37,6 @@ _FEWEST = 4
 _FEWEST_ON_SURFACE = 6
 """With fewer points there is no landscape to be drawn, only the points."""
 _GRID = 80
-_SMOOTHING = 0.05
-"""Of the surface through values that are noisy, in units of their variance."""
 _COLUMNS = 3
 """Panels side by side."""
 _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": style.SMALL}
@@ -67,8 +64,7 @@ def write_figures(
         save(f"slices{suffix}", slices_figure(done, metric, searched), values)
         if len(done) >= _FEWEST and done[metric].nunique() > 1:
             importances = _importances(study, metric, k)
-            rows = pd.DataFrame({"parameter": importances.keys(), "importance": importances.values()})
-            save(f"importances{suffix}", importances_figure(importances, metric), rows)
+            save(f"importances{suffix}", importances_figure(importances, metric), importances)
         pair = [parameter for name in PAIR for parameter in searched if parameter.name == name]
         if len(pair) == len(PAIR) and done[list(PAIR)].notna().all(axis=1).any():
             by = next((parameter.name for parameter in searched if parameter.sets is not None), None)
@@ -83,12 +79,13 @@ def write_figures(
         save("pareto", pareto_figure(table, metrics, front), values.assign(front=table["number"].isin(front)))
 
 
-def _importances(study: optuna.Study, metric: str, k: int) -> dict[str, float]:
-    """Give the importances of parameters for good values of one metric."""
+def _importances(study: optuna.Study, metric: str, k: int) -> pd.DataFrame:
+    """Give the importances of parameters for good values of one metric, the largest first."""
     sign = -1 if higher_is_better(metric) else 1  # the importance is for low values
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PedAnovaImportanceEvaluator computes the importances", UserWarning)
-        return get_param_importances(study, target=lambda trial: sign * trial.values[k])
+        found = get_param_importances(study, target=lambda trial: sign * trial.values[k])
+    return pd.DataFrame(found.items(), columns=["parameter", "importance"])
 
 
 def history_figure(table: pd.DataFrame, metric: str) -> Figure:
@@ -127,20 +124,18 @@ def intermediate_figure(table: pd.DataFrame, reports: pd.DataFrame, metric: str)
     axes = figure.add_subplot()
     done = table[table[metric].notna()]
     best = best_number(done, metric) if len(done) else None
-    states = table.set_index("number")["state"]
-    defaults = set(table.loc[table["defaults"].astype(bool), "number"])
+    looks: dict[Any, dict[str, Any]] = {
+        number: {"color": style.VERMILLION, "zorder": 2.9, "label": "defaults"}
+        for number in table.loc[table["defaults"].astype(bool), "number"]
+    }
+    looks[best] = {"color": style.BLUE, "zorder": 3.0, "label": f"best: trial {best}"}
     for number, reported in reports.groupby("number"):
-        colour, width, order, label = style.PALE, 1.0, 1.0, None
-        if number == best:
-            colour, width, order, label = style.BLUE, 1.8, 3.0, f"best: trial {best}"
-        elif number in defaults:
-            colour, width, order, label = style.VERMILLION, 1.8, 2.9, "defaults"
-        axes.plot(reported["step"] + 1, reported[metric], color=colour, linewidth=width, zorder=order, label=label)
+        look = {"color": style.PALE, "linewidth": 1.8 if number in looks else 1.0, **looks.get(number, {})}
+        axes.plot(reported["step"] + 1, reported[metric], **look)
     last = reports.groupby("number").tail(1)
-    pruned = last[last["number"].isin(states.index[states == "pruned"])]
+    pruned = last[last["number"].isin(table.loc[table["state"] == "pruned", "number"])]
     if len(pruned):
-        look: dict[str, Any] = {"color": style.GREY, "markersize": 4, "zorder": 2, "label": "pruned"}
-        axes.plot(pruned["step"] + 1, pruned[metric], "v", **look)
+        axes.plot(pruned["step"] + 1, pruned[metric], "v", color=style.GREY, markersize=4, zorder=2, label="pruned")
     _finish(axes, "epoch or fold", metric)
     return figure
 
@@ -182,25 +177,23 @@ def _positions(axes: Axes, parameter: Parameter, used: pd.DataFrame) -> pd.Serie
         return used[parameter.name].astype(float)
     labels = [str(choice) for choice in parameter.choices]
     axes.set_xlim(-0.6, len(labels) - 0.4)
-    axes.set_xticks(range(len(labels)), [style.short(label, 18) for label in labels])
-    if sum(map(len, labels)) > 22:
-        for tick in axes.get_xticklabels():
-            tick.set(rotation=30, ha="right", rotation_mode="anchor")
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    shown = [style.short(label, 18) for label in labels]
+    axes.set_xticks(range(len(labels)), shown, **turned if sum(map(len, labels)) > 22 else {})
     # Moved a little from each other, the same way each time.
     jitter = (used["number"] * 0.618) % 1 * 0.36 - 0.18
     return used[parameter.name].map(lambda value: labels.index(str(value))).astype(float) + jitter
 
 
-def importances_figure(importances: Mapping[str, float], metric: str) -> Figure:
-    """Draw how much of the metric's variation each parameter explains, the largest first."""
-    largest_first = pd.Series(importances).sort_values(ascending=False)
-    figure = style.new_figure(5.6, 0.9 + 0.3 * max(2, len(largest_first)))
+def importances_figure(importances: pd.DataFrame, metric: str) -> Figure:
+    """Draw how much of the metric's variation each `parameter` explains: its `importance`, the largest first."""
+    figure = style.new_figure(5.6, 0.9 + 0.3 * max(2, len(importances)))
     axes = figure.add_subplot()
-    bars = axes.barh(range(len(largest_first)), largest_first, height=0.62, color=style.BLUE)
+    bars = axes.barh(range(len(importances)), importances["importance"], height=0.62, color=style.BLUE)
     axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=style.SMALL)
     style.tidy(axes, grid="x", x=f"importance for {metric_label(metric)}, of 1 in all")
-    axes.set_yticks(range(len(largest_first)), largest_first.index)
-    axes.set(ylim=(len(largest_first) - 0.4, -0.6), xlim=(0, 1.12 * largest_first.max()))
+    axes.set_yticks(range(len(importances)), importances["parameter"])
+    axes.set(ylim=(len(importances) - 0.4, -0.6), xlim=(0, 1.12 * importances["importance"].max()))
     axes.tick_params(axis="y", length=0)
     return figure
 
@@ -228,7 +221,7 @@ def pareto_figure(table: pd.DataFrame, metrics: Sequence[str], front: Sequence[i
 
 
 def contour_figure(done: pd.DataFrame, metric: str, x: Parameter, y: Parameter, by: str | None = None) -> Figure:
-    """Draw a smoothed surface of the metric over two parameters between the trials, and the trials on it.
+    """Draw the surface of the metric over two parameters, linear between the trials, and the trials on it.
 
     Args:
         done: trials with a value of the metric, as `trial_table` gives them.
@@ -242,53 +235,29 @@ def contour_figure(done: pd.DataFrame, metric: str, x: Parameter, y: Parameter, 
     figure = style.new_figure(0.9 + 3.6 * len(panels), 3.3)
     low, high = done[metric].min(), done[metric].max()
     norm = matplotlib.colors.Normalize(low, high if high > low else low + 1e-9)
-    colours = matplotlib.colormaps["viridis" if higher_is_better(metric) else "viridis_r"]
+    look: dict[str, Any] = {"cmap": "viridis" if higher_is_better(metric) else "viridis_r", "norm": norm}
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    best = best_number(done, metric)
     for k, (axes, (label, trials)) in enumerate(zip(row, panels, strict=True)):
-        _draw_surface(axes, trials, metric, (x, y), np.linspace(norm.vmin or 0.0, norm.vmax or 1.0, 13), colours)
-        look = {"c": trials[metric], "cmap": colours, "norm": norm, "edgecolors": "white"}
-        axes.scatter(trials[x.name], trials[y.name], s=26, linewidths=0.8, **look)
-        ringed = trials[trials["number"] == best]
+        at = [trials[parameter.name].to_numpy(float) for parameter in (x, y)]
+        if len(trials) >= _FEWEST_ON_SURFACE:
+            logs = [_range(parameter)[2] for parameter in (x, y)]
+            even = [np.log(values) if log else values for values, log in zip(at, logs, strict=True)]
+            lines = [np.linspace(values.min(), values.max(), _GRID) for values in even]
+            with suppress(RuntimeError):  # all on a line
+                surface = LinearTriInterpolator(Triangulation(even[0], even[1]), trials[metric].to_numpy(float))
+                ends = [np.exp(line) if log else line for line, log in zip(lines, logs, strict=True)]
+                axes.contourf(*ends, surface(*np.meshgrid(*lines)), 12, alpha=0.75, **look)
+        axes.scatter(*at, c=trials[metric], s=26, linewidths=0.8, edgecolors="white", **look)
+        ringed = trials[trials["number"] == best_number(done, metric)]
         axes.plot(ringed[x.name], ringed[y.name], "o", **_RING)
         style.tidy(axes, grid="both", x=x.name, y=y.name if k == 0 else None, title=str(label))
         _scale_axis(axes, "x", x)
         _scale_axis(axes, "y", y)
-    bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=row.tolist(), aspect=24, pad=0.02)
+    bar = figure.colorbar(row[0].collections[-1], ax=row.tolist(), aspect=24, pad=0.02)
     bar.set_label(f"{metric_label(metric)} (ring: best)", fontsize=style.TEXT)
     bar.ax.tick_params(labelsize=style.SMALL, length=2)
     bar.outline.set_visible(False)
     return figure
-
-
-def _draw_surface(
-    axes: Axes,
-    trials: pd.DataFrame,
-    metric: str,
-    pair: tuple[Parameter, Parameter],
-    levels: Float[np.ndarray, " l"],
-    colours: matplotlib.colors.Colormap,
-) -> None:
-    """Draw the surface inside the trials' convex hull: beyond it nothing is known."""
-    if len(trials) < _FEWEST_ON_SURFACE:
-        return
-    values, unit = trials[metric].to_numpy(float), np.linspace(0, 1, _GRID)
-    points = np.stack([_unit(trials[parameter.name].to_numpy(float), parameter) for parameter in pair], axis=1)
-    grid = np.stack(np.meshgrid(unit, unit), axis=-1).reshape(-1, 2)
-    try:
-        inside = Delaunay(points).find_simplex(grid) >= 0
-    except QhullError:
-        return  # all on a line
-    surface = RBFInterpolator(points, values, smoothing=_SMOOTHING, kernel="thin_plate_spline")
-    heights = np.where(inside, np.clip(surface(grid), levels[0], levels[-1]), np.nan).reshape(_GRID, _GRID)
-    ends = [_range(parameter) for parameter in pair]
-    x, y = ((np.geomspace if log else np.linspace)(low, high, _GRID) for low, high, log in ends)
-    axes.contourf(x, y, heights, levels, cmap=colours, alpha=0.75)
-
-
-def _unit(values: Float[np.ndarray, " n"], parameter: Parameter) -> Float[np.ndarray, " n"]:
-    low, high, log = _range(parameter)
-    return np.asarray(np.log(values / low) / np.log(high / low) if log else (values - low) / (high - low))
 
 
 def _range(parameter: Parameter) -> tuple[float, float, bool]:

@@ -11,40 +11,47 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from matcard.errors import MatcardWarning, TrainingError
 from matcard.evaluation.metrics import higher_is_better, metric_label
+from matcard.evaluation.statistics import corrected_t_test
 from matcard.evaluation.tables import format_score
 from matcard.files import to_json
-from matcard.study.scores import SCORES, PartScores, bootstrap, load_scores, mean_metrics, over_seeds, paired_bootstrap
-from matcard.study.summary import DEFAULTS, complete, full_config, shown
+from matcard.study.objective import SCORES, PartScores, load_scores, mean_metrics
+from matcard.study.trials import DEFAULTS, complete, full_config, shown
+from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict, config_to_dict, flatten, read_config
 from matcard.training.run import write_results
 from matcard.training.rundir import RunDir, with_resolved_paths
 from matcard.work.attempt import read_record
 from matcard.work.conduct import Jobs
-from matcard.work.trainings import fitted
+from matcard.work.trainings import Division, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from jaxtyping import Int
     from optuna.trial import FrozenTrial
 
-    from matcard.study.data import TrialData
-    from matcard.study.scores import Estimates
     from matcard.study.tuning import Begun
     from matcard.training.options import Config
     from matcard.work.attempt import Record, Wire
     from matcard.work.conduct import Agenda
+    from matcard.work.trainings import SharedData
 
     Options = Mapping[str, Mapping[str, Any]]
 
 TEST = "test.npz"
 SUMMARY = "summary.json"
 SIDES = ("defaults", "best")
+RESAMPLES = 400
+LEVEL = 0.95
+Estimates = dict[str, dict[str, float]]
+"""Metric -> `value`, with its 95 % interval from `low` to `high`; NaN where undefined."""
 _SHOWN = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
 """Metrics of a table, beside those that the study improves."""
 
@@ -142,18 +149,20 @@ class Retraining:
     Attributes:
         config: with its seed.
         data: divides the data.
-        index: of the seed, from 0.
+        division: of the samples; all seeds have the same test part.
         tested: whether the test part is looked at.
     """
 
     config: Config
-    data: TrialData
-    index: int
+    data: SharedData
+    division: Division
     tested: bool
 
     def __call__(self, folder: Path, line: Wire) -> Record:
         """Train, or go on with what lies in the folder; write the scores of the validation and of the test part."""
-        samples, data = self.data.samples(self.config), self.data.batches(self.config, self.index)
+        options, graphs = self.config.data, self.config.model.sees_graphs
+        samples = self.data.samples(options)
+        data = DataModule(self.data.divided(options, self.division, graphs=graphs), self.config)
         run = RunDir(folder)
         if not run.split.is_file():
             run.create(self.config, samples, data.set)
@@ -193,7 +202,10 @@ def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> Non
     console.print(f"train {' and '.join(configs)} over {len(seeds)} seeds at full length, in {runs}", soft_wrap=True)
     jobs = {
         runs / f"{side}-{seed}": Retraining(
-            dataclasses.replace(config_from_dict(values), seed=seed), begun.data, index, tested=side == "best"
+            dataclasses.replace(config_from_dict(values), seed=seed),
+            begun.data,
+            Division(seeds[0], again=index),
+            tested=side == "best",
         )
         for index, seed in enumerate(seeds)
         for side, values in configs.items()
@@ -269,3 +281,65 @@ def verdict(metric: str, gain: Mapping[str, float]) -> str:
         why = "there is no interval" if np.isnan([gain["low"], gain["high"]]).any() else "the interval has 0"
         return f"validation {label}: the best is not behind the defaults; a difference is not shown ({why})"
     return f"validation {label}: the best is ahead of the defaults by more than the seeds' scatter"
+
+
+def paired_bootstrap(
+    first: Sequence[PartScores], second: Sequence[PartScores], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimates:
+    """Give the gain of each metric of the first over the second, with its interval over resampled samples.
+
+    The samples are drawn inside each class, the same for both; the metric is the mean over trainings. The interval says
+    how far the difference hangs on which samples are in the part. It does not know that one of the two was chosen for
+    its value there.
+
+    Args:
+        first: scores of the one, a training for each fold or seed.
+        second: of the other; on other samples than the first there is no interval.
+        resamples: number of resamples.
+        seed: of the resampling.
+    """
+    if [scores.ids.tolist() for scores in first] != [scores.ids.tolist() for scores in second]:
+        resamples = 0
+    return _estimated(_draws(first, resamples, seed) - _draws(second, resamples, seed))
+
+
+def bootstrap(scores: Sequence[PartScores], *, resamples: int = RESAMPLES, seed: int = 0) -> Estimates:
+    """Give the mean of each metric over trainings, with its interval over samples drawn anew inside each class."""
+    return _estimated(_draws(scores, resamples, seed))
+
+
+def over_seeds(first: Sequence[PartScores], second: Sequence[PartScores]) -> Estimates:
+    """Give the mean gain of each metric of the first over the second, by the corrected resampled t-test over seeds.
+
+    Args:
+        first: scores of the validation parts of the one, a seed each.
+        second: of the other, with the same seeds.
+    """
+    share = float(np.mean([len(scores.targets) / scores.train_counts.sum() for scores in first]))
+    a, b = (pd.DataFrame([scores.metrics() for scores in side]) for side in (first, second))
+    tested = {str(name): corrected_t_test(a[name].tolist(), b[name].tolist(), share, LEVEL) for name in a}
+    return {name: {"value": found.mean, "low": found.low, "high": found.high} for name, found in tested.items()}
+
+
+def _estimated(draws: pd.DataFrame) -> Estimates:
+    """Give the first of the draws, which is of the samples as they are, and the interval of the others."""
+    others = draws[1:] if len(draws) > 1 else draws * np.nan
+    low, high = np.quantile(others, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    found = zip(draws, draws.iloc[0].tolist(), low.tolist(), high.tolist(), strict=True)
+    return {str(name): {"value": value, "low": low, "high": high} for name, value, low, high in found}
+
+
+def _draws(scores: Sequence[PartScores], resamples: int, seed: int) -> pd.DataFrame:
+    """Give the mean of each metric over trainings, of the samples as they are and of each resample, a row each."""
+    means = [mean_metrics([one.metrics() for one in scores])]
+    for number in range(resamples):
+        # Trainings scored on the same samples are resampled alike: they are one part, looked at several times.
+        drawn = [one.metrics(_drawn(one.targets, np.random.default_rng((seed, number)))) for one in scores]
+        means.append(mean_metrics(drawn))
+    return pd.DataFrame(means)
+
+
+def _drawn(targets: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
+    """Draw as many samples of each class as there are, with replacement."""
+    members = (np.flatnonzero(targets == label) for label in np.unique(targets))
+    return np.concatenate([rng.choice(of_class, len(of_class)) for of_class in members])

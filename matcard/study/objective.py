@@ -1,4 +1,4 @@
-"""What a trial does: train on each fold or seed, report to the pruner, and give the validation metrics."""
+"""What a trial does: train on each fold or seed, report to the pruner, and score the validation part."""
 
 from __future__ import annotations
 
@@ -12,23 +12,92 @@ import numpy as np
 import yaml
 from lightning.pytorch.callbacks import Callback
 
-from matcard.study.scores import SCORES, PartScores, mean_metrics, repeat_folder
+from matcard.evaluation.metrics import classification_metrics, metric_names
+from matcard.files import written_whole
+from matcard.prediction.network import read_out
+from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict, config_to_dict
 from matcard.training.rundir import RunDir, write_text
 from matcard.work.attempt import NoValueError, PrunedError, StoppedError
-from matcard.work.trainings import fitted
+from matcard.work.trainings import Division, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from jaxtyping import Float, Int
     from lightning import LightningModule, Trainer
 
-    from matcard.study.data import TrialData
-    from matcard.study.options import StudyOptions
-    from matcard.training.batches import DataModule
+    from matcard.study.settings import StudyOptions
+    from matcard.training.module import TrainingModule
     from matcard.training.options import Config
     from matcard.work.attempt import Record, Wire
+    from matcard.work.trainings import SharedData
+
+
+SCORES = "validation.npz"
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """Probabilities of the n samples of a part, by one training at its best epoch.
+
+    Attributes:
+        ids: (n,) text.
+        targets: (n,) classes.
+        probabilities: (n, C).
+        train_counts: (C,) class counts of the training part.
+        class_names: (C,) text.
+    """
+
+    ids: np.ndarray
+    targets: Int[np.ndarray, " n"]
+    probabilities: Float[np.ndarray, "n C"]
+    train_counts: Int[np.ndarray, " C"]
+    class_names: np.ndarray
+
+    def metrics(self, drawn: Int[np.ndarray, " m"] | slice = slice(None)) -> dict[str, float]:
+        """Give every metric that is one number, of all samples or of some, which may be repeated."""
+        values = classification_metrics(
+            self.targets[drawn],
+            self.probabilities[drawn],
+            class_names=self.class_names.tolist(),
+            train_counts=self.train_counts,
+        )
+        return {name: values[name] for name in metric_names()}
+
+    def save(self, path: Path) -> None:
+        """Write them."""
+        with written_whole(path) as beside:
+            np.savez_compressed(beside, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
+    @classmethod
+    def of(cls, module: TrainingModule, data: DataModule, part: str) -> PartScores:
+        """Score a part."""
+        scores = read_out(module.network, data.eval_dataloader(part))
+        ids = data.set.ids[scores.positions].astype(str)
+        return cls(ids, scores.targets, scores.probabilities, data.class_counts, np.array(data.class_names))
+
+    @classmethod
+    def load(cls, path: Path) -> PartScores:
+        """Read them."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})
+
+
+def repeat_folder(folder: Path, repeat: int, repeats: int) -> Path:
+    """Give the folder of one training of a trial: its own, or one in it where there are several."""
+    return folder if repeats == 1 else folder / str(repeat)
+
+
+def load_scores(folder: Path, repeats: int) -> list[PartScores]:
+    """Read the validation probabilities of a trial, one for each fold or seed."""
+    return [PartScores.load(repeat_folder(folder, i, repeats) / SCORES) for i in range(repeats)]
+
+
+def mean_metrics(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Give the mean of each metric over folds or seeds; NaN where one is undefined."""
+    return {name: float(np.mean([values[name] for values in metrics])) for name in metrics[0]}
 
 
 @dataclass(frozen=True)
@@ -45,7 +114,7 @@ class Objective:
     config: Mapping[str, Any]
     options: StudyOptions
     metrics: tuple[str, ...]
-    data: TrialData
+    data: SharedData
 
     def __call__(self, folder: Path, line: Wire) -> Record:
         """Train, or go on with what lies in the folder.
@@ -57,17 +126,17 @@ class Objective:
             InputError: data that cannot be read.
         """
         config = config_from_dict(self.config)
-        repeats, epochs = self.options.repeats, config.trainer.max_epochs
+        repeats, folds, epochs = self.options.repeats, self.options.folds, config.trainer.max_epochs
         reported = len(self.metrics) == 1  # of a Pareto front nobody can say which of two is worse
         by_epoch = self.options.pruner != "wilcoxon"
         found: list[dict[str, float]] = []
         for i in range(repeats):
-            seeded = dataclasses.replace(config, seed=config.seed + i)
+            seeded, how = dataclasses.replace(config, seed=config.seed + i), Division(config.seed, again=i, folds=folds)
             values = [metrics[self.metrics[0]] for metrics in found]
             reports = [EpochReports(line, self.metrics[0], values, epochs, repeats)] if reported and by_epoch else []
             scores = trained(
                 seeded,
-                self.data.batches(seeded, i),
+                DataModule(self.data.divided(config.data, how, graphs=config.model.sees_graphs), seeded),
                 repeat_folder(folder, i, repeats),
                 line,
                 keep_weights=self.options.keep == "full",

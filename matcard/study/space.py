@@ -1,21 +1,36 @@
-"""Search spaces: read from mappings as YAML has them, and a trial's values laid over a configuration."""
+"""Search spaces: read from mappings as YAML has them, checked, and a trial's values laid over a configuration.
+
+What would fail in some trial is refused before the first.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+import random
 import warnings
 from dataclasses import dataclass, field
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
+from jsonargparse import ArgumentParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from matcard.errors import InputError, nearest_names
-from matcard.training.config import flatten, nested, option_kinds, option_types, overlaid
+from matcard.errors import InputError, concerning, nearest_names
+from matcard.training.config import (
+    NAMED,
+    config_from_dict,
+    flatten,
+    nearest_options,
+    nested,
+    option_kinds,
+    option_types,
+    overlaid,
+    parsed,
+)
 from matcard.training.options import Config
 
 if TYPE_CHECKING:
@@ -29,8 +44,13 @@ MOST_POINTS = 2000
 """A grid of more is a mistake."""
 _POINTS = 5
 _RANGE = {"type", "low", "high", "log", "step", "points", "when"}
-_CHOICE = {"type", "choices", "when"}
-_TYPES = ("float", "int", "categorical")
+_ENTRIES = {"float": _RANGE, "int": _RANGE, "categorical": {"type", "choices", "when"}}
+_TRIED = 300
+"""So many combinations of choices are tried at most."""
+_OF_THE_STUDY = ("data.", "decision.", "seed", "name", "run_dir", "report", "trainer.devices", "trainer.num_nodes")
+"""Beginnings of options that decide what a trial is measured on, or are none of its training's."""
+_OF_A_TRIAL = ("data.graph.", "data.features", "data.composition_features", "data.standardise", "data.augment")
+"""Options of the data that say how a sample is read, and not which samples and classes there are."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +87,11 @@ class Parameter:
 
     def suggest(self, trial: Trial) -> Any:
         """Have a trial choose a value."""
-        match self.values:
-            case CategoricalDistribution(choices=choices):
-                return trial.suggest_categorical(self.name, choices)
-            case IntDistribution(low=low, high=high, log=log, step=step):
-                return trial.suggest_int(self.name, low, high, log=log, step=step)
-            case FloatDistribution(low=low, high=high, log=log, step=step):
-                return trial.suggest_float(self.name, low, high, log=log, step=step)
+        values = self.values
+        if isinstance(values, CategoricalDistribution):
+            return trial.suggest_categorical(self.name, values.choices)
+        suggest: Any = trial.suggest_int if isinstance(values, IntDistribution) else trial.suggest_float
+        return suggest(self.name, values.low, values.high, log=values.log, step=values.step)
 
     def grid(self) -> list[Any]:
         """Give the values that a grid takes: all choices, or `points` of the range, both ends included."""
@@ -143,8 +161,8 @@ class Space:
         Raises:
             InputError: too many.
         """
-        points = [point for point, _ in itertools.islice(self._ways(Parameter.grid, {}, dict(base)), MOST_POINTS + 1)]
-        if len(points) > MOST_POINTS:
+        ways = itertools.islice(self._ways(Parameter.grid, {}, dict(base)), MOST_POINTS + 1)
+        if len(points := [point for point, _ in ways]) > MOST_POINTS:
             raise InputError(
                 f"--sampler grid: the space has more than {MOST_POINTS} points: give `step`, `choices` or fewer "
                 "`points`, or take another sampler"
@@ -177,12 +195,17 @@ def _is_searched(parameter: Parameter, params: Values, values: Values) -> bool:
     Its option must be one that the chosen loss and model have, and its conditions must hold.
     """
     options = {**flatten(values), **params}
-    if parameter.sets is None and parameter.name not in _known(tuple(option_kinds(values).items())):
+    if parameter.sets is None and parameter.name not in known_options(values):
         return False
     return all(
         name in options and any(same(options[name], value) for value in allowed)
         for name, allowed in parameter.when.items()
     )
+
+
+def known_options(values: Values) -> Mapping[str, Any]:
+    """Give the options that a configuration can have: of a rival of a comparison those that it has."""
+    return flatten(values) if "rival" in values else _known(tuple(option_kinds(values).items()))
 
 
 @cache
@@ -211,11 +234,10 @@ def _parameter(name: str, entry: Any, where: str) -> Parameter:
             f"{where}: expected {{type: float, low: 0.3, high: 10}} or {{choices: [...]}}, found {entry!r}"
         )
     kind = entry.get("type", "categorical" if "choices" in entry else None)
-    if kind not in _TYPES:
-        raise InputError(f"{where}: type is {kind!r}; expected {', '.join(_TYPES)}")
-    allowed = _CHOICE if kind == "categorical" else _RANGE
-    for key in sorted(map(str, set(entry) - allowed)):
-        raise InputError(f"{where}: unknown entry {key!r} of type {kind}; {nearest_names(key, sorted(allowed))}")
+    if kind not in _ENTRIES:
+        raise InputError(f"{where}: type is {kind!r}; expected {', '.join(_ENTRIES)}")
+    for key in sorted(map(str, set(entry) - _ENTRIES[kind])):
+        raise InputError(f"{where}: unknown entry {key!r} of type {kind}; {nearest_names(key, _ENTRIES[kind])}")
     when = entry.get("when") or {}
     if not isinstance(when, dict):
         raise InputError(f"{where}, when: expected a mapping such as {{loss.name: [error]}}, found {when!r}")
@@ -228,28 +250,25 @@ def _parameter(name: str, entry: Any, where: str) -> Parameter:
 def _categorical(name: str, choices: Any, when: dict[str, list[Any]], where: str) -> Parameter:
     if not isinstance(choices, list | dict) or not choices:
         raise InputError(f"{where}: choices are {choices!r}; expected a list of values, or a mapping of alternatives")
-    if isinstance(choices, dict):
-        for label, options in choices.items():
-            if not isinstance(options, dict) or not options:
-                raise InputError(
-                    f"{where}, {label}: expected options that it sets, such as {{loss.combine: add}}, found {options!r}"
-                )
-        sets = {str(label): options for label, options in choices.items()}
-        return Parameter(name, CategoricalDistribution(tuple(sets)), sets=sets, when=when)
-    values = tuple(map(_as_number, choices))
+    sets = {str(label): options for label, options in choices.items()} if isinstance(choices, dict) else None
+    for label, options in (sets or {}).items():
+        if not isinstance(options, dict) or not options:
+            raise InputError(
+                f"{where}, {label}: expected options that it sets, such as {{loss.combine: add}}, found {options!r}"
+            )
+    values = tuple(sets or map(_as_number, choices))
     for value in values:
         if not isinstance(value, bool | int | float | str | NoneType):
             raise InputError(f"{where}: choice {value!r} is no plain value; name it, as in choices: {{NAME: {{...}}}}")
     if len({repr(value) for value in values}) < len(values):
         raise InputError(f"{where}: the same choice stands twice in {list(values)}")
-    return Parameter(name, CategoricalDistribution(values), when=when)
+    return Parameter(name, CategoricalDistribution(values), sets=sets, when=when)
 
 
 def _number(name: str, kind: str, entry: dict[str, Any], when: dict[str, list[Any]], where: str) -> Parameter:
     given = {key: _as_number(entry.get(key)) for key in ("low", "high", "step", "points") if entry.get(key) is not None}
-    for key in ("low", "high"):
-        if key not in given:
-            raise InputError(f"{where}: {key} is missing; expected low and high, the ends of the range")
+    if missing := [key for key in ("low", "high") if key not in given]:
+        raise InputError(f"{where}: {missing[0]} is missing; expected low and high, the ends of the range")
     for key, value in given.items():
         whole = kind == "int" or key == "points"
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
@@ -258,12 +277,9 @@ def _number(name: str, kind: str, entry: dict[str, Any], when: dict[str, list[An
         raise InputError(f"{where}: log is {log!r}; expected true or false")
     if (points := given.pop("points", _POINTS)) < 2:
         raise InputError(f"{where}: points is {points}; expected 2 or more")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a range is cut to whole steps
-            values = (IntDistribution if kind == "int" else FloatDistribution)(log=log, **given)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
+    with concerning(where, ValueError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a range is cut to whole steps
+        values = (IntDistribution if kind == "int" else FloatDistribution)(log=log, **given)
     if values.low == values.high:
         raise InputError(f"{where}: the range holds one value; expected low below high, and no step longer than it")
     if "step" in given:
@@ -293,3 +309,103 @@ def _ordered(parameters: Sequence[Parameter], where: str) -> tuple[Parameter, ..
         return tuple(by_name[name] for name in TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise InputError(f"{where}: these depend on each other in a circle: {' -> '.join(error.args[1])}") from error
+
+
+def check_space(space: Space, base: Values, where: str = "the space") -> None:
+    """Refuse what would fail in some trial, before the first one.
+
+    Args:
+        space: as it was read.
+        base: the resolved configuration that trials are laid over, nested.
+        where: what the space is called in messages.
+
+    Raises:
+        InputError: an unknown option, with the nearest names; one that would give each trial other samples; a value
+            that an option does not take; a condition that never holds; a combination that is no valid configuration.
+    """
+    named = _names(space, base)
+    known = _options_of_all(named)
+    names = {parameter.name for parameter in space.parameters}
+    setters: dict[str, str] = {}
+    for parameter in space.parameters:
+        at = f"{where}, {parameter.name}"
+        for option in sorted(parameter.options - set(known)):
+            chosen = " and ".join(" or ".join(named[part]) for part in ("loss", "model"))
+            nearest = nearest_options(option, known)
+            raise InputError(f"{at}: unknown option {option!r} where loss and model are {chosen}; {nearest}")
+        for option in sorted(parameter.options):
+            if option.startswith(_OF_THE_STUDY) and not option.startswith(_OF_A_TRIAL):
+                raise InputError(
+                    f"{at}: {option} cannot be searched: it decides on which samples or classes a trial is measured, "
+                    "or is none of its training's, so trials would not compare; leave it out, and give it to the study"
+                )
+            if (other := setters.setdefault(option, parameter.name)) != parameter.name:
+                raise InputError(f"{where}: {other} and {parameter.name} both set {option}; leave it to one of them")
+        if parameter.sets is not None and parameter.name in known:
+            raise InputError(f"{at}: alternatives that set several options need a name of their own, not an option's")
+        for condition in sorted(parameter.when.keys() - {*known, *names}):
+            nearest = nearest_options(condition, [*known, *names])
+            raise InputError(f"{at}, when: unknown option {condition!r}; {nearest}")
+        _check_types(parameter, known, at)
+    _check_points(space, base, where)
+
+
+def _options_of_all(named: Mapping[str, Sequence[str]]) -> dict[str, set[Any]]:
+    """Give the options of every loss and model that can be chosen, each with its types."""
+    known: dict[str, set[Any]] = {}
+    for chosen in itertools.product(*named.values()):
+        kinds = option_kinds(nested({f"{part}.name": name for part, name in zip(named, chosen, strict=True) if name}))
+        for option, kind in option_types(Config, kinds):
+            known.setdefault(option, set()).add(kind)
+    return known
+
+
+def _names(space: Space, base: Values) -> dict[str, list[str]]:
+    """Give the names of the models, losses and base losses that can be chosen; "" of a base where a loss has none."""
+    options = flatten(base)
+    given = [parameter.given(choice) for parameter in space.parameters for choice in parameter.choices]
+    names = {part: [options.get(f"{part}.name", ""), *(each.get(f"{part}.name") for each in given)] for part in NAMED}
+    return {part: list(dict.fromkeys(n for n in found if isinstance(n, str))) for part, found in names.items()}
+
+
+def _check_types(parameter: Parameter, known: Mapping[str, set[Any]], where: str) -> None:
+    for option in sorted(parameter.options):
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument(f"--{option}", type=Union[tuple(known[option])])  # noqa: UP007
+        for given in map(parameter.given, parameter.grid()):
+            with concerning(where):
+                parsed(parser, {option: given[option]} if option in given else {}, [])
+
+
+def _check_points(space: Space, base: Values, where: str) -> None:
+    """Make the configurations of many points, every choice among them, with numbers at both ends and in the middle."""
+    searched: set[str] = set()
+    grids = {parameter.name: parameter.grid() for parameter in space.parameters}
+    for chosen, place in itertools.product(_combinations(space), (0, 0.5, 1)):
+        numbers = {name: grid[round(place * (len(grid) - 1))] for name, grid in grids.items()}
+        point, values = space.walk(base, lambda p: {**numbers, **chosen}[p.name])  # noqa: B023
+        searched |= point.keys()
+        try:
+            config_from_dict(values)
+        except InputError as error:
+            shown = ", ".join(f"{name} {value}" for name, value in point.items())
+            raise InputError(
+                f"{where}: the point {shown} is no valid configuration: {error}. Leave it out by a condition (`when`)"
+            ) from error
+    for parameter in space.parameters:
+        if parameter.name not in searched:
+            conditions = " and ".join(f"{name} is {' or '.join(map(str, of))}" for name, of in parameter.when.items())
+            reason = f"it is nowhere so that {conditions}" if conditions else "no loss and model to be chosen has it"
+            raise InputError(
+                f"{where}, {parameter.name}: is never searched, since {reason}; change the condition, the choices or "
+                "the configuration"
+            )
+
+
+def _combinations(space: Space) -> list[dict[str, Any]]:
+    """Give combinations of all choices, or some of them at random, the same each time, where they are many."""
+    axes = {p.name: p.choices for p in space.parameters if p.choices}
+    if math.prod(map(len, axes.values())) <= _TRIED:
+        return [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
+    rng = random.Random(0)
+    return [{name: rng.choice(choices) for name, choices in axes.items()} for _ in range(_TRIED)]

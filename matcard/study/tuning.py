@@ -6,42 +6,46 @@ import random
 import uuid
 import warnings
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
 
 from matcard.cli import make_console
 from matcard.errors import InputError, MatcardWarning, TrainingError
 from matcard.evaluation.metrics import higher_is_better
-from matcard.study.data import TrialData
 from matcard.study.figures import write_figures
 from matcard.study.gains import retrain, show_gain
 from matcard.study.objective import Objective
-from matcard.study.options import StudyOptions
-from matcard.study.samplers import check_sampler, make_pruner, make_sampler
-from matcard.study.settings import Settings, StudyDir, read_entries, trial_settings
-from matcard.study.space import make_space
-from matcard.study.space_check import check_space
+from matcard.study.settings import Settings, StudyDir, StudyOptions, read_entries, trial_settings
+from matcard.study.space import check_space, make_space
 from matcard.study.storage import JOURNAL, close_storage, open_storage
-from matcard.study.summary import DEFAULTS, write_best, write_table
-from matcard.study.trials import Trials, count_finished
+from matcard.study.trials import DEFAULTS, Trials, count_finished, write_best, write_table
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
 from matcard.training.rundir import with_resolved_paths
-from matcard.work.content import content_of, require_same
-from matcard.work.lock import held
+from matcard.work.folder import held, require_same
 from matcard.work.pool import engine
 from matcard.work.screen import Screen
+from matcard.work.trainings import Division, SharedData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from optuna.pruners import BasePruner
     from rich.console import Console
 
     from matcard.study.space import Space
     from matcard.training.options import Config
     from matcard.work.conduct import Agenda
+
+STARTUP = 8
+"""Trials drawn at random before TPE or CMA-ES learns from them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Begun:
     settings: Settings
     space: Space
     metrics: tuple[str, ...]
-    data: TrialData
+    data: SharedData
     study: optuna.Study
     points: int | None
 
@@ -200,10 +204,11 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
         name = before.name
     settings = replace(settings, name=name)
     # Read and drawn as graphs once, before workers would, and before a study is begun on what cannot be read.
-    data, config = TrialData(seed, options.folds), config_from_dict(settings.trial)
-    data.batches(config)
-    content = content_of(data.samples(config))
-    require_same(content, folder.data, f"--study {folder.path}", "name another --study, or put the data back")
+    data, config = SharedData(), config_from_dict(settings.trial)
+    data.divided(config.data, Division(seed, folds=options.folds), graphs=config.model.sees_graphs)
+    require_same(
+        data.samples(config.data), folder.data, f"--study {folder.path}", "name another --study, or put the data back"
+    )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(options.storage, folder.path)
     others = [] if options.storage else [s.study_name for s in storage.get_all_studies() if s.study_name != name]
@@ -233,3 +238,78 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
         for point in grid:
             study.enqueue_trial(point, skip_if_exists=True)
     return Begun(folder, settings, space, metrics, data, study, points)
+
+
+def make_sampler(name: str, seed: int, *, found: int, parallel: bool) -> BaseSampler:
+    """Make the sampler of a study.
+
+    Args:
+        name: as in `StudyOptions.sampler`; the points of a grid are put in line beforehand.
+        seed: of the study.
+        found: trials that there are already: a command that goes on with a study draws anew.
+        parallel: whether trials run side by side, so that one is chosen before others have ended.
+    """
+    drawn = int(np.random.SeedSequence((seed, found)).generate_state(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        match name:
+            case "tpe":
+                return TPESampler(
+                    n_startup_trials=STARTUP,
+                    multivariate=True,
+                    group=True,  # conditional parameters are modelled with those that they stand beside
+                    constant_liar=parallel,
+                    seed=drawn,
+                )
+            case "cmaes":
+                return CmaEsSampler(
+                    n_startup_trials=STARTUP,
+                    independent_sampler=RandomSampler(drawn),
+                    warn_independent_sampling=False,
+                    seed=drawn,
+                )
+            case "qmc":
+                # It counts its points in the study, so a command that goes on takes the next ones of the same sequence.
+                return QMCSampler(
+                    qmc_type="sobol",
+                    scramble=True,
+                    seed=seed,
+                    independent_sampler=RandomSampler(drawn),
+                    warn_independent_sampling=False,
+                )
+            case _:
+                return RandomSampler(drawn)
+
+
+def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
+    """Make the pruner of a study, of whose trainings each has so many epochs at most."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        match options.pruner:
+            case "median":
+                return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 4))
+            case "hyperband":
+                return HyperbandPruner(min_resource=1, max_resource=epochs * options.repeats)
+            case "wilcoxon":
+                return WilcoxonPruner()
+            case _:
+                return NopPruner()
+
+
+def check_sampler(name: str, space: Space) -> str | None:
+    """Refuse a sampler that cannot be used; give what is to be known of one that can, if anything is.
+
+    Raises:
+        InputError: a missing package, or nothing that the sampler could move.
+    """
+    if name != "cmaes":
+        return None
+    if find_spec("cmaes") is None:
+        raise InputError("--sampler cmaes: needs the package cmaes: pip install 'matcard[tune]', or take tpe")
+    conditional = [p.name for p in space.parameters if p.when or p.choices]
+    if len(conditional) > len(space.parameters) - 2:
+        raise InputError(
+            "--sampler cmaes moves numbers that every trial has, two at least, and this space has "
+            f"{len(space.parameters) - len(conditional)}: take tpe"
+        )
+    return f"CMA-ES moves numbers that every trial has; at random: {', '.join(conditional)}" if conditional else None

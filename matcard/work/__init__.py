@@ -7,5 +7,6 @@ The path of one task:
 3. The attempt (`attempt`) works in a folder of its own and ends with a record that is written whole.
 4. The agenda records the outcome. Where the worker died, the task is simply not ended, and is looked at again.
 
-`lock` keeps a second coordinator out, `interruption` is Ctrl-C, `screen` shows how far all is.
+`trainings` reads once what trainings have in common, `folder` keeps a second coordinator and other data out, `screen`
+shows how far all is.
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import threading
 import uuid
 import warnings
 from contextlib import contextmanager
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import torch
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Nanny, Scheduler, SpecCluster, get_worker
 
 from matcard.errors import InputError, TrainingError
 from matcard.training.rundir import write_text
-from matcard.work.worker import hear, sees, stop_all, work
+from matcard.work.attempt import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 CONFIG = {
     "distributed.nanny.pre-spawn-environ": {},  # Dask would set them in this process, and one thread each
     "distributed.worker.daemon": False,  # so that a worker may start processes that load batches
-    "distributed.worker.preload": ["matcard.work.preload"],
+    # A script: Ctrl-C, which a terminal sends to all processes, is the coordinator's.
+    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     "distributed.worker.profile.enabled": False,
     "distributed.diagnostics.nvml": False,
     "distributed.comm.timeouts.connect": "30s",
@@ -50,6 +52,12 @@ START = 120
 """Seconds in which the workers of this machine must have begun."""
 GONE = 20
 """Looks in a row at which a scheduler may be out of reach."""
+ANSWER = 60.0
+"""Seconds that a job waits for an answer; after that nobody is there to hear it, and it does not ask again."""
+_lines: dict[str, DaskWire] = {}
+"""Those of the attempts that run here or wait to, by name."""
+_one_at_a_time = threading.Lock()
+"""Random numbers and devices belong to the process."""
 
 
 class Cluster:
@@ -179,20 +187,10 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
     """
     with _quiet(), _environment({**threads_of(jobs), **QUIET}), dask.config.set(CONFIG):
         dashboard = find_spec("bokeh") is not None
-        scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": dashboard,
-                     "dashboard_address": "127.0.0.1:0"}}  # fmt: skip
-        workers = {
-            index: {
-                "cls": Nanny,
-                "options": {
-                    "nthreads": 1,
-                    "memory_limit": None,
-                    "env": gpu_of(index, visible_gpus()),
-                    "silence_logs": logging.CRITICAL,
-                },
-            }
-            for index in range(jobs)
-        }
+        where = {"host": "127.0.0.1", "port": 0, "dashboard": dashboard, "dashboard_address": "127.0.0.1:0"}
+        scheduler = {"cls": Scheduler, "options": where}
+        options, gpus = {"nthreads": 1, "memory_limit": None, "silence_logs": logging.CRITICAL}, visible_gpus()
+        workers = {k: {"cls": Nanny, "options": {**options, "env": gpu_of(k, gpus)}} for k in range(jobs)}
         with (
             SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
             Client(cluster, set_as_default=False) as client,
@@ -285,3 +283,61 @@ def visible_gpus() -> list[str]:
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
     return [str(index) for index in range(torch.cuda.device_count())]
+
+
+class DaskWire:
+    """The line of a job in a worker.
+
+    Args:
+        name: of the attempt.
+        folder: of the attempt.
+        topic: under which the coordinator listens.
+    """
+
+    def __init__(self, name: str, folder: Path, topic: str) -> None:
+        self.folder = folder
+        self.stopping = False
+        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._name = name
+        self._topic = topic
+        self._heard = True
+
+    def ask(self, message: Any) -> Any:
+        """Tell the coordinator something and wait for its answer."""
+        if not self._heard:
+            return None
+        get_worker().log_event(self._topic, {"name": self._name, "message": message})
+        try:
+            return self.answers.get(timeout=ANSWER)
+        except queue.Empty:
+            self._heard = False  # the coordinator was killed; the next one finds the record
+            return None
+
+
+def work(job: Job, folder: Path, name: str, topic: str) -> None:
+    """Make an attempt, heard of by its name."""
+    for name_of_rank in ("RANK", "LOCAL_RANK", "SLURM_NTASKS"):
+        os.environ.pop(name_of_rank, None)  # srun starts workers, too; each trains by itself
+    _lines[name] = DaskWire(name, folder, topic)
+    try:
+        with _one_at_a_time:
+            attempt(job, folder, _lines[name], alone=False)
+    finally:
+        del _lines[name]
+
+
+def hear(name: str, answer: Any) -> None:
+    """Pass an answer to the attempt that asked."""
+    if name in _lines:
+        _lines[name].answers.put(answer)
+
+
+def stop_all(folder: str) -> None:
+    """Have the attempts in a folder, and in the folders below it, stop."""
+    for line in list(_lines.values()):
+        line.stopping |= line.folder.is_relative_to(folder)
+
+
+def sees(path: str) -> bool:
+    """Tell whether a file is there."""
+    return Path(path).is_file()

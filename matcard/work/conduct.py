@@ -1,9 +1,14 @@
-"""The coordinator: what may begin is given to free workers, and what has ended is recorded, by this process alone."""
+"""The coordinator: what may begin is given to free workers, and what has ended is recorded, by this process alone.
+
+Ctrl-C, and the SIGTERM that SLURM sends, break off the work, not the books.
+"""
 
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+import signal
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,11 +16,10 @@ from matcard.training.rundir import write_text
 from matcard.work.attempt import DIED, STOPPED, Attempt, attempts, read_record, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from matcard.work.attempt import Job, Record
-    from matcard.work.interruption import Interruption
     from matcard.work.pool import Pool
 
 MOST_DEATHS = 2
@@ -24,6 +28,52 @@ KILLED = (
     f"its worker died {MOST_DEATHS} times; if the system killed it for want of memory, give fewer --jobs, a smaller "
     "batch or a smaller model"
 )
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE = 3
+"""So many signals end the process whatever it does."""
+
+
+class Interruption:
+    """Holds signals back, except inside `allowed`, until whoever works here has put its books in order."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._inside = False
+        self._before: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self._count > 0
+
+    def __enter__(self) -> Interruption:
+        # Only the main thread gets signals; a process that ignores one (a child, for Ctrl-C) goes on doing so.
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Let a signal break off the block by a KeyboardInterrupt."""
+        self._inside = True
+        try:
+            if self.requested:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._inside = False
+
+    def _handle(self, number: int, frame: object) -> None:
+        self._count += 1
+        # A second signal, from a process group or an impatient user, must not break what the first one has begun.
+        if (self._inside and self._count == 1) or self._count >= _PATIENCE:
+            raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from matcard.work.attempt import DirectWire, attempt
 from matcard.work.cluster import cluster_at, cluster_of
-from matcard.work.conduct import conduct
-from matcard.work.interruption import Interruption
+from matcard.work.conduct import Interruption, conduct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,31 +1,153 @@
-"""Trainings as jobs: ended when they are told to, and plain about memory that was too small."""
+"""Trainings that run side by side: their data, read once in a process and divided anew for each; how they are ended.
+
+A training ends when it is told to, and is plain about memory that was too small.
+"""
 
 from __future__ import annotations
 
+import json
+import uuid
 import warnings
+from collections import OrderedDict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
+from matcard.data.dealing import deal
+from matcard.data.groups import group_keys
+from matcard.data.read import divide, open_inputs, read_labelled
+from matcard.data.splits import Split, inner_split, make_split, split_samples
 from matcard.training.fit import fit
 from matcard.work.attempt import NoValueError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from jaxtyping import Int, Shaped
     from lightning import LightningModule, Trainer
 
+    from matcard.data.dataset import TrainingSet
+    from matcard.data.options import DataOptions
+    from matcard.data.samples import Samples
     from matcard.training.batches import DataModule
     from matcard.training.module import TrainingModule
     from matcard.training.options import Config
     from matcard.training.rundir import RunDir
     from matcard.work.attempt import Wire
 
+DEVELOPMENT = 0.2
+"""Share of the groups that options are chosen on where no test part may hold them."""
+_MOST_KEPT = 16
+"""Sources and divisions kept at once; the least recently used goes."""
+_kept: OrderedDict[str, Any] = OrderedDict()
+"""Those of this process, whichever trainings it runs."""
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says of it on CUDA, on CPUs and on Apple's devices."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """Which samples a training sees, and in which parts.
+
+    Attributes:
+        seed: of the division.
+        part: what is divided: `all`; the `development` part, a fifth of the groups, the same for every seed, into two
+            halves to train on and to choose by, none to test; the `rest` of it, into parts of the sizes that the
+            options say, where the development part goes to the training part.
+        again: how often what is not tested has been divided anew, of `all`; or which fold of it validates.
+        folds: number of folds of what is not tested, or None.
+    """
+
+    seed: int
+    part: Literal["all", "development", "rest"] = "all"
+    again: int = 0
+    folds: int | None = None
+
+
+class SharedData:
+    """Gives the data of trainings; what they have in common is read once in a process, and anew for another command."""
+
+    def __init__(self) -> None:
+        self._name = uuid.uuid4().hex
+
+    def samples(self, options: DataOptions) -> Samples:
+        """Read samples with their classes.
+
+        Raises:
+            InputError: data that cannot be read.
+        """
+        samples: Samples = self._once("samples", options, lambda: read_labelled(options))
+        return samples
+
+    def divided(self, options: DataOptions, how: Division, *, graphs: bool = True) -> TrainingSet:
+        """Divide samples.
+
+        Args:
+            options: of the data.
+            how: they are divided.
+            graphs: of crystals are needed, even where they have descriptors.
+
+        Raises:
+            InputError: data that cannot be read or divided so.
+        """
+
+        def make() -> TrainingSet:
+            samples, split = self.samples(options), self._split(options, how)  # before graphs are built, should it fail
+            inputs = self._once(f"inputs {graphs}", options, lambda: open_inputs(samples, options, graphs=graphs))
+            return divide(samples, options, seed=how.seed, split=split, inputs=inputs)
+
+        found: TrainingSet = self._once(f"{how} {graphs}", options, make)
+        return found
+
+    def _split(self, options: DataOptions, how: Division) -> Split:
+        samples, asked, seed = self.samples(options), options.split, how.seed
+        if how == Division(seed):
+            return split_samples(samples, asked, seed=seed)
+        used = samples.take(samples.used)
+
+        def grouped() -> tuple[str, Shaped[np.ndarray, " N"]]:
+            kind = split_samples(samples, asked).groups
+            return kind, group_keys(used, kind)
+
+        codes, (kind, groups) = used.codes, self._once("groups", options, grouped)
+        about: dict[str, Any] = {"kind": kind, "class_names": used.class_names}
+        if how.part == "all":
+            split = split_samples(samples, asked, seed=seed)
+            rest, (train, val, _) = np.union1d(split.train, split.val), asked.fractions
+            if how.folds is None:
+                share = val / (train + val)
+                divided = inner_split(codes[rest], groups[rest], share, seed=seed + how.again, **about)
+            else:
+                folds = make_split(codes[rest], groups[rest], seed=seed, fold=how.again, folds=how.folds, **about)
+                divided = replace(folds, train=np.union1d(folds.train, folds.val), val=folds.test)
+            return replace(split, train=rest[divided.train], val=rest[divided.val])
+        chosen = deal(codes, groups, np.array([1 - DEVELOPMENT, DEVELOPMENT]), np.random.default_rng(0))
+        rest, tuned = (np.flatnonzero(chosen == k) for k in (0, 1))
+        if how.part == "development":
+            return _at(tuned, inner_split(codes[tuned], groups[tuned], 0.5, seed=seed, **about))
+        shares = np.array([asked.fractions[0] - DEVELOPMENT, *asked.fractions[1:]]) / (1 - DEVELOPMENT)
+        fractions = tuple(shares.tolist())
+        split = _at(rest, make_split(codes[rest], groups[rest], fractions=fractions, seed=seed, **about))
+        return replace(split, train=np.union1d(split.train, tuned), groups=kind)
+
+    def _once(self, what: str, options: DataOptions, make: Callable[[], Any]) -> Any:
+        key = json.dumps([self._name, what, asdict(options)])
+        if key not in _kept:
+            _kept[key] = make()
+        _kept.move_to_end(key)
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+        return _kept[key]
+
+
+def _at(positions: Int[np.ndarray, " n"], split: Split) -> Split:
+    """Give a split of some samples as one of all."""
+    return replace(split, **{part: positions[getattr(split, part)] for part in ("train", "val", "test")})
 
 
 class EndsWhenStopped(Callback):

@@ -29,5 +29,5 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         configs.append(config)
         return run_of(config["seed"], 0.5 + config["seed"] / 100 + config["optimizer"]["lr"] / 10, tested=tested)
 
-    monkeypatch.setattr("matcard.comparison.cell.run_network", fake)
+    monkeypatch.setattr("matcard.comparison.cells.run_network", fake)
     return configs

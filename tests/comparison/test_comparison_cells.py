@@ -8,7 +8,7 @@ import pytest
 from comparison_cases import options, write_experiment
 
 from matcard.comparison.cells import Cell, CellStore
-from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Search
 
 

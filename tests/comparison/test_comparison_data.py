@@ -11,13 +11,13 @@ import pytest
 from comparison_cases import TASK, options, results, run, write_experiment
 from rich.console import Console
 
-from matcard.comparison import estimate
-from matcard.comparison.data import DEVELOPMENT, check_data, data_of, open_data
-from matcard.comparison.experiment import with_sources
-from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison import run as running
+from matcard.comparison.cells import check_data, data_of
+from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.data.groups import group_keys
 from matcard.errors import InputError
+from matcard.work.trainings import DEVELOPMENT, Division, SharedData
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,15 @@ def test_descriptors_alone_need_no_graphs(tmp_path, monkeypatch):
     path = write_experiment(tmp_path, tasks={"t": task}, training={}, losses=["ce", "boosting"])
     experiment = read_experiment(options(path))
     (made,) = experiment.tasks
-    check_data(experiment, made, tmp_path / "data")
+    check_data(experiment, made, tmp_path / "data", shared := SharedData())
     for pair in Plan(experiment).pairs:
         (cell,) = pair.cells({})
-        data = data_of(cell, with_sources(made.config["data"], made))
+        data = data_of(cell, made.data(), shared)
         assert data.dataset.inputs.shape == (len(data.ids), 1)
     write_experiment(tmp_path, tasks={"t": {**task, "model": {"name": "cgcnn"}}}, training={})
+    experiment = read_experiment(options(path))
     with pytest.raises(AssertionError, match="graphs are built"):
-        check_data(read_experiment(options(path)), read_experiment(options(path)).tasks[0], tmp_path / "data")
+        check_data(experiment, experiment.tasks[0], tmp_path / "data", SharedData())
 
 
 def test_the_development_part_stands_in_no_test_part(tmp_path):
@@ -69,8 +70,8 @@ def test_the_development_part_stands_in_no_test_part(tmp_path):
     experiment = read_experiment(options(path))
     (made,) = experiment.tasks
     assert experiment.tunings(made) == [range(4)]
-    section = dict(made.config["data"])
-    trials = [open_data(section, seed, graphs=False, part="development") for seed in (0, 9)]
+    shared = SharedData()
+    trials = [shared.divided(made.data(), Division(seed, "development"), graphs=False) for seed in (0, 9)]
     groups = group_keys(trials[0].samples, "formula")
     of = [np.union1d(trial.split.train, trial.split.val) for trial in trials]
     np.testing.assert_array_equal(of[0], of[1], "the same for every seed")
@@ -82,7 +83,7 @@ def test_the_development_part_stands_in_no_test_part(tmp_path):
         assert len(trial.split.train) == pytest.approx(len(of[0]) / 2, rel=0.05)
         assert set(groups[trial.split.train]).isdisjoint(groups[trial.split.val])
     for seed in range(4):
-        split = open_data(section, seed, graphs=False, part="rest").split
+        split = shared.divided(made.data(), Division(seed, "rest"), graphs=False).split
         assert development.isdisjoint(groups[split.test])
         assert development.isdisjoint(groups[split.val])
         assert set(of[0]) <= set(split.train)
@@ -141,11 +142,11 @@ def test_an_estimate_of_the_time(tmp_path, monkeypatch):
         lengths.append(config["rival"].get("max_iter") if "rival" in config else config["trainer"]["max_epochs"])
         return 7.0 if config.get("rival", {}).get("name") == "logistic" else 0.5 + 0.1 * lengths[-1]
 
-    monkeypatch.setattr(estimate, "_seconds", seconds)
+    monkeypatch.setattr(running, "_seconds", seconds)
 
     def told(records, made=experiment):
         console = Console(file=io.StringIO(), width=200)
-        estimate.tell_estimate(made, Plan(made), records, 2, console)
+        running.tell_estimate(made, Plan(made), records, 2, SharedData(), console)
         return console.file.getvalue()
 
     slow = 2 * 11 * (0.5 + 0.1 * 20) + 9 * (0.5 + 0.1 * 50) + 11 * 7.0

@@ -19,8 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from matcard.compare import parse_options
-from matcard.comparison.experiment import has_given_test, with_sources
-from matcard.comparison.experiment_file import catalogue, read_experiment
+from matcard.comparison.experiment import catalogue, has_given_test, read_experiment
 from matcard.comparison.options import CompareOptions
 from matcard.comparison.plan import Search
 from matcard.comparison.rivals import BoostingOptions, by_mean_rank, features_of, rival_options, run_rival
@@ -149,7 +148,7 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
 @pytest.mark.parametrize(
     ("changes", "given", "message"),
     [
-        ({"tune_on": "last-seed"}, {}, "tune_on: expected each-seed or first-seed or development, found 'last-seed'"),
+        ({"tune_on": "last-seed"}, {}, "small.yaml: tune_on 'last-seed': did you mean first-seed"),
         ({}, {"losses": ["ce", "focall"]}, "focall.*did you mean focal"),
         ({}, {"tasks": ["point"]}, "--tasks: 'point' is unknown.*points"),
         ({}, {"losses": ["magnitude"]}, "small.yaml, reference: 'ce': it is not among the losses"),
@@ -165,7 +164,7 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         (
             {"tasks": {"points": {"trials": "two"}}},
             {},
-            "task points, trials: expected a whole number of 0 or more, found 'two'",
+            "task points: trials is 'two': expected a whole number of 0 or more",
         ),
         ({"sedes": 3}, {}, "unknown entry 'sedes'.*seeds"),
         ({"tasks": None}, {}, "tasks: expected a mapping"),
@@ -176,8 +175,8 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         ({"losses": {"ce": {}}}, {}, "ce: expected a section loss or rival"),
         ({"losses": {"ce": {"rival": "boosting"}}}, {}, "ce, rival: expected a mapping, found 'boosting'"),
         ({"losses": {"ce": {"loss": {"name": "cross_entropy"}, "spcae": {}}}}, {}, "unknown entry 'spcae'.*space"),
-        ({"seeds": 0}, {}, "seeds: expected a whole number of 1 or more"),
-        ({"trials": True}, {}, "trials: expected a whole number of 0 or more"),
+        ({"seeds": 0}, {}, "small.yaml: seeds is 0: expected a whole number of 1 or more"),
+        ({"trials": True}, {}, "trials is True: expected a whole number of 0 or more"),
         ({"losses": {"unknown": None}}, {}, "unknown: expected a mapping, found None"),
     ],
 )
@@ -218,8 +217,8 @@ def test_data_that_are_not_at_hand_are_named(tmp_path, monkeypatch):
     plain = {"t": {"data": {"source": str(tmp_path / "not there.csv"), "target": "y"}}}
     with pytest.raises(InputError, match=r"not there.csv does not exist"):
         read_experiment(options(write_experiment(tmp_path, tasks=plain))).check()
-    resolved = with_sources(experiment.tasks[0].config["data"], experiment.tasks[0])
-    assert resolved["source"] == str(tmp_path / "x.parquet")
+    resolved = experiment.tasks[0].data()
+    assert resolved.source == str(tmp_path / "x.parquet")
     assert experiment.tasks[0].config["data"]["source"].startswith("${"), "a key must not depend on the machine"
 
 

@@ -14,12 +14,12 @@ import pytest
 from clusters import running_cluster, wait_for, workers_of
 from comparison_cases import options, results, run, write_experiment
 
-from matcard.comparison import cell
+from matcard.comparison import cells
 from matcard.comparison.cells import CellStore
-from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.errors import InputError
-from matcard.work.lock import held
+from matcard.work.folder import held
 
 pytestmark = pytest.mark.usefixtures("without_report")
 
@@ -35,7 +35,7 @@ def test_a_second_command_in_a_folder_is_refused_and_changes_nothing(tmp_path, t
 
 def test_a_plan_follows_from_the_records_alone(tmp_path, trained, monkeypatch):
     """Whichever coordinator asks, and however often: after a trial out of memory, too."""
-    inner, calls = cell.run_network, []
+    inner, calls = cells.run_network, []
 
     def small(config, data, **how):
         calls.append(config)
@@ -43,7 +43,7 @@ def test_a_plan_follows_from_the_records_alone(tmp_path, trained, monkeypatch):
             raise MemoryError
         return inner(config, data, **how)
 
-    monkeypatch.setattr(cell, "run_network", small)
+    monkeypatch.setattr(cells, "run_network", small)
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=4))
     folder, _ = run(opts)
     experiment = read_experiment(opts)
@@ -59,7 +59,7 @@ def test_a_plan_follows_from_the_records_alone(tmp_path, trained, monkeypatch):
 
 
 def test_a_cell_that_might_fail_again_comes_last(tmp_path, trained, monkeypatch):
-    inner, order = cell.run_network, []
+    inner, order = cells.run_network, []
 
     def failing(config, data, **how):
         order.append((config["loss"]["name"], config["seed"]))
@@ -67,7 +67,7 @@ def test_a_cell_that_might_fail_again_comes_last(tmp_path, trained, monkeypatch)
             raise OSError("killed for want of memory")
         return inner(config, data, **how)
 
-    monkeypatch.setattr(cell, "run_network", failing)
+    monkeypatch.setattr(cells, "run_network", failing)
     run(options(write_experiment(tmp_path, losses=["ce"], trials=0)))
     run(options(write_experiment(tmp_path, trials=0)))
     assert order[2:] == [("error", 0), ("error", 1), ("cross_entropy", 0)]

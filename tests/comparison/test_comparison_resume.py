@@ -8,8 +8,8 @@ import pytest
 import torch
 from comparison_cases import TASK, options, results, run, write_experiment
 
-from matcard.comparison import cell
-from matcard.comparison.experiment_file import read_experiment
+from matcard.comparison import cells
+from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.tables import captions
 from matcard.errors import InputError, TrainingError
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("without_report")
 
 def failing_once(monkeypatch, error, *, of):
     """Let one training fail, the one whose number is given."""
-    inner, calls = cell.run_network, []
+    inner, calls = cells.run_network, []
 
     def run_network(config, data, **how):
         calls.append(config)
@@ -28,7 +28,7 @@ def failing_once(monkeypatch, error, *, of):
             raise error
         return inner(config, data, **how)
 
-    monkeypatch.setattr(cell, "run_network", run_network)
+    monkeypatch.setattr(cells, "run_network", run_network)
     return calls
 
 
@@ -56,16 +56,16 @@ def test_a_test_that_failed_for_another_reason_than_its_loss_is_made_again(tmp_p
 
 def test_trials_that_failed_all_are_made_again(tmp_path, trained, monkeypatch):
     """What followed them has failed as well, so nothing is chosen yet."""
-    inner = cell.run_network
+    inner = cells.run_network
 
     def failing(*_, **__):
         raise NoValueError("out of memory")
 
-    monkeypatch.setattr(cell, "run_network", failing)
+    monkeypatch.setattr(cells, "run_network", failing)
     opts = options(write_experiment(tmp_path, losses=["ce"], trials=4))
     with pytest.raises(TrainingError, match="came to an end"):
         run(opts)
-    monkeypatch.setattr(cell, "run_network", inner)
+    monkeypatch.setattr(cells, "run_network", inner)
     folder, _ = run(opts)
     assert len(trained) == 6
     assert set(results(folder)["status"]) == {"finished"}
@@ -172,7 +172,7 @@ def test_a_task_may_have_trials_of_its_own(tmp_path, trained):
     assert results(folder).groupby("task").size().to_dict() == {"points": 3, "as it is": 1}
     everywhere = read_experiment(options(path, trials=1))
     assert [task.trials for task in everywhere.tasks] == [1, 1]
-    with pytest.raises(InputError, match="trials: expected a whole number of 0 or more, found -1"):
+    with pytest.raises(InputError, match="trials is -1: expected a whole number of 0 or more"):
         read_experiment(options(write_experiment(tmp_path, tasks={"points": {**TASK, "trials": -1}})))
 
 

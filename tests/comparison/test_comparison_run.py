@@ -13,10 +13,10 @@ import pytest
 from comparison_cases import TASK, options, results, run, write_experiment
 
 from matcard.cli import make_console
-from matcard.comparison import cell
+from matcard.comparison import cells
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
-from matcard.errors import InputError, MatcardWarning, TrainingError
+from matcard.errors import InputError, TrainingError
 from matcard.training.batches import DataModule
 
 
@@ -95,19 +95,19 @@ def test_another_way_of_choosing_makes_new_cells(tmp_path, trained):
 
 @pytest.mark.usefixtures("without_report")
 def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
-    fake, opts = cell.run_network, options(write_experiment(tmp_path))
+    fake, opts = cells.run_network, options(write_experiment(tmp_path))
 
     def interrupted(config, data, **how):
         if len(trained) == 5:
             os.kill(os.getpid(), signal.SIGINT)
         return fake(config, data, **how)
 
-    monkeypatch.setattr(cell, "run_network", interrupted)
+    monkeypatch.setattr(cells, "run_network", interrupted)
     with pytest.raises(KeyboardInterrupt, match=r"5 cells are finished and kept in .*; the same command goes on"):
         run(opts)
     assert len(list((tmp_path / "comparison" / "cells").glob("*.json"))) == 5
     assert not list((tmp_path / "comparison" / "running").glob("*.lease"))
-    monkeypatch.setattr(cell, "run_network", fake)
+    monkeypatch.setattr(cells, "run_network", fake)
     folder, printed = run(opts)
     assert "5 of 8 cells are there already" in printed
     assert len(trained) == 8
@@ -117,14 +117,14 @@ def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
 
 
 def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypatch):
-    fake, opts = cell.run_network, options(write_experiment(tmp_path, trials=0))
+    fake, opts = cells.run_network, options(write_experiment(tmp_path, trials=0))
 
     def failing(config, data, **how):
         if config["loss"]["name"] == "error" and config["seed"] == 1:
             raise OSError("the disk | is full")
         return fake(config, data, **how)
 
-    monkeypatch.setattr(cell, "run_network", failing)
+    monkeypatch.setattr(cells, "run_network", failing)
     folder, printed = run(opts)
     assert "points, magnitude, seed 1: failed: OSError: the disk | is full" in printed
     assert "1 cell failed" in printed
@@ -132,7 +132,7 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
     assert table.set_index(["method", "seed"])["status"].loc[("magnitude", 1)] == "failed"
     assert "(1 of 2 failed)" in (folder / "table.md").read_text()
     assert "the disk | is full" in (folder / "report.html").read_text()
-    monkeypatch.setattr(cell, "run_network", fake)
+    monkeypatch.setattr(cells, "run_network", fake)
     folder, _ = run(opts)
     assert len(trained) == 4, "the failed one, and no other"
     assert set(results(folder)["status"]) == {"finished"}
@@ -140,14 +140,14 @@ def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypat
 
 @pytest.mark.usefixtures("without_report")
 def test_a_loss_of_which_all_trials_fail(tmp_path, trained, monkeypatch):
-    fake = cell.run_network
+    fake = cells.run_network
 
     def failing(config, data, **how):
         if config["loss"]["name"] == "error":
             raise ZeroDivisionError("for a test")
         return fake(config, data, **how)
 
-    monkeypatch.setattr(cell, "run_network", failing)
+    monkeypatch.setattr(cells, "run_network", failing)
     folder, _ = run(options(write_experiment(tmp_path)))
     table = results(folder)
     assert Counter(table[table["method"] == "magnitude"]["status"]) == {"failed": 2}
@@ -167,7 +167,7 @@ def test_a_comparison_of_which_nothing_came_to_an_end_has_failed(tmp_path, monke
     def failing(*_, **__):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(cell, "run_network", failing)
+    monkeypatch.setattr(cells, "run_network", failing)
     with pytest.raises(TrainingError, match=r"no cell of .* came to an end"):
         run(options(write_experiment(tmp_path)))
     assert set(pd.read_parquet(tmp_path / "comparison" / "results.parquet")["status"]) == {"failed"}
@@ -219,20 +219,6 @@ def test_two_processes_share_the_work(tmp_path):
     alone, _ = run(options(path, folder=str(tmp_path / "alone"), losses=["trees", "forest"]))
     columns = ["method", "seed", "test_macro_f1", "val_macro_f1", "data_sha256"]
     pd.testing.assert_frame_equal(results(alone)[columns], table[columns])
-
-
-@pytest.mark.usefixtures("without_report")
-def test_data_that_have_changed_in_between_are_told(tmp_path, trained):
-    path = write_experiment(tmp_path, trials=0)
-    folder, _ = run(options(path))
-    for file in (folder / "cells").glob("*.json"):
-        record = json.loads(file.read_text())
-        if (record["method"], record["number"]) == ("magnitude", 1):
-            record["run"]["data_sha256"] = "1"
-            file.write_text(json.dumps(record))
-    with pytest.warns(MatcardWarning, match=r"points: 1 of 4 runs saw other ids or classes .* magnitude, seed 1: "):
-        run(options(path))
-    assert len(trained) == 4
 
 
 @pytest.mark.usefixtures("without_report")

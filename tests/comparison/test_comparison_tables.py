@@ -12,11 +12,9 @@ from scipy import stats
 
 from matcard.comparison.cells import Cell
 from matcard.comparison.experiment import Experiment, Method, Task
-from matcard.comparison.figures import interval_figure, rank_figure
 from matcard.comparison.plan import Row
-from matcard.comparison.report import write_report
-from matcard.comparison.results import results_table
-from matcard.comparison.summary import mean_scores, outcomes, summarise
+from matcard.comparison.report import interval_figure, rank_figure, rank_groups, write_report
+from matcard.comparison.results import mean_scores, outcomes, results_table, summarise
 from matcard.comparison.tables import (
     TextTable,
     captions,
@@ -274,3 +272,9 @@ def test_the_report_has_what_the_tables_have(tmp_path):
     assert (tmp_path / "figures" / "ranks-macro-f1-argmax.png").is_file()
     written = pd.read_csv(tmp_path / "figures" / "intervals.csv")
     assert len(written) == len(summarise(results, made))
+
+
+def test_groups_of_ranks():
+    assert rank_groups([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
+    assert rank_groups([1.0, 2.0, 3.0], 5.0) == [(0, 2)]
+    assert rank_groups([1.0, 2.0, 3.0], 0.5) == []

@@ -67,7 +67,7 @@ def test_one_class_is_none():
 @pytest.mark.parametrize(
     ("options", "value", "expected"),
     [
-        (CGCNNOptions, {"width": 0}, "option width of model 'cgcnn' is 0: expected a whole number in [1, inf)"),
+        (CGCNNOptions, {"width": 0}, "option width of model 'cgcnn' is 0: expected a whole number of 1 or more"),
         (CGCNNOptions, {"convolutions": 0}, "convolutions of model 'cgcnn' is 0"),
         (CGCNNOptions, {"hidden_layers": 0}, "hidden_layers of model 'cgcnn' is 0"),
         (CGCNNOptions, {"dropout": 1.0}, "dropout of model 'cgcnn' is 1.0: expected a number in [0, 1)"),

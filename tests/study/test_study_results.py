@@ -13,20 +13,23 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from scipy.stats import t as student
 
-from matcard.data.splits import Split
-from matcard.study.data import TrialData, another_division, fold_of_rest
+from matcard.data.options import DataOptions, SplitOptions
 from matcard.study.figures import contour_figure, write_figures
-from matcard.study.gains import verdict
-from matcard.study.scores import PartScores, bootstrap, mean_metrics, over_seeds, paired_bootstrap
+from matcard.study.gains import bootstrap, over_seeds, paired_bootstrap, verdict
+from matcard.study.objective import PartScores, mean_metrics
 from matcard.study.settings import StudyDir
 from matcard.study.space import Parameter, Space
-from matcard.study.summary import DEFAULTS, FAILURE, METRICS, ranked, trial_table
+from matcard.study.trials import DEFAULTS, FAILURE, METRICS, ranked, trial_table
 from matcard.training.config import parse_config
+from matcard.work.trainings import Division, SharedData
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from optuna.trial import FrozenTrial
+
+    from matcard.data.splits import Split
 
 SCALE = Parameter("loss.scale", FloatDistribution(0.1, 10, log=True))
 LAMBDA = Parameter("loss.lambda_invariant", FloatDistribution(0.01, 1, log=True))
@@ -205,31 +208,36 @@ def test_parameters_of_failed_trials_alone_make_no_contour(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def parts() -> tuple[np.ndarray, np.ndarray, Split]:
-    """Classes and groups of 120 samples, and their split: groups of three stay together."""
-    groups = np.repeat(np.arange(40), 3)
-    codes = np.repeat(np.arange(40) % 2, 3)
-    order = np.arange(120)
-    return codes, groups, Split(train=order[:84], val=order[84:102], test=order[102:], kind="column", seed=0)
+def divide(tmp_path: Path) -> Callable[[Division], Split]:
+    """Divide 120 samples, of which groups of three stay together."""
+    rows = {"x": np.arange(120) % 7, "group": np.repeat(np.arange(40), 3), "kind": np.repeat(np.arange(40) % 2, 3)}
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
+    options = DataOptions(
+        source=f"{tmp_path}/rows.csv", kind="table", target="kind", split=SplitOptions(kind="column", column="group")
+    )
+    data = SharedData()
+    return lambda how: data.divided(options, how).split
 
 
-def test_a_seed_divides_the_rest_anew_and_keeps_the_test_part(parts: tuple[np.ndarray, np.ndarray, Split]) -> None:
-    codes, groups, split = parts
-    divisions = [another_division(split, codes, groups, (0.7, 0.15, 0.15), seed) for seed in range(3)]
+def test_a_seed_divides_the_rest_anew_and_keeps_the_test_part(divide: Callable[[Division], Split]) -> None:
+    divisions = [divide(Division(3, again=seed)) for seed in range(3)]
+    rest = sorted([*divisions[0].train, *divisions[0].val])
     for one in divisions:
-        assert np.array_equal(one.test, split.test)
-        assert sorted([*one.train, *one.val]) == list(range(102))
-        assert not set(groups[one.train]) & set(groups[one.val]), "groups stay together"
+        assert np.array_equal(one.test, divisions[0].test)
+        assert sorted([*one.train, *one.val]) == rest
+        assert not set(one.train // 3) & set(one.val // 3), "groups stay together"
+        assert len(one.val) == pytest.approx(len(rest) * 0.15 / 0.85, abs=3)
     assert len({tuple(one.val) for one in divisions}) == 3
 
 
-def test_folds_of_the_rest_are_each_validated_once(parts: tuple[np.ndarray, np.ndarray, Split]) -> None:
-    codes, groups, split = parts
-    folds = [fold_of_rest(split, codes, groups, 0, fold, 4) for fold in range(4)]
-    assert sorted(np.concatenate([one.val for one in folds])) == list(range(102))
+def test_folds_of_the_rest_are_each_validated_once(divide: Callable[[Division], Split]) -> None:
+    whole = divide(Division(0))
+    folds = [divide(Division(0, again=fold, folds=4)) for fold in range(4)]
+    assert sorted(np.concatenate([one.val for one in folds])) == sorted([*whole.train, *whole.val])
     for one in folds:
-        assert np.array_equal(one.test, split.test)
-        assert not set(groups[one.train]) & set(groups[one.val])
+        assert np.array_equal(one.test, whole.test)
+        assert sorted([*one.train, *one.val]) == sorted([*whole.train, *whole.val])
+        assert not set(one.train // 3) & set(one.val // 3)
 
 
 def test_data_are_read_once_and_not_pickled(tmp_path: Path) -> None:
@@ -237,11 +245,13 @@ def test_data_are_read_once_and_not_pickled(tmp_path: Path) -> None:
     rows.to_csv(tmp_path / "rows.csv", index=False)
     words = [f"--data.source={tmp_path}/rows.csv", "--data.target=kind", "--model.name=mlp"]
     config = parse_config(words, prog="", description="")
-    data = TrialData(0)
-    assert data.samples(config) is data.samples(config)
-    assert data.batches(config).set is data.batches(config).set
+    options, data = config.data, SharedData()
+    assert data.samples(options) is data.samples(options)
+    assert data.divided(options, Division(0)) is data.divided(options, Division(0))
     other = pickle.loads(pickle.dumps(data))
     assert len(pickle.dumps(data)) < 1000
-    assert other.samples(config) is data.samples(config), "read once in a process"
-    assert TrialData(0).samples(config) is not data.samples(config), "another command reads anew"
-    assert np.array_equal(other.batches(config).parts["test"], data.batches(config, 1).parts["test"])
+    assert other.samples(options) is data.samples(options), "read once in a process"
+    assert SharedData().samples(options) is not data.samples(options), "another command reads anew"
+    whole, again = (other.divided(options, Division(0, again=k)).split for k in (0, 1))
+    assert np.array_equal(whole.test, again.test)
+    assert not np.array_equal(whole.val, again.val)

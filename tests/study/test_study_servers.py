@@ -21,8 +21,7 @@ from study_cases import NAME, Plays, free_port, new_study, trials_of
 
 from matcard.errors import InputError
 from matcard.study.storage import open_storage
-from matcard.work.conduct import conduct
-from matcard.work.interruption import Interruption
+from matcard.work.conduct import Interruption, conduct
 from matcard.work.pool import Inline
 
 if TYPE_CHECKING:

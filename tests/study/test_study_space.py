@@ -14,8 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from matcard.errors import InputError
 from matcard.files import resource_dir
 from matcard.study.settings import read_entries, trial_settings
-from matcard.study.space import Parameter, make_space
-from matcard.study.space_check import check_space
+from matcard.study.space import Parameter, check_space, make_space
 from matcard.training.config import (
     config_from_dict,
     config_to_dict,

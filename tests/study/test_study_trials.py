@@ -18,8 +18,7 @@ from study_cases import NAME, Plays, new_study, trainings, trials_of
 from matcard.study.storage import open_storage
 from matcard.study.trials import FIRST_FAILURES, may_begin, too_many_failed
 from matcard.work.attempt import DirectWire, attempt
-from matcard.work.conduct import KILLED, conduct
-from matcard.work.interruption import Interruption
+from matcard.work.conduct import KILLED, Interruption, conduct
 from matcard.work.pool import Inline
 
 

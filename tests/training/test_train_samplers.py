@@ -15,14 +15,13 @@ from torch import distributed
 from train_cases import options, run_here
 
 from matcard.batch import standardised
-from matcard.comparison.cell import run_network
+from matcard.comparison.cells import run_network
 from matcard.data.distinct import Distinct
 from matcard.data.draws import POWERS, draw_probabilities, unit
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision, DecisionOptions
-from matcard.study.space import make_space
-from matcard.study.space_check import check_space
+from matcard.study.space import check_space, make_space
 from matcard.training.batches import DataModule
 from matcard.training.config import config_to_dict, parse_config
 from matcard.training.finished import FinishedRun

@@ -11,7 +11,7 @@ from tune_cases import SMOOTHING, play
 
 from matcard.study import gains, objective, tuning
 from matcard.study.figures import write_figures
-from matcard.study.scores import bootstrap, paired_bootstrap
+from matcard.study.gains import bootstrap, paired_bootstrap
 
 
 @pytest.fixture(autouse=True)

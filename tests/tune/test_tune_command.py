@@ -20,7 +20,7 @@ from matcard.cli import run_command
 from matcard.errors import InputError
 from matcard.files import read_json
 from matcard.study import StudyOptions, objective, tune
-from matcard.study.scores import load_scores
+from matcard.study.objective import load_scores
 from matcard.training.config import parse_config, read_config
 from matcard.work import pool
 
@@ -89,8 +89,8 @@ def test_ctrl_c_ends_the_command_cleanly_and_says_how_to_go_on(here, played, mon
         (["--metric", "mcc,ece", "--sampler", "cmaes"], ["cmaes", "one"]),
         (["--pruner", "wilcoxon"], ["--folds or --seeds 5"]),
         (["--folds", "3", "--seeds", "2"], ["one or the other"]),
-        (["--folds", "1"], ["2 or more"]),
-        (["--timeout", "0"], ["above 0"]),
+        (["--folds", "1"], ["--folds is 1", "2 or more"]),
+        (["--timeout", "0"], ["--timeout is 0", "above 0"]),
         (["--sampler", "bayes"], ["sampler", "tpe"]),
         (["--trainer.devices", "2", "--space", "space.yaml"], ["--trainer.devices", "--jobs"]),
         (["--sampler", "cmaes", "--space", "scale_lambda", "--loss.name", "reweight"], ["cmaes", "tpe"]),

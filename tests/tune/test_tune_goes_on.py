@@ -19,11 +19,11 @@ from tune_cases import ROWS, play, run, trials_of
 from matcard import tune as command
 from matcard.errors import InputError
 from matcard.study import objective
-from matcard.study.data import TrialData
 from matcard.study.objective import Objective
-from matcard.study.options import StudyOptions
+from matcard.study.settings import StudyOptions
 from matcard.training.config import config_to_dict, parse_config
 from matcard.work.attempt import DirectWire, StoppedError, attempt, read_record
+from matcard.work.trainings import SharedData
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 
@@ -88,7 +88,7 @@ class Stopping:
 
 def test_a_stopped_trial_goes_on_from_its_last_epoch_and_ends_as_it_would_have(here):
     config = parse_config([*ROWS, "--trainer.max_epochs=4"], prog="", description="")
-    job = Objective(config_to_dict(config), StudyOptions(seeds=2), ("macro_f1",), TrialData(0))
+    job = Objective(config_to_dict(config), StudyOptions(seeds=2), ("macro_f1",), SharedData())
     attempt(job, here / "whole/1", DirectWire(lambda _: None), alone=False)
     with pytest.raises(StoppedError):
         job(here / "none", Stopping(2))

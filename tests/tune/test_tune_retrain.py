@@ -12,7 +12,7 @@ from tune_cases import run
 from matcard import tune as command
 from matcard.errors import MatcardWarning
 from matcard.study import gains
-from matcard.study.scores import PartScores
+from matcard.study.objective import PartScores
 
 
 def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, played, capsys):
@@ -44,7 +44,7 @@ def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, playe
     train = gains.Retraining.__call__
 
     def fails(self, folder, line):
-        if (self.index, self.tested) == (1, True):
+        if (self.division.again, self.tested) == (1, True):
             raise OSError("no space left on device")
         return train(self, folder, line)
 
@@ -64,6 +64,12 @@ def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, playe
     assert "best-0: trained" not in shown
     assert "mean over 2 seeds" in shown
     assert (runs / "best-0/test.npz").stat().st_mtime_ns == before
+
+
+def test_more_seeds_than_folds_divide_the_rest_anew(here, played):
+    run("--study=a", "--trials=1", "--folds=2", "--retrain=3", "--trainer.max_epochs=1")
+    (runs,) = (here / "runs/studies/a/retrained").iterdir()
+    assert json.loads((runs / "summary.json").read_text())["seeds"] == [0, 1, 2]
 
 
 def test_another_best_that_is_tested_is_warned_of(here, played):

@@ -16,7 +16,7 @@ from matcard import tune as command
 from matcard.errors import InputError, MatcardWarning
 from matcard.losses import make_options
 from matcard.study.gains import differing_options
-from matcard.study.scores import load_scores
+from matcard.study.objective import load_scores
 from matcard.training.config import config_from_dict, parse_config, read_config
 
 

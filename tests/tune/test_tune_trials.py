@@ -13,8 +13,7 @@ from optuna.trial import TrialState
 from tune_cases import ROWS, SMOOTHING, run, trials_of
 
 from matcard.errors import MatcardWarning, TrainingError
-from matcard.study.objective import trained
-from matcard.study.scores import SCORES, PartScores
+from matcard.study.objective import SCORES, PartScores, trained
 from matcard.training.config import parse_config
 from matcard.work import trainings
 from matcard.work.attempt import DirectWire, NoValueError

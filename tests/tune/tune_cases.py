@@ -12,7 +12,7 @@ import torch
 from scipy.special import softmax
 
 from matcard import tune as command
-from matcard.study.scores import SCORES, PartScores
+from matcard.study.objective import SCORES, PartScores
 from matcard.study.storage import open_storage
 from matcard.work.attempt import NoValueError
 

@@ -19,8 +19,7 @@ from work_cases import Listed, Steps, steps_of
 from matcard.errors import InputError
 from matcard.work import cluster
 from matcard.work.cluster import THREADS, cluster_at, cluster_of, gpu_of, threads_of, visible_gpus
-from matcard.work.conduct import conduct
-from matcard.work.interruption import Interruption
+from matcard.work.conduct import Interruption, conduct
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 
@@ -93,8 +92,7 @@ from pathlib import Path
 from rich.console import Console
 from work_cases import Listed, Steps
 from matcard.work.cluster import cluster_at
-from matcard.work.conduct import conduct
-from matcard.work.interruption import Interruption
+from matcard.work.conduct import Interruption, conduct
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2])

@@ -14,8 +14,7 @@ from work_cases import Fails, Listed, Steps, steps_of
 
 from matcard.errors import InputError, TrainingError
 from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, Attempt, DirectWire, NoValueError, attempt, attempts
-from matcard.work.conduct import KILLED, MOST_DEATHS, conduct, next_step
-from matcard.work.interruption import Interruption
+from matcard.work.conduct import KILLED, MOST_DEATHS, Interruption, conduct, next_step
 from matcard.work.pool import Inline
 
 if TYPE_CHECKING:

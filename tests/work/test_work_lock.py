@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from matcard.errors import InputError
-from matcard.work.lock import held
+from matcard.work.folder import held
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from matcard.work.lock import held
+from matcard.work.folder import held
 with held(Path(sys.argv[1]), "--study"):
     print("held", flush=True)
     time.sleep(60)
