@@ -122,8 +122,9 @@ def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFo
                 rank_figure(scores.columns.to_list(), ranks, name),
                 scores.assign(task=scores.index),
                 alt="Mean ranks of the losses on a line.",
-                caption=f"Mean ranks over {len(scores)} data sets by {metric(name).label} ({rule}); losses joined "
-                f"by a bar do not differ by more than the critical difference (Nemenyi).{left_out}",
+                caption=f"Mean ranks over {len(scores)} data sets by {metric(name).label} ({rule}), with half the "
+                f"critical difference of {ranks.critical_difference:.2f} (Nemenyi) on either side: losses whose bars "
+                f"overlap do not differ by more than it; shaded is what overlaps with the best.{left_out}",
             )
     return body
 
@@ -207,58 +208,20 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], reference
 
 
 def rank_figure(labels: Sequence[str], ranks: Ranks, name: str) -> Figure:
-    """Draw mean ranks on a line, bars joining methods closer than the critical difference (Demsar 2006)."""
-    order = np.argsort(ranks.mean)
-    k = len(labels)
-    groups = rank_groups(ranks.mean[order], ranks.critical_difference)
-    half = (k + 1) // 2
-    depth = 0.35 + 0.18 * len(groups)
-    figure = style.new_figure(6.4, 1.0 + 0.22 * half + 0.12 * len(groups))
+    """Draw mean ranks with bars of half the critical difference on either side: those that overlap are not parted."""
+    order = np.argsort(ranks.mean, kind="stable")
+    rows = np.arange(len(order))
+    figure = style.new_figure(6.4, 0.9 + 0.24 * len(order))
     axes = figure.add_subplot()
-    axes.set(xlim=(1, k), ylim=(-depth - half * 0.32, 0.9))
-    axes.spines[:].set_visible(False)
-    axes.set_yticks([])
-    axes.xaxis.set_ticks_position("top")
-    axes.spines["top"].set(visible=True, position=("data", 0.0), color=style.GREY)
-    axes.set_xticks(range(1, k + 1))
-    axes.tick_params(labelsize=style.SMALL, color=style.GREY)
-    for place, index in enumerate(order):
-        left = place < half
-        level = -depth - 0.32 * (place if left else k - 1 - place)
-        rank = float(ranks.mean[index])
-        end = 1 if left else k
-        axes.plot([rank, rank, end], [0, level, level], color=style.INK, linewidth=0.8, clip_on=False)
-        axes.annotate(
-            f"{style.short(labels[index], _NAME_WIDTH)} ({rank:.2f})",
-            (end, level),
-            (-4 if left else 4, 0),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            va="center",
-            fontsize=style.SMALL,
-            annotation_clip=False,
-        )
-    for number, (first, last) in enumerate(groups):
-        y = -0.18 - 0.16 * number
-        low, high = ranks.mean[order[first]] - 0.03, ranks.mean[order[last]] + 0.03
-        axes.plot([low, high], [y, y], color=style.BLUE, linewidth=3, solid_capstyle="butt", clip_on=False)
-    cd = min(ranks.critical_difference, k - 1)
-    axes.plot([1, 1 + cd], [0.62, 0.62], color=style.INK, linewidth=1.4, marker="|", markersize=6)
-    axes.annotate(
-        f"critical difference {ranks.critical_difference:.2f}", (1, 0.62), (0, 4), textcoords="offset points",
-        fontsize=style.SMALL, va="bottom",
-    )  # fmt: skip
+    half = ranks.critical_difference / 2
+    axes.errorbar(
+        ranks.mean[order], rows, xerr=half, fmt="o", color=style.BLUE, markersize=5, elinewidth=1.4, capsize=3
+    )
+    axes.axvspan(ranks.mean.min() - half, ranks.mean.min() + half, color=style.PALE, alpha=0.5, zorder=0.5)
     better = "high" if metric(name).higher_is_better else "low"
     p = "p < 0.001" if ranks.friedman_p < 0.001 else f"p = {ranks.friedman_p:.3f}"
-    axes.set_xlabel(f"mean rank by {metric(name).label} (1: {better}est); Friedman {p}", fontsize=style.TEXT)
+    style.tidy(axes, grid="x", x=f"mean rank by {metric(name).label} (1: {better}est); Friedman {p}")
+    axes.set_yticks(rows, [style.short(labels[index], _NAME_WIDTH) for index in order])
+    axes.set_ylim(len(order) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
     return figure
-
-
-def rank_groups(ordered: Sequence[float] | np.ndarray, critical: float) -> list[tuple[int, int]]:
-    """Give first and last place of each longest run of ascending mean ranks that spans less than the critical one."""
-    groups: list[tuple[int, int]] = []
-    for first in range(len(ordered)):
-        last = max(k for k in range(first, len(ordered)) if ordered[k] - ordered[first] < critical)
-        if last > first and not (groups and groups[-1][1] >= last):
-            groups.append((first, last))
-    return groups

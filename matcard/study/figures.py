@@ -162,27 +162,19 @@ def slices_figure(done: pd.DataFrame, metric: str, parameters: Sequence[Paramete
             axes.set_visible(False)
             continue
         used = done[done[parameter.name].notna()]
-        x = _positions(axes, parameter, used)
+        x = used[parameter.name].astype(float) if not parameter.choices else used[parameter.name].astype(str)
+        if parameter.choices:  # as words, each with a place of its own on the axis
+            x = x.map(lambda label: style.short(label, 18))
         axes.scatter(x, used[metric], c=used["number"], s=18, **later_darker)
         ringed = used["number"] == best
         axes.plot(x[ringed], used.loc[ringed, metric], "o", **_RING)
         style.tidy(axes, grid="y", x=parameter.name, y=metric_label(metric) if k % columns == 0 else None)
+        if not parameter.choices:
+            _scale_axis(axes, "x", parameter)
+        else:
+            axes.margins(x=0.3)
+            axes.tick_params(axis="x", rotation=25 if sum(map(len, map(str, parameter.choices))) > 22 else 0)
     return figure
-
-
-def _positions(axes: Axes, parameter: Parameter, used: pd.DataFrame) -> pd.Series:
-    """Give where the trials stand on the axis of a parameter, and scale or label the axis."""
-    if not parameter.choices:
-        _scale_axis(axes, "x", parameter)
-        return used[parameter.name].astype(float)
-    labels = [str(choice) for choice in parameter.choices]
-    axes.set_xlim(-0.6, len(labels) - 0.4)
-    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-    shown = [style.short(label, 18) for label in labels]
-    axes.set_xticks(range(len(labels)), shown, **turned if sum(map(len, labels)) > 22 else {})
-    # Moved a little from each other, the same way each time.
-    jitter = (used["number"] * 0.618) % 1 * 0.36 - 0.18
-    return used[parameter.name].map(lambda value: labels.index(str(value))).astype(float) + jitter
 
 
 def importances_figure(importances: pd.DataFrame, metric: str) -> Figure:

@@ -12,8 +12,7 @@ from comparison_cases import options, results, run, write_experiment
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
-from matcard.comparison.published import BATCH, LOSSES, make_parts, train
-from matcard.comparison.rivals import PublishedOptions, rival_options
+from matcard.comparison.rivals import BATCH, LOSSES, PublishedOptions, make_parts, rival_options, train_published
 from matcard.data.options import DataOptions, SyntheticOptions
 from matcard.data.read import read_labelled
 from matcard.errors import InputError
@@ -71,7 +70,7 @@ def test_training_is_plain_gradient_descent():
             outputs.append(network(x_test).softmax(dim=1).numpy())
         scores.append(f1_score(parts.y_test, outputs[-1].argmax(axis=1), average="macro"))
     state = torch.random.get_rng_state()
-    best, last, epoch = train("cross_entropy", parts, 4, seed=7)
+    best, last, epoch = train_published("cross_entropy", parts, 4, seed=7)
     assert torch.equal(torch.random.get_rng_state(), state), "the generator is left alone"
     assert epoch == int(np.argmax(scores)), "the best on the test part"
     np.testing.assert_allclose(best, outputs[epoch], atol=1e-5)
@@ -95,7 +94,7 @@ def test_the_parts_are_as_published():
 def test_a_shortened_experiment():
     parts = parts_of(0.5, 3000)
     found = {
-        loss: f1_score(parts.y_test, train(loss, parts, epochs, seed=0)[0].argmax(axis=1), average="macro")
+        loss: f1_score(parts.y_test, train_published(loss, parts, epochs, seed=0)[0].argmax(axis=1), average="macro")
         for loss, epochs in (("cross_entropy", 8), ("mse", 8), ("magnitude", 24))
     }
     assert found["cross_entropy"] > found["mse"] + 0.05

@@ -13,7 +13,7 @@ from scipy import stats
 from matcard.comparison.cells import Cell
 from matcard.comparison.experiment import Experiment, Method, Task
 from matcard.comparison.plan import Row
-from matcard.comparison.report import interval_figure, rank_figure, rank_groups, write_report
+from matcard.comparison.report import interval_figure, rank_figure, write_report
 from matcard.comparison.results import mean_scores, outcomes, results_table, summarise
 from matcard.comparison.tables import (
     TextTable,
@@ -247,7 +247,10 @@ def test_scores_of_errors_are_turned_so_that_larger_is_better():
 def test_figures_are_drawn(tmp_path, summary):
     save_figure(interval_figure(summary, experiment(), ("macro_f1", "average_precision")), tmp_path / "one.png")
     ranks = compare_ranks(np.random.default_rng(0).random((8, 5)))
-    save_figure(rank_figure(list(VALUES), ranks, "macro_f1"), tmp_path / "ranks.png")
+    figure = rank_figure(list(VALUES), ranks, "macro_f1")
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [label for _, label in sorted(zip(ranks.mean, VALUES, strict=True), key=lambda pair: pair[0])]
+    save_figure(figure, tmp_path / "ranks.png")
     for path in tmp_path.glob("*.png"):
         assert path.stat().st_size > 10_000
 
@@ -272,9 +275,3 @@ def test_the_report_has_what_the_tables_have(tmp_path):
     assert (tmp_path / "figures" / "ranks-macro-f1-argmax.png").is_file()
     written = pd.read_csv(tmp_path / "figures" / "intervals.csv")
     assert len(written) == len(summarise(results, made))
-
-
-def test_groups_of_ranks():
-    assert rank_groups([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
-    assert rank_groups([1.0, 2.0, 3.0], 5.0) == [(0, 2)]
-    assert rank_groups([1.0, 2.0, 3.0], 0.5) == []

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from matcard.comparison.cell import run_network
 from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score
 from train_cases import options, run_here
 
+from matcard.comparison.cells import run_network
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError
 from matcard.evaluate import main as evaluate
