@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import pickle
 import time
@@ -10,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import pandas as pd
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
@@ -44,13 +44,13 @@ class MetricsFile(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows: list[dict[str, str]] = []
+        self._rows: list[dict[Any, str]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the rows of finished epochs."""
         if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < trainer.current_epoch]
+            table = pd.read_csv(self.path, dtype=str, keep_default_na=False)
+            self._rows = table[table["epoch"].astype(int) < trainer.current_epoch].to_dict("records")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file anew, whole, and move it into place."""
@@ -58,11 +58,8 @@ class MetricsFile(Callback):
             return
         values = {name: f"{value.item():.10g}" for name, value in sorted(trainer.logged_metrics.items())}
         self._rows.append({"epoch": str(trainer.current_epoch), **values})
-        names = list(dict.fromkeys(name for row in self._rows for name in row))
-        with written_whole(self.path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self._rows)
+        with written_whole(self.path) as beside:
+            pd.DataFrame(self._rows).to_csv(beside, index=False)
 
 
 class Speed(Callback):

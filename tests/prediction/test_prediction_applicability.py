@@ -11,7 +11,7 @@ from prediction_cases import crystals
 
 import matcard
 from matcard.errors import InputError
-from matcard.prediction import applicability
+from matcard.prediction import network
 from matcard.prediction.network import Reference, unit_length
 
 few = settings(deadline=None, max_examples=30)
@@ -56,12 +56,12 @@ def test_the_limit_is_a_percentile_of_validation_alone():
 def test_blocks_do_not_matter(monkeypatch):
     train, new = np.random.default_rng(2).normal(size=(2, 50, 4))
     whole = Reference(unit_length(train), 1.0).distance(new)
-    monkeypatch.setattr(applicability, "_BLOCK", 60)
+    monkeypatch.setattr(network, "_BLOCK", 60)
     np.testing.assert_array_equal(Reference(unit_length(train), 1.0).distance(new), whole)
 
 
 def test_a_large_training_part_is_sampled(monkeypatch):
-    monkeypatch.setattr(applicability, "MAX_REFERENCE", 10)
+    monkeypatch.setattr(network, "MAX_REFERENCE", 10)
     train = np.random.default_rng(3).normal(size=(40, 4))
     reference = Reference.fit(train, train, seed=5)
     assert reference.embeddings.shape == (10, 4)
