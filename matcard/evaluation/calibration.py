@@ -15,8 +15,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.checks import check_counts, check_predictions, check_probabilities
-from matcard.evaluation.confusion import ratio
+from matcard.evaluation.confusion import check_counts, check_predictions, check_probabilities, ratio
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int

@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 
 from matcard.errors import InputError, listed, nearest_names
-from matcard.evaluation.checks import check_class_names, check_predictions
-from matcard.evaluation.confusion import AVERAGES, Average, Counts, confusion_matrix, ratio
+from matcard.evaluation.confusion import (
+    AVERAGES,
+    Average,
+    Counts,
+    check_class_names,
+    check_predictions,
+    confusion_matrix,
+    ratio,
+)
 from matcard.evaluation.decision import Decision, Objective, argmax, by_cost, by_offsets, prior_adjusted
 
 if TYPE_CHECKING:

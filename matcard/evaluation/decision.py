@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from matcard.errors import InputError
-from matcard.evaluation.checks import check_class_names, check_counts, check_probabilities
+from matcard.evaluation.confusion import check_class_names, check_counts, check_probabilities
 from matcard.files import read_json, to_json
 from matcard.options import Within, check_options
 

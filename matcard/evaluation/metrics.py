@@ -12,10 +12,13 @@ import numpy as np
 
 from matcard.errors import InputError, nearest_names
 from matcard.evaluation.calibration import brier, log_loss, reliability
-from matcard.evaluation.checks import check_class_names, check_counts, check_labels, check_predictions
 from matcard.evaluation.confusion import (
     Counts,
     Interval,
+    check_class_names,
+    check_counts,
+    check_labels,
+    check_predictions,
     confusion_averages,
     confusion_matrix,
     masked_mean,

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcard.evaluation.calibration import brier, log_loss, reliability
-from matcard.evaluation.checks import check_counts, check_labels, check_predictions
-from matcard.evaluation.confusion import confusion_averages, confusion_matrix, minority_mask
+from matcard.evaluation.confusion import (
+    check_counts,
+    check_labels,
+    check_predictions,
+    confusion_averages,
+    confusion_matrix,
+    minority_mask,
+)
 from matcard.evaluation.metrics import classification_metrics, per_class_ranking, ranking_averages
 from matcard.evaluation.value import value_metrics
 
