@@ -78,7 +78,11 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         # Loaders draw from the generator too, and not alike in a resumed run: what a step draws starts here.
-        torch.manual_seed(_mixed(self.config.seed, self.current_epoch, batch_index, self.global_rank))
+        seed = _mixed(self.config.seed, self.current_epoch, batch_index, self.global_rank)
+        # torch.manual_seed looks at every kind of device there might be: a tenth of a small network's step.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, given: Any, batch_index: int) -> Tensor:
         batch, unlabelled = given if isinstance(given, list) else (given, None)
@@ -144,8 +148,11 @@ class TrainingModule(lightning.LightningModule):
         options = self.config.optimizer
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-        momentum = {"momentum": options.momentum} if options.name == "sgd" else {}
-        optimizer = kinds[options.name](weights, options.lr, weight_decay=options.weight_decay, **momentum)
+        # One kernel for all weights. Not under bf16, where Lightning refuses to clip the gradients of such.
+        how: dict[str, Any] = {"fused": self.device.type == "cpu" and self.trainer.precision == "32-true" or None}
+        if options.name == "sgd":
+            how["momentum"] = options.momentum
+        optimizer = kinds[options.name](weights, options.lr, weight_decay=options.weight_decay, **how)
         steps = max(2, int(self.trainer.estimated_stepping_batches))
         scheduler: torch.optim.lr_scheduler.LRScheduler
         # Every schedule moves by steps: Lightning moves schedules of epochs after the checkpoint is written, so a
