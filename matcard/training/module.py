@@ -149,7 +149,7 @@ class TrainingModule(lightning.LightningModule):
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
         # One kernel for all weights. Not under bf16, where Lightning refuses to clip the gradients of such.
-        how: dict[str, Any] = {"fused": self.device.type == "cpu" and self.trainer.precision == "32-true" or None}
+        how: dict[str, Any] = {"fused": (self.device.type == "cpu" and self.trainer.precision == "32-true") or None}
         if options.name == "sgd":
             how["momentum"] = options.momentum
         optimizer = kinds[options.name](weights, options.lr, weight_decay=options.weight_decay, **how)
