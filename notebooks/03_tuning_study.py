@@ -46,7 +46,8 @@ from matcard.errors import MatcardWarning
 from matcard.evaluation.metrics import metric_label
 from matcard.evaluation.style import BLUE, GREY, VERMILLION, tidy
 from matcard.files import read_json
-from matcard.study import StudyOptions, tune
+from matcard.study.settings import StudyOptions
+from matcard.study.tuning import tune
 from matcard.training.config import parse_config, read_config
 
 SMALL = "MATCARD_NOTEBOOK_SMALL" in os.environ  # the tests' quick pass

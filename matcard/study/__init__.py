@@ -12,15 +12,3 @@ The path of one trial:
 
 How trials run side by side is in `matcard.work`.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from matcard._lazy import attach
-
-__getattr__, __dir__, __all__ = attach(__name__, {"StudyOptions": "settings", "tune": "tuning"})
-
-if TYPE_CHECKING:
-    from matcard.study.settings import StudyOptions as StudyOptions
-    from matcard.study.tuning import tune as tune

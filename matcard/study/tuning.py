@@ -98,7 +98,7 @@ def tune(
         KeyboardInterrupt: interrupted; the message says what is kept.
 
     Examples:
-        >>> from matcard.study import tune  # doctest: +SKIP
+        >>> from matcard.study.tuning import tune  # doctest: +SKIP
         >>> tune(config, StudyOptions(trials=30, jobs=2, study="scale"))  # doctest: +SKIP
     """
     options = options or StudyOptions()

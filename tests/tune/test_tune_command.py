@@ -19,8 +19,10 @@ from matcard import tune as command
 from matcard.cli import run_command
 from matcard.errors import InputError
 from matcard.files import read_json
-from matcard.study import StudyOptions, objective, tune
+from matcard.study import objective
 from matcard.study.objective import load_scores
+from matcard.study.settings import StudyOptions
+from matcard.study.tuning import tune
 from matcard.training.config import parse_config, read_config
 from matcard.work import pool
 
