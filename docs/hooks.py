@@ -71,7 +71,7 @@ def _api(package: str) -> str:
     """Ask mkdocstrings for every public name of a package, where it is defined, or every one defined in a module."""
     names = import_module(package)
     if hasattr(names, "__all__"):
-        where = {name: getattr(names, name).__module__ for name in names.__all__}
+        where = {name: getattr(getattr(names, name), "__module__", package) for name in names.__all__}
     else:
         defined = (name for name, value in vars(names).items() if getattr(value, "__module__", None) == package)
         where = {name: package for name in defined if not name.startswith("_")}
