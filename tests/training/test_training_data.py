@@ -62,7 +62,8 @@ class Positions:
 def module() -> DataModule:
     codes = np.array([0, 0, 0, 1, 1, 2, 0, 1, 2, 0])
     split = Split(np.array([0, 1, 3, 5, 6]), np.array([2, 4, 8]), np.array([7, 9]), kind="given", seed=0)
-    labelled = SimpleNamespace(dataset=Positions(), split=split, codes=codes, class_names=("a", "b", "c"))
+    parts = {"split": split, "codes": codes, "class_names": ("a", "b", "c"), "unlabelled": None}
+    labelled = SimpleNamespace(dataset=Positions(), **parts)
     return DataModule(labelled, Config(trainer=TrainerOptions(batch_size=2)))
 
 
