@@ -11,8 +11,7 @@ import pandas as pd
 
 from matcard.batch import ArrayDataset, digests, standardised
 from matcard.crystals.crystals import id_faults, objects
-from matcard.data.columns import compounds, ids_of, number_columns, numbers_of, proportions
-from matcard.data.formulas import describe_formulas
+from matcard.data.columns import compounds, describe_formulas, ids_of, number_columns, numbers_of, proportions
 from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
 from matcard.data.samples import Kind, Named, Samples
 from matcard.errors import InputError, listed

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matcard.data.columns import proportions
-from matcard.data.formulas import describe_formulas, element_fractions
+from matcard.data.columns import describe_formulas, element_fractions, proportions
 from matcard.data.options import DataOptions
 from matcard.data.read import read_labelled
 from matcard.errors import InputError

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.core import Composition
 
-from matcard.data.formulas import describe_formulas, element_fractions, read_formula, written
+from matcard.data.columns import describe_formulas, element_fractions, read_formula, written
 
 
 @pytest.mark.parametrize(
