@@ -133,6 +133,11 @@ class Table(NamedTuple):
     pieces: Iterator[Piece]
     unit: str
 
+    def whole(self) -> pd.DataFrame:
+        """Give all rows, indexed by their numbers, the types of columns settled over all of them."""
+        frames = [piece.frame for piece in self.pieces]
+        return pd.concat(frames).infer_objects() if frames else pd.DataFrame()
+
 
 def open_table(path: Path, as_row: Callable[[Any], Any] = lambda value: value) -> Table | None:
     """Open a table by its name; None where it is none.

@@ -84,7 +84,7 @@ def make_labels(
 
     Words that differ only in blanks at either end, in the kind of blanks within, or in the Unicode form of a letter are
     the same class; those that differ in upper and lower case alone are told. The words for a missing value are those of
-    `matcard.crystals.tables.MISSING`.
+    `matcard.table_files.MISSING`.
 
     Args:
         values: the target of each row.

@@ -266,8 +266,7 @@ def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[n
         path = Path(options.source)
         require_file(path)
         table = _table(path)
-        pieces = [piece.frame for piece in table.pieces]
-        frame = pd.concat(pieces).infer_objects() if pieces else pd.DataFrame()
+        frame = table.whole()
         if len(frame) == 0:
             raise InputError(f"{path} has no rows; is it the right file?")
         where = [f"{table.name} {table.unit} {k}" for k in frame.index]

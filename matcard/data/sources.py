@@ -104,7 +104,9 @@ def load_frame(card: Card, wanted: SyntheticOptions) -> pd.DataFrame:
     files = fetch(card)
     frames = []
     for download in card.urls:
-        frame = _frame(files[download.file_name])
+        table = open_table(files[download.file_name])
+        assert table is not None  # the ending is .csv, .json or .json.gz
+        frame = table.whole().drop(columns=INDEX, errors="ignore")
         frames.append(frame if download.part is None else frame.assign(part=download.part))
     frame = pd.concat(frames, ignore_index=True)
     if card.window is not None:
@@ -141,14 +143,6 @@ def digits() -> tuple[Shaped[np.ndarray, "N 8 8"], Int64[np.ndarray, " N"]]:
     """Give scikit-learn's digits, as bytes, and which ones they are."""
     found = load_digits()
     return found.images.astype(np.uint8), found.target
-
-
-def _frame(path: Path) -> pd.DataFrame:
-    """Read a CSV file, or a table as matminer writes it."""
-    table = open_table(path)
-    assert table is not None  # the ending is .csv, .json or .json.gz
-    frame = pd.concat([piece.frame for piece in table.pieces], ignore_index=True)
-    return frame.drop(columns=INDEX, errors="ignore").infer_objects()
 
 
 def unpack_3dsc(archive: Path) -> Path:

@@ -16,6 +16,7 @@ from pymatgen.core.periodic_table import Element
 from matcard.crystals.crystals import reduced_formulas
 from matcard.descriptors.kept import Numbers, only_finite
 from matcard.errors import InputError, MatcardWarning, nearest_names
+from matcard.table_files import open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -207,7 +208,7 @@ class FileNumbers:
     """Numbers that were computed elsewhere: a table with a column `id` and columns of numbers.
 
     Attributes:
-        path: a .parquet or .csv file.
+        path: of a table, such as a .parquet or .csv file.
     """
 
     path: Path
@@ -232,15 +233,10 @@ class FileNumbers:
         return only_finite(found, f"{self.path} has no number in one of its columns", reasons)
 
     def _table(self) -> pd.DataFrame:
-        try:
-            if self.path.suffix == ".parquet":
-                table = pd.read_parquet(self.path)
-            else:
-                table = pd.read_csv(self.path, dtype={"id": str})
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.path} cannot be read as a .parquet or .csv file ({error})") from error
-        if "id" not in table and "id" in table.index.names:
-            table = table.reset_index()
+        opened = open_table(self.path)
+        if opened is None:
+            raise InputError(f"{self.path} cannot be read: a table (.parquet, .csv, .jsonl, .json) was expected")
+        table = opened.whole()
         if "id" not in table:
             raise InputError(f"{self.path} has no column 'id' that says which crystal a row is about")
         ids = table.pop("id").astype(str)
