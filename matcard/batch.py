@@ -32,9 +32,8 @@ class Batch:
     def to(self, device: torch.device | str, **options: Any) -> Self:
         """Give the batch on a device."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self, **{name: value.to(device, **options) for name, value in values.items() if isinstance(value, Tensor)}
-        )
+        moved = {name: value.to(device, **options) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(eq=False)

@@ -19,16 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jaxtyping import Float32
+    from jaxtyping import Float32, Float64, Shaped
 
     from matcard.crystals.crystals import Crystals
 
     Known = dict[bytes, Float32[np.ndarray, " F"]]
-
     Progress = Callable[[int, int], None]
-
     """Called with the crystals done and their number."""
-    from jaxtyping import Float32, Float64, Shaped
 
 
 class Numbers(NamedTuple):
