@@ -122,11 +122,16 @@ class Standard(NamedTuple):
         return numbers.clip(-CLIP, CLIP)
 
 
-def standardised(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
-    """Give samples as points for distances, each column standardised by them."""
-    return torch.from_numpy(Standard.of(values)(values))
+def standardised(values: Float[np.ndarray, "n F"], by: Int[np.ndarray, " m"] | None = None) -> Float64[Tensor, "n F"]:
+    """Give samples as points for distances, each column standardised by those at the positions `by`, or by all."""
+    numbers = np.asarray(values, np.float64)
+    return torch.from_numpy(Standard.of(numbers if by is None else numbers[by])(numbers))
 
 
-def directions(values: Float[np.ndarray, "n F"]) -> Float64[Tensor, "n F"]:
-    """Give samples as points for distances: standardised, and of unit length (or zero)."""
-    return torch.nn.functional.normalize(standardised(values), dim=1)
+def directions(values: Float[np.ndarray, "n F"], by: Int[np.ndarray, " m"] | None = None) -> Float64[Tensor, "n F"]:
+    """Give samples as points for distances: standardised, and of unit length (or zero).
+
+    Where one family of near copies is most of the samples, standardising by all puts it at 0, and the unit length makes
+    the largest distances of its small differences: standardise by one of each family.
+    """
+    return torch.nn.functional.normalize(standardised(values, by), dim=1)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
     import pandas as pd
-    from jaxtyping import Float32, Float64, Int64, Shaped
+    from jaxtyping import Float32, Float64, Int, Int64, Shaped
     from torch import Tensor
     from torch.utils.data import Dataset
 
@@ -221,13 +221,17 @@ class CrystalKind(Kind):
         return reduced_formulas(samples.inputs)
 
     def points(
-        self, inputs: Crystals, descriptors: Float32[Tensor, "N D"] | None = None, jobs: int | None = None
+        self,
+        inputs: Crystals,
+        descriptors: Float32[Tensor, "N D"] | None = None,
+        by: Int[np.ndarray, " M"] | None = None,
+        jobs: int | None = None,
     ) -> Float64[Tensor, "N F"]:
         """Give the directions of the descriptors, or of Magpie features and the volume per atom without them."""
         if descriptors is None:
             found = describe(find_descriptors("magpie,volume"), inputs, cache_dir() / "descriptors", jobs=jobs)
-            return directions(found.values)
-        return directions(descriptors.numpy())
+            return directions(found.values, by)
+        return directions(descriptors.numpy(), by)
 
     def contents(self, inputs: Crystals, columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give the symbols of the elements in each crystal, by atomic number."""

@@ -13,7 +13,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from matcard.crystals.crystals import Crystals
-from matcard.data.draws import draw_probabilities, unit
+from matcard.data.draws import draw_probabilities, points_and_unit
 from matcard.errors import InputError
 from matcard.invariants import DENSE_LIMIT, SHARES_LIMIT
 
@@ -119,9 +119,17 @@ class TrainingSet:
         # Of crystals without descriptors distances take long, and formulas do without.
         points, length = (None, 1.0) if sampler == "formula" else self.distances
         classes = self.codes[self.split.train] if by_class else None
-        return draw_probabilities(
+        found = draw_probabilities(
             sampler, points=points, formulas=self.families, classes=classes, scale=scale, length=length
         )
+        codes = self.codes[self.split.train]
+        never = (np.bincount(codes, weights=found) == 0) & (np.bincount(codes) > 0)
+        if never.any():
+            raise InputError(
+                f"--trainer.sampler {sampler} draws no sample of class {self.class_names[never.argmax()]!r}, since "
+                "all have weight 0: take a larger --trainer.sampler_scale, --trainer.sampler_by class, or spread"
+            )
+        return found
 
     @property
     def distances_at_hand(self) -> bool:
@@ -144,8 +152,7 @@ class TrainingSet:
                 "--trainer.sampler formula needs no distances"
             )
         part = None if descriptors is None else descriptors[torch.from_numpy(train)]
-        points = self.samples.kind.points(self.samples.take(train).inputs, part)
-        return points, 1.0 if points is None else unit(points, self.families)
+        return points_and_unit(self.samples.kind, self.samples.take(train), part)
 
     @cached_property
     def families(self) -> Shaped[np.ndarray, " n"] | None:

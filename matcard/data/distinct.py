@@ -90,10 +90,12 @@ class Distinct:
         Args:
             unit: what samples are called.
         """
+        if self.scale < 1:  # samples that are no copies count as one there
+            return []
         return [
             f"class {self.class_names[label]!r}: its {self.samples[label]:,} {unit} are about {self.here[label]:.3g} "
             f"distinct ones at scale {self.scale:g}, and losses and samplers that count classes take them for as many "
-            "as they are; compare --trainer.sampler spread, formula, or --data.near_copies drop"
+            "as they are; see what --trainer.sampler spread, density or formula does, or --data.near_copies drop"
             for label in repeated_classes(np.array(self.samples), self.here)
         ]
 

@@ -15,8 +15,10 @@ from matcard.invariants import clipped_weighting, inverse_density, shares
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxtyping import Float, Float64, Int, Shaped
+    from jaxtyping import Float, Float32, Float64, Int, Shaped
     from torch import Tensor
+
+    from matcard.data.samples import Kind, Samples
 
 DrawKind: TypeAlias = Literal["spread", "magnitude", "density", "neighbors", "formula"]
 """What decides how often a sample is drawn, u being the `unit` and t the scale:
@@ -29,6 +31,45 @@ DrawKind: TypeAlias = Literal["spread", "magnitude", "density", "neighbors", "fo
 """
 
 _MEDIAN_POINTS = 2048
+_FEW_FAMILIES = 10
+"""Fewer families say nothing of how samples vary."""
+
+
+def one_of_each(formulas: Shaped[np.ndarray, " n"] | None, number: int, seed: int = 0) -> Int[np.ndarray, " m"]:
+    """Draw the position of one sample of each formula, in a random order; of all where nothing is known of formulas.
+
+    Args:
+        formulas: the reduced formula of each of n samples, or another name of its family.
+        number: n.
+        seed: of what is drawn.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(number)
+    names = np.arange(number) if formulas is None else np.asarray(formulas).astype(str)
+    _, first = np.unique(names[order], return_index=True)
+    return order[generator.permutation(first)]
+
+
+def points_and_unit(
+    kind: Kind,
+    samples: Samples,
+    descriptors: Float32[Tensor, "n D"] | None = None,
+    jobs: int | None = None,
+) -> tuple[Float64[Tensor, "n F"] | None, float]:
+    """Give samples as points whose distances tell how alike they are, None where they have no numbers; and the unit.
+
+    Columns are standardised by one sample of each family where there are ten families or more, else by all.
+
+    Args:
+        kind: of the samples.
+        samples: n of them.
+        descriptors: of each, where they have some.
+        jobs: processes that compute what is not at hand, as in joblib.
+    """
+    families = kind.families(samples)
+    drawn = one_of_each(families, len(samples))
+    points = kind.points(samples.inputs, descriptors, drawn if len(drawn) >= _FEW_FAMILIES else None, jobs)
+    return points, 1.0 if points is None else unit(points, families)
 
 
 def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"] | None = None, seed: int = 0) -> float:
@@ -42,11 +83,7 @@ def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"] | None
         formulas: the reduced formula of each, or another name of its family; None where each is its own.
         seed: of what is drawn.
     """
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(points))
-    names = np.arange(len(points)) if formulas is None else np.asarray(formulas).astype(str)
-    _, first = np.unique(names[order], return_index=True)
-    drawn = order[generator.permutation(first)[:_MEDIAN_POINTS]]
+    drawn = one_of_each(formulas, len(points), seed)[:_MEDIAN_POINTS]
     apart = torch.pdist(points[torch.from_numpy(drawn).to(points.device)].double())
     apart = apart[apart > 0]
     return float(apart.median()) if len(apart) else 1.0

@@ -14,7 +14,7 @@ from matcard.data.card import card_names, card_of
 from matcard.data.crystals import CrystalKind, descriptors_of
 from matcard.data.dataset import TrainingSet, Unlabelled, standardisation
 from matcard.data.distinct import Distinct
-from matcard.data.draws import unit
+from matcard.data.draws import points_and_unit
 from matcard.data.groups import contains_element, group_keys
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
@@ -266,10 +266,10 @@ def count_source(source: str) -> Distinct:
             f"--distinct compares all pairs, of {SHARES_LIMIT:,} samples at most, and {source} has {len(used.ids):,} "
             f"{used.kind.unit}: leave it out"
         )
-    points = used.kind.points(used.inputs)
+    points, length = points_and_unit(used.kind, used)
     if points is None:
         raise InputError(f"{source}: {used.kind.unit} have no numbers to take distances of; leave --distinct out")
-    return Distinct.count(points, used.codes, used.class_names, length=unit(points, used.kind.families(used)))
+    return Distinct.count(points, used.codes, used.class_names, length=length)
 
 
 def measure_counts(card: Card) -> dict[str, int]:

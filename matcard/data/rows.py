@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO, Self
 
-    from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+    from jaxtyping import Bool, Float32, Float64, Int, Int64, Shaped
     from torch import Tensor
 
     from matcard.data.card import Card
@@ -65,10 +65,11 @@ class RowKind(Kind):
         self,
         inputs: Float64[np.ndarray, "N F"],
         descriptors: Float32[Tensor, "N D"] | None = None,
+        by: Int[np.ndarray, " M"] | None = None,
         jobs: int | None = None,
     ) -> Float64[Tensor, "N F"]:
         """Give the columns, standardised. Not at unit length: a few columns would have few directions."""
-        return standardised(inputs)
+        return standardised(inputs, by)
 
     @property
     def used(self) -> tuple[str, ...]:

@@ -102,6 +102,8 @@ def inverse_density(
     """
     if kernel not in get_args(Kernel):
         raise InputError(f"kernel = {kernel!r}: expected one of {', '.join(get_args(Kernel))}")
+    if not isinstance(radius, torch.Tensor) and not (math.isfinite(radius) and radius > 0):
+        raise InputError(f"radius = {radius}: expected a positive, finite number")
     x = _one_set(points.detach(), p, SHARES_LIMIT)
 
     def near(spacing: Tensor) -> Tensor:

@@ -151,9 +151,10 @@ def class_counts(run: FinishedRun, figures: FigureFolder) -> Markup:
     table_["left_out"] = [int(left_out.get(name, 0)) for name in run.class_names]
     table_["train_share"] = train / train.sum()
     found = run.distinct
-    beside = [] if found is None else ["distinct"]
-    if found is not None:
-        table_["distinct"] = found.here
+    further = {"distinct": None if found is None else found.here, "drawn": run.drawn}
+    beside = [name for name, numbers in further.items() if numbers is not None]
+    for name in beside:
+        table_[name] = further[name]
     figures.data("class-counts", table_)
     rows = [
         (row[0], *(f"{n:,}" for n in row[1:5]), *(f"{n:,.1f}" for n in row[6:]), _bar(row[5]))

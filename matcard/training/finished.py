@@ -24,6 +24,7 @@ from matcard.evaluation.tables import averages_table, print_scores, recall_table
 from matcard.files import read_json, to_json, written_whole
 from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder
 from matcard.training.config import read_config
+from matcard.training.options import BY_CLASS
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -105,6 +106,13 @@ class FinishedRun:
     def distinct(self) -> Distinct | None:
         """How many distinct samples of each class the training part holds; None where nobody has counted them."""
         return Distinct.from_dict(read_json(self.files.distinct)) if self.files.distinct.is_file() else None
+
+    @property
+    def drawn(self) -> Float[np.ndarray, " C"] | None:
+        """How many of each class an epoch drew, where samples were drawn by what is distinct; else None."""
+        if self.files.load_config().trainer.sampler in BY_CLASS or (folder := model_folder(self.path)) is None:
+            return None
+        return np.array(_description(folder).drawn_counts)
 
     @cached_property
     def left_out(self) -> pd.DataFrame:

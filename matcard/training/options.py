@@ -68,7 +68,7 @@ class TrainerOptions:
     neighbours, or by 1 / the number of samples of their formula. Distances are those of the descriptors, or of Magpie
     features and the volume per atom where there are none, standardised, at unit length; of rows those of the
     standardised columns."""
-    sampler_scale: Positive = 30.0
+    sampler_scale: Annotated[float, Within(1e-6, 1e6, "[]")] = 30.0
     """How close copies are: distances are counted in the median between samples of different formulas over this."""
     sampler_by: Literal["all", "class"] = "all"
     """Whether a sample is compared with all others, which shifts the class shares, or with those of its own class."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.batch import Standard, directions
-from matcard.data.draws import DrawKind, WeightedSampler, draw_probabilities, unit
+from matcard.data.draws import DrawKind, WeightedSampler, draw_probabilities, one_of_each, unit
 from matcard.errors import InputError
 
 SEEDS = st.integers(0, 2**31)
@@ -77,6 +77,26 @@ def test_a_family_of_tight_copies_counts_about_once(kind: DrawKind) -> None:
     found = draw_probabilities(kind, points=points, formulas=formulas, scale=30, length=length)
     assert found[0] + found[20:].sum() == pytest.approx(1 / 20, rel=0.1)
     assert found.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("others", "copies", "noise"), [(300, 300, 0.01), (300, 3000, 1e-3), (100, 2000, 0.01)])
+@pytest.mark.parametrize("kind", ["spread", "density"])
+def test_a_family_that_is_most_of_the_data_counts_about_once(kind: str, others: int, copies: int, noise: float) -> None:
+    """Standardised by all, it would lie at 0, and its noise would point in all directions."""
+    base = draw(others, 20)
+    numbers = np.concatenate([base, base[:1] + noise * draw(copies, 20, 1)])
+    formulas = np.array([*(f"X{i}" for i in range(others)), *["X0"] * copies])
+    points = directions(numbers, one_of_each(formulas, len(numbers)))
+    found = draw_probabilities(kind, points=points, formulas=formulas, scale=30, length=unit(points, formulas))
+    assert 0.9 < (found[0] + found[others:].sum()) * (others - 1) / found[1:others].sum() < 1.5
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=30), SEEDS)
+def test_one_of_each_formula(names: list[str], seed: int) -> None:
+    drawn = one_of_each(np.array(names), len(names), seed)
+    assert sorted(names[i] for i in drawn) == sorted(set(names))
+    assert sorted(one_of_each(None, 7, seed)) == list(range(7))
 
 
 def test_the_unit_is_the_median_between_formulas() -> None:

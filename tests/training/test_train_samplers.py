@@ -254,6 +254,15 @@ def test_two_processes_draw_the_batches_of_one(copied: Path, tmp_path: Path) -> 
     assert first["epochs"][0] != first["epochs"][1]
 
 
+def test_a_class_that_would_never_be_drawn_is_refused(copied: Path, tmp_path: Path, monkeypatch) -> None:
+    def one_class(*_: object, **given: object) -> np.ndarray:
+        return np.eye(len(given["points"]))[0]  # the weights of a magnitude may all be 0 within a class
+
+    monkeypatch.setattr("matcard.data.dataset.draw_probabilities", one_class)
+    with pytest.raises(InputError, match=r"sampler magnitude draws no sample of class '.'"):
+        _ = batches(copied, tmp_path, "--trainer.sampler=magnitude").draws
+
+
 def test_what_is_distinct_is_shown_kept_and_told(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     many = pd.read_csv(copied)
     many = pd.concat([many, *[many[many["kind"] == "a"].iloc[:1]] * 400])
@@ -272,6 +281,8 @@ def test_what_is_distinct_is_shown_kept_and_told(copied: Path, tmp_path: Path, c
     assert float(row[-3]) == pytest.approx(kept.here[0], abs=0.06)
     assert kept.samples[0] > 5 * kept.here[0]
     assert float(row[-1].rstrip("%")) < 60 < float(row[-2].rstrip("%"))
+    csv = pd.read_csv(next(run.path.glob("figures/*class-counts*.csv")))
+    np.testing.assert_allclose(csv["drawn"], FinishedRun(run.path).drawn)
 
 
 def test_nothing_is_made_of_crystals_to_count_what_is_distinct(small_table: Path, tmp_path: Path) -> None:
