@@ -205,7 +205,7 @@ def test_what_is_refused(function, monkeypatch: pytest.MonkeyPatch) -> None:
         function(torch.zeros(2, 3, 2))
     with pytest.raises(InputError, match="p = 3"):
         function(points, 1.0, p=3)
-    with pytest.raises(InputError, match="(scale|radius) = -1"):
+    with pytest.raises(InputError, match=r"(scale|radius) = -1"):
         function(points, -1)
     with pytest.raises(InputError, match=r"shape \(3,\).*4 points"):
         function(points, groups=torch.zeros(3, dtype=torch.long))
