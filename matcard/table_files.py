@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import sys
+import unicodedata
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -112,6 +113,8 @@ MISSING = frozenset(
 )
 MISSING |= {"None", "none", "na", "-", "?", "1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN"}
 """Words for a missing value: those of pandas, and those of databases."""
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+"""Characters that do not show; what is left out of words beside blanks at either end."""
 LISTS = "(a list)"
 """Stands in a column for a value that is a list, an array or a dict: no label, and not kept."""
 
@@ -251,6 +254,29 @@ def _record_lines(text: str) -> list[int]:
             found.append(line)
         line = rows.line_num + 1
     return found
+
+
+def cleaned_words(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Give words without what does not count in them, and None for those that stand for a missing value."""
+    if isinstance(values.dtype, pd.CategoricalDtype) or not any(isinstance(value, str) for value in values):
+        return values
+    words = [plain_word(value) if isinstance(value, str) else value for value in values]
+    found = [None if isinstance(word, str) and (not word or word in MISSING) else word for word in words]
+    return pd.Series(found, values.index, dtype=object)
+
+
+def plain_word(text: str) -> str:
+    """Give a word in one Unicode form, with single blanks, and none at either end."""
+    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split())
+
+
+def label_texts(values: pd.Series[Any]) -> list[str | None]:
+    """Give each value of a target as text: whole numbers without a point, None where missing."""
+    cleaned = cleaned_words(values)
+    return [
+        None if missing else str(int(value)) if isinstance(value, float) and value % 1 == 0 else plain_word(str(value))
+        for value, missing in zip(cleaned, cleaned.isna(), strict=True)
+    ]
 
 
 def valid(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
-from matcard.table_files import LISTS, MISSING, require_column
+from matcard.table_files import LISTS, cleaned_words, label_texts, plain_word, require_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
 MAX_INTEGER_CLASSES = 20
 """A column of whole numbers with more distinct values is a quantity, not a category."""
-
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
-"""Characters that do not show; what is left out of words beside blanks at either end."""
 
 # Names that are as many as half the rows tell rows apart, not classes.
 _FEW = 20
@@ -52,7 +48,7 @@ class Labels:
         if self.edges:
             numbers = _numbers(values, self.target)
             return np.where(np.isnan(numbers), -1, np.array(self.classes)[np.digitize(numbers, self.edges)])
-        position: dict[str | None, int] = {_word(name): k for k, name in enumerate(self.class_names)}
+        position: dict[str | None, int] = {plain_word(name): k for k, name in enumerate(self.class_names)}
         return np.array([position.get(name, -1) for name in label_texts(values)], dtype=np.int64)
 
 
@@ -104,7 +100,7 @@ def make_labels(
             f"{target} holds lists in {len(bad)} rows, the first in {places[bad[0]]}; a label is one word or one "
             "number: name another --data.target"
         )
-    written, values = values, _cleaned(values)
+    written, values = values, cleaned_words(values)
     names: tuple[str, ...]
     edges: tuple[float, ...]
     classes: tuple[int, ...]
@@ -210,7 +206,7 @@ def _edges(option: str, given: Sequence[Any]) -> tuple[float, ...]:
 
 def _numbers(values: pd.Series[Any], target: str, places: Any = None) -> Float64[np.ndarray, " N"]:
     """Read numbers, NaN where there is none; of words among them a few are listed where their `places` are known."""
-    cleaned = _cleaned(values)
+    cleaned = cleaned_words(values)
     numbers = pd.to_numeric(cleaned, errors="coerce").astype(float)
     words = np.flatnonzero(numbers.isna() & cleaned.notna()).tolist()
     if words and (places is None or 2 * len(words) >= cleaned.notna().sum()):
@@ -271,28 +267,6 @@ def _tell_missing(written: pd.Series[Any], values: pd.Series[Any], target: str) 
             MatcardWarning,
             stacklevel=3,
         )
-
-
-def _cleaned(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Give words without what does not count in them, and None for those that stand for a missing value."""
-    if isinstance(values.dtype, pd.CategoricalDtype) or not any(isinstance(value, str) for value in values):
-        return values
-    words = [_word(value) if isinstance(value, str) else value for value in values]
-    found = [None if isinstance(word, str) and (not word or word in MISSING) else word for word in words]
-    return pd.Series(found, values.index, dtype=object)
-
-
-def _word(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split())
-
-
-def label_texts(values: pd.Series[Any]) -> list[str | None]:
-    """Give each value of a target as text: whole numbers without a point, None where missing."""
-    cleaned = _cleaned(values)
-    return [
-        None if missing else str(int(value)) if isinstance(value, float) and value % 1 == 0 else _word(str(value))
-        for value, missing in zip(cleaned, cleaned.isna(), strict=True)
-    ]
 
 
 def _check(labels: Labels, values: pd.Series[Any], option: str) -> None:

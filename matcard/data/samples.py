@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.crystals import Crystals, is_none, objects
-from matcard.data.labels import label_texts
 from matcard.data.options import ABOUT
 from matcard.errors import InputError
+from matcard.table_files import label_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -18,7 +18,7 @@ from pymatgen.core.periodic_table import Element
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from matcard.crystals.crystals import in_runs, is_none
-from matcard.descriptors.kept import Numbers, only_finite
+from matcard.descriptors.simple import Numbers, only_finite
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int, Int64

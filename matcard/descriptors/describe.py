@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Int, Shaped
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.kept import Descriptor, Progress
+    from matcard.descriptors.kept import Progress
+    from matcard.descriptors.simple import Descriptor
 
 COLUMNS = "columns:"
 """How the name of columns of the source begins."""

@@ -1,4 +1,4 @@
-"""What every descriptor gives: fixed numbers a crystal or the reason why not; kept on disk, found by its content."""
+"""Numbers of crystals kept on disk, each found again by the content of its crystal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import hashlib
 import uuid
 import warnings
 import zipfile
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matcard.crystals.crystals import in_runs, is_none, objects
+from matcard.crystals.crystals import in_runs, objects
+from matcard.descriptors.simple import Numbers
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
 from matcard.parallel import in_order
@@ -19,53 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jaxtyping import Float32, Float64, Shaped
+    from jaxtyping import Float32
 
     from matcard.crystals.crystals import Crystals
+    from matcard.descriptors.simple import Descriptor
 
     Known = dict[bytes, Float32[np.ndarray, " F"]]
     Progress = Callable[[int, int], None]
     """Called with the crystals done and their number."""
-
-
-class Numbers(NamedTuple):
-    """F numbers for each of N crystals."""
-
-    values: Float32[np.ndarray, "N F"]
-    """NaN in the rows that have a reason."""
-    reasons: Shaped[np.ndarray, " N"]
-    """Object array: why a crystal has no numbers, or None."""
-
-
-class Descriptor(Protocol):
-    """Makes fixed numbers of crystals."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in `--data.descriptors`."""
-
-    @property
-    def version(self) -> str:
-        """What decides the numbers beside the crystal: packages, weights, settings."""
-
-    @property
-    def kept(self) -> bool:
-        """Whether the numbers take long enough to be kept on disk."""
-
-    def compute(self, crystals: Crystals) -> Numbers:
-        """Compute the numbers of N crystals without faults, in their order; of none the width must be right, too."""
-
-
-def only_finite(
-    values: Float64[np.ndarray, "N F"], why: str, reasons: Shaped[np.ndarray, " N"] | None = None
-) -> Numbers:
-    """Give the numbers with a reason for each row that has none yet and is not finite in single precision."""
-    with np.errstate(over="ignore"):
-        numbers = np.array(values, dtype=np.float32)
-    reasons = np.full(len(numbers), None, dtype=object) if reasons is None else reasons
-    reasons[is_none(reasons) & ~np.isfinite(numbers).all(axis=1)] = why
-    numbers[~is_none(reasons)] = np.nan
-    return Numbers(numbers, reasons)
 
 
 _FORMAT = 1

@@ -9,7 +9,8 @@ import pytest
 from descriptor_cases import SALT, crystals_of, random_crystal
 
 from matcard.descriptors import kept
-from matcard.descriptors.kept import Numbers, kept_numbers
+from matcard.descriptors.kept import kept_numbers
+from matcard.descriptors.simple import Numbers
 from matcard.errors import InputError, MatcardWarning
 
 CRYSTALS = crystals_of(*(random_crystal(seed, 3) for seed in range(10)))
