@@ -65,7 +65,7 @@ class DecisionOptions:
     """Shares of the classes that `prior` decides for, in the order of the classes; equal ones where not given."""
 
     def __post_init__(self) -> None:
-        check_options(self, "decision.")
+        check_options(self, "--decision.")
         aims = self.rule in ("target_recall", "target_precision")
         for name, is_needed in (("target", aims), ("costs", self.rule == "cost")):
             if (getattr(self, name) is not None) != is_needed:

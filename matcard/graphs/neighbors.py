@@ -46,7 +46,7 @@ class GraphOptions:
     (the graph then depends on the order of sites)."""
 
     def __post_init__(self) -> None:
-        check_options(self, "data.graph.")
+        check_options(self, "--data.graph.")
 
 
 class Edges(NamedTuple):

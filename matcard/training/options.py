@@ -33,7 +33,7 @@ class OptimizerOptions:
     """Course of the learning rate. `plateau` divides it by 3 after 5 epochs without a better monitored metric."""
 
     def __post_init__(self) -> None:
-        check_options(self, "optimizer.")
+        check_options(self, "--optimizer.")
 
 
 BY_CLASS = ("shuffle", "square-root", "class-aware")
@@ -91,7 +91,7 @@ class TrainerOptions:
     """Log each class's share of the gradient and the number of distinct errors, which the report draws."""
 
     def __post_init__(self) -> None:
-        check_options(self, "trainer.")
+        check_options(self, "--trainer.")
         if isinstance(self.devices, int) and self.devices < 1:
             raise InputError(f"--trainer.devices is {self.devices}: expected 1 or more, or auto")
         if self.accumulate != 1:
@@ -113,7 +113,7 @@ class ValueOptions:
     """What the number behind the classes is learned as: as it is, or log(1 + x) where it spans orders of magnitude."""
 
     def __post_init__(self) -> None:
-        check_options(self, "value.")
+        check_options(self, "--value.")
 
 
 @dataclass(frozen=True)

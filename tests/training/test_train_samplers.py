@@ -21,6 +21,7 @@ from matcard.data.draws import POWERS, draw_probabilities, unit
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision, DecisionOptions
+from matcard.report.run import write_report
 from matcard.study.space import check_space, make_space
 from matcard.training.batches import DataModule
 from matcard.training.config import config_to_dict, parse_config
@@ -281,7 +282,8 @@ def test_what_is_distinct_is_shown_kept_and_told(copied: Path, tmp_path: Path, c
     assert float(row[-3]) == pytest.approx(kept.here[0], abs=0.06)
     assert kept.samples[0] > 5 * kept.here[0]
     assert float(row[-1].rstrip("%")) < 60 < float(row[-2].rstrip("%"))
-    csv = pd.read_csv(next(run.path.glob("figures/*class-counts*.csv")))
+    write_report(run.path)
+    csv = pd.read_csv(run.path / "figures" / "class-counts.csv")
     np.testing.assert_allclose(csv["drawn"], FinishedRun(run.path).drawn)
 
 
