@@ -82,7 +82,18 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
             check_data(experiment, task, folder / "data", data)
         console.print(f"comparison: {folder}", soft_wrap=True, markup=False)
         store, plan = CellStore(folder / "cells"), Plan(experiment)
-        _run(experiment, plan, store, options, folder, data, console)
+        tell_estimate(experiment, plan, store.records, 1 if options.scheduler else options.jobs, data, console)
+        try:
+            with (
+                Screen(console, "cells", plan.total, plan.done(store.records)) as screen,
+                engine(options.jobs, options.scheduler, folder, console) as do,
+            ):
+                do(Cells(experiment, plan, store, data, screen))
+        except KeyboardInterrupt:
+            done = sum(row.status == "finished" for row in plan.rows(store.records))
+            raise KeyboardInterrupt(
+                f"{done} cells are finished and kept in {store.folder}; the same command goes on with the rest"
+            ) from None
         rows = plan.rows(store.records)
         summary = write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
         _print_tables(experiment, summary, console)
@@ -91,29 +102,6 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     if rows and all(row.status != "finished" for row in rows):
         raise TrainingError(f"no cell of {folder} came to an end; mend what is said above of the first, and run again")
     return folder
-
-
-def _run(
-    experiment: Experiment,
-    plan: Plan,
-    store: CellStore,
-    options: CompareOptions,
-    folder: Path,
-    data: SharedData,
-    console: Console,
-) -> None:
-    tell_estimate(experiment, plan, store.records, 1 if options.scheduler else options.jobs, data, console)
-    try:
-        with (
-            Screen(console, "cells", plan.total, plan.done(store.records)) as screen,
-            engine(options.jobs, options.scheduler, folder, console) as do,
-        ):
-            do(Cells(experiment, plan, store, data, screen))
-    except KeyboardInterrupt:
-        done = sum(row.status == "finished" for row in plan.rows(store.records))
-        raise KeyboardInterrupt(
-            f"{done} cells are finished and kept in {store.folder}; the same command goes on with the rest"
-        ) from None
 
 
 class Cells:
@@ -224,18 +212,21 @@ def tell_estimate(
         console: what is printed to.
     """
     left = {pair: pair.total - sum(cell.key in records for cell in pair.cells(records)) for pair in plan.pairs}
+    left = {pair: number for pair, number in left.items() if number}
     if sum(left.values()) < FEW:
         return
-    known: dict[tuple[str, str], float] = {}
-    for pair in filter(left.get, plan.pairs):
-        about = (pair.task.name, pair.method.label)
-        if about not in known:
-            seconds = [records[cell.key]["seconds"] for cell in pair.cells(records) if cell.key in records]
-            kind = (pair.task.name, pair.method.label if pair.method.is_rival else "")
-            if not seconds and kind not in known:
-                known[kind] = _probed(experiment, pair, data)
-            known[about] = float(np.mean(seconds)) if seconds else known[kind]
-    times = {pair: known[pair.task.name, pair.method.label] for pair in left if left[pair]}
+    ended: dict[tuple[str, str], list[float]] = {}
+    for row in plan.rows(records):
+        if row.record is not None and row.status == "finished":
+            ended.setdefault((row.cell.task, row.cell.method), []).append(row.record["seconds"])
+    probed: dict[tuple[str, str], float] = {}
+    times: dict[Pair, float] = {}
+    for pair in left:
+        kind = (pair.task.name, pair.method.label if pair.method.is_rival else "")
+        seconds = ended.get((pair.task.name, pair.method.label))
+        if not seconds and kind not in probed:
+            probed[kind] = _probed(experiment, pair, data)
+        times[pair] = float(np.mean(seconds)) if seconds else probed[kind]
     total = np.nansum([left[pair] * seconds for pair, seconds in times.items()]) / jobs
     if not total:  # nothing could be tried
         return

@@ -1,7 +1,4 @@
-"""Search spaces: read from mappings as YAML has them, checked, and a trial's values laid over a configuration.
-
-What would fail in some trial is refused before the first.
-"""
+"""Search spaces: read as YAML has them, checked before the first trial, a trial's values laid over a configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ import warnings
 from dataclasses import dataclass, field
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -242,13 +238,12 @@ def _parameter(name: str, entry: Any, where: str) -> Parameter:
     if not isinstance(when, dict):
         raise InputError(f"{where}, when: expected a mapping such as {{loss.name: [error]}}, found {when!r}")
     conditions = {str(key): v if isinstance(v, list) else [v] for key, v in when.items()}
-    if kind == "categorical":
-        return _categorical(name, entry.get("choices"), conditions, where)
-    return _number(name, kind, entry, conditions, where)
+    make = _categorical if kind == "categorical" else _number
+    return make(name, entry, conditions, where)
 
 
-def _categorical(name: str, choices: Any, when: dict[str, list[Any]], where: str) -> Parameter:
-    if not isinstance(choices, list | dict) or not choices:
+def _categorical(name: str, entry: Values, when: dict[str, list[Any]], where: str) -> Parameter:
+    if not isinstance(choices := entry.get("choices"), list | dict) or not choices:
         raise InputError(f"{where}: choices are {choices!r}; expected a list of values, or a mapping of alternatives")
     sets = {str(label): options for label, options in choices.items()} if isinstance(choices, dict) else None
     for label, options in (sets or {}).items():
@@ -258,19 +253,19 @@ def _categorical(name: str, choices: Any, when: dict[str, list[Any]], where: str
             )
     values = tuple(sets or map(_as_number, choices))
     for value in values:
-        if not isinstance(value, bool | int | float | str | NoneType):
+        if not isinstance(value, bool | int | float | str | None):
             raise InputError(f"{where}: choice {value!r} is no plain value; name it, as in choices: {{NAME: {{...}}}}")
     if len({repr(value) for value in values}) < len(values):
         raise InputError(f"{where}: the same choice stands twice in {list(values)}")
     return Parameter(name, CategoricalDistribution(values), sets=sets, when=when)
 
 
-def _number(name: str, kind: str, entry: dict[str, Any], when: dict[str, list[Any]], where: str) -> Parameter:
+def _number(name: str, entry: Values, when: dict[str, list[Any]], where: str) -> Parameter:
     given = {key: _as_number(entry.get(key)) for key in ("low", "high", "step", "points") if entry.get(key) is not None}
     if missing := [key for key in ("low", "high") if key not in given]:
         raise InputError(f"{where}: {missing[0]} is missing; expected low and high, the ends of the range")
     for key, value in given.items():
-        whole = kind == "int" or key == "points"
+        whole = entry["type"] == "int" or key == "points"
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
             raise InputError(f"{where}: {key} is {value!r}; expected a {'whole ' if whole else ''}number")
     if not isinstance(log := entry.get("log", False), bool):
@@ -279,7 +274,7 @@ def _number(name: str, kind: str, entry: dict[str, Any], when: dict[str, list[An
         raise InputError(f"{where}: points is {points}; expected 2 or more")
     with concerning(where, ValueError), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a range is cut to whole steps
-        values = (IntDistribution if kind == "int" else FloatDistribution)(log=log, **given)
+        values = (IntDistribution if entry["type"] == "int" else FloatDistribution)(log=log, **given)
     if values.low == values.high:
         raise InputError(f"{where}: the range holds one value; expected low below high, and no step longer than it")
     if "step" in given:
@@ -323,8 +318,7 @@ def check_space(space: Space, base: Values, where: str = "the space") -> None:
         InputError: an unknown option, with the nearest names; one that would give each trial other samples; a value
             that an option does not take; a condition that never holds; a combination that is no valid configuration.
     """
-    named = _names(space, base)
-    known = _options_of_all(named)
+    named, known = _options_of_all(space, base)
     names = {parameter.name for parameter in space.parameters}
     setters: dict[str, str] = {}
     for parameter in space.parameters:
@@ -344,28 +338,27 @@ def check_space(space: Space, base: Values, where: str = "the space") -> None:
         if parameter.sets is not None and parameter.name in known:
             raise InputError(f"{at}: alternatives that set several options need a name of their own, not an option's")
         for condition in sorted(parameter.when.keys() - {*known, *names}):
-            nearest = nearest_options(condition, [*known, *names])
-            raise InputError(f"{at}, when: unknown option {condition!r}; {nearest}")
+            raise InputError(
+                f"{at}, when: unknown option {condition!r}; {nearest_options(condition, [*known, *names])}"
+            )
         _check_types(parameter, known, at)
     _check_points(space, base, where)
 
 
-def _options_of_all(named: Mapping[str, Sequence[str]]) -> dict[str, set[Any]]:
-    """Give the options of every loss and model that can be chosen, each with its types."""
+def _options_of_all(space: Space, base: Values) -> tuple[dict[str, list[str]], dict[str, set[Any]]]:
+    """Give the models, losses and base losses that can be chosen, "" of a base where a loss has none; their options.
+
+    Each option comes with its types.
+    """
+    options, given = flatten(base), [p.given(choice) for p in space.parameters for choice in p.choices]
+    found = {part: [options.get(f"{part}.name", ""), *(each.get(f"{part}.name") for each in given)] for part in NAMED}
+    named = {part: list(dict.fromkeys(n for n in names if isinstance(n, str))) for part, names in found.items()}
     known: dict[str, set[Any]] = {}
     for chosen in itertools.product(*named.values()):
         kinds = option_kinds(nested({f"{part}.name": name for part, name in zip(named, chosen, strict=True) if name}))
         for option, kind in option_types(Config, kinds):
             known.setdefault(option, set()).add(kind)
-    return known
-
-
-def _names(space: Space, base: Values) -> dict[str, list[str]]:
-    """Give the names of the models, losses and base losses that can be chosen; "" of a base where a loss has none."""
-    options = flatten(base)
-    given = [parameter.given(choice) for parameter in space.parameters for choice in parameter.choices]
-    names = {part: [options.get(f"{part}.name", ""), *(each.get(f"{part}.name") for each in given)] for part in NAMED}
-    return {part: list(dict.fromkeys(n for n in found if isinstance(n, str))) for part, found in names.items()}
+    return named, known
 
 
 def _check_types(parameter: Parameter, known: Mapping[str, set[Any]], where: str) -> None:
@@ -381,7 +374,12 @@ def _check_points(space: Space, base: Values, where: str) -> None:
     """Make the configurations of many points, every choice among them, with numbers at both ends and in the middle."""
     searched: set[str] = set()
     grids = {parameter.name: parameter.grid() for parameter in space.parameters}
-    for chosen, place in itertools.product(_combinations(space), (0, 0.5, 1)):
+    axes, rng = {p.name: p.choices for p in space.parameters if p.choices}, random.Random(0)
+    if math.prod(map(len, axes.values())) > _TRIED:  # some of them at random, the same each time
+        combinations = [{name: rng.choice(choices) for name, choices in axes.items()} for _ in range(_TRIED)]
+    else:
+        combinations = [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
+    for chosen, place in itertools.product(combinations, (0, 0.5, 1)):
         numbers = {name: grid[round(place * (len(grid) - 1))] for name, grid in grids.items()}
         point, values = space.walk(base, lambda p: {**numbers, **chosen}[p.name])  # noqa: B023
         searched |= point.keys()
@@ -400,12 +398,3 @@ def _check_points(space: Space, base: Values, where: str) -> None:
                 f"{where}, {parameter.name}: is never searched, since {reason}; change the condition, the choices or "
                 "the configuration"
             )
-
-
-def _combinations(space: Space) -> list[dict[str, Any]]:
-    """Give combinations of all choices, or some of them at random, the same each time, where they are many."""
-    axes = {p.name: p.choices for p in space.parameters if p.choices}
-    if math.prod(map(len, axes.values())) <= _TRIED:
-        return [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
-    rng = random.Random(0)
-    return [{name: rng.choice(choices) for name, choices in axes.items()} for _ in range(_TRIED)]

@@ -29,7 +29,7 @@ _SECRET = {"password", "passwd", "pwd"}
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """Open the storage of a study, by its coordinator alone.
+    """Open the storage of a study, by its coordinator alone; a journal file is mended where a writer was killed.
 
     Args:
         url: None for the journal file in `folder`; `postgresql://user:password@host/database`, `mysql://...` or
@@ -37,18 +37,11 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         folder: the study's directory.
 
     Raises:
-        InputError: no such storage; what to do is said, and no password.
+        InputError: no such storage, or something else; what to do is said, and no password.
     """
-    return open_journal(folder / JOURNAL) if url is None else open_database(url)
-
-
-def open_journal(path: Path) -> BaseStorage:
-    """Open a journal file, mended where a process was killed that wrote it.
-
-    Raises:
-        InputError: it cannot be written, or is something else.
-    """
-    path = path.resolve()
+    if url is not None:
+        return open_database(url)
+    path = (folder / JOURNAL).resolve()
     try:
         path.with_name(path.name + ".lock").unlink(missing_ok=True)
         cut_half_record(path)

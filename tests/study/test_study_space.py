@@ -103,7 +103,7 @@ BAD = [
         ["never searched", "loss.invariant is magnitude"],
     ),
     ({"loss.scale": {"choices": ["median", "auto"]}}, ["no valid configuration", "learned by descent", "when"]),
-    ({"optimizer.lr": {"type": "float", "low": -1, "high": 1}}, ["optimizer.lr", "(0, inf)"]),
+    ({"optimizer.lr": {"type": "float", "low": -1, "high": 1}}, ["optimizer.lr", "above 0"]),
     ({"form": {"choices": {"a": {"loss.scal": 1}}}}, ["form", "loss.scal", "loss.scale"]),
     ({"form": {"choices": {"a": 3}}}, ["form, a", "3"]),
     ({"loss.p": {"choices": {"a": {"loss.p": 1.0}}}}, ["name of their own"]),
