@@ -274,12 +274,11 @@ def ranks_of(scores: pd.DataFrame) -> Ranks | None:
 def _mean(name: str, values: Sequence[float], ratio: float) -> dict[str, float]:
     """Give mean and intervals, ending where the metric does: MCC at -1 and 1, other scores at 0 and 1, losses at 0."""
     lowest, highest = (-1.0 if name == "mcc" else 0.0), (1.0 if metric(name).higher_is_better else np.inf)
-    mean = t_interval(values).mean
-    found = {"mean": mean}
-    corrected = corrected_t_test(values, [0.0] * len(values), ratio)
-    for prefix, (_, low, high, *_) in {"": corrected, "seeds_": t_interval(values)}.items():
+    corrected, plain = corrected_t_test(values, [0.0] * len(values), ratio), t_interval(values)
+    found = {"mean": plain.mean}
+    for prefix, (_, low, high, *_) in {"": corrected, "seeds_": plain}.items():
         found |= {f"{prefix}low": np.maximum(low, lowest), f"{prefix}high": np.minimum(high, highest)}
-        found[f"{prefix}half"] = high - mean
+        found[f"{prefix}half"] = high - plain.mean
     return found
 
 
@@ -287,15 +286,10 @@ def _against(values: pd.Series[Any], reference: pd.Series[Any], ratio: float) ->
     shared = values.index.intersection(reference.index)
     own, other = (each[shared].astype(float).to_list() for each in (values, reference))
     corrected, plain = (corrected_t_test(own, other, of) for of in (ratio, 0.0))
-    return {
-        "difference": corrected.mean,
-        "difference_low": corrected.low,
-        "difference_high": corrected.high,
-        "difference_seeds_low": plain.low,
-        "difference_seeds_high": plain.high,
-        "p": corrected.p,
-        "detectable": corrected.detectable,
-    }
+    found = {"difference": corrected.mean, "p": corrected.p, "detectable": corrected.detectable}
+    for prefix, of in {"": corrected, "seeds_": plain}.items():
+        found |= {f"difference_{prefix}low": of.low, f"difference_{prefix}high": of.high}
+    return found
 
 
 def _reason(table: pd.DataFrame, task: str, method: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 DASH = "–"
 
 
-@dataclass(frozen=True)
-class TextTable:
+class TextTable(NamedTuple):
     """Cells as text, not yet escaped."""
 
     title: str
@@ -266,7 +264,7 @@ def _shortened(reason: str) -> str:
 
 _LONGEST = 80
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~$])")
-_LATEX = {
+_LATEX: dict[str, str | int | None] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -290,4 +288,4 @@ def _md(text: str) -> str:
 
 
 def _tex(text: object) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(str(text).split()))
+    return " ".join(str(text).split()).translate(str.maketrans(_LATEX))
