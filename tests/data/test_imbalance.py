@@ -147,7 +147,7 @@ def test_a_class_without_training_samples_is_refused():
     ("options", "says"),
     [
         ({"kind": "expo"}, "did you mean exp"),
-        ({"kind": "exp", "factor": 0.5}, "factor is 0.5: expected a number in \\[1, inf"),
+        ({"kind": "exp", "factor": 0.5}, "factor is 0.5: expected a number of 1 or more"),
         ({"kind": "exp", "factor": float("nan")}, "factor is nan"),
         ({"order": "sorted"}, "--data.imbalance.order"),
     ],

@@ -265,10 +265,10 @@ def test_a_neighbour_too_many_cells_away_is_refused():
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("radius", 0.0, r"--data\.graph\.radius is 0.0: expected a number in \(0, inf\)"),
+        ("radius", 0.0, r"--data\.graph\.radius is 0.0: expected a number above 0"),
         ("radius", float("nan"), "radius is nan: expected"),
         ("radius", float("inf"), "radius is inf: expected"),
-        ("neighbors", 0, "neighbors is 0: expected a whole number in"),
+        ("neighbors", 0, "neighbors is 0: expected a whole number of 1 or more"),
         ("ties", "drop", r"--data\.graph\.ties 'drop': .*keep, cut, strict"),
     ],
 )
