@@ -27,6 +27,7 @@ from matcard.study.storage import JOURNAL, close_storage, open_storage
 from matcard.study.trials import DEFAULTS, Trials, count_finished, write_best, write_table
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
+from matcard.training.options import BY_CLASS
 from matcard.training.rundir import with_resolved_paths
 from matcard.work.folder import held, require_same
 from matcard.work.pool import engine
@@ -205,7 +206,10 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
     settings = replace(settings, name=name)
     # Read and drawn as graphs once, before workers would, and before a study is begun on what cannot be read.
     data, config = SharedData(), config_from_dict(settings.trial)
-    data.divided(config.data, Division(seed, folds=options.folds), graphs=config.model.sees_graphs)
+    divided = data.divided(config.data, Division(seed, folds=options.folds), graphs=config.model.sees_graphs)
+    searched = [name for p in space.parameters if p.name == "trainer.sampler" for name in p.choices]
+    for sampler in {*searched, config.trainer.sampler}.difference(BY_CLASS):
+        divided.draws(sampler, config.trainer.sampler_scale, config.trainer.sampler_by == "class")
     require_same(
         data.samples(config.data), folder.data, f"--study {folder.path}", "name another --study, or put the data back"
     )

@@ -116,6 +116,13 @@ def test_bad_usage_is_refused_before_anything_is_made(here, argv, words):
     assert not (here / "runs/studies/bad/study.yaml").exists()
 
 
+def test_samplers_that_the_data_refuse_are_told_before_the_first_trial(here):
+    words = [word for word in ROWS if not word.startswith("--report")]
+    with pytest.raises(InputError, match="sampler 'formula' needs the formula of each sample"):
+        command.main([*words, "--space=sampler", "--study=drawn", "--trials=2"])
+    assert not (here / "runs/studies/drawn/trials.parquet").exists()
+
+
 def test_options_of_the_command_line_stand_above_the_training_of_a_trial():
     plain = command.parse_settings(["--space=reweight"])
     assert (plain.config["trainer"]["max_epochs"], plain.trial["trainer"]["max_epochs"]) == (24, 8)
