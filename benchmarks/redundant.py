@@ -300,7 +300,7 @@ def run(options: argparse.Namespace, config: Config) -> None:
     left = [cell for cell in wanted if any((*cell, method) not in done for method in options.methods)]
     todo = sum((*cell, method) not in done for cell in left for method in options.methods)
     print(f"{todo} methods of four trials each to do, {len(wanted) * len(options.methods) - todo} done", flush=True)
-    start, finished = time.perf_counter(), 0
+    seconds, finished = 0.0, 0
     for task, members, seed in left:
         samples = read_labelled(DataOptions(source=options.data, target="gap", kind="crystals", **TASKS[task]))
         samples = samples.take(samples.used)
@@ -319,13 +319,15 @@ def run(options: argparse.Namespace, config: Config) -> None:
             key = (task, members, seed, method)
             if key in done:
                 continue
+            start = time.perf_counter()
             rows = [row for setting in METHODS[method][1] for row in trial(method, setting, cell, config, seed)]
+            seconds += time.perf_counter() - start
             made = pd.DataFrame([dict(zip(CELL, key, strict=True)) | row for row in rows])
             with locked(pool_dir() / options.results.name, "writes results"), written_whole(options.results) as path:
                 table = read(options.results)
                 (made if table.empty else pd.concat([table, made])).to_parquet(path, index=False)
             finished += 1
-            ahead = timedelta(seconds=round((time.perf_counter() - start) / finished * (todo - finished)))
+            ahead = timedelta(seconds=round(seconds / finished * (todo - finished)))
             print(f"{task}, {members} members, seed {seed}, {method}: {finished} of {todo}, {ahead} left", flush=True)
 
 

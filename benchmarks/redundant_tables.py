@@ -59,7 +59,7 @@ def tables(table: pd.DataFrame) -> str:
     said, found = [], compared(table)
     for (task, members, validation), part in found.groupby(CONDITION, sort=False):
         first = part[part["metric"] == "average_precision"]
-        seeds, detects = first["seeds"].iloc[0], written(first["detectable"].median())
+        seeds, detects = first["seeds"].iloc[0], written(first["detectable"].dropna().median())
         lines = [
             f"**{task}, {members} members, validation {validation}**: {seeds} seeds, detects {detects}\n",
             "| method | average precision | difference | macro-F1, decision | difference | rank |",
@@ -104,6 +104,8 @@ def difference(row: pd.Series) -> str:
     if math.isnan(row.get("difference", math.nan)):
         return "–"
     sign, star = ("" if row["difference"] < 0 else "+"), ("*" if row["p"] < 0.05 else "")
+    if math.isnan(row["low"]):  # of one seed
+        return f"{sign}{written(row['difference'])}"
     ends = [written(row[name]) for name in ("low", "high", "seeds_low", "seeds_high")]
     return f"{sign}{written(row['difference'])}{star} ({ends[0]} to {ends[1]}; seeds {ends[2]} to {ends[3]})"
 

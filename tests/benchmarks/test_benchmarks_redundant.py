@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
@@ -185,3 +186,13 @@ def test_the_comparison_takes_the_best_on_validation_and_pairs_seeds(scripts):
     assert found["seeds_high"] == pytest.approx(apart.mean() + half * np.sqrt(1 / 6))
     assert found["high"] == pytest.approx(apart.mean() + half * np.sqrt(1 / 6 + 0.2))
     assert found["rank"] == pytest.approx(np.mean(np.where(apart > 0, 1, 2)))
+
+
+def test_the_page_shows_what_the_results_say(scripts):
+    page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    table = scripts.redundant.read(ROOT / "benchmarks" / "results" / "crystals-redundant.parquet")
+    blocks = scripts.redundant_tables.tables(table).split("\n\n**") if len(table) else []
+    seeds = [int(count) for block in blocks for count in re.findall(r"\*\*: (\d+) seeds", block)]
+    assert ("**No figures yet**" in page) == (max(seeds, default=0) < 10)
+    if max(seeds, default=0) >= 10:
+        assert all(line in page for block in blocks for line in block.splitlines() if line.startswith("| "))
