@@ -33,7 +33,7 @@ class TextTable(NamedTuple):
 def short_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
     """Give for each task a table of the headline metrics, a mean and half of its intervals in a cell."""
     metrics = experiment.headline_metrics
-    return [_table(summary, experiment, task.name, task.name, metrics, _brief) for task in experiment.tasks]
+    return [_table(summary, experiment, task, task.name, metrics, _brief) for task in experiment.tasks]
 
 
 def score_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
@@ -41,9 +41,9 @@ def score_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTabl
     tables = []
     for task in experiment.tasks:
         titles = (f"{task.name}: mean over seeds", f"{task.name}: paired difference from {experiment.reference}")
-        tables.append(_table(summary, experiment, task.name, titles[0], experiment.metrics, _mean))
-        if len(experiment.methods) > 1:
-            table = _table(summary, experiment, task.name, titles[1], experiment.metrics, _difference)
+        tables.append(_table(summary, experiment, task, titles[0], experiment.metrics, _mean))
+        if len(experiment.methods_of(task)) > 1:
+            table = _table(summary, experiment, task, titles[1], experiment.metrics, _difference)
             rows = tuple(row for row in table.rows if row[0] != experiment.reference)
             tables.append(TextTable(table.title, table.header, rows))
     return tables
@@ -52,7 +52,8 @@ def score_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTabl
 def task_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable]:
     """Compare losses over all data sets: wins, ties and losses against the reference, and mean ranks.
 
-    They are of the first metric and average precision; none where there is one data set or one loss.
+    They are of the first metric and average precision; none where there is one data set or one loss, and no ranks where
+    no two losses have a score of each data set.
     """
     if min(len(experiment.tasks), len(experiment.methods)) < 2:
         return []
@@ -74,10 +75,11 @@ def task_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable
     rivals = [label for label in labels if label != experiment.reference]
     won = f"Tasks won / tied / lost against {experiment.reference}, at corrected p < {SIGNIFICANT:g}"
     ranks_title = f"Mean ranks over {len(experiment.tasks)} tasks, 1 being the best"
-    return [
-        TextTable(won, header, tuple(zip(rivals, *counts, strict=True))),
-        TextTable(ranks_title, header, tuple((name, *(column[name] for column in ranked)) for name in ranked[0])),
-    ]
+    tables = [TextTable(won, header, tuple(zip(rivals, *counts, strict=True)))]
+    if any(text != DASH for column in ranked for text in column.values()):
+        rows = tuple((name, *(column[name] for column in ranked)) for name in ranked[0])
+        tables.append(TextTable(ranks_title, header, rows))
+    return tables
 
 
 _CRITICAL, _FRIEDMAN = "critical difference (Nemenyi)", "p (Friedman)"
@@ -179,15 +181,15 @@ def to_latex(tables: Sequence[TextTable], *, command: str, captions: Sequence[st
 def _table(
     summary: pd.DataFrame,
     experiment: Experiment,
-    task: str,
+    task: Task,
     title: str,
     metrics: Sequence[str],
     write: Callable[[dict[str, Any]], str],
 ) -> TextTable:
-    of_task = summary[summary["task"] == task]
+    of_task, methods = summary[summary["task"] == task.name], experiment.methods_of(task)
     columns = [(name, rule) for name in metrics for rule in _present_rules(of_task, name)]
     found: Any = of_task.set_index(["method", "metric", "rule"]).to_dict("index")
-    rows = [(m.label, *(write(found[m.label, name, rule]) for name, rule in columns)) for m in experiment.methods]
+    rows = [(m.label, *(write(found[m.label, name, rule]) for name, rule in columns)) for m in methods]
     return TextTable(title, ("loss", *(_heading(name, rule, of_task) for name, rule in columns)), tuple(rows))
 
 
