@@ -31,7 +31,7 @@ import pandas as pd
 from IPython.display import display
 
 from matcard.evaluation.statistics import corrected_t_test, t_interval
-from matcard.evaluation.style import BLUE, GREEN, GREY, ORANGE, VERMILLION, tidy
+from matcard.evaluation.style import BLUE, GREY, tidy
 
 RESULTS = Path("../benchmarks/results")
 NETWORK = "ce"
