@@ -179,7 +179,15 @@ class Crystals:
 
     def content_digest(self) -> str:
         """Give the sha256 of the structures in their order; ids and columns play no part."""
-        return hashlib.sha256(b"".join(self.digests())).hexdigest()
+        sha = hashlib.sha256()
+        for array, kind in (
+            (self.offsets, "<i8"),
+            (self.lattice, "<f8"),
+            (self.numbers, "<u1"),
+            (self.frac_coords, "<f8"),
+        ):
+            sha.update(np.ascontiguousarray(array, dtype=kind).data)
+        return sha.hexdigest()
 
     def structure(self, i: int) -> Any:
         """Give crystal i as a `pymatgen.core.Structure`.
