@@ -332,6 +332,9 @@ def growth(path: Path, most: int) -> None:
         for column, label in enumerate(("graphs", "an epoch")):
             axis.plot([point[0] for point in points], costs[:, column], "o-", label=label)
         axis.set(xlabel=name, xscale="log", yscale="log")
+        axis.minorticks_off()
+        axis.set_xticks([point[0] for point in points], [f"{point[0]:,}" for point in points])
+        axis.yaxis.set_major_formatter("{x:g}")
     axes[0].set_ylabel("CPU ms a crystal")
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=150)

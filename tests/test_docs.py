@@ -31,6 +31,7 @@ WORK = (
     "matcard.training.run.train",
     "matcard.training.run.resume",
     "matcard.study.tuning.run_study",
+    "matcard.comparison.run.compare",
 )
 """What commands whose options are those of a training call once they are parsed."""
 YAML_OPTIONS = {"--config", "--space", "--trial_config", "--experiment"}
