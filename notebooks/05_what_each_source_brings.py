@@ -15,8 +15,8 @@
 # # What each source of knowledge brings
 #
 # A network can learn from the graph of a crystal, from the number behind its class, and from the numbers that a network trained on
-# millions of structures (CHGNet) gives it. This page reads two comparisons on 4,000 crystals of the Materials Project, ten seeds each,
-# none of which chose anything:
+# millions of structures (CHGNet) gives it. This page reads two comparisons on 4,000 crystals of the Materials Project, ten seeds each.
+# What has no graph follows `configs/descriptors.yaml`, chosen on other divisions of these crystals; what has one follows the defaults:
 #
 #     python -m matcard.compare --config crystals-sources --jobs 2
 #     python -m matcard.compare --config crystals-system --jobs 2
@@ -114,12 +114,12 @@ display(pd.DataFrame(differences, index=["difference", "low", "high"]).T.round(3
 #
 # ## Crystal systems
 #
-# Seven classes, all but two of them rarer than one in seven. Geometry decides here, which CHGNet's numbers of single atoms say little of.
+# Seven classes, four of them rarer than one in seven. Geometry decides here, which CHGNet's numbers of single atoms say little of.
 
 # %%
 systems = {metric: means(scores("crystals-system", metric)) for metric in ("macro_f1", "average_precision")}
 display(pd.concat(systems, axis=1).round(3))
 
 # %% [markdown]
-# The graph is ahead of CHGNet's numbers here, and both together of either. Seven classes of which some are rare are where a loss that
+# The graph is ahead of CHGNet's numbers here; what both together add to it may be chance. Seven classes of which some are rare are where a loss that
 # counts distinct mistakes could matter; `01_minority_phase_recall.ipynb` looks at that.
