@@ -326,7 +326,7 @@ def growth(path: Path, most: int) -> None:
         "atoms a crystal": [(a, min(most, 20_000 // a), a, 12) for a in atoms],
         "neighbours": [(k, min(most, 1000), 10, k) for k in (2, 4, 8, 12, 16, 32)],
     }
-    figure, axes = plt.subplots(1, len(plans), figsize=(10, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, len(plans), figsize=(10, 3.2), sharey=True, layout="constrained")
     for axis, (name, points) in zip(axes, plans.items(), strict=True):
         costs = np.array([cost(*point[1:]) for point in points])
         for column, label in enumerate(("graphs", "an epoch")):
