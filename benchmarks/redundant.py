@@ -39,7 +39,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from matcard.batch import Standard, directions
 from matcard.crystals.crystals import reduced_formulas
-from matcard.data.draws import ClassSampler, WeightedSampler, draw_probabilities, unit
+from matcard.data.draws import ClassSampler, WeightedSampler, draw_probabilities, one_of_each, unit
 from matcard.data.options import DataOptions, SplitOptions
 from matcard.data.read import read_labelled
 from matcard.data.splits import split_samples
@@ -131,7 +131,7 @@ class Cell:
     @cached_property
     def points(self) -> Float64[Tensor, "n F"]:
         """The training part as points for distances."""
-        return directions(self.chgnet[self.train])
+        return directions(self.chgnet[self.train], one_of_each(self.formulas[self.train], len(self.train)))
 
     @cached_property
     def length(self) -> float:
