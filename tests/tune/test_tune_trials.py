@@ -32,7 +32,9 @@ def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here, played
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_hopeless_trials_are_pruned_by_epochs(here, played, pruner):
+def test_hopeless_trials_are_pruned_by_epochs(here, played, monkeypatch, pruner):
+    # Hyperband deals trials to its brackets by the name of the study, which is another one each time.
+    monkeypatch.setattr("matcard.study.tuning.uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex="0" * 32)))
     run(f"--study={pruner}", "--trials=14", f"--pruner={pruner}", "--sampler=random", "--trainer.max_epochs=4")
     trials = trials_of(here / "runs/studies" / pruner)
     states = Counter(trial.state for trial in trials)
