@@ -32,15 +32,19 @@ BYTE = 255.0
 
 @dataclass(frozen=True, eq=False)
 class Unlabelled:
-    """Samples without a class that are trained on by their numbers.
+    """Samples without a class that have numbers, and which of them are trained on.
 
     Attributes:
-        dataset: gives whole batches of them, with an `index`.
-        numbers: (U, V) of the columns of `TrainingSet.values`; NaN where missing.
+        samples: U of them.
+        dataset: gives whole batches of them, with an `index`; the same for every division.
+        numbers: of the columns of `TrainingSet.values`; NaN where missing.
+        chosen: positions of those that share no group with what is validated or tested on.
     """
 
+    samples: Samples
     dataset: Dataset[Any]
     numbers: Float64[np.ndarray, "U V"]
+    chosen: Int64[np.ndarray, " u"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +95,10 @@ class TrainingSet:
     def fingerprint(self) -> str:
         """A line for each of inputs, labels and split with its sha256, by which a resumed run knows its data."""
         inputs = self.samples.inputs
-        labels = json.dumps([self.ids.tolist(), self.codes.tolist(), list(self.class_names)])
+        told: list[Any] = [self.ids.tolist(), self.codes.tolist(), list(self.class_names)]
+        if self.unlabelled is not None:
+            told += [self.unlabelled.samples.ids.tolist(), self.unlabelled.numbers.tolist()]
+        labels = json.dumps(told)
         digests = {
             self.samples.kind.unit: inputs.content_digest() if isinstance(inputs, Crystals) else _sha256(inputs),
             "labels": hashlib.sha256(labels.encode()).hexdigest(),

@@ -230,13 +230,12 @@ def _with_unlabelled(
     keys = np.empty(len(samples), dtype=groups.dtype)
     keys[samples.sound] = groups
     held = np.concatenate([data.split.val, data.split.test])
-    chosen = np.flatnonzero(none & ~np.isin(keys, keys[samples.used][held]))
-    note = f"{len(chosen)} of {np.sum(none)} {data.unit} without a class are trained on by their numbers"
-    if not len(chosen):
-        return replace(data, notes=(*data.notes, note))
-    others = samples.take(chosen)
+    at = np.flatnonzero(none)
+    chosen = np.flatnonzero(~np.isin(keys[at], keys[samples.used][held]))
+    note = f"{len(chosen)} of {len(at)} {data.unit} without a class are trained on by their numbers all the same"
+    others = samples.take(at)
     dataset = data.samples.kind.dataset(others.inputs, others.codes, kept=True, jobs=options.jobs, progress=progress)
-    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(dataset, values.numbers[chosen]))
+    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(others, dataset, values.numbers[at], chosen))
 
 
 def _without_near_copies(data: TrainingSet, radius: float) -> Split:

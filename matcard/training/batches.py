@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from matcard.training.options import Config
 
 
+MOST_UNLABELLED = 7
+"""So many times the samples of a batch stand without a class beside it at most (as in FixMatch, arXiv:2001.07685)."""
+
+
 class GlobalBatches(Sampler[list[int]]):
     """Cuts a sampler's order into global batches and gives this rank its share of each.
 
@@ -93,7 +97,7 @@ class DataModule(lightning.LightningDataModule):
         if self.values is not None:
             transform = config.value.transform if self.values.edges else "none"
             more = divided.unlabelled
-            seen = [self.values.numbers[split.train], *([] if more is None else [more.numbers])]
+            seen = [self.values.numbers[split.train], *([] if more is None else [more.numbers[more.chosen]])]
             self.scale = ValueScale.fit(np.concatenate(seen), self.values.names, transform)
             self.targets = self.scale.targets(self.values.numbers)
 
@@ -154,8 +158,8 @@ class DataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> Any:
         """Give the training batches, in an order that seed and epoch decide.
 
-        Where there are samples without a class, pairs: a batch, and one of those, as many a step as go round in an
-        epoch, or None for more steps than samples.
+        Where there are samples without a class, pairs: a batch, and one of those, or None for more steps than samples.
+        All of them come in an epoch, unless that took more than `MOST_UNLABELLED` batches of them a step.
         """
         indices = self.parts["train"]
         sampler: EpochSampler
@@ -165,14 +169,14 @@ class DataModule(lightning.LightningDataModule):
             sampler = WeightedSampler(self.draws, seed=self.seed)
         batches = GlobalBatches(sampler, indices, self.options.batch_size, *self._rank())
         loader, more = self._loader(self.dataset, batches, self.targets), self.set.unlabelled
-        if more is None or self.scale is None:
+        ranks = self._rank()[1]
+        if more is None or self.scale is None or len(more.chosen) < ranks:
             return loader
-        number, ranks = len(more.numbers), self._rank()[1]
-        order = ClassSampler(np.zeros(number), "shuffle", seed=self.seed)
-        size = -(-number // (len(batches) * ranks))
-        beside = GlobalBatches(order, np.arange(number), size, *self._rank())
+        order = ClassSampler(np.zeros(len(more.chosen)), "shuffle", seed=self.seed)
+        size = min(-(-len(more.chosen) // (len(batches) * ranks)), MOST_UNLABELLED * self.options.batch_size)
+        beside = GlobalBatches(order, more.chosen, size, *self._rank())
         second = self._loader(more.dataset, beside, self.scale.targets(more.numbers))
-        return CombinedLoader([loader, second], "max_size")
+        return CombinedLoader([loader, second], "min_size" if len(beside) > len(batches) else "max_size")
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Give this rank's share of the validation batches."""

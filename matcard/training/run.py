@@ -153,7 +153,7 @@ def _show_data(run: RunDir, data: DataModule, samples: Samples, console: Console
     if len(cut):
         console.print(f"{len(cut)} {data.set.unit} are cut out of the parts on purpose, see {run.split}")
     if unlabelled := int((~bad & (samples.codes < 0)).sum()):
-        console.print(f"{unlabelled} rows without a target are left out, see {run.left_out}")
+        console.print(f"{unlabelled} rows without a target are in no part, see {run.left_out}")
     of_none = samples.texts[bad & (samples.codes < 0) & (samples.texts != "")]
     for name, count in Counter(of_none.tolist()).items():
         console.print(f"{count} rows left out are of class {name!r}, which has no row that can be used")
@@ -185,8 +185,11 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     kept = np.sort(np.random.default_rng(config.seed).permutation(total := len(embedded["id"]))[:MAX_EMBEDDINGS])
     with written_whole(run.embeddings) as beside:
         np.savez(beside, total=total, **{name: values[kept] for name, values in embedded.items()})
-    trained = data.set.samples.take(data.parts["train"])
-    save_training(run.path / FOLDER, trained.kind.marks(trained))
+    trained = [data.set.samples.take(data.parts["train"])]
+    if (more := data.set.unlabelled) is not None:
+        trained.append(more.samples.take(more.chosen))
+    marks = [samples.kind.marks(samples) for samples in trained]
+    save_training(run.path / FOLDER, {name: [text for each in marks for text in each[name]] for name in marks[0]})
     save_model(run.path / FOLDER, description, tensors)
     if "test" not in scores:
         return

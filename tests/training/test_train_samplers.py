@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import distributed
-from train_cases import options, run_here
+from train_cases import interrupted, options, run_here
 
 from matcard.batch import standardised
 from matcard.comparison.cells import run_network
@@ -89,15 +89,7 @@ def test_the_loss_is_told_what_is_drawn(copied: Path, tmp_path: Path) -> None:
 def test_a_run_by_crystals_and_one_that_is_gone_on_with(small_table: Path, tmp_path: Path, monkeypatch) -> None:
     more = ["--trainer.sampler=spread", "--trainer.max_epochs=3", "--loss.name=cross_entropy"]
     whole = run_here(*options(small_table, tmp_path / "whole", *more))
-
-    def stops(module) -> None:
-        if module.current_epoch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("matcard.training.module.TrainingModule.on_train_epoch_end", stops)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run_here(*options(small_table, tmp_path / "killed", *more))
+    interrupted(monkeypatch, *options(small_table, tmp_path / "killed", *more))
     resume(tmp_path / "killed")
     assert (tmp_path / "killed" / "metrics.csv").read_text() == whole.metrics.read_text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 import yaml
 from sklearn.metrics import average_precision_score, mean_absolute_error, r2_score
-from train_cases import options, run_here
+from train_cases import interrupted, options, run_here
 
 from matcard.comparison.cells import run_network
 from matcard.data.read import divide, read_labelled
@@ -23,7 +24,6 @@ from matcard.report.run import write_report
 from matcard.study.objective import trained
 from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict
-from matcard.training.module import TrainingModule
 from matcard.training.run import resume
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def test_numbers_of_rows_without_a_class_are_learned(few: Path, tmp_path: Path, 
 
 
 def test_all_of_them_come_in_an_epoch_and_a_run_is_gone_on_with(few: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("matcard.training.batches.MOST_UNLABELLED", 10)
     more = ["--data.unlabelled=learn", "--trainer.max_epochs=3", "--trainer.batch_size=8"]
     whole = run_here(*of_few(few, tmp_path / "whole", *more))
     config = whole.load_config()
@@ -159,19 +160,20 @@ def test_all_of_them_come_in_an_epoch_and_a_run_is_gone_on_with(few: Path, tmp_p
     pairs = [batch for batch, _, _ in loader]
     assert len(pairs) == len(data.parts["train"]) // 8 + (len(data.parts["train"]) % 8 > 1)
     seen = torch.cat([second.index for _, second in pairs if second is not None])
-    assert sorted(seen.tolist()) == list(range(len(data.set.unlabelled.numbers)))
+    assert sorted(seen.tolist()) == data.set.unlabelled.chosen.tolist()
     assert all(second.numbers.isfinite().all() for _, second in pairs if second is not None)
-
-    def stops(module: TrainingModule) -> None:
-        if module.current_epoch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingModule, "on_train_epoch_end", stops)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run_here(*of_few(few, tmp_path / "killed", *more))
+    # By `training.json` an evaluation tells what was trained on.
+    marks = json.loads((whole.path / "model" / "training.json").read_text())["numbers"]
+    assert len(marks) == len(data.set.unlabelled.chosen)  # each training row has its twin among them
+    interrupted(monkeypatch, *of_few(few, tmp_path / "killed", *more))
     resume(tmp_path / "killed")
     assert (tmp_path / "killed" / "metrics.csv").read_text() == whole.metrics.read_text()
+    # No more than so many times a batch stand beside it: another part of them in each epoch.
+    monkeypatch.setattr("matcard.training.batches.MOST_UNLABELLED", 7)
+    data.options = replace(data.options, batch_size=4)
+    pairs = [batch for batch, _, _ in data.train_dataloader()]
+    assert len(pairs) == len(data.parts["train"]) // 4 + (len(data.parts["train"]) % 4 > 1)
+    assert {len(second.index) for _, second in pairs} == {28}
 
 
 def test_rows_without_a_class_need_numbers(rows: Path, few: Path, tmp_path: Path) -> None:
@@ -303,15 +305,7 @@ def test_without_weight_nothing_is_predicted(small_table: Path, tmp_path: Path) 
 def test_a_run_that_is_gone_on_with_ends_as_one_that_was_not(rows: Path, tmp_path: Path, monkeypatch) -> None:
     more = ["--data.threshold=6", "--value.weight=1", "--trainer.max_epochs=3"]
     whole = run_here(*of_rows(rows, tmp_path / "whole", *more))
-
-    def stops(module: TrainingModule) -> None:
-        if module.current_epoch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingModule, "on_train_epoch_end", stops)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run_here(*of_rows(rows, tmp_path / "killed", *more))
+    interrupted(monkeypatch, *of_rows(rows, tmp_path / "killed", *more))
     resume(tmp_path / "killed")
     assert (tmp_path / "killed" / "test_metrics.json").read_text() == whole.test_metrics.read_text()
 

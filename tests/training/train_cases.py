@@ -6,7 +6,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from matcard.training.config import parse_config
+from matcard.training.module import TrainingModule
 from matcard.training.run import train
 
 if TYPE_CHECKING:
@@ -23,6 +26,19 @@ def options(table: Path, run: Path, *more: str) -> list[str]:
 
 def run_here(*argv: str):
     return train(parse_config(argv, prog="python -m matcard.train", description=""))
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, *argv: str) -> None:
+    """Begin a run and interrupt it at the end of its second epoch."""
+
+    def stops(module: TrainingModule) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "on_train_epoch_end", stops)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run_here(*argv)
 
 
 def command(*argv: str, **more) -> subprocess.CompletedProcess[str]:
