@@ -225,11 +225,10 @@ class CrystalKind(Kind):
         inputs: Crystals,
         descriptors: Float32[Tensor, "N D"] | None = None,
         by: Int[np.ndarray, " M"] | None = None,
-        jobs: int | None = None,
     ) -> Float64[Tensor, "N F"]:
         """Give the directions of the descriptors, or of Magpie features and the volume per atom without them."""
         if descriptors is None:
-            found = describe(find_descriptors("magpie,volume"), inputs, cache_dir() / "descriptors", jobs=jobs)
+            found = describe(find_descriptors("magpie,volume"), inputs, cache_dir() / "descriptors")
             return directions(found.values, by)
         return directions(descriptors.numpy(), by)
 

@@ -54,7 +54,6 @@ def points_and_unit(
     kind: Kind,
     samples: Samples,
     descriptors: Float32[Tensor, "n D"] | None = None,
-    jobs: int | None = None,
 ) -> tuple[Float64[Tensor, "n F"] | None, float]:
     """Give samples as points whose distances tell how alike they are, None where they have no numbers; and the unit.
 
@@ -64,11 +63,13 @@ def points_and_unit(
         kind: of the samples.
         samples: n of them.
         descriptors: of each, where they have some.
-        jobs: processes that compute what is not at hand, as in joblib.
+
+    Raises:
+        InputError: numbers that are not finite.
     """
     families = kind.families(samples)
     drawn = one_of_each(families, len(samples))
-    points = kind.points(samples.inputs, descriptors, drawn if len(drawn) >= _FEW_FAMILIES else None, jobs)
+    points = kind.points(samples.inputs, descriptors, drawn if len(drawn) >= _FEW_FAMILIES else None)
     return points, 1.0 if points is None else unit(points, families)
 
 

@@ -66,7 +66,6 @@ class RowKind(Kind):
         inputs: Float64[np.ndarray, "N F"],
         descriptors: Float32[Tensor, "N D"] | None = None,
         by: Int[np.ndarray, " M"] | None = None,
-        jobs: int | None = None,
     ) -> Float64[Tensor, "N F"]:
         """Give the columns, standardised. Not at unit length: a few columns would have few directions."""
         return standardised(inputs, by)

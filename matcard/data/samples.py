@@ -172,7 +172,6 @@ class Kind(ABC):
         inputs: Any,
         descriptors: Float32[Tensor, "N D"] | None = None,
         by: Int[np.ndarray, " M"] | None = None,
-        jobs: int | None = None,
     ) -> Float64[Tensor, "N F"] | None:
         """Give samples as points whose distances tell how alike they are; None where there are no numbers.
 
@@ -180,7 +179,6 @@ class Kind(ABC):
             inputs: N samples.
             descriptors: of each, where they have some.
             by: positions of the samples that columns are standardised by; all where not given.
-            jobs: processes that compute what is not at hand, as in joblib.
         """
         return None
 
