@@ -96,7 +96,7 @@ def main() -> None:
     clock = time.perf_counter if given.wall else time.process_time
     for size in given.batch:
         ready = list(loader(dataset, size))
-        atoms, edges = (sum(len(batch[name]) for batch in ready) for name in ("z", "distance"))
+        atoms, edges = (sum(len(getattr(batch, name)) for batch in ready) for name in ("z", "distance"))
         print(f"{len(dataset)} crystals, {atoms / len(dataset):.1f} atoms and {edges / len(dataset):.0f} edges each\n")
         ours = CGCNN(OPTIONS, 2)
         blocks = deepcopy(ours)

@@ -95,7 +95,8 @@ class Distinct:
         return [
             f"class {self.class_names[label]!r}: its {self.samples[label]:,} {unit} are about {self.here[label]:.3g} "
             f"distinct ones at scale {self.scale:g}, and losses and samplers that count classes take them for as many "
-            "as they are; see what --trainer.sampler spread, density or formula does, or --data.near_copies drop"
+            "as they are; --trainer.sampler spread, density or formula draws them less often, --data.near_copies drop "
+            "cuts them"
             for label in repeated_classes(np.array(self.samples), self.here)
         ]
 

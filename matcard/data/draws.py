@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -110,16 +111,21 @@ def draw_probabilities(
         length: u, as `unit` gives it.
 
     Raises:
-        InputError: an unknown kind, a scale that is not positive, too many samples, or something that the kind needs
-            is not given.
+        InputError: an unknown kind, a scale or length that is not positive, too many samples, not one formula or class
+            for each, or something that the kind needs is not given.
     """
     if kind not in get_args(DrawKind):
         raise InputError(f"sampler is {kind!r}: expected one of {', '.join(get_args(DrawKind))}")
+    if not (0 < scale < math.inf and 0 < length < math.inf):
+        raise InputError(f"scale {scale} and length {length}: expected positive, finite numbers")
     groups = None if classes is None else torch.from_numpy(np.asarray(classes, dtype=np.int64))
     if kind == "formula":
         if formulas is None:
             raise InputError("sampler 'formula' needs the formula of each sample: rows of a table and images have none")
-        weights = _by_size(np.asarray(formulas).astype(str), classes)
+        names = np.asarray(formulas).astype(str)
+        if names.ndim != 1 or (classes is not None and np.shape(classes) != names.shape):
+            raise InputError(f"formulas have shape {names.shape}; expected (n,), one for each of n samples and classes")
+        weights = _by_size(names, classes)
     elif points is None:
         raise InputError(f"sampler {kind!r} needs numbers of each sample to take distances of: images have none")
     elif kind == "spread":

@@ -160,8 +160,10 @@ def sum_by_class(weights: Float[Tensor, " n"], classes: Int[Tensor, " n"], num_c
         num_classes: C.
 
     Raises:
-        InputError: not one class a point, or a class outside 0 to C - 1.
+        InputError: not one number and one class a point, or a class outside 0 to C - 1.
     """
+    if weights.ndim != 1:
+        raise InputError(f"weights have shape {tuple(weights.shape)}; expected (n,), a number for each point")
     classes = check_groups(classes, weights, "classes")
     if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
         raise InputError(

@@ -147,8 +147,13 @@ def test_what_is_refused() -> None:
         draw_probabilities("formula", points=torch.rand(3, 2))
     with pytest.raises(InputError, match="'spread' needs numbers of each sample"):
         draw_probabilities("spread", formulas=np.array(["a"]))
-    with pytest.raises(InputError, match="scale = -1"):
-        draw_probabilities("spread", points=torch.rand(3, 2), scale=-1)
+    for kind in ("spread", "density", "neighbors"):
+        for wrong in ({"scale": -1}, {"scale": 0}, {"length": 0}, {"length": np.nan}):
+            with pytest.raises(InputError, match="scale .* and length .*: expected positive"):
+                draw_probabilities(kind, points=torch.rand(3, 2), **wrong)
+    for wrong in ({"formulas": np.array([["a", "b"]])}, {"formulas": np.array(["a", "b"]), "classes": np.zeros(3)}):
+        with pytest.raises(InputError, match="formulas have shape"):
+            draw_probabilities("formula", **wrong)
 
 
 def test_the_sampler_draws_by_the_probabilities() -> None:

@@ -222,3 +222,5 @@ def test_classes_that_are_refused() -> None:
         sum_by_class(torch.ones(2), torch.tensor([-1, 2]), 2)
     with pytest.raises(InputError, match="2 points"):
         sum_by_class(torch.ones(2), torch.tensor([0]), 2)
+    with pytest.raises(InputError, match=r"weights have shape \(2, 3\)"):
+        sum_by_class(torch.ones(2, 3), torch.tensor([0, 1]), 2)
