@@ -39,7 +39,7 @@ import tempfile
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Image, display
+from IPython.display import SVG, display
 from rich.console import Console
 
 from matcard.errors import MatcardWarning
@@ -99,7 +99,7 @@ shown.sort_values("macro_f1", ascending=False).head(6).round(3)
 # flat for the last half of the study has little left to find.
 
 # %%
-display(Image(study.figures / "history.png", width=620))
+display(SVG(study.figures / "history.svg"))
 
 # %% [markdown]
 # ## What mattered
@@ -108,16 +108,16 @@ display(Image(study.figures / "history.png", width=620))
 # importance says how much, the slices say which way.
 
 # %%
-if (study.figures / "importances.png").exists():  # not of the tests' few trials
-    display(Image(study.figures / "importances.png", width=520))
-display(Image(study.figures / "slices.png", width=760))
+if (study.figures / "importances.svg").exists():  # not of the tests' few trials
+    display(SVG(study.figures / "importances.svg"))
+display(SVG(study.figures / "slices.svg"))
 
 # %% [markdown]
 # Scale and weight act together: a large weight at a small scale is another loss than a small weight at a large one. The surface is smoothed
 # between the trials and ends where there are none.
 
 # %%
-display(Image(study.figures / "contour.png", width=430))
+display(SVG(study.figures / "contour.svg"))
 
 # %% [markdown]
 # ## What the best gains
@@ -170,7 +170,7 @@ favoured = {name: space[name] for name in ("loss.scale", "loss.lambda_invariant"
 favoured["loss.base.tau"] = {"type": "float", "low": 0.05, "high": 2}
 two = StudyOptions(trials=TRIALS, study="two", trial_config="full", metric=aims)
 pareto = tune(adjusted, two, space=favoured, console=Console(quiet=True))
-display(Image(pareto.figures / "pareto.png", width=520))
+display(SVG(pareto.figures / "pareto.svg"))
 
 # %% [markdown]
 # The recommended trial, `best.yaml`, is the one nearest to the best of both, each aim measured in its range over the front;

@@ -34,7 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from ase.io import read as read_ase
-from IPython.display import Image, display
+from IPython.display import SVG, display
 from pymatgen.core import Structure
 
 from matcard import load_run
@@ -99,7 +99,7 @@ report = write_report(run_dir.path)
 # interval spans most of the scale, and the honest word on it is "not known yet". The figure is among those of the report:
 
 # %%
-display(Image(run_dir.path / "figures" / "recall.png", width=620))
+display(SVG(run_dir.path / "figures" / "recall.svg"))
 print(*sorted(path.name for path in run_dir.path.iterdir()), sep="\n")
 
 # %% [markdown]

@@ -230,7 +230,7 @@ def write_figures(
     probabilities: Float[np.ndarray, "n C"],
     metrics: dict[str, Any],
 ) -> None:
-    """Draw confusion.png, recall.png, precision_recall.png and reliability.png."""
+    """Draw confusion.svg, recall.svg, precision_recall.svg and reliability.svg."""
     names, rare = list(metrics["recall"]), metrics["minority_classes"]
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(names))
     support = {name: metrics["recall"][name]["n"] for name in names}
@@ -241,7 +241,7 @@ def write_figures(
         ("precision_recall", precision_recall_figure(targets, probabilities, names, shown)),
         ("reliability", reliability_figure(reliability(targets, probabilities))),
     ):
-        style.save_figure(figure, folder / f"{name}.png")
+        style.save_figure(figure, folder / f"{name}.svg")
 
 
 def _label_classes(axes: Axes, names: Sequence[str], confusion: Int[np.ndarray, "C C"], *, turned: bool) -> None:

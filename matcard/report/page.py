@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import warnings
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation import style
@@ -43,7 +39,7 @@ VARIABLES = {
     style.SKY: "sky",
 }
 """The colours of `matcard.evaluation.style`, and the CSS variables of the page that stand for them."""
-_PIXELS_AN_INCH = 96
+_PIXELS_A_POINT = 96 / 72
 DASH = "–"
 
 
@@ -149,7 +145,7 @@ class FigureFolder:
         caption: str,
         live: dict[str, Any] | None = None,
     ) -> Markup:
-        """Write a figure as PNG and its data as CSV; gives it as HTML.
+        """Write a figure as SVG and its data as CSV; gives it as HTML.
 
         Args:
             name: of the files; unlike that of any other figure of the page, letters, digits and hyphens.
@@ -160,26 +156,19 @@ class FigureFolder:
             live: what the page's script draws in place of the still picture; its `kind` says how.
         """
         self.data(name, table)
-        still = inline_svg(figure, name, alt)
-        # Everything has found its place by now; to look for it again would take as long as to draw.
-        figure.set_layout_engine("none")
-        save_figure(figure, self.path / f"{name}.png")
+        save_figure(figure, self.path / f"{name}.svg")
+        return self.picture(name, alt=alt, caption=caption, live=live)
+
+    def picture(self, name: str, *, alt: str, caption: str, live: dict[str, Any] | None = None) -> Markup:
+        """Give a figure that lies in the folder as HTML; its CSV is linked where there is one."""
+        still = inline_svg((self.path / f"{name}.svg").read_text(encoding="utf-8"), name, alt)
         body = Markup('<div class="frame" tabindex="0">{}</div>').format(still)
         if live is not None:  # a still picture with the data of its moving one; the page's script makes the exchange
             body = Markup(
                 '<div class="view" data-kind="{}"><div class="still frame">{}</div><div class="live" hidden></div>'
                 '<script type="application/json">{}</script></div>'
             ).format(live["kind"], still, htmlsafe_json_dumps(live))
-        return self._framed(name, body, caption)
-
-    def picture(self, name: str, *, alt: str, caption: str) -> Markup:
-        """Give a PNG that lies in the folder as HTML, its bytes in the page; its CSV is linked where there is one."""
-        data = base64.b64encode((self.path / f"{name}.png").read_bytes()).decode()
-        body = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, data)
-        return self._framed(name, body, caption)
-
-    def _framed(self, name: str, body: Markup, caption: str) -> Markup:
-        kinds = [kind for kind in ("png", "csv") if (self.path / f"{name}.{kind}").is_file()]
+        kinds = [kind for kind in ("svg", "csv") if (self.path / f"{name}.{kind}").is_file()]
         files = Markup(" ").join(
             Markup('<a href="{}/{}.{}">{}</a>').format(self.path.name, name, kind, kind.upper()) for kind in kinds
         )
@@ -188,35 +177,23 @@ class FigureFolder:
         ).format(name, body, caption, files)
 
 
-def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
-    """Give a figure as an SVG element that takes its colours from the page's CSS variables.
+def inline_svg(drawing: str, name: str, alt: str) -> Markup:
+    """Give a saved figure as an SVG element that takes its colours from the page's CSS variables.
 
     Args:
-        figure: drawn in the colours of `matcard.evaluation.style`.
+        drawing: what `save_figure` wrote of a figure in the colours of `matcard.evaluation.style`.
         name: unlike that of any other figure of the page; the ids inside the SVG begin with it.
         alt: what is to be seen, in words.
     """
-    text = io.StringIO()
-    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    # The page shows through.
-    figure.patch.set_visible(False)
-    for axes in figure.axes:
-        for one in (axes, *axes.child_axes):
-            one.patch.set_visible(False)
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)  # type: ignore[no-untyped-call]
-    figure.patch.set_visible(True)
-    drawing = text.getvalue()
-    drawing = drawing[drawing.index("<svg") :]
     for colour, variable in VARIABLES.items():
         drawing = re.sub(rf"{colour}\b", f"var(--{variable})", drawing, flags=re.IGNORECASE)
     # Ids are unique in a page, not in a figure alone.
     drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", drawing)
-    inches_wide, box = figure.get_size_inches()[0], re.search(r'viewBox="([^"]*)"', drawing)
-    opening = Markup('<svg role="img" aria-label="{}" style="--natural: {:.0f}px" viewBox="{}">').format(
-        alt, inches_wide * _PIXELS_AN_INCH, box[1] if box else ""
-    )
-    return opening + Markup(drawing[drawing.index(">") + 1 :])
+    opening, body = drawing[drawing.index("<svg") :].split(">", 1)
+    _, _, width, height = re.findall(r"[\d.]+", opening[opening.index("viewBox") :])[:4]
+    return Markup('<svg role="img" aria-label="{}" style="--natural: {:.0f}px" viewBox="0 0 {} {}">').format(
+        alt, float(width) * _PIXELS_A_POINT, width, height
+    ) + Markup(body)
 
 
 def paragraph(text: str, css: str = "") -> Markup:

@@ -51,7 +51,7 @@ def write_report(
     projection: Projection = "pca",
     samples: Samples | None = None,
 ) -> Path:
-    """Write the report of a finished run, and its figures as PNG and CSV; gives the report's path.
+    """Write the report of a finished run, and its figures as SVG and CSV; gives the report's path.
 
     A chapter that cannot be written says why in its place, with a `MatcardWarning`; the others stand.
 

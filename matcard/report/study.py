@@ -157,7 +157,7 @@ def _retrained(folder: StudyDir, metrics: list[str]) -> Markup:
 def _pictures(folder: StudyDir) -> Markup:
     figures = FigureFolder(folder.figures)
     found = [
-        (path.stem, text) for kind, text in _FIGURES.items() for path in sorted(folder.figures.glob(f"{kind}*.png"))
+        (path.stem, text) for kind, text in _FIGURES.items() for path in sorted(folder.figures.glob(f"{kind}*.svg"))
     ]
     if not found:
         return paragraph("No trial has finished that a figure could show.")

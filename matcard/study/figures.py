@@ -49,7 +49,7 @@ def write_figures(
     """Draw the figures that the trials allow, each with its numbers beside it as CSV."""
 
     def save(name: str, figure: Figure, rows: pd.DataFrame) -> None:
-        style.save_figure(figure, folder.figures / f"{name}.png")
+        style.save_figure(figure, folder.figures / f"{name}.svg")
         with written_whole(folder.figures / f"{name}.csv") as beside:
             rows.to_csv(beside, index=False)
 

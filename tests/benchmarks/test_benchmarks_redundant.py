@@ -123,8 +123,8 @@ def test_every_method_is_trained_once_and_compared(scripts, source, tmp_path, mo
     )
     text = scripts.redundant_tables.tables(table)
     assert all(f"| {method} |" in text for method in redundant.METHODS)
-    scripts.redundant_tables.draw(table, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size
+    scripts.redundant_tables.draw(table, tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").stat().st_size
 
     # One that is missing is made up for, and nothing else.
     table[table["method"] != "spread"].to_parquet(results)

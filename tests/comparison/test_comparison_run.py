@@ -37,7 +37,7 @@ def test_every_cell_once_and_everything_written(tmp_path, trained):
     assert tested["test_precision_at_100"].equals(tested["test_macro_f1"])
     assert (tested["test_medium_shot_recall_at_decision"] * 2).equals(tested["test_macro_f1_at_decision"])
     assert tested["test_few_shot_recall"].isna().all()
-    for name in ("table.md", "table.tex", "report.html", "figures/intervals.png", "figures/intervals.csv"):
+    for name in ("table.md", "table.tex", "report.html", "figures/intervals.svg", "figures/intervals.csv"):
         assert (folder / name).stat().st_size > 0, name
     assert "    python -m matcard.compare\n" in (folder / "table.md").read_text()
     # The better of the two trials is what is tested: the larger learning rate, as the numbers go.

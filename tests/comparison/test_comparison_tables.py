@@ -245,13 +245,13 @@ def test_scores_of_errors_are_turned_so_that_larger_is_better():
 
 
 def test_figures_are_drawn(tmp_path, summary):
-    save_figure(interval_figure(summary, experiment(), ("macro_f1", "average_precision")), tmp_path / "one.png")
+    save_figure(interval_figure(summary, experiment(), ("macro_f1", "average_precision")), tmp_path / "one.svg")
     ranks = compare_ranks(np.random.default_rng(0).random((8, 5)))
     figure = rank_figure(list(VALUES), ranks, "macro_f1")
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert shown == [label for _, label in sorted(zip(ranks.mean, VALUES, strict=True), key=lambda pair: pair[0])]
-    save_figure(figure, tmp_path / "ranks.png")
-    for path in tmp_path.glob("*.png"):
+    save_figure(figure, tmp_path / "ranks.svg")
+    for path in tmp_path.glob("*.svg"):
         assert path.stat().st_size > 10_000
 
 
@@ -272,6 +272,6 @@ def test_the_report_has_what_the_tables_have(tmp_path):
     for name in ("table.md", "table.tex", "results.parquet"):
         assert f'<a href="{name}">' in page
     assert REASON.replace("&", "&amp;") in page
-    assert (tmp_path / "figures" / "ranks-macro-f1-argmax.png").is_file()
+    assert (tmp_path / "figures" / "ranks-macro-f1-argmax.svg").is_file()
     written = pd.read_csv(tmp_path / "figures" / "intervals.csv")
     assert len(written) == len(summarise(results, made))

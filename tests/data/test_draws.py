@@ -149,7 +149,7 @@ def test_what_is_refused() -> None:
         draw_probabilities("spread", formulas=np.array(["a"]))
     for kind in ("spread", "density", "neighbors"):
         for wrong in ({"scale": -1}, {"scale": 0}, {"length": 0}, {"length": np.nan}):
-            with pytest.raises(InputError, match="scale .* and length .*: expected positive"):
+            with pytest.raises(InputError, match=r"scale .* and length .*: expected positive"):
                 draw_probabilities(kind, points=torch.rand(3, 2), **wrong)
     for wrong in ({"formulas": np.array([["a", "b"]])}, {"formulas": np.array(["a", "b"]), "classes": np.zeros(3)}):
         with pytest.raises(InputError, match="formulas have shape"):

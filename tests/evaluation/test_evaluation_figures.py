@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from evaluation_cases import imbalanced
-from PIL import Image
 
 from matcard.evaluation.calibration import reliability
 from matcard.evaluation.confusion import confusion_matrix
@@ -134,12 +134,12 @@ def test_precision_recall_figure_leaves_out_what_is_absent():
 
 def test_figures_are_written_whole(tmp_path):
     confusion, names, metrics = case(3, ["cubic", "$broken\\math", "R$\\bar{3}$c"])
-    path = tmp_path / "confusion.png"
+    path = tmp_path / "confusion.svg"
     save_figure(confusion_figure(confusion, names, metrics["minority_classes"]), path)
-    with Image.open(path) as image:
-        assert min(image.size) > 400
-        assert len(image.convert("RGB").getcolors(1 << 20)) > 20
-    assert [file.name for file in tmp_path.iterdir()] == ["confusion.png"]
+    drawing = ElementTree.parse(path).getroot()
+    assert min(map(float, drawing.attrib["viewBox"].split()[2:])) > 144
+    assert len(list(drawing.iter("{http://www.w3.org/2000/svg}path"))) > 20
+    assert [file.name for file in tmp_path.iterdir()] == ["confusion.svg"]
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_large_sets_are_resampled_less_often(monkeypatch):
 def test_figures(metrics, tmp_path):
     write_figures(tmp_path, TARGETS, PROBABILITIES, metrics)
     for name in ("confusion", "recall", "precision_recall", "reliability"):
-        assert (tmp_path / f"{name}.png").stat().st_size > 1000
+        assert (tmp_path / f"{name}.svg").stat().st_size > 1000
 
 
 def test_curves_are_of_the_rarest_classes_that_have_samples(metrics, tmp_path, monkeypatch):

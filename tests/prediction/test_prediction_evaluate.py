@@ -59,7 +59,7 @@ def test_a_new_set_is_scored_at_argmax_and_at_the_decision(trained, tmp_path, ca
     said = capsys.readouterr().out
     assert "Recall per class" in said
     assert "Class shares" in said
-    for name in ("confusion.png", "recall.png", "precision_recall.png", "reliability.png", "left_out.csv"):
+    for name in ("confusion.svg", "recall.svg", "precision_recall.svg", "reliability.svg", "left_out.csv"):
         assert (tmp_path / "out" / name).stat().st_size > 0
 
 

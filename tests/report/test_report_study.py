@@ -24,7 +24,7 @@ def test_report_of_a_study(tmp_path):
     (tmp_path / "study.yaml").write_text("space: {loss.scale: {low: 0.1, high: 30}}")
     (tmp_path / "best.yaml").write_text("model: {name: cgcnn}\nloss: {scale: 3.25, name: reweight}\nname: x")
     (tmp_path / "figures").mkdir()
-    save_figure(new_figure(2, 1), tmp_path / "figures" / "history.png")
+    save_figure(new_figure(2, 1), tmp_path / "figures" / "history.svg")
     text = write_study_report(tmp_path).read_text(encoding="utf-8")
     for said in (
         "0.625, of trial 2",

@@ -95,7 +95,7 @@ def test_few_classes_are_drawn_one_by_one_the_largest_first(epochs, tmp_path):
     np.testing.assert_allclose(lines(right)["magnitude"], [20 - epoch for epoch in range(epochs)])
     np.testing.assert_allclose(lines(right)["spread"], [9 - epoch for epoch in range(epochs)])
     assert (left.get_lines()[0].get_xdata() == np.arange(epochs) + 1).all()
-    save_figure(figure, tmp_path / "diagnostics.png")
+    save_figure(figure, tmp_path / "diagnostics.svg")
 
 
 def test_many_classes_are_drawn_as_minority_and_others():

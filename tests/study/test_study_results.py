@@ -204,7 +204,7 @@ def test_parameters_of_failed_trials_alone_make_no_contour(tmp_path: Path) -> No
     write_figures(
         StudyDir(tmp_path), study, trial_table(study.trials, ["macro_f1"]), ["macro_f1"], Space((SCALE, LAMBDA))
     )
-    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {"history", "slices"}
+    assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {"history", "slices"}
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_run_logs_and_its_report_draws_them_and_trains_as_without(told, small_
     assert (rows["effective_errors_magnitude"] > 0).all()
     pd.testing.assert_frame_equal(rows[others.columns], others)
     write_report(told.path)
-    assert (told.path / "figures" / "diagnostics.png").stat().st_size > 5000
+    assert (told.path / "figures" / "diagnostics.svg").stat().st_size > 5000
 
 
 def test_a_resumed_run_goes_on_with_them(told, small_table, tmp_path, monkeypatch) -> None:

@@ -246,7 +246,7 @@ def test_the_report_draws_predicted_against_true(finished: Path) -> None:
     known = test[test["number_hardness"].notna()]
     np.testing.assert_allclose(drawn.loc[known.index, "predicted"], known["value_hardness"])
     assert len(drawn) == len(known)
-    assert (finished / "figures" / "parity-1.png").is_file()
+    assert (finished / "figures" / "parity-1.svg").is_file()
 
 
 def test_an_ensemble_gives_the_mean_of_numbers_that_all_predict(finished: Path, rows: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_study_leaves_what_it_found(here, figures, capsys):
     assert {path.name for path in folder.iterdir()} == {"config.yaml", "metrics.csv", "record.json", "validation.npz"}
 
     for name in ("history", "slices", "importances", "intermediate"):
-        assert (study / "figures" / f"{name}.png").stat().st_size > 5000
+        assert (study / "figures" / f"{name}.svg").stat().st_size > 5000
         assert len(pd.read_csv(study / "figures" / f"{name}.csv"))
     assert len(pd.read_csv(study / "figures/intermediate.csv")) == 4 * 2
 
@@ -147,8 +147,8 @@ def test_several_metrics_give_a_front(here, figures, played):
     files = sorted(path.name for path in study.glob("best-*.yaml"))
     assert len(files) == front["front"].sum()
     assert (study / "best.yaml").read_text() == (study / "best-1.yaml").read_text()
-    assert (study / "figures/pareto.png").is_file()
-    assert not (study / "figures/intermediate.png").exists()
+    assert (study / "figures/pareto.svg").is_file()
+    assert not (study / "figures/intermediate.svg").exists()
 
 
 def test_defaults_outside_the_space_are_trained_for_the_comparison(here, played, capsys):

@@ -51,7 +51,12 @@ def _affine(inner: Any, terms: Any, weight: Any, band: Any, start: int, target: 
     of_target, of_source = terms[2 * target], terms[2 * source + 1]
     for f in range(width):
         inner[f] = of_target[f] + of_source[f]
-    for k in range(band.shape[0]):
+    count = band.shape[0]
+    for k in range(0, count - 2, 3):  # three at a time: the sum is read and written a third as often
+        first, second, third = weight[start + k], weight[start + k + 1], weight[start + k + 2]
+        for f in range(width):
+            inner[f] += band[k] * first[f] + band[k + 1] * second[f] + band[k + 2] * third[f]
+    for k in range(count - count % 3, count):
         value, row = band[k], weight[start + k]
         for f in range(width):
             inner[f] += value * row[f]
@@ -113,13 +118,16 @@ def gated_sums(
             if slopes is None:
                 for f in range(width):
                     total[f] += sigmoids[f] * softplus[f]
-            else:
-                slope = slopes[e]
+            else:  # through `power`: written to memory in one run, which is twice as fast as from two loops
                 for f in range(width):
                     message = sigmoids[f] * softplus[f]
                     total[f] += message
-                    slope[f] = message * (_ONE - sigmoids[f])
-                    slope[width + f] = sigmoids[f] * (sigmoids[width + f] - _ONE)
+                    power[f] = message * (_ONE - sigmoids[f])
+                for f in range(width):
+                    power[width + f] = sigmoids[f] * (sigmoids[width + f] - _ONE)
+                slope = slopes[e]
+                for f in range(2 * width):
+                    slope[f] = power[f]
 
 
 @_compiled
@@ -137,13 +145,17 @@ def gradients(
 ) -> None:
     """Add the gradients of terms, and in float64 that of the weight."""
     width = grad.shape[1]
-    inner, partial = np.empty(2 * width, _FLOAT), np.zeros(grad_weight.shape, _FLOAT)
+    inner, of_target = np.empty(2 * width, _FLOAT), np.empty(2 * width, _FLOAT)
+    partial = np.zeros(grad_weight.shape, _FLOAT)
     for i in range(first, last):
-        of_sum, of_target = grad[i], grad_terms[2 * i]
+        of_sum = grad[i]
+        for f in range(2 * width):
+            of_target[f] = _ZERO
         for e in range(pointer[i], pointer[i + 1]):
             slope, of_source = slopes[e], grad_terms[2 * source[e] + 1]
             for f in range(width):
                 inner[f] = of_sum[f] * slope[f]
+            for f in range(width):
                 inner[width + f] = of_sum[f] * slope[width + f]
             for f in range(2 * width):
                 of_target[f] += inner[f]
@@ -153,6 +165,8 @@ def gradients(
                 value, row = band[e, k], partial[start[e] + k]
                 for f in range(2 * width):
                     row[f] += value * inner[f]
+        for f in range(2 * width):
+            grad_terms[2 * i, f] += of_target[f]
         if (i - first) % FLUSH == FLUSH - 1 or i == last - 1:
             for g in range(partial.shape[0]):
                 for f in range(2 * width):
