@@ -54,7 +54,8 @@ def test_outputs_are_of_one_run_from_top_to_bottom_without_errors(script):
     outputs = [output for cell in cells for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     assert not [output for output in outputs if output.get("name") == "stderr"]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2, "figures are there"
+    figures = {"image/png", "image/svg+xml"}
+    assert sum(not figures.isdisjoint(output.get("data", {})) for output in outputs) >= 2, "figures are there"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
