@@ -48,16 +48,23 @@ class Metric(NamedTuple):
         label: its name in tables and figures.
         higher_is_better: its direction.
         rules: at which of `RULES`; a metric of probabilities is the same at all.
+        bounds: its least and its largest value.
     """
 
     label: str
     higher_is_better: bool
     rules: tuple[str, ...]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 METRICS = {
     **{
-        name: Metric(evaluated.metric_label(name), evaluated.higher_is_better(name), RULES[: 2 if of_classes else 1])
+        name: Metric(
+            evaluated.metric_label(name),
+            evaluated.higher_is_better(name),
+            RULES[: 2 if of_classes else 1],
+            evaluated.metric_bounds(name),
+        )
         for of_classes in (True, False)
         for name in evaluated.metric_names(of_classes)
     },
@@ -272,8 +279,8 @@ def ranks_of(scores: pd.DataFrame) -> Ranks | None:
 
 
 def _mean(name: str, values: Sequence[float], ratio: float) -> dict[str, float]:
-    """Give mean and intervals, ending where the metric does: MCC at -1 and 1, other scores at 0 and 1, losses at 0."""
-    lowest, highest = (-1.0 if name == "mcc" else 0.0), (1.0 if metric(name).higher_is_better else np.inf)
+    """Give mean and intervals, ending where the metric does."""
+    lowest, highest = metric(name).bounds
     corrected, plain = corrected_t_test(values, [0.0] * len(values), ratio), t_interval(values)
     found = {"mean": plain.mean}
     for prefix, (_, low, high, *_) in {"": corrected, "seeds_": plain}.items():

@@ -279,7 +279,7 @@ def read_card(path: Path) -> Card:
             file and key named.
     """
     card: Card = _made(Card, read_yaml(path), str(path), name=path.stem)
-    formats = FORMATS[card.kind]
+    formats = FORMATS.get(card.kind, {})
     if card.format not in formats:
         raise InputError(f"{path}: key 'format': {card.kind} come as {', '.join(formats)}; found {card.format!r}")
     ways = [key for key in ("threshold", "bins", "window") if getattr(card, key) is not None]

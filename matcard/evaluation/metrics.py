@@ -40,6 +40,7 @@ class _Metric(NamedTuple):
     higher_is_better: bool
     of_classes: bool
     """Whether it looks at the predicted classes, which a decision rule changes, and not at probabilities."""
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 _METRICS = {
@@ -48,14 +49,14 @@ _METRICS = {
     "macro_f1": _Metric("macro-F1", True, True),
     "macro_precision": _Metric("macro-precision", True, True),
     "g_mean": _Metric("G-mean", True, True),
-    "mcc": _Metric("MCC", True, True),
+    "mcc": _Metric("MCC", True, True, (-1.0, 1.0)),
     "accuracy": _Metric("accuracy", True, True),
     "average_precision": _Metric("average precision", True, False),
     "minority_average_precision": _Metric("minority average precision", True, False),
     "roc_auc": _Metric("ROC-AUC", True, False),
     "ece": _Metric("calibration error", False, False),
-    "brier": _Metric("Brier score", False, False),
-    "log_loss": _Metric("log loss", False, False),
+    "brier": _Metric("Brier score", False, False, (0.0, 2.0)),
+    "log_loss": _Metric("log loss", False, False, (0.0, math.inf)),
 }
 
 
@@ -76,6 +77,11 @@ def higher_is_better(name: str) -> bool:
 def metric_label(name: str) -> str:
     """Give a metric's name as it is written in tables and figures. An unknown name raises `InputError`."""
     return _metric(name).label
+
+
+def metric_bounds(name: str) -> tuple[float, float]:
+    """Give the least and the largest value of a metric. An unknown name raises `InputError`."""
+    return _metric(name).bounds
 
 
 def _metric(name: str) -> _Metric:

@@ -156,7 +156,8 @@ def check_model(options: ModelOptions, kind: str, descriptors: str = "none") -> 
     if kind not in options.takes:
         fit = " or ".join(name for name in Classifier.names() if kind in Classifier.find(name).options_class.takes)
         raise InputError(
-            f"--model.name {options.name} takes {', '.join(map(_plural, options.takes))}; for {_plural(kind)} use {fit}"
+            f"--model.name {options.name} takes {', '.join(map(_plural, options.takes))}; for {_plural(kind)} use "
+            f"{fit or 'a model with it in its `takes`: there is none yet'}"
         )
 
 

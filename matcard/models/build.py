@@ -10,7 +10,6 @@ from torch import nn
 from matcard.batch import CLIP
 from matcard.errors import InputError
 from matcard.models.base import Classifier
-from matcard.models.crystal import CrystalModelOptions
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -130,7 +129,7 @@ def build_model(
         model = made(options, num_classes, **data)
     else:
         known: Any = options  # networks on crystals and `mlp` have both widths
-        graph = made(options, num_classes, **data) if isinstance(options, CrystalModelOptions) else None
+        graph = made(options, num_classes, **data) if known.sees_graphs else None
         sizes = {"width": known.hidden, "dropout": known.dropout}
         model = JointModel(graph, descriptors, num_classes, **sizes)
     if num_values:

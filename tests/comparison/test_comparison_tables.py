@@ -10,6 +10,7 @@ import pytest
 from comparison_cases import run_of
 from scipy import stats
 
+import matcard.comparison.results as results_module
 from matcard.comparison.cells import Cell
 from matcard.comparison.experiment import Experiment, Method, Task
 from matcard.comparison.plan import Row
@@ -242,6 +243,13 @@ def test_scores_of_errors_are_turned_so_that_larger_is_better():
     found = summarise(results_table(rows(TASKS)), made)
     assert list(mean_scores(found, made, "macro_f1", "argmax")) == ["ce", "a_b", "50 % | <b>"], "those with a score"
     assert (mean_scores(found, made, "brier", "argmax") < 0).all().all()
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("mcc", -1, 1), ("macro_f1", 0, 1), ("brier", 0, 2)])
+def test_intervals_of_means_end_where_the_metric_does(name, low, high):
+    for values in ([low, low + 0.01, low + 0.2], [high, high - 0.01, high - 0.2]):
+        mean = results_module._mean(name, values, 0.2)
+        assert low <= mean["low"] <= mean["seeds_low"] <= mean["mean"] <= mean["seeds_high"] <= mean["high"] <= high
 
 
 def test_figures_are_drawn(tmp_path, summary):
