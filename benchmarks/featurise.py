@@ -30,7 +30,7 @@ from matcard.crystals.read import read_crystals
 from matcard.crystals.validate import checked
 from matcard.graphs.graphs import GraphDataset, Graphs, build_graphs, open_graphs
 from matcard.graphs.neighbors import Edges, GraphOptions, nearest
-from matcard.models.embedding import atom_features
+from matcard.models.crystal import atom_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -44,7 +44,7 @@ from matcard.data.sources import load_crystals
 from matcard.graphs.graphs import GraphDataset, build_graphs
 from matcard.graphs.neighbors import GraphOptions
 from matcard.models import CGCNN, CGCNNOptions
-from matcard.models.embedding import atom_features
+from matcard.models.crystal import atom_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
 import warnings
 from contextlib import ExitStack, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import locked, readable, written_whole
+from matcard.files import locked, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,8 +38,6 @@ _HEADER = "header.json"
 _WHOLE_BYTES = 1 << 26
 _SAMPLES = 64
 _SAMPLE_BYTES = 1 << 16
-_SETTLED_NS = 3_000_000_000
-"""Files that changed so little time ago may change again within the resolution of their time stamps."""
 _NAMES = b"matcard"
 
 
@@ -51,39 +45,9 @@ class DamagedError(InputError):
     """A folder of the cache is incomplete or was altered since it was written."""
 
 
-def chosen_cache() -> Path:
-    """Give the cache folder that is asked for, written to or not: MATCARD_CACHE, or else the user's cache folder."""
-    return Path(os.environ.get("MATCARD_CACHE") or platformdirs.user_cache_dir("matcard"))
-
-
 def cache_dir() -> Path:
-    """Give the cache folder, made if need be: MATCARD_CACHE, or else the user's cache folder for matcard.
-
-    Where it cannot be written, a warning says so and a temporary folder, removed at exit, takes its place:
-    nothing is kept from one run to the next, and all else works.
-    """
-    folder = chosen_cache()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        temporary = _temporary(folder)
-        warnings.warn(
-            f"the cache {folder} cannot be written ({error.strerror or error}), so nothing is kept for the "
-            "next run; name another folder in MATCARD_CACHE",
-            MatcardWarning,
-            stacklevel=2,
-        )
-        return temporary
-
-
-@functools.cache
-def _temporary(replaced: Path) -> Path:
-    """One temporary folder a process for each cache that cannot be written."""
-    folder = Path(tempfile.mkdtemp(prefix="matcard-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    """Give the cache folder, which need not exist: MATCARD_CACHE, or else the user's cache folder for matcard."""
+    return Path(os.environ.get("MATCARD_CACHE") or platformdirs.user_cache_dir("matcard"))
 
 
 def kept(
@@ -121,7 +85,14 @@ def kept(
             partial = target.with_name(f"{key}.partial")
             shutil.rmtree(partial, ignore_errors=True)  # what a killed build left
             partial.mkdir()
-            _write_header(partial, key, build(partial))
+            noted = dict(build(partial))
+            content = {
+                "key": key,
+                "noted": noted,
+                "files": {path.name: _fingerprint(path) for path in partial.iterdir()},
+            }
+            header = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+            (partial / _HEADER).write_text(header, encoding="utf-8")
             partial.rename(target)
             return target, _checked_header(target)
     except OSError as error:
@@ -201,55 +172,18 @@ def code_digest(modules: Iterable[Traversable], distributions: Iterable[str]) ->
     return sha.hexdigest()
 
 
-class FilesState:
-    """Files as they are now, by name, size and times.
+def files_digest(files: Sequence[Path]) -> str:
+    """Give the sha256 of the names and contents of all files that a source consists of.
 
-    Args:
-        files: all that a source consists of.
-        memory: folder in which digests are remembered by this state. A state tells the content as reliably as
-            in build tools: the time of a file's last change of any kind (ctime), which programs cannot set, is
-            part of it, and what changed in the last seconds is not remembered.
+    Raises:
+        InputError: one cannot be read.
     """
-
-    def __init__(self, files: Sequence[Path], memory: Path) -> None:
-        self.files = files
-        self._memory = memory
-        self._settled = True
-        self._state = self._look()
-
-    def digest(self) -> str:
-        """Give the sha256 of the names and contents of all files, remembered from an earlier call if there was one."""
-        note = self._memory / self._state
-        if self._settled and note.is_file():
-            return note.read_text(encoding="ascii")
-        sha = hashlib.sha256()
-        for path in self.files:
-            with readable(path), path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            sha.update(json.dumps([path.name, content]).encode())
-        if self._settled:
-            self.require_unchanged()
-            with suppress(OSError), written_whole(note) as beside:  # without it the next call takes longer
-                beside.write_text(sha.hexdigest(), encoding="ascii")
-        return sha.hexdigest()
-
-    def require_unchanged(self) -> None:
-        """Check that the files are as they were.
-
-        Raises:
-            InputError: when one was written or removed since.
-        """
-        if self._look() != self._state:
-            where = self.files[0] if len(self.files) == 1 else self.files[0].parent
-            raise InputError(f"{where} was changed while it was read; try again when it is complete")
-
-    def _look(self) -> str:
-        with readable(self.files[0]):
-            stats = [(path, path.stat()) for path in self.files]
-        now = time.time_ns()
-        self._settled &= all(now - max(s.st_mtime_ns, s.st_ctime_ns) > _SETTLED_NS for _, s in stats)
-        seen = [[str(path.absolute()), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for path, s in stats]
-        return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    sha = hashlib.sha256()
+    for path in files:
+        with readable(path), path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        sha.update(json.dumps([path.name, content]).encode())
+    return sha.hexdigest()
 
 
 def _checked_header(folder: Path) -> dict[str, Any]:
@@ -258,31 +192,14 @@ def _checked_header(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no folder {folder}")
     try:
         content = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
-        whole = content.pop("sha256") == _digest(content)
-        noted: dict[str, Any] = content["noted"]
-        files, key = content["files"], content["key"]
+        whole = content.pop("sha256") == _digest(content) and content["key"] == folder.name
+        altered = [name for name, written in content["files"].items() if _fingerprint(folder / name) != written]
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise DamagedError(f"{folder}: {_HEADER} is missing or damaged ({error})") from None
-    if not whole:
-        raise DamagedError(f"{folder}: {_HEADER} was altered")
-    if key != folder.name:
-        raise DamagedError(f"{folder}: holds the content of {key}")
-    for name, expected in files.items():
-        try:
-            found = _fingerprint(folder / name)
-        except OSError as error:
-            raise DamagedError(f"{folder}: {name} cannot be read ({error})") from None
-        if found["bytes"] != expected["bytes"]:
-            raise DamagedError(f"{folder}: {name} has {found['bytes']} bytes in place of {expected['bytes']}")
-        if found["sha256"] != expected["sha256"]:
-            raise DamagedError(f"{folder}: the content of {name} was altered")
+        raise DamagedError(f"{folder}: a file is missing or damaged ({error})") from None
+    if altered or not whole:
+        raise DamagedError(f"{folder}: the content of {', '.join(altered) or _HEADER} was altered")
+    noted: dict[str, Any] = content["noted"]
     return noted
-
-
-def _write_header(folder: Path, key: str, noted: Mapping[str, Any]) -> None:
-    files = {path.name: _fingerprint(path) for path in sorted(folder.iterdir()) if path.name != _HEADER}
-    content = {"key": key, "noted": dict(noted), "files": files}
-    (folder / _HEADER).write_text(json.dumps({**content, "sha256": _digest(content)}, indent=1), encoding="utf-8")
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

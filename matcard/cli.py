@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matcard.errors import InputError, MatcardWarning, TrainingError
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import Console
+
+    from matcard.data.options import DataOptions
 
 NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 """What the system says of a disk that takes no more: no fault of the code."""
@@ -52,14 +54,6 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
         sys.exit(2)
 
 
-def processes(text: str) -> int:
-    """Read a number of processes as joblib has it, -1 for all cores, as argparse's `type`."""
-    number = int(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("0: expected a number of processes, or -1 for all cores")
-    return number
-
-
 def positive(text: str) -> int:
     """Read an option that is a whole number of 1 or more, as argparse's `type`."""
     number = int(text)
@@ -77,7 +71,15 @@ def add_reading(parser: argparse.ArgumentParser, data: argparse._ActionsContaine
     batch = "samples in a batch (default: %(default)s)"
     parser.add_argument("--batch-size", type=positive, default=256, metavar="N", help=batch)
     jobs = "processes that parse and build graphs; -1: all cores"
-    parser.add_argument("--jobs", type=processes, default=-1, metavar="N", help=jobs)
+    parser.add_argument("--jobs", type=int, default=-1, metavar="N", help=jobs)
+
+
+def data_options(options: argparse.Namespace, **more: Any) -> DataOptions:
+    """Give those of `add_reading` as options of the data, beside others."""
+    from matcard.data.options import DataOptions
+
+    columns = {name: getattr(options, name) for name in ("id_column", "structure_column", "composition_column")}
+    return DataOptions(**columns, jobs=options.jobs, **more)
 
 
 def rank() -> int:

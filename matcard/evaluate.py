@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from matcard.cli import add_reading, make_console, run_command
+from matcard.cli import add_reading, data_options, make_console, run_command
 from matcard.errors import InputError
 from matcard.evaluation.decision import DecisionOptions, Objective, Rule
 from matcard.files import first_free
@@ -55,7 +55,6 @@ def main(argv: Sequence[str]) -> None:
     folder = Path(options.output) if options.output else folder_of(Path(options.run), options.source)
     if (folder / METRICS).exists():
         raise InputError(f"--output {folder} holds an evaluation already: name another folder")
-    from matcard.data.options import DataOptions
     from matcard.prediction.assess import assess, check_prior, read_set
     from matcard.prediction.predictor import load_run
     from matcard.prediction.stream import check_output
@@ -66,14 +65,7 @@ def main(argv: Sequence[str]) -> None:
         run.decision = decide(console, Path(options.run), asked, save=options.save)
     check_output(folder / "predictions.parquet")
     with crystal_progress(console, "reading", run.kind.unit) as progress:
-        asked_for = DataOptions(
-            options.source,
-            target=options.source_target,
-            id_column=options.id_column,
-            structure_column=options.structure_column,
-            composition_column=options.composition_column,
-            jobs=options.jobs,
-        )
+        asked_for = data_options(options, source=options.source, target=options.source_target)
         samples = read_set(run, asked_for, leave_out_unknown=options.leave_out_unknown, progress=progress)
     found = assess(run, samples, prior=prior, batch_size=options.batch_size, jobs=options.jobs)
     found.write(folder, options.source)

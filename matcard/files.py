@@ -16,7 +16,7 @@ import warnings
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import yaml
 from filelock import FileLock, Timeout
@@ -25,6 +25,7 @@ from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
 
 STDIN = "-"
 """The word for standard input."""
@@ -140,6 +141,13 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path} is not a JSON file ({error}); it may be damaged: write it again") from error
+
+
+def tuples(value: Any) -> Any:
+    """Give what a JSON file holds with tuples for lists, as fields of dataclasses have them, within mappings, too."""
+    if isinstance(value, dict):
+        return {key: tuples(item) for key, item in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
@@ -283,3 +291,44 @@ def files_alone(words: Sequence[str], in_folder: Callable[[Path], list[Path]], t
     if STDIN in words:
         raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
     return [path for path in find_paths(words, in_folder, takes) if path is not None]
+
+
+LABELS = "id_prop.csv"
+"""The table of ids and labels in a folder of structure files."""
+
+FileKind = Literal["cif", "poscar", "parquet", "csv", "jsonl", "json", "xyz", "db", "other"]
+
+_ENDINGS: dict[str, FileKind] = {
+    ".cif": "cif",
+    ".mcif": "cif",
+    ".vasp": "poscar",
+    ".poscar": "poscar",
+    ".contcar": "poscar",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".xyz": "xyz",
+    ".extxyz": "xyz",
+    ".db": "db",
+}
+_POSCAR = re.compile(r"(POSCAR|CONTCAR)(?:[^A-Za-z](.*))?", re.IGNORECASE)
+
+
+def file_kind(path: Path) -> FileKind:
+    """Say what a file holds, by its name in any case: `NaCl.CIF.gz`, `POSCAR-x`, `x.poscar` and `CONTCAR` are known."""
+    name = plain_name(path)
+    return "poscar" if _POSCAR.fullmatch(name) else _ENDINGS.get(name[name.rfind(".") :].lower(), "other")
+
+
+def is_structure_file(path: Path) -> bool:
+    """Say whether a file holds one structure, or blocks of them, by its name."""
+    return file_kind(path) in ("cif", "poscar")
+
+
+def structure_name(path: Path) -> str:
+    """Give the id that a structure file stands for: its name without what says the kind of file."""
+    name = plain_name(path)
+    if prefixed := _POSCAR.fullmatch(name):
+        return prefixed[2] or name
+    return Path(name).stem if file_kind(path) in ("cif", "poscar", "json") else name

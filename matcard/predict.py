@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matcard.cli import add_reading, make_console, run_command
+from matcard.cli import add_reading, data_options, make_console, run_command
 from matcard.errors import InputError
 from matcard.progress import crystal_progress
 
@@ -32,7 +32,6 @@ def main(argv: Sequence[str]) -> None:
     """Predict and write a table."""
     options = build_parser().parse_intermixed_args(argv)  # options may stand between runs and inputs
     runs, inputs = split_paths(options.paths)
-    from matcard.data.samples import Named
     from matcard.prediction.predictor import load_run
     from matcard.prediction.stream import predict_sources
 
@@ -44,9 +43,8 @@ def main(argv: Sequence[str]) -> None:
             inputs,
             Path(options.output),
             batch_size=options.batch_size,
-            jobs=options.jobs,
+            options=data_options(options),
             calibrated=options.calibrated,
-            named=Named(options.id_column, options.structure_column, options.composition_column),
             progress=progress,
         )
     show(console, tally, Path(options.output), predictor.decision.rule, predictor.kind.unit)

@@ -178,6 +178,18 @@ def require_column(column: str, columns: Iterable[str], name: str, option: str) 
         raise InputError(f"{name} has no column {column!r} (--data.{option}): {nearest_names(column, names)}")
 
 
+def ids_column(columns: Iterable[object], named: str | None, name: str) -> str | None:
+    """Give the column of the ids: the one that is named, or else the first that is known by its name; None without.
+
+    Raises:
+        InputError: the one that is named is not there; `name` is that of the table.
+    """
+    names = list(map(str, columns))
+    if named is not None:
+        require_column(named, names, name, "id_column")
+    return named or next((known for known in ID_COLUMNS if known in names), None)
+
+
 def as_ids(values: pd.Series[Any]) -> list[str | None]:
     """Give ids as text, None where there is none; whole numbers without a point."""
     if values.dtype.kind == "f" and bool((values.dropna() % 1 == 0).all()):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import warnings
 
@@ -10,56 +9,36 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from matcard import cache
-from matcard.cache import FilesState, cache_dir, chosen_cache, code_digest, read_frame, write_frame
-from matcard.errors import MatcardWarning
+from matcard.cache import cache_dir, code_digest, kept, read_frame, write_frame
+from matcard.errors import InputError
 from matcard.files import locked, written_whole
 
 
 def test_the_environment_names_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MATCARD_CACHE", str(tmp_path / "a" / "b"))
     assert cache_dir() == tmp_path / "a" / "b"
-    assert cache_dir().is_dir()
-    assert not list(cache_dir().iterdir())
+    assert not cache_dir().exists()
 
 
-def test_without_it_the_users_cache_folder_is_taken(tmp_path, monkeypatch):
+@pytest.mark.parametrize("named", [None, ""])
+def test_without_it_the_users_cache_folder_is_taken(tmp_path, monkeypatch, named):
     monkeypatch.delenv("MATCARD_CACHE", raising=False)
+    if named is not None:
+        monkeypatch.setenv("MATCARD_CACHE", named)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     assert cache_dir() == tmp_path / "matcard"
 
 
-def test_the_chosen_cache_is_named_without_being_made(tmp_path, monkeypatch):
-    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path / "a"))
-    assert chosen_cache() == tmp_path / "a"
-    assert not chosen_cache().exists()
-    monkeypatch.setenv("MATCARD_CACHE", "")
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
-    assert chosen_cache() == tmp_path / "matcard"
+def test_a_cache_that_cannot_be_written_is_read_and_else_refused(tmp_path, monkeypatch):
+    def build(folder):
+        (folder / "a.txt").write_text("a")
+        return {"known": 1}
 
-
-def test_a_cache_that_cannot_be_written_gives_one_temporary_folder(tmp_path, monkeypatch):
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    monkeypatch.setenv("MATCARD_CACHE", str(blocked / "cache"))
-    folders = set()
-    for _ in range(2):
-        with pytest.warns(MatcardWarning, match=r"cannot be written.*MATCARD_CACHE"):
-            folders.add(cache_dir())
-    (folder,) = folders
-    assert folder.is_dir()
-    assert tmp_path not in folder.parents
-    folder.rmdir()
-    cache._temporary.cache_clear()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_read_only_cache_gives_a_temporary_folder(tmp_path, monkeypatch):
-    tmp_path.chmod(0o500)
-    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path))
-    with pytest.warns(MatcardWarning, match="cannot be written"):
-        assert cache_dir() != tmp_path
-    cache._temporary.cache_clear()
+    folder, noted = kept(tmp_path / "cache", "what decides", "some text", build)
+    monkeypatch.setattr("pathlib.Path.mkdir", lambda *_, **__: (_ for _ in ()).throw(OSError(30, "Read-only")))
+    assert kept(tmp_path / "cache", "what decides", "some text", build) == (folder, noted)
+    with pytest.raises(InputError, match=r"cache folder .*cache cannot be used .*Read-only.* setting MATCARD_CACHE"):
+        kept(tmp_path / "cache", "another", "some text", build)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -104,20 +83,6 @@ def test_code_is_told_apart_by_its_text_and_by_the_versions_of_libraries(tmp_pat
     assert code_digest([tmp_path / "a.py"], ("no-such-distribution",)) in found
     (tmp_path / "a.py").write_text("x = 2")
     assert len({*found, code_digest([tmp_path / "a.py"], ())}) == 3
-
-
-def test_a_digest_is_remembered_once_the_file_has_settled(tmp_path, monkeypatch):
-    memory, file = tmp_path / "memory", tmp_path / "t.csv"
-    file.write_text("a,1\n")
-    first = FilesState([file], memory).digest()
-    assert not memory.exists()
-    monkeypatch.setattr(cache, "_SETTLED_NS", -1)
-    assert FilesState([file], memory).digest() == first
-    (note,) = memory.iterdir()
-    note.write_text("remembered")
-    assert FilesState([file], memory).digest() == "remembered"
-    file.write_text("a,12\n")
-    assert FilesState([file], memory).digest() not in (first, "remembered")
 
 
 CELLS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=3)

@@ -16,7 +16,6 @@ from matcard.batch import Standard
 from matcard.cache import cache_dir
 from matcard.comparison.results import by_groups, measured
 from matcard.crystals.crystals import Crystals
-from matcard.data.crystals import descriptors_of
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.errors import InputError
 from matcard.evaluation.confusion import AVERAGES, Counts, confusion_matrix
@@ -361,7 +360,7 @@ def features_of(data: TrainingSet, options: RivalOptions, jobs: int = 1) -> Floa
     inputs = data.samples.inputs
     if not isinstance(inputs, Crystals):
         return np.asarray(inputs, dtype=np.float32).reshape(len(inputs), -1)
-    described = descriptors_of(data.dataset)
+    described = getattr(data.dataset, "descriptors", None)
     if options.descriptors is not None or described is None:
         found = describe(
             find_descriptors(options.descriptors or "magpie"), inputs, cache_dir() / "descriptors", jobs=jobs

@@ -203,7 +203,7 @@ def _listed_group(block: Block) -> Group | None:
             return group_of(tuple(magnetic))
         products = [operation(shift) * operation(text) for shift in centerings for text in magnetic]
         return group_of(tuple(product.wrap().triplet() for product in products))
-    groups = [_group_of(tuple(values)) for name in names.OPERATIONS if (values := block.values.get(name))]
+    groups = [group_of(tuple(map(plain, values))) for name in names.OPERATIONS if (values := block.values.get(name))]
     if not groups:
         if given := [block.spell(name) for name in names.OPERATIONS if block.has([name])]:
             raise StructureError(f"{given[0]} lists no operation; write them, or the symbol alone")
@@ -213,11 +213,6 @@ def _listed_group(block: Block) -> Group | None:
             f"{' and '.join(map(block.spell, names.OPERATIONS))} list different operations; delete one"
         )
     return groups[0]
-
-
-@lru_cache(maxsize=512)
-def _group_of(values: tuple[str, ...]) -> Group:
-    return group_of(tuple(map(plain, values)))
 
 
 def _same_by(cell: Cell, filled: Filled, group: Group, other: Group) -> bool:

@@ -13,9 +13,8 @@ from ase import Atoms
 
 from matcard.crystals.cif import read_cif
 from matcard.crystals.crystals import ELEMENTS, Crystal, cell_from_parameters
-from matcard.crystals.files import file_kind
 from matcard.errors import StructureError
-from matcard.files import plain_name, read_text
+from matcard.files import file_kind, plain_name, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

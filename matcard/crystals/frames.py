@@ -14,13 +14,12 @@ import pandas as pd
 from ase.io import extxyz
 from ase.io.formats import UnknownFileTypeError
 
+from matcard.crystals.batches import Batch, Wanted
 from matcard.crystals.crystals import Crystal
 from matcard.crystals.decode import labels_of, xyz_frame
-from matcard.crystals.files import file_kind
-from matcard.crystals.tables import Batch, Wanted
 from matcard.errors import InputError
-from matcard.files import decode_text, open_bytes, plain_name, readable
-from matcard.table_files import ID_COLUMNS, as_ids, require_column, scalars
+from matcard.files import decode_text, file_kind, open_bytes, plain_name, readable
+from matcard.table_files import as_ids, ids_column, scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,9 +54,7 @@ def frame_batch(path: Path, wanted: Wanted) -> Batch:
     for k in range(columns.shape[1]):
         columns.isetitem(k, _of_one_type(columns.iloc[:, k]).array)
     columns = scalars(columns)
-    if wanted.id_column is not None:
-        require_column(wanted.id_column, columns.columns, path.name, "id_column")
-    ids = wanted.id_column or next((c for c in ID_COLUMNS if c in columns), None)
+    ids = ids_column(columns, wanted.id_column, path.name)
     rows = range(1, len(frames) + 1)
     return Batch(
         [str(k) for k in rows] if ids is None else as_ids(columns[ids]),

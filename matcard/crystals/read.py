@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from matcard.cache import FilesState, cache_dir, code_digest, kept, map_arrays, read_frame, write_arrays, write_frame
+from matcard.cache import cache_dir, code_digest, files_digest, kept, map_arrays, read_frame, write_arrays, write_frame
+from matcard.crystals.batches import STDIN, Batch, Folder, Wanted, as_row, file_batches, stream_batches, table_batches
 from matcard.crystals.crystals import (
     Crystal,
     Crystals,
@@ -22,17 +23,14 @@ from matcard.crystals.crystals import (
     objects,
 )
 from matcard.crystals.decode import decode_some, labels_of, object_decoder
-from matcard.crystals.files import LABELS, file_kind, is_structure_file
-from matcard.crystals.folder import STDIN, Folder, file_batches, stream_batches
-from matcard.crystals.tables import Batch, Wanted, as_row, table_batches
 from matcard.crystals.validate import checked
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import matching_files, require_file
+from matcard.files import LABELS, file_kind, is_structure_file, matching_files, require_file
 from matcard.parallel import in_order
 from matcard.table_files import as_ids, open_table, scalars, valid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     Progress = Callable[[int, int | None], None]
     Source = str | Path | IO[bytes] | list[Path] | tuple[Path, ...]
@@ -103,23 +101,18 @@ def read_crystals(
     return crystals if repeats else crystals.with_unique_ids()
 
 
-def from_objects(
-    structures: Iterable[Any],
-    ids: Sequence[str] | None = None,
-    columns: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
-    *,
-    deuterium: bool = False,
-) -> Crystals:
+def from_objects(structures: Iterable[Any], ids: Sequence[str] | None = None, *, deuterium: bool = False) -> Crystals:
     """Take objects of pymatgen (`Structure`) and ASE (`Atoms`) and paths of structure files, mixed; past the cache.
+
+    What stands in `info` of objects of ASE becomes columns.
 
     Args:
         structures: N of them.
         ids: of each; by default the positions 0, 1, ...
-        columns: of N rows; by default what stands in `info` of the objects of ASE.
         deuterium: whether D in a CIF is read as hydrogen.
 
     Raises:
-        InputError: an object of another kind, or ids or columns that are not as many as the structures; no structures.
+        InputError: an object of another kind, or ids that are not as many as the structures; no structures.
     """
     listed: list[Any] = [Path(item).expanduser() if isinstance(item, (str, PathLike)) else item for item in structures]
     for k, item in enumerate(listed):
@@ -128,16 +121,11 @@ def from_objects(
                 f"structures[{k}] is a {type(item).__name__}: a pymatgen Structure, an ase.Atoms or the path of a "
                 "structure file was expected"
             )
-    if columns is None:
-        said = [labels_of(item) if hasattr(item, "info") else {} for item in listed]
-        columns = scalars(pd.DataFrame(said, index=range(len(said)), dtype=object)).infer_objects()
-    frame = pd.DataFrame(columns).reset_index(drop=True)
+    said = [labels_of(item) if hasattr(item, "info") else {} for item in listed]
+    frame = scalars(pd.DataFrame(said, index=range(len(said)), dtype=object)).infer_objects()
     names = as_ids(pd.Series(range(len(listed)) if ids is None else list(ids), dtype=object))
-    if not listed or not len(listed) == len(names) == len(frame):
-        raise InputError(
-            f"{len(listed)} structures, {len(names)} ids, {len(frame)} rows of columns; give one or more, and as many "
-            "of each"
-        )
+    if not listed or len(listed) != len(names):
+        raise InputError(f"{len(listed)} structures, {len(names)} ids; give one or more, and as many of each")
     where = [f"structures[{k}]" + (f" ({item})" if isinstance(item, Path) else "") for k, item in enumerate(listed)]
     batch = Batch(names, where, frame, listed, len(listed))
     return Crystals.concatenate(_checked(iter([batch]), 1, None, deuterium))
@@ -168,23 +156,24 @@ def _reader(source: Source, wanted: Wanted) -> Reader:
 
 def _kept(reader: Reader, wanted: Wanted, jobs: int | None, progress: Progress | None) -> tuple[Crystals, list[str]]:
     name, origin, _ = reader
-    cache = cache_dir() / "crystals"
-    state = FilesState(origin, cache / "digests")
+    content = files_digest(origin)
     modules = [module for module in files("matcard.crystals").iterdir() if module.is_file()]
     code = code_digest([*modules, *map(files("matcard").joinpath, _MODULES)], _PARSERS)
     # Names stand in what is said of rows, and their endings choose the reader: of a table or labels without the folder.
     within = origin[0].name == LABELS or (len(origin) == 1 and not is_structure_file(origin[0]))
-    decisive = [code, state.digest(), [path.name if within else str(path) for path in origin], *astuple(wanted)]
+    decisive = [code, content, [path.name if within else str(path) for path in origin], *astuple(wanted)]
 
     def build(folder: Path) -> dict[str, Any]:
         crystals, told = _read(reader, jobs, progress, wanted.deuterium)
-        state.require_unchanged()
+        if files_digest(origin) != content:
+            where = origin[0] if len(origin) == 1 else origin[0].parent
+            raise InputError(f"{where} was changed while it was read; try again when it is complete")
         write_arrays(folder, [{name: getattr(crystals, name) for name in _ARRAYS}])
         write_frame(pd.DataFrame({name: getattr(crystals, name) for name in _ROWS}), folder / "rows.parquet")
         write_frame(crystals.columns, folder / "columns.parquet")
         return {"source": name, "told": told}
 
-    folder, noted = kept(cache, decisive, f"the parsed crystals of {name}", build)
+    folder, noted = kept(cache_dir() / "crystals", decisive, f"the parsed crystals of {name}", build)
     rows = read_frame(folder / "rows.parquet")
     said = {name: rows[name].to_numpy(dtype=object) for name in _ROWS}
     return Crystals(**map_arrays(folder), **said, columns=read_frame(folder / "columns.parquet")), noted["told"]

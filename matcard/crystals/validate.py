@@ -57,9 +57,11 @@ def find_faults(crystals: Crystals, call: Callable[[int, int], str] | None = Non
                 f"zero-volume cell: its faces are {heights[c].min():.3g} angstrom apart, its vectors "
                 f"{np.linalg.norm(crystals.lattice[c], axis=1).round(3).tolist()} angstrom long; correct the lattice"
             )
-    for i, k in first_bad_sites(crystals.offsets, ~np.isfinite(crystals.frac_coords).all(axis=1)):
+    for site in np.flatnonzero(~np.isfinite(crystals.frac_coords).all(axis=1)).tolist():
+        i = int(np.searchsorted(crystals.offsets, site, side="right")) - 1
         if faults[i] is None:
-            faults[i] = f"{call(i, k)} has a coordinate that is NaN or infinite; complete or delete it"
+            name = call(i, site - int(crystals.offsets[i]))
+            faults[i] = f"{name} has a coordinate that is NaN or infinite; complete or delete it"
     for i, (one, other, distance) in _overlaps(crystals, is_none(faults), thinnest):
         name, close = call(i, one), call(i, other)
         if one == other:
@@ -70,14 +72,6 @@ def find_faults(crystals: Crystals, call: Callable[[int, int], str] | None = Non
                 f"than {MIN_DISTANCE}); delete one or correct the coordinates"
             )
     return faults
-
-
-def first_bad_sites(offsets: Int64[np.ndarray, " N+1"], bad: Bool[np.ndarray, " S"]) -> Iterator[tuple[int, int]]:
-    """Give each crystal that has a bad site, and which of its sites is the first bad one."""
-    sites = np.flatnonzero(bad)
-    owners = np.searchsorted(offsets, sites, side="right") - 1
-    for i, first in zip(*np.unique(owners, return_index=True), strict=True):
-        yield int(i), int(sites[first] - offsets[i])
 
 
 def cell_heights(lattice: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "N 3"]:

@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -14,10 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
-from matcard.cache import chosen_cache
+from matcard.cache import cache_dir
 from matcard.data.options import DataKind  # noqa: TC001  (types are read as rules)
 from matcard.errors import InputError, MatcardWarning, nearest_names
-from matcard.files import read_yaml, resource_dir, written_whole
+from matcard.files import read_json, read_yaml, resource_dir, to_json
 from matcard.options import AtLeastOne, Choices, Within
 
 FORMATS: dict[str, dict[str, str]] = {
@@ -204,7 +205,7 @@ class Card:
     @property
     def folder(self) -> Path:
         """The folder of the card's files in the cache; it need not exist."""
-        return chosen_cache() / "downloads" / self.name
+        return cache_dir() / "downloads" / self.name
 
     @property
     def file_names(self) -> list[str]:
@@ -214,20 +215,17 @@ class Card:
     @property
     def known_counts(self) -> dict[str, int] | None:
         """The rows of each class under the default target: measured, stated by the card, or None."""
-        try:
-            kept = json.loads((self.folder / _COUNTS).read_text(encoding="utf-8"))
+        with suppress(InputError, KeyError, TypeError, AttributeError, ValueError):  # none, or damaged
+            kept = read_json(self.folder / _COUNTS)
             if kept["target"] == self._counted:
                 return {str(name): int(count) for name, count in kept["counts"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass
         return self.class_counts
 
     def keep_counts(self, counts: dict[str, int]) -> None:
         """Keep the rows of each class beside the files that they were counted in."""
         path = self.folder / _COUNTS
         try:
-            with written_whole(path) as beside:
-                beside.write_text(json.dumps({"target": self._counted, "counts": counts}, indent=1), encoding="utf-8")
+            to_json({"target": self._counted, "counts": counts}, path)
         except OSError as error:
             warnings.warn(f"the counts are not kept in {path} ({error.strerror})", MatcardWarning, stacklevel=3)
 

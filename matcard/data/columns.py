@@ -14,7 +14,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from matcard.crystals.crystals import ELEMENTS, is_none
 from matcard.descriptors.simple import magpie_features
 from matcard.errors import InputError, MatcardWarning, listed
-from matcard.table_files import ID_COLUMNS, as_ids, require_column
+from matcard.table_files import require_column
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,16 +26,6 @@ _ELEMENT = re.compile(r"[A-Z][a-z]?")
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+")
 _FEWEST_COUNTED = 10
 """In fewer rows a feature may be 1, 2, 3... by chance."""
-
-
-def ids_of(frame: pd.DataFrame, column: str | None, source: str) -> tuple[Shaped[np.ndarray, " N"], str | None]:
-    """Give the ids, by the named column, a usual one, or the number of the row."""
-    if column is not None:
-        require_column(column, map(str, frame), source, "id_column")
-    column = column or next((name for name in ID_COLUMNS if name in frame), None)
-    if column is None:
-        return np.array([str(i) for i in range(1, len(frame) + 1)], dtype=object), None
-    return np.array([name or "" for name in as_ids(frame[column])], dtype=object), column
 
 
 def number_columns(

@@ -15,15 +15,14 @@ from ase.data import chemical_symbols
 
 from matcard.batch import ArrayDataset, Standard, directions
 from matcard.cache import cache_dir
-from matcard.crystals.crystals import EMPTY, Crystals, contents, objects, reduced_formulas
+from matcard.crystals.batches import Folder
+from matcard.crystals.crystals import Crystals, contents, reduced_formulas
 from matcard.crystals.decode import object_decoder
-from matcard.crystals.files import is_structure_file
-from matcard.crystals.folder import Folder
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.samples import Kind, Samples
 from matcard.descriptors.describe import Part, describe, find_descriptors
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import find_paths
+from matcard.files import find_paths, is_structure_file
 from matcard.graphs.graphs import GraphDataset, build_graphs, open_graphs
 from matcard.graphs.neighbors import GraphOptions
 from matcard.table_files import CHUNK
@@ -35,11 +34,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Float32, Float64, Int, Int64, Shaped
     from torch import Tensor
-    from torch.utils.data import Dataset
 
     from matcard.data.card import Card
     from matcard.data.options import DataOptions
-    from matcard.data.samples import Named, Progress, Source
+    from matcard.data.samples import Progress, Source
     from matcard.descriptors.describe import Described
     from matcard.graphs.graphs import Graphs
 
@@ -54,7 +52,6 @@ class CrystalKind(Kind):
     as hydrogen.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("id_column", "structure_column")
     overlap: ClassVar[dict[str, str]] = {"ids": "by id", "formulas": "by formula"}
 
     graph: GraphOptions | None
@@ -103,17 +100,15 @@ class CrystalKind(Kind):
             sources += chunks  # type: ignore[arg-type]
         return sources
 
-    def pieces(
-        self, source: Source, named: Named, stream: IO[bytes], jobs: int | None, progress: Progress
-    ) -> Iterator[Samples]:
+    def pieces(self, source: Source, options: DataOptions, stream: IO[bytes], progress: Progress) -> Iterator[Samples]:
         """Read structures; one that cannot be parsed has a fault."""
         path = source if isinstance(source, Path) else None
         crystals = read_crystals(
             stream if source is None else source,
-            id_column=named.id_column if path else None,
-            structure_column=named.structure_column if path else None,
+            id_column=options.id_column if path else None,
+            structure_column=options.structure_column if path else None,
             deuterium=self.deuterium,
-            jobs=jobs,
+            jobs=options.jobs,
             progress=progress,
             repeats=True,
         )
@@ -160,11 +155,6 @@ class CrystalKind(Kind):
                 )
         return found
 
-    def blank(self) -> Crystals:
-        """Give a crystal of nothing."""
-        no_cell, faults = np.zeros((1, 3, 3)), objects(["nothing was read"])
-        return Crystals(objects([""]), no_cell, np.zeros(2, np.int64), EMPTY.numbers, EMPTY.frac_coords, faults=faults)
-
     def dataset(
         self,
         inputs: Crystals,
@@ -175,7 +165,12 @@ class CrystalKind(Kind):
         progress: Callable[[int, int], None] | None = None,
     ) -> GraphDataset | DescribedDataset:
         """Give crystal graphs, with their descriptors, or the descriptors alone."""
-        described = self._all_described(inputs, jobs)
+        described = None
+        if self.descriptors:
+            found = self.described(inputs, jobs=jobs)
+            if missing := [reason for reason in found.reasons if reason is not None]:
+                raise InputError(missing[0])
+            described = found.values
         if self.graph is None:
             assert described is not None, "without graphs there are descriptors"
             return DescribedDataset(described, targets)
@@ -185,14 +180,6 @@ class CrystalKind(Kind):
         else:
             graphs = build_graphs(inputs, self.graph, jobs=jobs, progress=progress)
         return GraphDataset(graphs, targets, described)
-
-    def _all_described(self, inputs: Crystals, jobs: int | None) -> Float32[np.ndarray, "N D"] | None:
-        if not self.descriptors:
-            return None
-        found = self.described(inputs, jobs=jobs)
-        if missing := [reason for reason in found.reasons if reason is not None]:
-            raise InputError(missing[0])
-        return found.values
 
     def notes(self, dataset: GraphDataset | DescribedDataset) -> list[str]:
         """Say how many atoms have fewer neighbours than asked for, or a shell that was cut."""
@@ -248,12 +235,6 @@ class DescribedDataset(ArrayDataset):
     def descriptors(self) -> Float32[Tensor, "N D"]:
         """By the name that they have beside graphs."""
         return torch.from_numpy(self.inputs)
-
-
-def descriptors_of(dataset: Dataset[Any]) -> Float32[np.ndarray, "N D"] | None:
-    """Give the descriptors in a data set of crystals; None where it holds graphs alone."""
-    assert isinstance(dataset, GraphDataset | DescribedDataset), "a data set of crystals"
-    return None if dataset.descriptors is None else dataset.descriptors.numpy()
 
 
 KIND = CrystalKind

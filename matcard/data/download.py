@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +14,11 @@ import pooch
 import requests
 from requests.exceptions import ChunkedEncodingError
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from matcard.cli import rank
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
+from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,8 +92,10 @@ def _fetch(path: Path, download: Download, places: list[str], console: Console, 
         keeper = pooch.Pooch(
             path.parent, "", registry={path.name: known}, urls={path.name: place}, retry_if_failed=retries
         )
+        if not console.is_terminal:
+            console.print(f"fetching {path.name} from {place}", markup=False, soft_wrap=True)
         try:
-            with _bar(console, path.name, place) as report:
+            with crystal_progress(console, path.name, "bytes") as report:
                 keeper.fetch(path.name, downloader=Transfer(_partial(path), checksums, download.size, timeout, report))
         except (Refused, ValueError, requests.RequestException) as error:
             failures.append(f"{place}: {_explain(error, timeout)}")
@@ -283,27 +283,12 @@ def _by_hand(path: Path, download: Download, failures: list[str]) -> str:
     )
 
 
-@contextmanager
-def _bar(console: Console, name: str, place: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show the progress of a transfer: bytes, speed, time left; in a file or pipe a line in place of it."""
-    if not console.is_terminal:
-        console.print(f"fetching {name} from {place}", markup=False, soft_wrap=True)
-        yield lambda done, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
 def expected_checksums(path: Path, download: Download) -> dict[str, str]:
-    """Give the checksums by algorithm: published ones, else the sha256 that was noted when `path` was first seen.
-
-    Raises:
-        InputError: a note that is damaged.
-    """
-    noted = noted_sha256(path)
-    return download.checksums if noted is None else {"sha256": noted, **download.checksums}
+    """Give the checksums by algorithm: published ones, else the sha256 that was noted when `path` was first seen."""
+    note = note_of(path)
+    if download.checksums or not note.exists():
+        return download.checksums
+    return {"sha256": note.read_text(encoding="utf-8", errors="replace").strip()}
 
 
 def what_is_wrong(path: Path, checksums: dict[str, str], size: int | None) -> str | None:
@@ -325,49 +310,24 @@ def _is_sound(path: Path, download: Download) -> bool:
 
 
 def _note_checksum(path: Path, download: Download) -> None:
-    """Where the source publishes no sha256, keep that of the file beside it; it is checked from then on.
-
-    A file with no published checksum at all is trusted on this first sight, which a `MatcardWarning` says.
-    """
-    if download.sha256 is not None or note_of(path).exists():
+    """Where the source publishes no checksum, note the sha256 of the file as it came; it is checked from then on."""
+    note = note_of(path)
+    if download.checksums or note.exists():
         return
-    measured = write_note(path, download.url)
-    if not download.checksums:
-        warnings.warn(
-            f"{path.name}: its source publishes no checksum, so the file is trusted as it came; its sha256 {measured} "
-            f"is noted in {note_of(path)} and checked whenever the file is used",
-            MatcardWarning,
-            stacklevel=3,
-        )
-
-
-def write_note(path: Path, origin: str) -> str:
-    """Note the sha256 of a file and whence it came beside it, and give the sha256."""
-    measured = str(pooch.file_hash(path))
-    note = {"sha256": measured, "size": path.stat().st_size, "url": origin, "seen": datetime.now(UTC)}
+    measured = pooch.file_hash(path)
     try:
-        with written_whole(note_of(path)) as beside:
-            beside.write_text(json.dumps(note, default=str, indent=1), encoding="utf-8")
+        with written_whole(note) as beside:
+            beside.write_text(measured, encoding="ascii")
     except OSError as error:
-        warnings.warn(f"{note_of(path)} cannot be written ({error.strerror})", MatcardWarning, stacklevel=2)
-    return measured
+        warnings.warn(f"{note} cannot be written ({error.strerror})", MatcardWarning, stacklevel=3)
+    warnings.warn(
+        f"{path.name}: its source publishes no checksum, so the file is trusted as it came; its sha256 {measured} is "
+        f"noted in {note} and checked whenever the file is used",
+        MatcardWarning,
+        stacklevel=3,
+    )
 
 
 def note_of(path: Path) -> Path:
-    """Give where the checksum of a file is noted."""
-    return path.with_name(f"{path.name}.noted.json")
-
-
-def noted_sha256(path: Path) -> str | None:
-    """Give the sha256 that was noted beside a file, or None.
-
-    Raises:
-        InputError: a note that is damaged.
-    """
-    note = note_of(path)
-    if not note.exists():
-        return None
-    try:
-        return str(json.loads(note.read_text(encoding="utf-8"))["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{note} is damaged; delete it if you trust {path.name} as it is") from error
+    """Give where the sha256 of a file is noted whose source publishes none."""
+    return path.with_name(f"{path.name}.sha256")

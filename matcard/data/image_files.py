@@ -25,7 +25,6 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 _SIDE = 32
-_PIXELS = 3 * _SIDE * _SIDE
 
 # Labels -> training batches, test batch, where the names of the classes are.
 _CIFAR = {
@@ -87,12 +86,18 @@ def read_cifar(source: Path, labels: str = "labels") -> tuple[dict[str, Part], t
         raise InputError(f"labels {labels!r}: expected one of {', '.join(_CIFAR)}")
     train, test, meta, key = _CIFAR[labels]
     held = _unpickled(source, {*train, test, meta})
-    names = _entry(source, meta, held, key)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{source}: {meta}: a list of names was expected under {key!r}")
-    parts = [_batch(source, name, held, labels, len(names)) for name in (*train, test)]
+    if lacking := [name for name in (meta, *train, test) if name not in held]:
+        there = ", ".join(sorted(held)) or "none of those expected"
+        raise InputError(f"{source} has no file {lacking[0]}, only {there}; is it CIFAR?")
+    parts = []
+    for name in (*train, test):
+        try:
+            parts.append(_batch(held[name], labels, len(held[meta][key])))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise InputError(f"{source}: {name} and {meta} are no images and classes of CIFAR ({said})") from error
     first = Part(*(np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True)))
-    return {"train": first, "test": Part(*parts[-1])}, tuple(names)
+    return {"train": first, "test": parts[-1]}, tuple(map(str, held[meta][key]))
 
 
 def _unpickled(source: Path, names: set[str]) -> dict[str, Any]:
@@ -104,26 +109,13 @@ def _unpickled(source: Path, names: set[str]) -> dict[str, Any]:
     return {name.rpartition("/")[2]: load_pickle(content, f"{source}: {name}") for name, content in chosen}
 
 
-def _entry(source: Path, name: str, held: dict[str, Any], key: str) -> Any:
-    if name not in held:
-        raise InputError(
-            f"{source} has no file {name}, only {', '.join(sorted(held)) or 'none of those expected'}; is it CIFAR?"
-        )
-    if not isinstance(held[name], dict) or key not in held[name]:
-        raise InputError(f"{source}: {name}: a dict with the key {key!r} was expected")
-    return held[name][key]
-
-
-def _batch(source: Path, name: str, held: dict[str, Any], labels: str, classes: int) -> tuple[Any, Any]:
+def _batch(held: Any, labels: str, classes: int) -> Part:
     """Give the images, channels last, and the labels of a batch."""
-    data, targets = _entry(source, name, held, "data"), _entry(source, name, held, labels)
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
-        raise InputError(f"{source}: {name}: 'data' must be an array of bytes, {_PIXELS} for each image")
-    sound = isinstance(targets, list) and all(isinstance(k, int) and 0 <= k < classes for k in targets)
-    if not sound or len(targets) != len(data):
-        raise InputError(f"{source}: {name}: {labels!r} must be {len(data)} numbers from 0 to {classes - 1}")
-    images = data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images), np.array(targets, dtype=np.int64)
+    targets = np.array(held[labels])
+    images = held["data"].reshape(len(targets), 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    if images.dtype != np.uint8 or targets.dtype.kind != "i" or targets.min() < 0 or targets.max() >= classes:
+        raise ValueError(f"bytes, and labels from 0 to {classes - 1}, were expected")
+    return Part(np.ascontiguousarray(images), targets.astype(np.int64))
 
 
 def contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

@@ -23,12 +23,12 @@ from matcard.table_files import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-    from typing import IO, Self
+    from typing import IO
 
     from jaxtyping import Bool, Shaped, UInt8
 
     from matcard.data.card import Card
-    from matcard.data.samples import Named, Progress, Source
+    from matcard.data.samples import Progress, Source
 
 LABEL = "label"
 """Column of the classes where no card names another."""
@@ -55,18 +55,11 @@ class ImageKind(Kind):
         """The shape of a sample."""
         return {"input_shape": self.shape}
 
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Make it of plain values."""
-        return cls(tuple(stored["shape"]), str(stored["dtype"]))
-
     def find(self, words: Sequence[str]) -> Sequence[Source]:
         """Find npz files and folders of images."""
         return files_alone(words, lambda folder: [folder], TAKES)
 
-    def pieces(
-        self, source: Source, named: Named, stream: IO[bytes], jobs: int | None, progress: Progress
-    ) -> Iterator[Samples]:
+    def pieces(self, source: Source, options: DataOptions, stream: IO[bytes], progress: Progress) -> Iterator[Samples]:
         """Read a file, which is held whole."""
         assert isinstance(source, Path)
         require_file(source)
@@ -103,10 +96,6 @@ class ImageKind(Kind):
         """Give images as samples."""
         frame = pd.DataFrame(index=range(len(images))) if columns is None else columns
         return Samples(objects(ids), objects(where), images, frame, objects([None] * len(images)), self, test)
-
-    def blank(self) -> Shaped[np.ndarray, "1 C H W"]:
-        """Give an image of zeros."""
-        return np.zeros((1, *self.shape), self.dtype)
 
     def dataset(self, inputs: Any, targets: Any, **_: Any) -> ArrayDataset:
         """Give the images as they are; nothing of them takes long."""

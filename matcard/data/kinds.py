@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from matcard.crystals.files import LABELS, is_structure_file
-from matcard.crystals.tables import structure_columns
+from matcard.crystals.batches import structure_columns
 from matcard.data.card import card_of
 from matcard.data.options import ABOUT, DataOptions
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import open_bytes
+from matcard.files import LABELS, is_structure_file, open_bytes
 
 if TYPE_CHECKING:
     from matcard.data.card import Card

@@ -11,10 +11,9 @@ import torch
 
 from matcard.batch import Standard
 from matcard.data.card import card_names, card_of
-from matcard.data.crystals import CrystalKind, descriptors_of
+from matcard.data.crystals import CrystalKind
 from matcard.data.dataset import TrainingSet, Unlabelled, standardisation
-from matcard.data.distinct import Distinct
-from matcard.data.draws import points_and_unit
+from matcard.data.draws import Distinct, points_and_unit
 from matcard.data.groups import contains_element, group_keys
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
@@ -193,8 +192,8 @@ def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options:
     if "input_shape" in arguments:
         mean, std = standardisation(samples.inputs, split, options.standardise)
         arguments = {**arguments, "mean": mean, "std": std}
-    if isinstance(kind, CrystalKind) and (described := descriptors_of(dataset)) is not None:
-        train = described[split.train]
+    if isinstance(kind, CrystalKind) and (described := getattr(dataset, "descriptors", None)) is not None:
+        train = described.numpy()[split.train]
         arguments = {**arguments, "descriptors": Standard.of(train)}
         if telling := separating_columns(kind.descriptors, train, samples.codes[split.train]):
             warnings.warn(

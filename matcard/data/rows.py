@@ -11,22 +11,22 @@ import pandas as pd
 
 from matcard.batch import ArrayDataset, digests, standardised
 from matcard.crystals.crystals import id_faults, objects
-from matcard.data.columns import compounds, describe_formulas, ids_of, number_columns, numbers_of, proportions
+from matcard.data.columns import compounds, describe_formulas, number_columns, numbers_of, proportions
 from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
-from matcard.data.samples import Kind, Named, Samples
+from matcard.data.options import DataOptions
+from matcard.data.samples import Kind, Samples
 from matcard.errors import InputError, listed
 from matcard.files import files_alone, require_file
-from matcard.table_files import ID_COLUMNS, INDEX, as_ids, open_table, require_column, scalars, valid
+from matcard.table_files import INDEX, as_ids, ids_column, open_table, require_column, scalars, valid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import IO, Self
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import IO
 
     from jaxtyping import Bool, Float32, Float64, Int, Int64, Shaped
     from torch import Tensor
 
     from matcard.data.card import Card
-    from matcard.data.options import DataOptions
     from matcard.data.samples import Progress, Source
     from matcard.table_files import Table
 
@@ -52,7 +52,6 @@ class RowKind(Kind):
         features: names of the F numbers that are made of them.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("id_column", "composition_column")
     overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
 
     name: RowName
@@ -85,11 +84,6 @@ class RowKind(Kind):
         """The shape of a sample."""
         return {"input_shape": (len(self.features),)}
 
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Make it of plain values."""
-        return cls(**{**stored, "names": tuple(stored["names"]), "features": tuple(stored["features"])})
-
     def find(self, words: Sequence[str]) -> Sequence[Source]:
         """Find tables; a folder stands for those in it."""
 
@@ -105,16 +99,14 @@ class RowKind(Kind):
                 raise InputError(f"{path}: inputs of this run are {TAKES}")
         return found
 
-    def pieces(
-        self, source: Source, named: Named, stream: IO[bytes], jobs: int | None, progress: Progress
-    ) -> Iterator[Samples]:
+    def pieces(self, source: Source, options: DataOptions, stream: IO[bytes], progress: Progress) -> Iterator[Samples]:
         """Read a table."""
         assert isinstance(source, Path)
         table, kind, id_column, done = _table(source), None, None, 0
         for frame, total in table.pieces:
             frame = _named_by_text(frame)
             if kind is None:
-                kind, id_column = self.settled(frame, str(source), named)
+                kind, id_column = self.settled(frame, str(source), options)
             else:  # JSON lines name their columns one by one
                 frame = frame.reindex(columns=list(dict.fromkeys([*frame, *kind.used])))
             places = frame.index.tolist()
@@ -138,7 +130,7 @@ class RowKind(Kind):
         if not len(frame) or (ids is not None and len(ids) != len(frame)):
             number = len(frame) if ids is None else len(ids)
             raise InputError(f"{len(frame)} rows and {number} ids: give one or more, and an id for each")
-        kind, column = self.settled(frame, "the frame", Named())
+        kind, column = self.settled(frame, "the frame", DataOptions())
         own = [str(k) for k in range(len(frame))] if column is None else as_ids(frame[column])
         names: Sequence[str | None] = own if ids is None else ids
         return kind.samples(frame, names, [f"rows[{k}]" for k in range(len(frame))])
@@ -173,10 +165,6 @@ class RowKind(Kind):
             inputs, faults = proportions(inputs, faults)
         return inputs, self.names, faults
 
-    def blank(self) -> Float64[np.ndarray, "1 F"]:
-        """Give a row of zeros."""
-        return np.zeros((1, len(self.features)))
-
     def dataset(self, inputs: Any, targets: Int64[np.ndarray, " N"], **_: Any) -> ArrayDataset:
         """Give the rows as they are; nothing of them takes long."""
         return ArrayDataset(inputs, targets)
@@ -205,18 +193,18 @@ class RowKind(Kind):
         """Give digests of the numbers."""
         return {"numbers": digests(samples.inputs)}
 
-    def settled(self, frame: pd.DataFrame, name: str, named: Named) -> tuple[RowKind, str | None]:
+    def settled(self, frame: pd.DataFrame, name: str, options: DataOptions) -> tuple[RowKind, str | None]:
         """Find the column of formulas and that of ids among those of a file.
 
         Raises:
             InputError: a column is not there.
         """
-        for option, column in (("id_column", named.id_column), ("composition_column", named.composition_column)):
-            if column is not None:
-                require_column(column, map(str, frame), name, option)
+        ids = ids_column(frame, options.id_column, name)
+        if options.composition_column is not None:
+            require_column(options.composition_column, map(str, frame), name, "composition_column")
         kind = self
         if self.formula is not None:
-            looked_for = (named.composition_column, self.formula, *COMPOSITION_COLUMNS)
+            looked_for = (options.composition_column, self.formula, *COMPOSITION_COLUMNS)
             kind = replace(self, formula=next((name for name in looked_for if name in frame), self.formula))
         absent = [column for column in kind.used if column not in frame]
         if absent and self.formula is not None:
@@ -227,7 +215,7 @@ class RowKind(Kind):
                 f"{name} lacks {listed(absent)}, which the run was trained on"
                 f"{none if self.name == 'compositions' else ''}; it has {listed(frame) or 'no columns'}"
             )
-        return kind, named.id_column or next((name for name in ID_COLUMNS if name in frame), None)
+        return kind, ids
 
 
 KIND = RowKind
@@ -246,14 +234,15 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
         InputError: a file that cannot be read, a column that is not there, or no column of numbers.
     """
     frame, test = _read(options, card)
-    ids, id_column = ids_of(frame, options.id_column, options.source)
+    column = ids_column(frame, options.id_column, options.source)
+    ids: Sequence[str | None] = list(map(str, range(1, len(frame) + 1))) if column is None else as_ids(frame[column])
     if like is None:
         behind = card.window.column if card is not None and card.window is not None else None
-        kind = _columns(frame, options, {id_column, PART, _WHERE, behind})
+        kind = _columns(frame, options, {column, PART, _WHERE, behind})
     else:
-        kind, _ = like.settled(frame, options.source, Named(composition_column=options.composition_column))
-    samples = kind.samples(frame, ids.tolist(), frame[_WHERE].tolist(), test, (id_column, _WHERE))
-    samples = replace(samples, faults=np.where(samples.sound, id_faults(ids, frame[_WHERE].to_numpy()), samples.faults))
+        kind, _ = like.settled(frame, options.source, options)
+    samples = kind.samples(frame, ids, frame[_WHERE].tolist(), test, (column, _WHERE))
+    samples = replace(samples, faults=np.where(samples.sound, id_faults(samples.ids, samples.where), samples.faults))
     if options.test_source is None:
         return samples
     second = read(replace(options, source=options.test_source, test_source=None), None, kind, progress)

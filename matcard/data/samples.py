@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from matcard.crystals.crystals import Crystals, is_none, objects
 from matcard.data.options import ABOUT
 from matcard.errors import InputError
+from matcard.files import tuples
 from matcard.table_files import label_texts
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from matcard.data.labels import Labels
-    from matcard.data.options import DataKind
+    from matcard.data.options import DataKind, DataOptions
 
     Progress = Callable[[int, int | None], None]
     Source = Path | list[Path] | None
@@ -35,14 +36,6 @@ _SHOWN = 5
 """Rows that a message names."""
 
 
-class Named(NamedTuple):
-    """Columns of tables that the user has named; the others are found by their usual names."""
-
-    id_column: str | None = None
-    structure_column: str | None = None
-    composition_column: str | None = None
-
-
 class Kind(ABC):
     """What samples are and how they become the input of a network; equal ones make the same batches of the same rows.
 
@@ -50,8 +43,6 @@ class Kind(ABC):
     are read, how batches are made, and what a model file must say of it.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ()
-    """Which of `Named` can be given."""
     target: ClassVar[str | None] = None
     """Column of the labels where neither the user nor the run names one."""
     overlap: ClassVar[dict[str, str]] = {}
@@ -85,14 +76,14 @@ class Kind(ABC):
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # every kind is a dataclass
 
     @classmethod
-    @abstractmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Make it of what `to_dict` gave.
 
         Raises:
             KeyError: something is missing.
-            TypeError: something of another type.
+            TypeError: something is missing, or of another type.
         """
+        return cls(**tuples(dict(stored)))
 
     @abstractmethod
     def find(self, words: Sequence[str]) -> Sequence[Source]:
@@ -103,10 +94,14 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def pieces(
-        self, source: Source, named: Named, stream: IO[bytes], jobs: int | None, progress: Progress
-    ) -> Iterator[Samples]:
+    def pieces(self, source: Source, options: DataOptions, stream: IO[bytes], progress: Progress) -> Iterator[Samples]:
         """Read one input, some thousand rows at a time; ids may be missing and repeat.
+
+        Args:
+            source: the input.
+            options: which columns hold ids, structures and formulas; how many processes parse.
+            stream: what standard input is.
+            progress: called with the rows read and their number, an estimate or None.
 
         Raises:
             InputError: it cannot be read, or not to its end.
@@ -119,10 +114,6 @@ class Kind(ABC):
         Raises:
             InputError: objects of another kind, none, or ids that are not as many.
         """
-
-    @abstractmethod
-    def blank(self) -> Any:
-        """Give the inputs of one row that cannot be used."""
 
     @abstractmethod
     def dataset(
@@ -181,21 +172,6 @@ class Kind(ABC):
             by: positions of the samples that columns are standardised by; all where not given.
         """
         return None
-
-    def check_named(self, named: Named) -> None:
-        """Refuse columns that play no part.
-
-        Raises:
-            InputError: the first such one.
-        """
-        for name, value in named._asdict().items():
-            if value is not None and name not in self.columns:
-                raise InputError(f"--data.{name} {value}: the run was trained on {self.unit}; leave it out")
-
-    def failed(self, where: str, message: str) -> Samples:
-        """Give the row of an input that cannot be read, or not to its end."""
-        nothing = pd.DataFrame(index=range(1))
-        return Samples(objects([""]), objects([where]), self.blank(), nothing, objects([message]), self)
 
 
 @dataclass(frozen=True, eq=False)

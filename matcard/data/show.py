@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.util import find_spec
 from os import environ
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from rich.table import Table
 from rich.text import Text
 
 from matcard.data.card import FORMATS, KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from matcard.data.card import Card, Download, Query
-    from matcard.data.distinct import Distinct
+    from matcard.data.card import Card
+    from matcard.data.draws import Distinct
 
 _UNKNOWN = "?"
 _SHOWN = 12  # classes that are listed; of more only the ends
@@ -46,13 +49,36 @@ def list_cards(cards: Iterable[Card]) -> Table:
 
 
 def show_card(card: Card) -> Table:
-    """Give everything about a card."""
+    """Give everything about a card: what its keys say, the classes as far as they were counted, where its files are."""
+    counts, place = card.known_counts, disk_state(card)
+    said = _given(asdict(card)) | {
+        "class_counts": "not measured yet: fetch it" if counts is None else say_counts(counts),
+        "format": f"{card.format}: {FORMATS[card.kind][card.format]}",
+        "needs": "\n".join(_needs(card)),
+        "on_disk": place if card.made_by_code else f"{place}: {card.folder}",
+    }
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    for heading, content in _entries(card):
-        grid.add_row(heading, Text(content))
+    for key, value in said.items():
+        grid.add_row(key.replace("_", " "), Text(_written(value)))
     return grid
+
+
+def _written(value: Any) -> str:
+    """Write names in a line, sentences one below the other, and what is nested as YAML."""
+    if not isinstance(value, list | dict):
+        return str(value)
+    if all(isinstance(one, str) for one in value) and isinstance(value, list):
+        return "\n".join(f"- {one}" for one in value) if any(" " in one for one in value) else ", ".join(value)
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10**6).strip()
+
+
+def _given(value: Any) -> Any:
+    """Give nested values as dicts and lists, without those that are not given."""
+    if isinstance(value, Mapping):
+        return {key: _given(inner) for key, inner in value.items() if inner not in (None, (), {})}
+    return list(map(_given, value)) if isinstance(value, list | tuple) else value
 
 
 def distinct_table(distinct: Distinct) -> Table:
@@ -85,69 +111,6 @@ def say_counts(counts: dict[str, int]) -> str:
         left = len(lines) - _SHOWN
         lines = [*lines[: _SHOWN // 2], f"... {left} more ...", *lines[-_SHOWN // 2 :]]
     return "\n".join([*lines, f"imbalance ratio {_ratio(counts):.4g}"])
-
-
-def _entries(card: Card) -> list[tuple[str, str]]:
-    counts = card.known_counts
-    return [
-        (heading, content)
-        for heading, content in (
-            ("name", card.name),
-            ("title", card.title),
-            ("kind", card.kind),
-            ("description", card.description),
-            ("known problems", "\n".join(f"- {problem}" for problem in card.known_problems)),
-            ("citation", card.citation),
-            ("licence", card.licence),
-            ("rows", _number(card.rows if counts is None else sum(counts.values()))),
-            ("target", _target(card)),
-            ("classes", "not measured yet: fetch it" if counts is None else say_counts(counts)),
-            ("format", f"{card.format}: {FORMATS[card.kind][card.format]}"),
-            ("columns", _columns(card)),
-            ("parameters", _mapping(card.parameters)),
-            ("query", "" if card.query is None else _query(card.query)),
-            ("files", "\n".join(map(_file, card.urls))),
-            ("needs", "\n".join(_needs(card))),
-            ("on disk", f"{disk_state(card)}{'' if card.made_by_code else f': {card.folder}'}"),
-        )
-        if content
-    ]
-
-
-def _target(card: Card) -> str:
-    if card.threshold is not None:
-        return f"{card.target}, class 1 where it is at or above {card.threshold:g}"
-    if card.bins is not None:
-        return f"{card.target}, classes between {', '.join(f'{edge:g}' for edge in card.bins)}"
-    if card.window is not None:
-        return f"{card.target}, inside where {card.window.low:g} <= {card.window.column} <= {card.window.high:g}"
-    return card.target
-
-
-def _columns(card: Card) -> str:
-    roles = {
-        "id": card.id_column,
-        "structure": card.structure_column,
-        "composition": card.composition_column,
-        "features": ", ".join(card.feature_columns),
-    }
-    return _mapping({role: column for role, column in roles.items() if column})
-
-
-def _query(query: Query) -> str:
-    return f"fields {', '.join(query.fields)}\nfilters {_mapping(query.filters, ', ')}"
-
-
-def _mapping(values: Mapping[str, Any], between: str = "\n") -> str:
-    return between.join(f"{name}: {value}" for name, value in values.items())
-
-
-def _file(download: Download) -> str:
-    size = "size not stated" if download.size is None else f"{download.size:,} bytes"
-    checksums = [f"{algorithm} {checksum}" for algorithm, checksum in download.checksums.items()]
-    stated = checksums or ["no published checksum: its sha256 is noted at the first fetch and checked from then on"]
-    places = [download.url, *(f"or {mirror}" for mirror in download.mirrors)]
-    return "\n  ".join([f"{download.file_name}, {size}", *places, *stated])
 
 
 def _needs(card: Card) -> list[str]:

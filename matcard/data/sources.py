@@ -20,7 +20,7 @@ from matcard.cache import cache_dir, code_digest, kept
 from matcard.crystals.crystals import objects
 from matcard.crystals.read import read_crystals
 from matcard.data.card import KEY
-from matcard.data.download import RETRIES, TIMEOUT, download_files, noted_sha256, what_is_wrong, write_note
+from matcard.data.download import RETRIES, TIMEOUT, download_files
 from matcard.data.image_files import contents
 from matcard.data.perovskites import perovskite_phases
 from matcard.errors import InputError, MatcardWarning
@@ -28,7 +28,7 @@ from matcard.files import locked, readable, written_whole
 from matcard.table_files import INDEX, open_table, read_csv, require_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from jaxtyping import Int64, Shaped
     from rich.console import Console
@@ -184,7 +184,6 @@ def _unpack(archive: Path, folder: Path) -> dict[str, Any]:
     return {}
 
 
-_DATABASE = "https://api.materialsproject.org"
 _ABOUT = b"matcard"  # under which parquet keeps query, date and version
 
 
@@ -204,23 +203,13 @@ def freeze(card: Card, query: Query) -> dict[str, Path]:
         with locked(path, "asks the Materials Project"):
             if not path.exists():
                 _write(path, _ask(query), query)
-                write_note(path, _DATABASE)
-    _check(path, card, query)
-    return {name: path}
-
-
-def _check(path: Path, card: Card, query: Query) -> None:
-    """Raise where a frozen file is of another query, or has changed."""
     found = frozen_query(path)
     if found.get("query") != _as_json(query):
         raise InputError(
             f"{path} was frozen on {found.get('date', 'an unknown date')} with another query than the card {card.name} "
             "has now; move it away to ask anew"
         )
-    noted = noted_sha256(path)
-    wrong = what_is_wrong(path, {"sha256": noted}, None) if noted else None
-    if wrong is not None:
-        raise InputError(f"{path} has changed since it was frozen ({wrong}); move it away to ask anew")
+    return {name: path}
 
 
 def frozen_query(path: Path) -> dict[str, Any]:
@@ -281,7 +270,9 @@ def _write(path: Path, answer: tuple[list[Any], str], query: Query) -> None:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "database_version": version,
     }
-    table: pa.Table = pa.Table.from_pylist([_row(entry, query.fields) for entry in entries])
+    table: pa.Table = pa.Table.from_pylist(
+        [{field: _value(field, entry.get(field)) for field in query.fields} for entry in entries]
+    )
     with written_whole(path) as beside:
         pq.write_table(table.replace_schema_metadata({_ABOUT: json.dumps(about)}), beside)
     empty = [field for field in query.fields if table[field].null_count == len(table)]
@@ -289,13 +280,8 @@ def _write(path: Path, answer: tuple[list[Any], str], query: Query) -> None:
         warnings.warn(f"no entry has a value for {', '.join(empty)}", MatcardWarning, stacklevel=2)
 
 
-def _row(entry: Any, fields: Iterable[str]) -> dict[str, Any]:
-    """Give an entry (a dict or a document of emmet) as values that a table holds: structures become JSON."""
-    held: Mapping[str, Any] = entry if isinstance(entry, dict) else vars(entry)
-    return {field: _value(field, held.get(field)) for field in fields}
-
-
 def _value(field: str, value: Any) -> Any:
+    """Give what a table can hold: structures become JSON."""
     if field == "structure" and value is not None:
         return json.dumps(value if isinstance(value, dict) else value.as_dict())
     if value is None or isinstance(value, bool | int | float | str):

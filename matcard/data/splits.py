@@ -12,8 +12,7 @@ import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from matcard.crystals.crystals import Crystals
-from matcard.data.dealing import deal
-from matcard.data.groups import contains_element, default_groups, group_keys
+from matcard.data.groups import contains_element, deal, default_groups, group_keys
 from matcard.data.options import MATBENCH_FOLDS, check_shares
 from matcard.errors import InputError, MatcardWarning, listed
 

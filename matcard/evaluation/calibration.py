@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp, softmax
 
 from matcard.errors import InputError, MatcardWarning
-from matcard.evaluation.confusion import check_counts, check_predictions, check_probabilities, ratio
+from matcard.evaluation.confusion import check_predictions, check_probabilities, ratio
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int
@@ -101,11 +101,6 @@ class Calibration:
         logits = log_probabilities(check_probabilities(probabilities, bias.size if self.bias else None))
         return np.asarray(softmax(logits / self.temperature + bias, axis=1))
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """Read it from plain values, as `dataclasses.asdict` gives them."""
-        return cls(float(values["temperature"]), tuple(values["bias"]))
-
 
 def fit_calibration(
     targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], *, biased: bool = False
@@ -164,13 +159,8 @@ class ShareShift(NamedTuple):
 
 
 def share_shift(train_counts: Int[np.ndarray, " C"], counts: Int[np.ndarray, " C"]) -> ShareShift:
-    """Compare class counts of new samples with those of the training part.
-
-    Raises:
-        InputError: counts of different lengths, or none at all.
-    """
-    old = check_counts(train_counts, len(train_counts))
-    new = check_counts(counts, len(old))
+    """Compare class counts of new samples with those of the training part."""
+    old, new = (np.asarray(each, np.float64) for each in (train_counts, counts))
     variation = float(np.abs(old / old.sum() - new / new.sum()).sum() / 2)
     seen = (old + new) > 0
     if seen.sum() < 2:
@@ -195,11 +185,10 @@ def with_priors(
             none.
     """
     p = check_probabilities(probabilities).astype(np.float64)
-    num_classes = p.shape[1]
-    old, new = (check_counts(shares, num_classes) for shares in (old, new))
+    old, new = (np.asarray(shares, np.float64) for shares in (old, new))
     if ((old == 0) & (new > 0)).any():
         raise InputError("no probability can be corrected for a class that has no training sample")
-    weights = np.divide(new / new.sum(), old / old.sum(), out=np.ones(num_classes), where=old > 0)
+    weights = np.divide(new / new.sum(), old / old.sum(), out=np.ones(p.shape[1]), where=old > 0)
     weighted = p * weights
     total = weighted.sum(axis=1, keepdims=True)
     if (total == 0).any():
@@ -226,7 +215,7 @@ def estimate_priors(
         InputError: malformed input.
     """
     p = check_probabilities(probabilities).astype(np.float64)
-    old = check_counts(train_counts, p.shape[1])
+    old = np.asarray(train_counts, np.float64)
     shares = old / old.sum()
     relative = np.divide(p, shares, out=np.zeros_like(p), where=old > 0)
     for _ in range(_MAX_STEPS):

@@ -13,7 +13,6 @@ from matcard.evaluation.confusion import (
     AVERAGES,
     Average,
     Counts,
-    check_class_names,
     check_predictions,
     confusion_matrix,
     ratio,
@@ -263,7 +262,7 @@ def _between(low: Float[np.ndarray, " m"], high: Float[np.ndarray, " m"]) -> Flo
 def _log_probabilities(
     targets: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"], class_names: Sequence[str]
 ) -> tuple[Float[np.ndarray, "n C"], Int[np.ndarray, " n"]]:
-    targets, probabilities = check_predictions(targets, probabilities, len(check_class_names(class_names)))
+    targets, probabilities = check_predictions(targets, probabilities, len(class_names))
     with np.errstate(divide="ignore"):
         return np.log(probabilities.astype(np.float64)), targets
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from matcard.errors import InputError
-from matcard.evaluation.confusion import check_class_names, check_counts, check_probabilities
+from matcard.evaluation.confusion import check_probabilities
 from matcard.files import read_json, to_json
 from matcard.options import Within, check_options
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int, Shaped
     from numpy.typing import ArrayLike
-
-FORMAT_VERSION = 1
 
 Rule = Literal["argmax", "best_score", "best_f1", "target_recall", "target_precision", "cost", "prior"]
 Objective = Literal["macro_f1", "balanced_accuracy", "g_mean", "mcc"]
@@ -114,7 +112,7 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain values, for a JSON file."""
-        return {"format": FORMAT_VERSION, **asdict(self), "threshold": self.threshold}
+        return {**asdict(self), "threshold": self.threshold}
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
@@ -130,13 +128,12 @@ class Decision:
         """Make it of what `to_dict` gives; `path` says where it stood.
 
         Raises:
-            InputError: no decision, or one of a newer format.
+            InputError: no decision.
         """
-        if not isinstance(stored, dict) or not {"format", "rule", "class_names", "gain"} <= set(stored):
-            raise InputError(f"{path} holds no decision rule; expected a file written by Decision.save")
-        if stored["format"] != FORMAT_VERSION:
-            raise InputError(f"{path} has format {stored['format']}, expected {FORMAT_VERSION}: update matcard")
-        return _decision(stored["rule"], stored["class_names"], stored["gain"])
+        try:
+            return _decision(stored["rule"], stored["class_names"], stored["gain"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} holds no decision rule; expected a file written by Decision.save") from error
 
 
 def argmax(class_names: Sequence[str]) -> Decision:
@@ -165,13 +162,13 @@ def prior_adjusted(
     corrects twice. `train_counts` are the samples of each class that training saw, on average an epoch.
 
     Raises:
-        InputError: a class without training samples, or shares that are not C non-negative numbers.
+        InputError: a class without training samples.
     """
-    old = check_counts(train_counts, len(class_names))
+    old = np.asarray(train_counts, np.float64)
     if (old == 0).any():
         missing = ", ".join(name for name, count in zip(class_names, old, strict=True) if count == 0)
         raise InputError(f"no prior to adjust from: these classes have no training sample: {missing}")
-    new = np.ones(len(old)) if shares is None else check_counts(shares, len(old))
+    new = np.ones(len(old)) if shares is None else shares
     rule = "prior-adjusted to " + ("equal shares" if shares is None else "given shares")
     return _decision(rule, class_names, np.diag((new / new.sum()) / (old / old.sum())))
 
@@ -201,11 +198,11 @@ def mean_decision(decisions: Sequence[Decision]) -> Decision:
 
 
 def _decision(rule: str, class_names: Sequence[str], gain: ArrayLike) -> Decision:
-    names = check_class_names(class_names)
+    size = len(class_names)
     try:
-        matrix = np.asarray(gain, dtype=np.float64).reshape(len(names), len(names))
+        matrix = np.asarray(gain, dtype=np.float64).reshape(size, size)
     except ValueError:  # another shape, or rows of different lengths
         matrix = np.full((1, 1), np.nan)
     if not np.isfinite(matrix).all():
-        raise InputError(f"expected a finite {len(names)} x {len(names)} matrix, one row a true class, got {gain!r}")
-    return Decision(rule, tuple(names), tuple(tuple(row) for row in matrix.tolist()))
+        raise InputError(f"expected a finite {size} x {size} matrix, one row a true class, got {gain!r}")
+    return Decision(rule, tuple(class_names), tuple(tuple(row) for row in matrix.tolist()))

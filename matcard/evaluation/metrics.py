@@ -15,9 +15,6 @@ from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.confusion import (
     Counts,
     Interval,
-    check_class_names,
-    check_counts,
-    check_labels,
     check_predictions,
     confusion_averages,
     confusion_matrix,
@@ -126,12 +123,9 @@ def classification_metrics(
     Raises:
         InputError: empty or malformed input; the message names the rows.
     """
-    names = check_class_names(class_names)
+    names, counts = list(class_names), np.asarray(train_counts)
     targets, probabilities = check_predictions(targets, probabilities, len(names))
-    counts = check_counts(train_counts, len(names))
-    called = probabilities.argmax(axis=1) if predicted is None else check_labels(predicted, len(names), "predicted")
-    if len(called) != len(targets):
-        raise InputError(f"{len(targets)} targets but {len(called)} predicted classes")
+    called = probabilities.argmax(axis=1) if predicted is None else predicted
     minority = minority_mask(counts)
     confusion = confusion_matrix(targets, called, len(names))
     support = confusion.sum(axis=1)

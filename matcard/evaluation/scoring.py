@@ -9,9 +9,6 @@ import numpy as np
 
 from matcard.evaluation.calibration import brier, log_loss, reliability
 from matcard.evaluation.confusion import (
-    check_counts,
-    check_labels,
-    check_predictions,
     confusion_averages,
     confusion_matrix,
     minority_mask,
@@ -173,16 +170,11 @@ def bootstrap_intervals(
     Returns:
         (low, high) of accuracy, balanced_accuracy, macro_f1, macro_precision, minority_recall, mcc, g_mean and, with
         `ranking`, roc_auc, average_precision, minority_average_precision; NaN where some resample leaves it undefined.
-
-    Raises:
-        InputError: malformed input.
     """
-    num_classes = np.shape(probabilities)[-1]
-    targets, probabilities = check_predictions(targets, probabilities, num_classes)
-    minority = minority_mask(check_counts(train_counts, num_classes))
-    called = probabilities.argmax(axis=1) if predicted is None else check_labels(predicted, num_classes, "predicted")
+    minority = minority_mask(np.asarray(train_counts))
+    called = probabilities.argmax(axis=1) if predicted is None else predicted
     rng = np.random.default_rng(seed)
-    confusion = _resampled_confusion(rng, confusion_matrix(targets, called, num_classes), resamples)
+    confusion = _resampled_confusion(rng, confusion_matrix(targets, called, len(minority)), resamples)
     draws = confusion_averages(confusion, minority)
     if ranking:
         chunk = max(1, _CHUNK // len(targets))

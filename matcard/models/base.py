@@ -14,7 +14,7 @@ from matcard.errors import InputError
 from matcard.options import Named, NamedOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Self
 
     import numpy as np
@@ -129,11 +129,6 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
             for name, child in self.named_children():
                 child.train(mode and name in (HEAD, VALUE_HEAD))
         return self
-
-    @staticmethod
-    def widths(state: Mapping[str, Tensor]) -> dict[str, object]:
-        """Give the options that weights of this kind of model were made with, as far as their shapes tell."""
-        return {}
 
 
 def check_model(options: ModelOptions, kind: str, descriptors: str = "none") -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from matcard.models.cpu.fused import FusedEdges
-    from matcard.models.edges import Edges
+    from matcard.models.crystal import Edges
 
 
 @dataclass(frozen=True)

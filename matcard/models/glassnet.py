@@ -13,7 +13,7 @@ from matcard.models.base import ArrayModel, ModelOptions, batch_norm
 from matcard.options import AtLeastOne, NotNegative
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from jaxtyping import Float
@@ -60,8 +60,7 @@ class GlassNet(ArrayModel[GlassNetOptions]):
         options: widths, rank, noise.
         num_classes: C.
         input_shape: (K,).
-        mean: not used: proportions are taken as they are.
-        std: not used.
+        standard: not used: proportions are taken as they are.
     """
 
     def __init__(
@@ -69,8 +68,7 @@ class GlassNet(ArrayModel[GlassNetOptions]):
         options: GlassNetOptions,
         num_classes: int,
         input_shape: Sequence[int],
-        mean: Float[np.ndarray, " K"] | None = None,
-        std: Float[np.ndarray, " K"] | None = None,
+        **standard: Float[np.ndarray, " K"],
     ) -> None:
         super().__init__(input_shape)
         components, width = math.prod(input_shape), options.width
@@ -96,14 +94,3 @@ class GlassNet(ArrayModel[GlassNetOptions]):
         hidden = hidden + self.attention(hidden, hidden, hidden, need_weights=False)[0]
         projected = batch_norm(self.norm, self.project(hidden.sum(1))).relu()
         return nn.functional.normalize(self.out(projected), dim=1)
-
-    @staticmethod
-    def widths(state: Mapping[str, Tensor]) -> dict[str, object]:
-        """Give the options that weights were made with; the number of heads leaves no trace in them."""
-        if not {"components", "sources", "project.weight"} <= set(state):
-            return {}
-        return {
-            "width": state["components"].shape[1],
-            "rank": state["sources"].shape[1],
-            "hidden": len(state["project.weight"]),
-        }

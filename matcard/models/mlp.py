@@ -12,7 +12,7 @@ from matcard.models.base import ArrayModel, ModelOptions
 from matcard.options import AtLeastOne, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from jaxtyping import Float
@@ -43,8 +43,7 @@ class MLP(ArrayModel[MLPOptions]):
         options: widths.
         num_classes: C.
         input_shape: shape of a sample.
-        mean: of each column or channel, subtracted.
-        std: of each column or channel, divided by.
+        standard: `mean` and `std`, see `ArrayModel`.
     """
 
     def __init__(
@@ -52,10 +51,9 @@ class MLP(ArrayModel[MLPOptions]):
         options: MLPOptions,
         num_classes: int,
         input_shape: Sequence[int],
-        mean: Float[np.ndarray, ...] | None = None,
-        std: Float[np.ndarray, ...] | None = None,
+        **standard: Float[np.ndarray, ...],
     ) -> None:
-        super().__init__(input_shape, mean, std)
+        super().__init__(input_shape, **standard)
         widths = [math.prod(input_shape)] + [options.hidden] * options.hidden_layers
         self.layers = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
         self.dropout = nn.Dropout(options.dropout)
@@ -71,9 +69,3 @@ class MLP(ArrayModel[MLPOptions]):
     def classify(self, embedding: Float[Tensor, "N F"]) -> Float[Tensor, "N C"]:
         """Give the logits of embeddings."""
         return self.fc_out(self.dropout(embedding))  # type: ignore[no-any-return]
-
-    @staticmethod
-    def widths(state: Mapping[str, Tensor]) -> dict[str, object]:
-        """Give the options that weights were made with."""
-        layers = [weight for name, weight in state.items() if name.startswith("layers.") and name.endswith("weight")]
-        return {"hidden": len(layers[-1]), "hidden_layers": len(layers)} if layers else {}

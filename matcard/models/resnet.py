@@ -13,7 +13,7 @@ from matcard.models.base import ArrayModel, ModelOptions
 from matcard.options import AtLeastOne
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from jaxtyping import Float
@@ -53,8 +53,7 @@ class ResNet(ArrayModel[ResNetOptions]):
         options: depth, width, shortcut.
         num_classes: C.
         input_shape: (channels, height, width) of an image.
-        mean: (channels, 1, 1), subtracted.
-        std: (channels, 1, 1), divided by.
+        standard: `mean` and `std` of each channel, see `ArrayModel`.
 
     Raises:
         InputError: samples that are no images, or smaller than 5 pixels.
@@ -65,15 +64,14 @@ class ResNet(ArrayModel[ResNetOptions]):
         options: ResNetOptions,
         num_classes: int,
         input_shape: Sequence[int],
-        mean: Float[np.ndarray, "C 1 1"] | None = None,
-        std: Float[np.ndarray, "C 1 1"] | None = None,
+        **standard: Float[np.ndarray, "C 1 1"],
     ) -> None:
         if len(input_shape) != 3 or min(input_shape[1:]) < _SMALLEST:
             raise InputError(
                 f"--model.name resnet takes images of {_SMALLEST} x {_SMALLEST} pixels or more; a sample has the "
                 f"shape {tuple(input_shape)}"
             )
-        super().__init__(input_shape, mean, std)
+        super().__init__(input_shape, **standard)
         blocks = (options.depth - 2) // 6
         self.conv = nn.Conv2d(input_shape[0], options.width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(options.width)
@@ -98,14 +96,6 @@ class ResNet(ArrayModel[ResNetOptions]):
         for stage in self.stages:
             maps = stage(maps)
         return maps.mean((2, 3))  # type: ignore[no-any-return]
-
-    @staticmethod
-    def widths(state: Mapping[str, Tensor]) -> dict[str, object]:
-        """Give the options that weights were made with."""
-        blocks = {name.split(".")[2] for name in state if name.startswith("stages.0.")}
-        shortcut = "B" if any(".project." in name for name in state) else "A"
-        width = len(state["norm.weight"]) if "norm.weight" in state else 0
-        return {"depth": 6 * len(blocks) + 2, "width": width, "shortcut": shortcut}
 
 
 class Block(nn.Module):

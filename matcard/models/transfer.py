@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.models.base import HEAD, in_head
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> Lo
     unfit = {name.partition(".")[0] for name in {*saved, *own} if in_head(name) and name not in fits}
     kept = {name for name in saved if in_head(name) and (new_head or name.partition(".")[0] in unfit)}
     taken = {name: value for name, value in saved.items() if name not in kept}
-    _check(model, own, taken, saved, path)
+    _check(model, own, taken, path)
     model.load_state_dict(taken, strict=False)
     return LoadReport(
         path,
@@ -219,10 +219,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: cannot be read as safetensors ({error})") from None
 
 
-def _check(
-    model: Classifier, own: dict[str, Tensor], taken: dict[str, Tensor], saved: dict[str, Tensor], path: Path
-) -> None:
-    """Refuse weights that do not fill the encoder, saying which options would make one that they fill."""
+def _check(model: Classifier, own: dict[str, Tensor], taken: dict[str, Tensor], path: Path) -> None:
+    """Refuse weights that do not fill the encoder, saying what is missing, foreign or of another shape."""
     missing = [name for name in own if name not in taken and not in_head(name) and name not in model.constants]
     foreign = [name for name in taken if name not in own]
     shapes = [
@@ -232,19 +230,13 @@ def _check(
     ]
     if not (missing or foreign or shapes):
         return
-    there, here = model.widths(saved), model.widths(own)
-    differing = [f"--model.{name} {value}" for name, value in there.items() if here[name] != value]
-    found = [f"missing {_some(missing)}"] * bool(missing) + [f"foreign {_some(foreign)}"] * bool(foreign)
-    found += [f"shapes {_some(shapes)}"] * bool(shapes)
+    found = [f"missing {listed(missing, 3)}"] * bool(missing) + [f"foreign {listed(foreign, 3)}"] * bool(foreign)
+    found += [f"shapes {listed(shapes, 3)}"] * bool(shapes)
     shared = any(name in own for name in taken if not in_head(name) and name not in model.constants)
-    advice = f"build the model with {' '.join(differing)}" if differing else "build the model as it was trained"
+    advice = "build the model as it was trained, as the config.yaml of a run says"
     if not shared:
         advice = "they are of another kind of model, which --model.name chooses"
     raise InputError(
         f"{path}: its weights do not fit this {type(model).__name__} ({'; '.join(found)}): {advice}; only the head "
         f"({HEAD}) may differ"
     )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from matcard.models.edges import Edges
+    from matcard.models.crystal import Edges
 
 
 @dataclass(frozen=True)

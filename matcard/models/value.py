@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -60,12 +60,6 @@ class ValueScale:
             mean.append(float(present.mean()))
             deviation.append(float(present.std()))
         return cls(tuple(names), transform, tuple(mean), tuple(deviation))
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ValueScale:
-        """Read it from plain values, as `dataclasses.asdict` gives them."""
-        lists = {name: tuple(values[name]) for name in ("names", "mean", "deviation")}
-        return cls(transform=values["transform"], **lists)
 
     def targets(self, numbers: Float[np.ndarray, "N V"]) -> Float32[np.ndarray, "N V"]:
         """Give what the network is to predict; NaN where a number is missing.

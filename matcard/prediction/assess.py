@@ -11,7 +11,6 @@ import pandas as pd
 
 from matcard.data.labels import Labels, numbers_of, target_column
 from matcard.data.read import read
-from matcard.data.samples import Named
 from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.figures import write_figures
@@ -19,7 +18,7 @@ from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.scoring import scored, value_results
 from matcard.evaluation.tables import print_scores, shares_table
 from matcard.files import to_json, written_whole
-from matcard.prediction.stream import open_table
+from matcard.prediction.stream import check_columns, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +122,7 @@ def read_set(
         InputError: a source or column that is not there, classes that the run does not know, or no row to use.
     """
     made, kind = predictor.description.target, predictor.kind
-    kind.check_named(Named(options.id_column, options.structure_column, options.composition_column))
+    check_columns(kind, options)
     column = options.target or made["column"] or kind.target
     if column is None:
         raise InputError(

@@ -12,7 +12,7 @@ from matcard.errors import InputError
 from matcard.evaluation.calibration import Calibration
 from matcard.evaluation.decision import Decision
 from matcard.evaluation.value import ValueMix
-from matcard.files import read_json, to_json, written_whole
+from matcard.files import read_json, to_json, tuples, written_whole
 from matcard.models.transfer import read_safetensors
 from matcard.models.value import ValueScale
 
@@ -103,10 +103,10 @@ class ModelDescription:
                 values[name] = tuple(values[name])
             for name in ("target", "model", "kind", "config"):
                 values[name] = dict(values[name])
-            for name, kind in (("scale", ValueScale), ("mix", ValueMix)):
-                values[name] = None if values[name] is None else kind.from_dict(values[name])
-            for name in ("calibration", "bias_corrected"):
-                values[name] = Calibration.from_dict(values[name])
+            kinds = {"scale": ValueScale, "mix": ValueMix, "calibration": Calibration, "bias_corrected": Calibration}
+            for name, kind in kinds.items():
+                if values[name] is not None or kind is Calibration:
+                    values[name] = kind(**tuples(values[name]))
             numbers = {"novelty_limit": float(values["novelty_limit"]), "train_size": int(values["train_size"])}
             return cls(**{**values, **numbers, "decision": Decision.from_dict(values["decision"], path)})
         except (KeyError, TypeError, ValueError) as error:

@@ -170,6 +170,12 @@ class Predictor:
         """Predict samples; the columns are those of `columns`."""
         return self.lay_out(samples, self.read(samples, batch_size=batch_size, jobs=jobs), calibrated=calibrated)
 
+    def failed(self, where: str, message: str) -> pd.DataFrame:
+        """Give the row of an input that cannot be read, or not to its end."""
+        types = columns(self.class_names, self.values, ensemble=len(self.members) > 1)
+        table = pd.DataFrame({"id": [""], "source": [where], "error": [message]})
+        return table.reindex(columns=list(types)).astype(types)
+
     def lay_out(self, samples: Samples, found: Readings, *, calibrated: bool = False) -> pd.DataFrame:
         """Give the table of `samples`, of which `found` was read."""
         names, several = np.array(self.class_names, dtype=object), len(self.members) > 1

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from matcard.crystals.folder import STDIN
-from matcard.data.samples import Named
+from matcard.crystals.batches import STDIN
+from matcard.data.options import ABOUT, DataOptions
 from matcard.errors import InputError, listed
 from matcard.files import written_whole
 from matcard.prediction.predictor import BATCH_SIZE
@@ -61,9 +61,8 @@ def predict_sources(
     output: Path,
     *,
     batch_size: int = BATCH_SIZE,
-    jobs: int | None = None,
+    options: DataOptions,
     calibrated: bool = False,
-    named: Named = Named(),  # noqa: B008
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Tally:
     """Predict all inputs in order and write a row for each; some thousand are held in memory at a time.
@@ -74,9 +73,8 @@ def predict_sources(
             what ASE reads and `-` for standard input.
         output: .parquet, .csv or .jsonl; written whole or not at all.
         batch_size: samples that go through a network together.
-        jobs: processes that parse files and build graphs, as in joblib.
+        options: which columns of tables hold ids, structures and formulas, and how many processes work.
         calibrated: show probabilities at the temperature fitted on validation.
-        named: columns of ids, structures and formulas in tables.
         progress: called with the rows read and, where there is one input, their number.
 
     Raises:
@@ -85,7 +83,7 @@ def predict_sources(
     """
     check_output(output)
     kind = predictor.kind
-    kind.check_named(named)
+    check_columns(kind, options)
     sources = kind.find(inputs)
     files = [path for source in sources for path in ([source] if isinstance(source, Path) else source or ())]
     if output.exists() and any(path.samefile(output) for path in files):
@@ -93,8 +91,11 @@ def predict_sources(
     tally = Tally(0, 0, 0, dict.fromkeys(predictor.class_names, 0), 0.0, [])
     began = time.perf_counter()
     with open_table(output) as write:
-        for samples in _pieces(kind, sources, named, tally.failures, jobs, progress):
-            table = predictor.table(samples, batch_size=batch_size, jobs=jobs, calibrated=calibrated)
+        for piece in _pieces(kind, sources, options, tally.failures, progress):
+            if isinstance(piece, tuple):
+                table = predictor.failed(*piece)
+            else:
+                table = predictor.table(piece, batch_size=batch_size, jobs=options.jobs, calibrated=calibrated)
             write(table)
             tally.rows += len(table)
             errors = table["error"].dropna()
@@ -115,12 +116,11 @@ def predict_sources(
 def _pieces(
     kind: Kind,
     sources: Sequence[Source],
-    named: Named,
+    options: DataOptions,
     failures: list[str],
-    jobs: int | None,
     progress: Progress,
-) -> Iterator[Samples]:
-    """Read one input after another; what cannot be read to its end is a row that says so, and a message."""
+) -> Iterator[Samples | tuple[str, str]]:
+    """Read one input after another; of what cannot be read to its end its name comes, too, and a message."""
     done = 0
 
     def advance(read: int, total: int | None) -> None:
@@ -129,13 +129,24 @@ def _pieces(
     for source in sources:
         begun = done
         try:
-            for samples in kind.pieces(source, named, sys.stdin.buffer, jobs, advance):
+            for samples in kind.pieces(source, options, sys.stdin.buffer, advance):
                 yield samples
                 begun += len(samples)
         except InputError as error:
             failures.append(str(error))
-            yield kind.failed(str(source or STDIN), str(error))
+            yield str(source or STDIN), str(error)
         done = begun
+
+
+def check_columns(kind: Kind, options: DataOptions) -> None:
+    """Refuse columns that play no part in a kind of data.
+
+    Raises:
+        InputError: the first such one.
+    """
+    for name in ("id_column", "structure_column", "composition_column"):
+        if (value := getattr(options, name)) is not None and name not in ABOUT[kind.name].options:
+            raise InputError(f"--data.{name} {value}: the run was trained on {kind.unit}; leave it out")
 
 
 def check_output(path: Path) -> None:

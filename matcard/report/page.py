@@ -8,8 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation import style
@@ -39,6 +38,14 @@ VARIABLES = {
     style.SKY: "sky",
 }
 """The colours of `matcard.evaluation.style`, and the CSS variables of the page that stand for them."""
+_TEMPLATES = Environment(
+    loader=PackageLoader("matcard.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PIECES: Any = _TEMPLATES.get_template("pieces.html").module
 _PIXELS_A_POINT = 96 / 72
 DASH = "–"
 
@@ -62,15 +69,8 @@ def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section
     """
     written = [(section, _body(section, path)) for section in sections]
     lively = any('class="view"' in body for _, body in written)
-    template = Environment(
-        loader=PackageLoader("matcard.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("page.html")
     own, plotly = files("matcard.report").joinpath("templates"), files("plotly").joinpath("package_data")
-    text = template.render(
+    text = _TEMPLATES.get_template("page.html").render(
         title=title,
         subtitle=subtitle,
         sections=written,
@@ -162,19 +162,8 @@ class FigureFolder:
     def picture(self, name: str, *, alt: str, caption: str, live: dict[str, Any] | None = None) -> Markup:
         """Give a figure that lies in the folder as HTML; its CSV is linked where there is one."""
         still = inline_svg((self.path / f"{name}.svg").read_text(encoding="utf-8"), name, alt)
-        body = Markup('<div class="frame" tabindex="0">{}</div>').format(still)
-        if live is not None:  # a still picture with the data of its moving one; the page's script makes the exchange
-            body = Markup(
-                '<div class="view" data-kind="{}"><div class="still frame">{}</div><div class="live" hidden></div>'
-                '<script type="application/json">{}</script></div>'
-            ).format(live["kind"], still, htmlsafe_json_dumps(live))
         kinds = [kind for kind in ("svg", "csv") if (self.path / f"{name}.{kind}").is_file()]
-        files = Markup(" ").join(
-            Markup('<a href="{}/{}.{}">{}</a>').format(self.path.name, name, kind, kind.upper()) for kind in kinds
-        )
-        return Markup(
-            '<figure id="figure-{}">{}<figcaption>{} <span class="files">{}</span></figcaption></figure>'
-        ).format(name, body, caption, files)
+        return Markup(_PIECES.figure(self.path.name, name, still, caption, kinds, live))
 
 
 def inline_svg(drawing: str, name: str, alt: str) -> Markup:
@@ -225,25 +214,7 @@ def table(
         marked: rows of minority classes.
         footer: cells of a last row.
     """
-    rare = set(marked)
-    head = _cells("th scope=col", "th", header, texts)
-    body = Markup("").join(_row(row, texts, "rare" if number in rare else "") for number, row in enumerate(rows))
-    foot = Markup("<tfoot>{}</tfoot>").format(_row(footer, texts, "")) if footer else ""
-    return Markup(
-        '<div class="frame" tabindex="0" role="region" aria-label="{}"><table><caption><span>{}</span></caption>'
-        "<thead><tr>{}</tr></thead><tbody>{}</tbody>{}</table></div>"
-    ).format(escape(caption).striptags(), caption, head, body, foot)
-
-
-def _row(cells: Sequence[Any], texts: int, css: str) -> Markup:
-    opening = Markup('<tr class="{}">').format(css) if css else Markup("<tr>")
-    return opening + Markup("<th scope=row>{}</th>{}</tr>").format(cells[0], _cells("td", "td", cells[1:], texts - 1))
-
-
-def _cells(opening: str, closing: str, cells: Sequence[Any], texts: int) -> Markup:
-    made = Markup("<{}{}>{}</{}>")
-    kinds = ("" if k < texts else " class=number" for k in range(len(cells)))
-    return Markup("").join(made.format(opening, kind, cell, closing) for kind, cell in zip(kinds, cells, strict=True))
+    return Markup(_PIECES.table(header, rows, caption, texts, set(marked), footer))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
 
 if TYPE_CHECKING:
-    from matcard.data.distinct import Distinct
+    from matcard.data.draws import Distinct
     from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
 

@@ -11,8 +11,7 @@ import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Sampler
 
-from matcard.data.distinct import FEW, Distinct
-from matcard.data.draws import ClassSampler, WeightedSampler
+from matcard.data.draws import FEW, ClassSampler, Distinct, WeightedSampler
 from matcard.models.value import ValueScale
 from matcard.training.options import BY_CLASS
 

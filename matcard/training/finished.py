@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals.crystals import Crystals
-from matcard.data.distinct import Distinct
+from matcard.data.draws import Distinct
 from matcard.data.kinds import kind_of
 from matcard.data.read import read_labelled
 from matcard.errors import InputError, MatcardWarning
@@ -21,7 +21,7 @@ from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.decision import Decision
 from matcard.evaluation.scoring import scored
 from matcard.evaluation.tables import averages_table, print_scores, recall_table
-from matcard.files import read_json, to_json, written_whole
+from matcard.files import read_json, to_json, tuples, written_whole
 from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder
 from matcard.training.config import read_config
 from matcard.training.options import BY_CLASS
@@ -105,7 +105,7 @@ class FinishedRun:
     @cached_property
     def distinct(self) -> Distinct | None:
         """How many distinct samples of each class the training part holds; None where nobody has counted them."""
-        return Distinct.from_dict(read_json(self.files.distinct)) if self.files.distinct.is_file() else None
+        return Distinct(**tuples(read_json(self.files.distinct))) if self.files.distinct.is_file() else None
 
     @property
     def drawn(self) -> Float[np.ndarray, " C"] | None:

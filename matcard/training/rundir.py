@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matcard.data.dataset import TrainingSet
-    from matcard.data.distinct import Distinct
+    from matcard.data.draws import Distinct
     from matcard.data.samples import Samples
     from matcard.training.options import Config
 
@@ -128,7 +129,7 @@ class RunDir:
         write_text(self.environment, json.dumps(environment(), indent=2) + "\n")
         write_left_out(samples, self.left_out)
         if distinct is not None:
-            to_json(distinct.to_dict(), self.distinct)
+            to_json(asdict(distinct), self.distinct)
         # The split last: where it is found, by a resumed run or by another process, all else is there too.
         write_text(self.fingerprint, divided.fingerprint + "\n")
         write_text(self.split, divided.split.to_json(divided.ids))

@@ -18,8 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from matcard.data.dealing import deal
-from matcard.data.groups import group_keys
+from matcard.data.groups import deal, group_keys
 from matcard.data.read import divide, open_inputs, read_labelled
 from matcard.data.splits import Split, inner_split, make_split, split_samples
 from matcard.training.fit import fit

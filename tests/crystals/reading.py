@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from matcard.crystals import read
+from matcard.crystals.batches import Wanted
 from matcard.crystals.read import from_objects
 from matcard.crystals.read import read_crystals as read_all
-from matcard.crystals.tables import Wanted
 
 if TYPE_CHECKING:
     from matcard.crystals.crystals import Crystals
@@ -43,8 +43,8 @@ def iter_crystals(source):
     return (parted(piece) for piece in read._checked(batches, None, None, False))
 
 
-def from_structures(structures, ids=None, columns=None):
-    return parted(from_objects(structures, ids, columns).with_unique_ids())
+def from_structures(structures, ids=None):
+    return parted(from_objects(structures, ids).with_unique_ids())
 
 
 from_atoms = from_structures

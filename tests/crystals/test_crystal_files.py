@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from malformed_cases import CIF, POSCAR
 
-from matcard.crystals.files import file_kind, is_structure_file, structure_name
 from matcard.crystals.read import read_crystals
 from matcard.data.kinds import kind_of
 from matcard.data.options import DataOptions
 from matcard.errors import InputError, MatcardWarning
-from matcard.files import decode_text, open_bytes
+from matcard.files import decode_text, file_kind, is_structure_file, open_bytes, structure_name
 
 PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 

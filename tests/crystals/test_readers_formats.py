@@ -220,10 +220,10 @@ def test_ase_database(tmp_path, structures):
 
 
 def test_from_structures_and_from_atoms(structures):
-    columns = {"gap": GAPS, "kind": KINDS}
-    check(from_structures(structures, IDS, columns), structures)
+    check(from_structures(structures, IDS), structures, columns=())
     check(from_structures(iter(structures)), structures, ids=["0", "1", "2"], columns=())
-    check(from_atoms(atoms_of(structures), IDS, columns), structures)
+    told = from_atoms(atoms_of(structures), IDS)
+    check(type(told)(told.crystals, told.columns[["gap", "kind"]], told.left_out), structures)
     told = from_atoms(atoms_of(structures))
     assert told.columns["material_id"].tolist() == IDS
     assert told.crystals.ids.tolist() == ["0", "1", "2"]

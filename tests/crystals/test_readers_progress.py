@@ -12,14 +12,14 @@ from format_cases import atoms_of, cifs_of, frame_of, three_structures
 from reading import iter_crystals, read_crystals
 
 from matcard import table_files as tables
-from matcard.crystals import folder, read
+from matcard.crystals import batches, read
 
 N = 12
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    for module in (folder, tables):
+    for module in (batches, tables):
         monkeypatch.setattr(module, "CHUNK", 3)
     monkeypatch.setattr(read, "_TASK", 2)
 

@@ -16,7 +16,6 @@ from matcard.crystals.validate import (
     MIN_HEIGHT,
     cell_heights,
     find_faults,
-    first_bad_sites,
 )
 
 
@@ -149,9 +148,3 @@ def test_each_crystal_is_judged_by_itself_and_once():
 
 def test_nothing_to_look_at():
     assert find_faults(_crystals()).shape == (0,)
-
-
-def test_first_bad_sites_skips_empty_crystals():
-    offsets = np.array([0, 2, 2, 5, 6])
-    bad = np.array([False, True, False, True, True, False])
-    assert list(first_bad_sites(offsets, bad)) == [(0, 1), (2, 1)]

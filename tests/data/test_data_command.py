@@ -14,8 +14,7 @@ from rich.console import Console
 from matcard.cli import run_command
 from matcard.data.__main__ import main
 from matcard.data.card import card_names, load_card
-from matcard.data.distinct import Distinct, distinct_by_class
-from matcard.data.draws import unit
+from matcard.data.draws import Distinct, distinct_by_class, unit
 from matcard.data.options import DataOptions
 from matcard.data.read import read_labelled
 from matcard.data.show import disk_state, distinct_table, list_cards, say_counts, show_card
@@ -56,18 +55,17 @@ def test_everything_about_a_data_set_is_shown(shown):
     for part in (
         "Y. LeCun",
         "https://ossci-datasets.s3.amazonaws.com/mnist/t10k-labels-idx1-ubyte.gz",
-        "or https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
-        "4,542 bytes",
-        "md5 ec29112dd5afa0611ce80d1b7f02629c",
+        "- https://storage.googleapis.com/cvdf-datasets/mnist/t10k-labels-idx1-ubyte.gz",
+        "size: 4542",
+        "md5: ec29112dd5afa0611ce80d1b7f02629c",
         "1: 7,877 (11.3%)",
-        "Tg_window, inside where 500 <= Tg <= 600",
-        "features: SiO2, Al2O3",
+        "window column: Tg low: 500",
+        "feature columns SiO2, Al2O3",
         "not measured yet: fetch it",
-        "energy_above_hull: [0.0, 0.1]",
+        "energy_above_hull: - 0.0 - 0.1",
         "MP_API_KEY",
-        "size not stated",
-        "no published checksum",
-        "tc, class 1 where it is at or above 10",
+        "target tc",
+        "threshold 10.0",
         "n_informative: 8",
         "made by code",
         str(load_card("3dsc_mp").folder),

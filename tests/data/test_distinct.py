@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.batch import directions
-from matcard.data.distinct import FEW, SCALES, Distinct, distinct_by_class, repeated_classes
-from matcard.data.draws import unit
+from matcard.data.draws import FEW, SCALES, Distinct, distinct_by_class, repeated_classes, unit
+from matcard.files import tuples
 
 SEEDS = st.integers(0, 2**31)
 
@@ -63,7 +64,7 @@ def test_more_are_distinct_at_larger_scales_and_all_that_differ_in_the_end() -> 
 
 
 def test_it_is_kept_as_json() -> None:
-    assert Distinct.from_dict(json.loads(json.dumps(copies().to_dict()))) == copies()
+    assert Distinct(**tuples(json.loads(json.dumps(asdict(copies()))))) == copies()
 
 
 @pytest.mark.parametrize(("n", "scales"), [(20, 9), (FEW + 1, 1)])

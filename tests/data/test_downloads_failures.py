@@ -206,7 +206,7 @@ def test_an_interruption_keeps_what_came(server, cache_folder, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("matcard.data.download._bar", lambda *words: nullcontext(impatient))
+        patch.setattr("matcard.data.download.crystal_progress", lambda *words: nullcontext(impatient))
         with pytest.raises(KeyboardInterrupt):
             fetch(card)
     assert seen[0] == (0, len(LONG))

@@ -133,28 +133,13 @@ def test_the_frozen_file_keeps_query_date_and_version(database, card):
     assert database.asked
     assert "secret" not in path.read_bytes().decode("latin-1")
     left = sorted(file.name for file in path.parent.iterdir() if file.suffix != ".lock")
-    assert left == [path.name, f"{path.name}.noted.json"]
+    assert left == [path.name]
 
 
 def test_the_version_is_read_as_newer_clients_have_it(database, card):
     database.db_version = "2026_01_02"
     database.get_database_version = None
     assert frozen_query(next(iter(fetch(card).values())))["database_version"] == "2026_01_02"
-
-
-def test_a_frozen_file_that_was_changed_is_not_taken(database, card):
-    (path,) = fetch(card).values()
-    held = pq.read_table(path)
-    pq.write_table(held.slice(0, 2), path)
-    with pytest.raises(InputError, match=r"materials_project\.parquet has changed since it was frozen \(its sha256 is"):
-        fetch(card)
-
-
-def test_a_frozen_file_of_a_colleague_is_taken(database, card):
-    (path,) = fetch(card).values()
-    path.with_name(f"{path.name}.noted.json").unlink()
-    assert len(load_table(card)) == 3
-    assert len(database.asked) == 1
 
 
 def test_a_frozen_file_needs_neither_package_nor_key(database, card, monkeypatch):
@@ -233,8 +218,3 @@ def test_other_fields_become_text_or_are_refused(database, card):
     database.answer = [entry(1, 0.0)]
     with pytest.warns(MatcardWarning, match="no entry has a value for ordering"):
         fetch(asked)
-
-
-def test_documents_of_emmet_are_read_too(database, card):
-    database.answer = [types.SimpleNamespace(**entry(7, 2.0))]
-    assert load_table(card).crystals.ids.tolist() == ["mp-7"]

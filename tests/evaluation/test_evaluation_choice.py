@@ -283,7 +283,7 @@ def test_near_ties_are_one_step():
     [
         (lambda y, p: best_of_class("target_recall", y, p, names(3), "phase 2", 0.5), "no sample to measure"),
         (lambda y, p: best_of_class("target_precision", y, p, names(3), "phase 2", 0.5), "at most 0.000"),
-        (lambda y, p: best_score(y[:0], p[:0], names(3)), "nothing to evaluate"),
+        (lambda y, p: best_score(y[:0], p[:0], names(3)), "one at least"),
     ],
 )
 def test_what_cannot_be_aimed_at_is_refused(call, message):

@@ -89,7 +89,7 @@ def test_decision_travels_through_its_file(tmp_path, make):
 
 def test_todays_file_is_readable_tomorrow(tmp_path):
     stored = {
-        "format": 1, "rule": "best macro_f1 on validation", "class_names": ["metal", "insulator"],
+        "rule": "best macro_f1 on validation", "class_names": ["metal", "insulator"],
         "gain": [[0.25, 0.0], [0.0, 0.75]], "threshold": 0.25,
     }  # fmt: skip
     (tmp_path / "decision.json").write_text(json.dumps(stored))
@@ -103,14 +103,13 @@ def test_todays_file_is_readable_tomorrow(tmp_path):
     [
         ("{}", "holds no decision"),
         ("[1]", "holds no decision"),
-        ('{"format": 2, "rule": "x", "class_names": ["a", "b"], "gain": []}', "update matcard"),
         ("not json", "not a JSON file"),
-        ('{"format": 1, "rule": "x", "class_names": ["a", "b"], "gain": [[1, 0]]}', "2 x 2 matrix"),
+        ('{"rule": "x", "class_names": ["a", "b"], "gain": [[1, 0]]}', "2 x 2 matrix"),
         (
-            '{"format": 1, "rule": "x", "class_names": ["a", "b"], "gain": [[1, null], [0, 1]]}',
+            '{"rule": "x", "class_names": ["a", "b"], "gain": [[1, null], [0, 1]]}',
             "2 x 2 matrix",
         ),
-        ('{"format": 1, "rule": "x", "class_names": ["a", "b"], "gain": [[1, 0], [1]]}', "2 x 2 matrix"),
+        ('{"rule": "x", "class_names": ["a", "b"], "gain": [[1, 0], [1]]}', "2 x 2 matrix"),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path, text, message):
@@ -130,8 +129,6 @@ def test_no_file_is_refused(tmp_path):
         (lambda: by_cost(names(3), np.eye(2)), "3 x 3"),
         (lambda: by_cost(names(2), [[0, np.inf], [1, 0]]), "finite"),
         (lambda: prior_adjusted(names(2), [5, 0]), "no training sample: phase 1"),
-        (lambda: prior_adjusted(names(2), [5, 5], shares=[-1, 2]), "counts"),
-        (lambda: argmax(["a"]), "two classes"),
         (lambda: argmax(names(3)).apply(np.full((1, 2), 0.5)), "shape"),
     ],
 )

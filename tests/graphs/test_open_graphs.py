@@ -148,14 +148,14 @@ def put_another_in_place(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "target.npy").unlink(), r"target\.npy cannot be read"),
-        (cut_off, r"distance\.npy has \d+ bytes in place of"),
+        (lambda folder: (folder / "target.npy").unlink(), r"a file is missing or damaged .*target\.npy"),
+        (cut_off, r"content of distance\.npy was altered"),
         (alter, r"content of source\.npy was altered"),
-        (lambda folder: (folder / "header.json").write_text(""), r"header\.json is missing or damaged"),
-        (lambda folder: (folder / "header.json").unlink(), r"header\.json is missing or damaged"),
-        (lambda folder: (folder / "header.json").write_text("[1, 2]"), r"header\.json is missing or damaged"),
-        (alter_header, r"header\.json was altered"),
-        (put_another_in_place, "holds the content of"),
+        (lambda folder: (folder / "header.json").write_text(""), "a file is missing or damaged"),
+        (lambda folder: (folder / "header.json").unlink(), "a file is missing or damaged"),
+        (lambda folder: (folder / "header.json").write_text("[1, 2]"), "a file is missing or damaged"),
+        (alter_header, r"content of header\.json was altered"),
+        (put_another_in_place, r"content of header\.json was altered"),
     ],
 )
 def test_damage_is_said_and_mended(crystals, tmp_path, damage, message):

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from matcard.models.embedding import atom_features
+from matcard.models.crystal import atom_features
 
 
 def test_rows_are_those_of_the_file_that_matminer_ships():
@@ -32,7 +32,7 @@ def test_elements_are_told_apart_by_their_group():
 
 def test_matminers_code_is_not_imported():
     code = (
-        "import sys; from matcard.models.embedding import atom_features; atom_features();"
+        "import sys; from matcard.models.crystal import atom_features; atom_features();"
         "print('matminer.utils' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -209,15 +209,6 @@ def test_glassnet_embeds_on_the_sphere_and_is_noisy_in_training_alone():
     torch.testing.assert_close(quiet(batch).embedding, quiet(batch).embedding)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_weights_say_what_they_were_made_with(name):
-    model, _ = made(name)
-    options, _ = SMALL[name]
-    found = model.widths(model.state_dict())
-    assert found
-    assert all(getattr(options, option) == value for option, value in found.items())
-
-
 @pytest.mark.parametrize(
     ("made_by", "says"),
     [

@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 
 from matcard.errors import InputError
 from matcard.models import CGCNN, Output
-from matcard.models import edges as edges_module
+from matcard.models import crystal as edges_module
 
 
 class Obvious(nn.Module):

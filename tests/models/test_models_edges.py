@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from model_cases import crystal, join, random_batch, slow_sum, small
 from torch.autograd import gradcheck
 
-from matcard.models import edges as edges_module
+from matcard.models import crystal as edges_module
 from matcard.models.cpu.edge_moments import BasisMoments, EdgeMoments, GatedSum
-from matcard.models.edges import Edges, segment_sum
-from matcard.models.embedding import NEGLIGIBLE, GaussianBasis
+from matcard.models.crystal import NEGLIGIBLE, Edges, GaussianBasis, segment_sum
 
 EXTREME = 40.0
 """Terms of this size drive sigmoids of float32 below the smallest number."""

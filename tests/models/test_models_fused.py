@@ -12,8 +12,7 @@ from model_cases import crystal, gradients, join, random_batch, randomize, slow_
 
 from matcard.models import CGCNN
 from matcard.models.cpu.edge_moments import BasisMoments, ExpandedEdges
-from matcard.models.edges import Edges
-from matcard.models.embedding import GaussianBasis
+from matcard.models.crystal import Edges, GaussianBasis
 
 pytest.importorskip("numba", reason="numba is not installed: pip install numba")
 

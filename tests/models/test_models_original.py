@@ -22,7 +22,7 @@ from model_cases import (
 
 from matcard.errors import InputError
 from matcard.models import CGCNN, CGCNNOptions, load_weights, read_weights
-from matcard.models.embedding import atom_features
+from matcard.models.crystal import atom_features
 from matcard.models.transfer import load_safely
 
 if TYPE_CHECKING:

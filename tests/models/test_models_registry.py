@@ -28,7 +28,6 @@ from matcard.models import (
     ResNetOptions,
     TransformerOptions,
     build_model,
-    embedding,
 )
 
 CLASSES = {
@@ -189,7 +188,7 @@ def test_a_transformer_of_permuted_sites():
 def test_features_of_a_file_go_before_those_installed(monkeypatch):
     """A model predicts from the features that it was trained on."""
     table = np.random.default_rng(0).random((120, 92), dtype=np.float32)
-    monkeypatch.setattr(embedding, "atom_features", lambda: table)
+    monkeypatch.setattr("matcard.models.crystal.atom_features", lambda: table)
     model = build_model(small(), num_classes=2)
     monkeypatch.undo()
     other = build_model(small(), num_classes=2)

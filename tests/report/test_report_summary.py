@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
 from report_cases import finished_run
 from test_report_run import Reader
 
-from matcard.data.distinct import Distinct
+from matcard.data.draws import Distinct
 from matcard.files import to_json
 from matcard.report.page import FigureFolder
 from matcard.report.summary import class_counts, loss_text
@@ -29,7 +31,7 @@ def test_the_chapter_of_the_classes_says_how_many_are_distinct(tmp_path, scales)
     counts = run.counts("train")
     numbers = np.array([0.9, 0.5, 0.1]) * counts * np.array(scales)[:, None] / 120
     distinct = Distinct(tuple(run.class_names), tuple(counts.tolist()), 30.0, scales, tuple(map(tuple, numbers)))
-    to_json(distinct.to_dict(), run.files.distinct)
+    to_json(asdict(distinct), run.files.distinct)
     text = " ".join(Reader(class_counts(FinishedRun(run.path), figures)).texts)
     written = pd.read_csv(tmp_path / "figures" / "class-counts.csv")
     np.testing.assert_allclose(written["distinct"], distinct.here)

@@ -16,11 +16,11 @@ from train_cases import interrupted, options, run_here
 
 from matcard.batch import standardised
 from matcard.comparison.cells import run_network
-from matcard.data.distinct import Distinct
-from matcard.data.draws import POWERS, draw_probabilities, unit
+from matcard.data.draws import POWERS, Distinct, draw_probabilities, unit
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.decision import Decision, DecisionOptions
+from matcard.files import tuples
 from matcard.report.run import write_report
 from matcard.study.space import check_space, make_space
 from matcard.training.batches import DataModule
@@ -269,7 +269,7 @@ def test_what_is_distinct_is_shown_kept_and_told(copied: Path, tmp_path: Path, c
     table = [line.split() for line in shown.splitlines()]
     heading = next(row for row in table if row[:1] == ["class"])
     assert heading[-3:] == ["distinct", "share", "drawn"]
-    kept = Distinct.from_dict(json.loads(run.distinct.read_text()))
+    kept = Distinct(**tuples(json.loads(run.distinct.read_text())))
     row = next(row for row in table if row[:1] == ["a"])
     assert float(row[-3]) == pytest.approx(kept.here[0], abs=0.06)
     assert kept.samples[0] > 5 * kept.here[0]

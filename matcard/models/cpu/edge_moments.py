@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
 
-from matcard.models.edges import segment_sum
+from matcard.models.crystal import segment_sum
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from matcard.models.edges import Block, Edges
+    from matcard.models.crystal import Block, Edges
 
 
 class GatedSum(torch.autograd.Function):
