@@ -153,7 +153,8 @@ class Folder:
         """Give the file that an id stands for; names in another case are taken where one alone fits."""
         similar = self._by_lower_case.get(name.casefold(), ())
         if exact := [file for file in similar if structure_name(file) == name]:
-            return min(exact, key=_preference)
+            # A CIF comes before others, and a plain file before a compressed one.
+            return min(exact, key=lambda file: (".cif" not in file.name.lower(), len(file.suffixes), file.name))
         if name in self._by_name:
             return self._by_name[name]
         if len(similar) > 1:
@@ -179,7 +180,9 @@ class Folder:
         path = self._by_name[LABELS]
         with readable(path):
             cells = read_csv(path, header=None, dtype=str, skipinitialspace=True)
-            self._require_commas(cells.iloc[0].astype(str).tolist(), path)
+            for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+                if cells.shape[1] == 1 and separator in str(cells.iloc[0, 0]):
+                    raise InputError(f"{path}: its columns are separated by {called}; write commas, as in id,label")
             header = self._has_header(cells)
             names = (
                 list(cells.iloc[0])
@@ -237,12 +240,6 @@ class Folder:
         words = pd.to_numeric(cells.iloc[0, 1:], errors="coerce").isna()
         again = [cells.iloc[1:, k].str.strip().eq(first[k]).any() for k in range(1, len(first))]
         return bool(words.all()) and not any(again)
-
-    @staticmethod
-    def _require_commas(first: list[str], path: Path) -> None:
-        for separator, called in ((";", "semicolons"), ("\t", "tabs")):
-            if len(first) == 1 and separator in first[0]:
-                raise InputError(f"{path}: its columns are separated by {called}; write commas, as in id,label")
 
     def _tell_unnamed(self, named: set[Path]) -> None:
         if unnamed := [file.name for file in self.structures if file not in named]:
@@ -303,8 +300,3 @@ def _json_pieces(lines: Sequence[bytes]) -> Iterator[Piece]:
     for rows in json_rows(lines, as_row):
         listed = [row if isinstance(row, dict) else {"structure": StructureError(str(row))} for row in rows.values()]
         yield Piece(pd.DataFrame(listed, index=pd.Index(list(rows)), dtype=object), len(lines))
-
-
-def _preference(file: Path) -> tuple[bool, int, str]:
-    """A CIF comes before others, and a plain file before a compressed one."""
-    return ".cif" not in file.name.lower(), len(file.suffixes), file.name
