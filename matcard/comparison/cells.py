@@ -22,11 +22,12 @@ from matcard.training.callbacks import read_checkpoint
 from matcard.training.config import config_from_dict
 from matcard.training.options import BY_CLASS
 from matcard.training.rundir import RunDir, write_left_out
+from matcard.work.attempt import read_record
 from matcard.work.folder import require_same
 from matcard.work.trainings import Division, SharedData, fitted, told
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from matcard.comparison.experiment import Experiment, Task
     from matcard.data.dataset import TrainingSet
@@ -99,30 +100,15 @@ class CellStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records = {path.stem: record for path in folder.glob("*.json") if (record := _read(path))}
-
-    def path(self, cell: Cell) -> Path:
-        """Give the file of a cell."""
-        return self.folder / f"{cell.key}.json"
+        found = {path.stem: read_record(folder, path.name) for path in folder.glob("*.json")}
+        # A file under another name is no record of the cell that its name says.
+        self.records = {key: record for key, record in found.items() if record and record.get("key") == key}
 
     def write(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Write the record of a cell that has ended, with what the cell was."""
-        to_json({"key": cell.key, "protocol": PROTOCOL, **asdict(cell), **record}, self.path(cell))
-        self.records[cell.key] = read_json(self.path(cell))  # as it is read: what is undefined is null
-
-    def forget(self, keys: Collection[str]) -> None:
-        """Take cells for such that have not been run; their files stay until others are written."""
-        for key in keys:
-            del self.records[key]
-
-
-def _read(path: Path) -> Record | None:
-    """Read a file; None where it is no record of the cell that its name says."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("key") == path.stem else None
+        path = self.folder / f"{cell.key}.json"
+        to_json({"key": cell.key, "protocol": PROTOCOL, **asdict(cell), **record}, path)
+        self.records[cell.key] = read_json(path)  # as it is read: what is undefined is null
 
 
 def digest(value: Any) -> str:
@@ -159,11 +145,13 @@ class CellJob:
             TrainingError: the loss stopped being finite.
             InputError: a configuration that does not go with the data, or data that cannot be read.
         """
-        config, tested = self.cell.config, self.cell.stage == "test"
+        cell, config, tested = self.cell, self.cell.config, self.cell.stage == "test"
+        graphs = cell.kind == "network" and config_from_dict(config).model.sees_graphs
+        part: Any = {"trial": "development", "test": "rest"}[cell.stage] if cell.development else "all"
         with told():
-            data = data_of(self.cell, self.options, self.data)
+            data = self.data.divided(self.options, Division(config["seed"], part), graphs=graphs)
             began = time.perf_counter()
-            if self.cell.kind == "rival":
+            if cell.kind == "rival":
                 found = run_rival(config, data, tested=tested)
             else:
                 found = run_network(config, data, tested=tested, folder=folder, line=line)
@@ -202,18 +190,6 @@ def run_network(
             drawn_counts=batches.drawn_counts,
         )
     return {"best_epoch": int(read_checkpoint(run.kept(resolved.trainer.keep))["epoch"]), **found}
-
-
-def data_of(cell: Cell, options: DataOptions, data: SharedData) -> TrainingSet:
-    """Give the samples of a cell in their parts.
-
-    Raises:
-        InputError: data that cannot be read or divided.
-    """
-    graphs = cell.kind == "network" and config_from_dict(cell.config).model.sees_graphs
-    part: Any = {"trial": "development", "test": "rest"}[cell.stage] if cell.development else "all"
-    with concerning(f"task {cell.task}"):
-        return data.divided(options, Division(cell.config["seed"], part), graphs=graphs)
 
 
 def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedData) -> None:

@@ -303,10 +303,12 @@ def read_experiment(options: CompareOptions) -> Experiment:
         with concerning(where):
             tasks.append(_task(name, own, training, next(trials for trials in given if trials is not None)))
     methods = _methods(values.get("losses"), options.losses, entries, f"{path}")
-    for part, found in (("tasks", tasks), ("losses", methods)):
-        if not found:
-            raise InputError(f"{path}, {part}: there are none")
     labels = [method.label for method in methods]
+    for part, names in (("tasks", [task.name for task in tasks]), ("losses", labels)):
+        if not names:
+            raise InputError(f"{path}, {part}: there are none")
+        if commas := [name for name in names if "," in name]:
+            raise InputError(f"{path}, {part}: --{part} could not name {commas[0]!r}; write it without a comma")
     reference = options.reference or values.get("reference") or labels[0]
     if reference not in labels:
         where = f"--reference {reference}" if options.reference else f"{path}, reference: {reference!r}"
@@ -338,8 +340,6 @@ def catalogue() -> dict[str, Any]:
 
 
 def _task(name: str, entry: dict[str, Any], training: Mapping[str, Any], trials: int) -> Task:
-    if "," in name:
-        raise InputError("--tasks could not name it; write it without a comma")
     needs, config = str(entry.pop("needs", "")), entry.pop("config", None)
     argv = ["--config", str(config)] if config else []
     options = parse_config(argv, prog="", description="", over=[entry, training])
@@ -361,8 +361,6 @@ def _methods(entries: Any, wanted: list[str] | None, tasks: Collection[str], whe
             f"{where}, losses: expected a list of names out of {CATALOGUE}.yaml, such as [ce, spread_reweight], or a "
             f"mapping of own ones, found {entries!r:.80}"
         )
-    if commas := [label for label in own if "," in label]:
-        raise InputError(f"{where}, losses: --losses could not name {commas[0]!r}; write it without a comma")
     known = {**shipped, **own}
     chosen = _chosen("losses", wanted, known, own)
     return tuple(_method(label, known[label], tasks, f"{where}, {label}") for label in chosen)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from matcard.errors import InputError
+from matcard.options import AtLeastOne, Within, check_options
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class CompareOptions:
     """Losses and rivals, as a,b: those of the experiment or of configs/compare/losses.yaml."""
     reference: str | None = None
     """Loss that the others are compared with."""
-    seeds: int | None = None
+    seeds: AtLeastOne | None = None
     """Seeds of each loss on each data set; a seed changes the split and the first weights together."""
-    trials: int | None = None
+    trials: Annotated[int, Within(whole=True)] | None = None
     """Trials of each loss on each data set for its learning rate and own options; 0 takes them as they are."""
-    jobs: int = 1
+    jobs: AtLeastOne = 1
     """Processes that train at the same time on this machine; they share its cores and GPUs."""
     scheduler: str | None = None
     """Dask scheduler whose workers train in place of `jobs`: tcp://host:8786, or the file that it wrote. All machines
@@ -36,10 +38,7 @@ class CompareOptions:
     """Where the comparison is kept; runs/compare/<experiment> where not given. One that exists is gone on with."""
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("trials", 0), ("jobs", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"--{name} is {value}: expected {least} or more")
+        check_options(self)
         if self.scheduler is not None and self.jobs > 1:
             raise InputError("--jobs and --scheduler are both given: cells run here or with the scheduler's workers")
         for name in ("tasks", "losses"):

@@ -1,4 +1,4 @@
-"""`report.html` of a comparison: its tables, means with intervals, and mean ranks with their critical difference."""
+"""`report.html` of a comparison: its tables, a figure of means with intervals, the options that were chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from matcard.comparison.results import mean_scores, metric, ranks_of
+from matcard.comparison.results import metric
 from matcard.comparison.tables import captions, score_tables, short_tables, task_tables
 from matcard.evaluation import style
 from matcard.report.page import DASH, FigureFolder, Section, code, paragraph, table, write_page
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.tables import TextTable
-    from matcard.evaluation.statistics import Ranks
-
-FEWEST_FOR_RANKS = 5
-"""Over fewer data sets there is no diagram of ranks."""
 
 _AGAIN = (
     "Failed cells. The same command runs them again, but for losses that stopped being finite, which would do so "
@@ -54,8 +50,8 @@ def write_report(
         Section("short", "In short", lambda: _as_tables(short_tables(summary, experiment))),
         Section("tables", "With intervals and differences", lambda: _as_tables(score_tables(summary, experiment))),
     ]
-    if task_tables(summary, experiment):
-        sections.append(Section("over-tasks", "Over data sets", lambda: _over_tasks(experiment, summary, figures)))
+    if over := task_tables(summary, experiment):
+        sections.append(Section("over-tasks", "Over data sets", lambda: _as_tables(over)))
     if any(experiment.searched(task, method) for task in experiment.tasks for method in experiment.methods):
         sections.append(Section("options", "Chosen options", lambda: _options(experiment, results)))
     if (results["status"] == "failed").any():
@@ -87,14 +83,13 @@ def _intervals(experiment: Experiment, summary: pd.DataFrame, figures: FigureFol
 
 
 def _as_tables(tables: Sequence[TextTable]) -> Markup:
-    return Markup("").join(map(_as_html, tables))
-
-
-def _as_html(text: TextTable) -> Markup:
-    """Give a table with intervals and p values on lines of their own, so that many columns stay in sight."""
-    header = [Markup("<br>").join(name.split()) for name in text.header]
-    rows = [(label, *map(_stacked, cells)) for label, *cells in text.rows]
-    return table(header, rows, caption=text.title)
+    """Give tables with intervals and p values on lines of their own, so that many columns stay in sight."""
+    found = Markup("")
+    for text in tables:
+        header = [Markup("<br>").join(name.split()) for name in text.header]
+        rows = [(label, *map(_stacked, cells)) for label, *cells in text.rows]
+        found += table(header, rows, caption=text.title)
+    return found
 
 
 def _stacked(cell: str) -> Markup:
@@ -103,30 +98,6 @@ def _stacked(cell: str) -> Markup:
         return escape(cell)
     first, *rest = filter(None, re.split(r" \(|; |\)?, |\)", cell))
     return escape(first) + Markup("").join(Markup("<br><small>{}</small>").format(line) for line in rest)
-
-
-def _over_tasks(experiment: Experiment, summary: pd.DataFrame, figures: FigureFolder) -> Markup:
-    body = _as_tables(task_tables(summary, experiment))
-    if len(experiment.tasks) < FEWEST_FOR_RANKS:
-        return body + paragraph(f"Fewer than {FEWEST_FOR_RANKS} data sets: too few for a diagram of ranks.")
-    for name in dict.fromkeys([experiment.metrics[0], *experiment.metrics[-1:]]):
-        for rule in metric(name).rules:
-            scores = mean_scores(summary, experiment, name, rule)
-            without = [method.label for method in experiment.methods if method.label not in scores]
-            left_out = f" Without a mean on every data set, so not ranked: {', '.join(without)}." if without else ""
-            if (ranks := ranks_of(scores)) is None:
-                body += paragraph(f"No diagram of ranks by {metric(name).label} ({rule}).{left_out}")
-                continue
-            body += figures.add(
-                f"ranks-{name.replace('_', '-')}-{rule}",
-                rank_figure(scores.columns.to_list(), ranks, name),
-                scores.assign(task=scores.index),
-                alt="Mean ranks of the losses on a line.",
-                caption=f"Mean ranks over {len(scores)} data sets by {metric(name).label} ({rule}), with half the "
-                f"critical difference of {ranks.critical_difference:.2f} (Nemenyi) on either side: losses whose bars "
-                f"overlap do not differ by more than it; shaded is what overlaps with the best.{left_out}",
-            )
-    return body
 
 
 def _options(experiment: Experiment, results: pd.DataFrame) -> Markup:
@@ -195,33 +166,7 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, labels: Sequence[str], reference
         of_method = part[part["method"] == label]
         if of_method["mean"].isna().all():
             undone = "failed" if of_method["failed"].any() else "not run"
-            axes.annotate(
-                "undefined" if of_method["finished"].any() else undone,
-                (0.02, row),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=style.SMALL,
-                color=style.VERMILLION,
-            )
+            said, at = "undefined" if of_method["finished"].any() else undone, axes.get_yaxis_transform()
+            axes.text(0.02, row, said, transform=at, va="center", fontsize=style.SMALL, color=style.VERMILLION)
     axes.set_yticks(range(len(labels)), [style.short(label, _NAME_WIDTH) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
-
-
-def rank_figure(labels: Sequence[str], ranks: Ranks, name: str) -> Figure:
-    """Draw mean ranks with bars of half the critical difference on either side: those that overlap are not parted."""
-    order = np.argsort(ranks.mean, kind="stable")
-    rows = np.arange(len(order))
-    figure = style.new_figure(6.4, 0.9 + 0.24 * len(order))
-    axes = figure.add_subplot()
-    half = ranks.critical_difference / 2
-    axes.errorbar(
-        ranks.mean[order], rows, xerr=half, fmt="o", color=style.BLUE, markersize=5, elinewidth=1.4, capsize=3
-    )
-    axes.axvspan(ranks.mean.min() - half, ranks.mean.min() + half, color=style.PALE, alpha=0.5, zorder=0.5)
-    better = "high" if metric(name).higher_is_better else "low"
-    p = "p < 0.001" if ranks.friedman_p < 0.001 else f"p = {ranks.friedman_p:.3f}"
-    style.tidy(axes, grid="x", x=f"mean rank by {metric(name).label} (1: {better}est); Friedman {p}")
-    axes.set_yticks(rows, [style.short(labels[index], _NAME_WIDTH) for index in order])
-    axes.set_ylim(len(order) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    return figure

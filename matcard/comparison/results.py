@@ -18,7 +18,7 @@ from matcard.errors import InputError, nearest_names
 from matcard.evaluation import metrics as evaluated
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
-from matcard.evaluation.statistics import compare_ranks, corrected_t_test, holm, t_interval
+from matcard.evaluation.statistics import corrected_t_test, holm, t_interval
 from matcard.training.config import flatten
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.plan import Row
     from matcard.evaluation.decision import DecisionOptions
-    from matcard.evaluation.statistics import Ranks
 
     Scores = tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]
 
@@ -251,18 +250,11 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
 def outcomes(summary: pd.DataFrame, experiment: Experiment, name: str, rule: str) -> pd.DataFrame:
     """Count data sets where each method is better than the reference, alike, or worse, by the corrected p value."""
     part = summary[(summary["metric"] == name) & (summary["rule"] == rule)]
-    rows = []
-    for method in experiment.methods:
-        if method.label == experiment.reference:
-            continue
-        of_method = part[part["method"] == method.label]
-        known = of_method[of_method["p_holm"].notna()]
-        sign = 1 if metric(name).higher_is_better else -1
-        clear = known["p_holm"] < SIGNIFICANT
-        better = sign * known["difference"] > 0
-        counts = {"win": int((clear & better).sum()), "tie": int((~clear).sum()), "loss": int((clear & ~better).sum())}
-        rows.append({"method": method.label, **counts, "undecided": len(of_method) - len(known)})
-    return pd.DataFrame(rows, columns=["method", "win", "tie", "loss", "undecided"])
+    part = part[part["method"] != experiment.reference]
+    clear, undecided = part["p_holm"] < SIGNIFICANT, part["p_holm"].isna()
+    better = part["difference"] > 0 if metric(name).higher_is_better else part["difference"] < 0
+    kinds = {"win": clear & better, "tie": ~clear & ~undecided, "loss": clear & ~better, "undecided": undecided}
+    return pd.DataFrame(kinds).groupby(part["method"], sort=False).sum()
 
 
 def mean_scores(summary: pd.DataFrame, experiment: Experiment, name: str, rule: str) -> pd.DataFrame:
@@ -271,11 +263,6 @@ def mean_scores(summary: pd.DataFrame, experiment: Experiment, name: str, rule: 
     table = part.pivot_table(index="task", columns="method", values="mean", sort=False, dropna=False)
     complete = [m.label for m in experiment.methods if m.label in table and table[m.label].notna().all()]
     return table[complete] if metric(name).higher_is_better else -table[complete]
-
-
-def ranks_of(scores: pd.DataFrame) -> Ranks | None:
-    """Compare methods (columns) by their ranks over tasks (rows); None where there are fewer than two of either."""
-    return compare_ranks(scores.to_numpy()) if min(scores.shape) > 1 else None
 
 
 def _mean(name: str, values: Sequence[float], ratio: float) -> dict[str, float]:

@@ -5,35 +5,33 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import tempfile
-import time
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
+from rich.markdown import Markdown
 
 from matcard.cli import make_console
-from matcard.comparison.cells import Cell, CellJob, CellStore, check_data, data_of, run_network
+from matcard.comparison import tables
+from matcard.comparison.cells import Cell, CellJob, CellStore, check_data
 from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.report import write_report
 from matcard.comparison.results import results_table, summarise
-from matcard.comparison.rivals import Rival, run_rival
-from matcard.comparison.tables import captions, score_tables, short_tables, task_tables, to_latex, to_markdown
+from matcard.comparison.rivals import Rival
 from matcard.errors import InputError, TrainingError
 from matcard.files import written_whole
 from matcard.report.page import plural
 from matcard.training.config import flatten, nested, overlaid
 from matcard.training.rundir import environment, write_text
 from matcard.work.attempt import DirectWire
-from matcard.work.conduct import Item
+from matcard.work.conduct import Agenda, Item
 from matcard.work.folder import held
 from matcard.work.pool import engine
-from matcard.work.screen import Screen
-from matcard.work.trainings import SharedData, told
+from matcard.work.screen import Screen, say
+from matcard.work.trainings import SharedData
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -78,9 +76,9 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     data = SharedData()
     with held(folder, "--folder"):
         for task in experiment.tasks:
-            console.print(f"reading the data of {task.name}", soft_wrap=True, markup=False)
+            say(console, f"reading the data of {task.name}")
             check_data(experiment, task, folder / "data", data)
-        console.print(f"comparison: {folder}", soft_wrap=True, markup=False)
+        say(console, f"comparison: {folder}")
         store, plan = CellStore(folder / "cells"), Plan(experiment)
         tell_estimate(experiment, plan, store.records, 1 if options.scheduler else options.jobs, data, console)
         try:
@@ -96,15 +94,18 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
             ) from None
         rows = plan.rows(store.records)
         summary = write_outputs(folder, experiment, rows, command or shlex.join(environment()["command"]))
-        _print_tables(experiment, summary, console)
+        # As many columns as a screen has room for; all are in the file.
+        metrics = tuple(dict.fromkeys([experiment.metrics[0], experiment.metrics[-1]]))
+        shown = tables.short_tables(summary, dataclasses.replace(experiment, metrics=metrics))[:_SHOWN]
+        console.print(Markdown("\n\n".join(map(tables.markdown_table, shown))))
         _tell_failed(rows, plan.to_be_made_again(store.records), store.folder, console)
-        console.print(f"tables: {folder / 'table.md'}; report: {folder / 'report.html'}", soft_wrap=True)
+        say(console, f"tables: {folder / 'table.md'}; report: {folder / 'report.html'}")
     if rows and all(row.status != "finished" for row in rows):
         raise TrainingError(f"no cell of {folder} came to an end; mend what is said above of the first, and run again")
     return folder
 
 
-class Cells:
+class Cells(Agenda):
     """Has every cell of an experiment trained: an agenda.
 
     Args:
@@ -122,7 +123,8 @@ class Cells:
         self._store = store
         self._screen = screen
         self._again = plan.to_be_made_again(store.records)
-        store.forget(self._again)
+        for key in self._again:
+            del store.records[key]
         self._given: dict[str, Cell] = {}
 
     def next(self, running: Collection[str]) -> Item | None:
@@ -134,10 +136,6 @@ class Cells:
         cell = min(ready, key=lambda one: one.key in self._again)
         self._given[cell.key] = cell
         return Item(cell.key, CellJob(cell, self._options[cell.task], self._data))
-
-    def heard(self, key: str, message: Any) -> Any:
-        """Nothing is pruned."""
-        return None
 
     def ended(self, key: str, record: Record, folder: Path | None) -> None:
         """Write the record of a cell."""
@@ -160,26 +158,12 @@ def write_outputs(folder: Path, experiment: Experiment, rows: Sequence[Row], com
     with written_whole(folder / "results.parquet") as beside:
         results.to_parquet(beside, index=False, compression="zstd")  # texts that repeat from row to row
     summary = summarise(results, experiment)
-    tables = [
-        *short_tables(summary, experiment), *task_tables(summary, experiment), *score_tables(summary, experiment)
-    ]  # fmt: skip
-    said = captions(experiment)
-    write_text(folder / "table.md", to_markdown(tables, title=experiment.title, command=command, captions=said))
-    write_text(folder / "table.tex", to_latex(tables, command=command, captions=said))
+    made = (each(summary, experiment) for each in (tables.short_tables, tables.task_tables, tables.score_tables))
+    shown, said = list(chain(*made)), tables.captions(experiment)
+    write_text(folder / "table.md", tables.to_markdown(shown, title=experiment.title, command=command, captions=said))
+    write_text(folder / "table.tex", tables.to_latex(shown, command=command, captions=said))
     write_report(folder, experiment, results, summary, command)
     return summary
-
-
-def _print_tables(experiment: Experiment, summary: pd.DataFrame, console: Console) -> None:
-    # As many columns as a screen has room for; all are in the file.
-    metrics = tuple(dict.fromkeys([experiment.metrics[0], experiment.metrics[-1]]))
-    for text in short_tables(summary, dataclasses.replace(experiment, metrics=metrics))[:_SHOWN]:
-        shown = Table(title=text.title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
-        for k, name in enumerate(text.header):
-            shown.add_column(name, justify="right" if k else "left")
-        for row in text.rows:
-            shown.add_row(*map(Text, row))
-        console.print(shown)
 
 
 def _tell_failed(rows: Sequence[Row], again: Collection[str], cells: Path, console: Console) -> None:
@@ -190,8 +174,8 @@ def _tell_failed(rows: Sequence[Row], again: Collection[str], cells: Path, conso
     told = "the same command runs them again"
     if number < len(failed):
         told = f"the same command runs {number} of them again; any other if its file in {cells} is deleted"
-    console.print(f"{plural(len(failed), 'cell')} failed; {told}. The first:", soft_wrap=True, markup=False)
-    console.print(f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}", soft_wrap=True, markup=False)
+    say(console, f"{plural(len(failed), 'cell')} failed; {told}. The first:")
+    say(console, f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}")
 
 
 def tell_estimate(
@@ -199,9 +183,8 @@ def tell_estimate(
 ) -> None:
     """Print how long the cells take that are left, where they are many.
 
-    A cell takes as long as those of its loss on its data set that have ended. Where none has, rivals are fitted with
-    few trees or epochs, twice, and the time of the whole follows; and so is one network of each data set for all of
-    them.
+    Each rival, and one network of each data set for all of them, is trained with few trees or epochs, twice; the time
+    of the whole follows.
 
     Args:
         experiment: what is compared.
@@ -212,59 +195,35 @@ def tell_estimate(
         console: what is printed to.
     """
     left = {pair: pair.total - sum(cell.key in records for cell in pair.cells(records)) for pair in plan.pairs}
-    left = {pair: number for pair, number in left.items() if number}
     if sum(left.values()) < FEW:
         return
-    ended: dict[tuple[str, str], list[float]] = {}
-    for row in plan.rows(records):
-        if row.record is not None and row.status == "finished":
-            ended.setdefault((row.cell.task, row.cell.method), []).append(row.record["seconds"])
-    probed: dict[tuple[str, str], float] = {}
-    times: dict[Pair, float] = {}
-    for pair in left:
-        kind = (pair.task.name, pair.method.label if pair.method.is_rival else "")
-        seconds = ended.get((pair.task.name, pair.method.label))
-        if not seconds and kind not in probed:
-            probed[kind] = _probed(experiment, pair, data)
-        times[pair] = float(np.mean(seconds)) if seconds else probed[kind]
-    total = np.nansum([left[pair] * seconds for pair, seconds in times.items()]) / jobs
-    if not total:  # nothing could be tried
-        return
-    longest = max(times, key=lambda pair: np.nan_to_num(times[pair]))
-    time_left, each = (timedelta(seconds=round(seconds)) for seconds in (float(total), times[longest]))
-    console.print(
-        f"{sum(left.values()):,} cells are left: about {time_left} (h:mm:ss) with {jobs} at a time; the longest are of "
-        f"{longest.method.label} on {longest.task.name}, {each} each",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
-    )
+    kinds = {pair: (pair.task.name, pair.method.label * pair.method.is_rival) for pair, cells in left.items() if cells}
+    first = {kind: pair for pair, kind in reversed(kinds.items())}
+    times = {kind: _probed(experiment, pair, data) for kind, pair in first.items()}
+    if total := float(np.nansum([left[pair] * times[kind] for pair, kind in kinds.items()])) / jobs:
+        time_left = timedelta(seconds=round(total))
+        say(console, f"{sum(left.values()):,} cells are left: about {time_left} (h:mm:ss) with {jobs} at a time")
 
 
-def _probed(experiment: Experiment, pair: Pair, shared: SharedData) -> float:
+def _probed(experiment: Experiment, pair: Pair, data: SharedData) -> float:
     """Train shortly, and give the seconds that the whole will take; NaN where that cannot be done."""
     config = experiment.base(pair.task, pair.method)
     option = Rival.find(config["rival"]["name"]).options_class.length if pair.method.is_rival else "trainer.max_epochs"
-    cell = Cell(pair.task.name, pair.method.label, "test", experiment.seed, config, pair.development)
     try:
-        data = data_of(cell, pair.task.data(), shared)
         if option is None:
-            return _seconds(config, data)
+            return _seconds(pair, config, data)
         whole = int(flatten(config)[option])
         short, longer = 1, 1 + max(1, whole // _SHARE)
         # The first one imports and compiles.
-        _, first, second = (_seconds(overlaid(config, nested({option: n})), data) for n in (short, short, longer))
+        lengths = (short, short, longer)
+        _, first, second = (_seconds(pair, overlaid(config, nested({option: n})), data) for n in lengths)
     except (InputError, TrainingError):
         return float("nan")
     return first + max(second - first, 0.0) / (longer - short) * (whole - short)
 
 
-def _seconds(config: dict[str, Any], data: Any) -> float:
-    began = time.perf_counter()
-    with told():
-        if "rival" in config:
-            run_rival(config, data, tested=False)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                run_network(config, data, tested=False, folder=Path(folder), line=DirectWire(lambda _: None))
-    return time.perf_counter() - began
+def _seconds(pair: Pair, config: dict[str, Any], data: SharedData) -> float:
+    """Train once, without a look at the test part, and give the seconds."""
+    job = CellJob(Cell(pair.task.name, pair.method.label, "trial", 0, config), pair.task.data(), data)
+    with tempfile.TemporaryDirectory() as folder:
+        return float(job(Path(folder), DirectWire(lambda _: None))["run"]["seconds"])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from matcard.comparison.experiment import has_given_test
 from matcard.comparison.plan import STARTUP
-from matcard.comparison.results import SIGNIFICANT, mean_scores, metric, outcomes, ranks_of
+from matcard.comparison.results import SIGNIFICANT, mean_scores, metric, outcomes
+from matcard.evaluation.statistics import compare_ranks
 from matcard.report.page import plural
 from matcard.work.trainings import DEVELOPMENT
 
@@ -68,7 +70,8 @@ def task_tables(summary: pd.DataFrame, experiment: Experiment) -> list[TextTable
         counts.append([f"{n.win} / {n.tie} / {n.loss}{undecided(n.undecided) if n.undecided else ''}" for n in found])
         scores = mean_scores(summary, experiment, name, rule)
         column = dict.fromkeys([*labels, _CRITICAL, _FRIEDMAN], DASH)
-        if ranks := ranks_of(scores):
+        if min(scores.shape) > 1:
+            ranks = compare_ranks(scores.to_numpy())
             column |= {str(label): f"{rank:.2f}" for label, rank in zip(scores, ranks.mean, strict=True)}
             column |= {_CRITICAL: f"{ranks.critical_difference:.2f}", _FRIEDMAN: f"{ranks.friedman_p:.3f}"}
         ranked.append(column)
@@ -157,13 +160,16 @@ _TESTS = (
 
 def to_markdown(tables: Sequence[TextTable], *, title: str, command: str, captions: Sequence[str]) -> str:
     """Write the tables, with the command that makes them."""
-    parts = [f"# {_md(title)}", f"    {command}", "  \n".join(map(_md, captions))]
-    for table in tables:
-        lines = [tuple(map(_md, row)) for row in (table.header, *table.rows)]
-        lines.insert(1, ("---", *["---:"] * (len(table.header) - 1)))
-        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"## {_md(table.title)}\n\n{body}")
+    parts = [f"# {_md(title)}", f"    {command}", "  \n".join(map(_md, captions)), *map(markdown_table, tables)]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(table: TextTable) -> str:
+    """Write a table under its title."""
+    lines = [tuple(map(_md, row)) for row in (table.header, *table.rows)]
+    lines.insert(1, ("---", *["---:"] * (len(table.header) - 1)))
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"## {_md(table.title)}\n\n{body}"
 
 
 def to_latex(tables: Sequence[TextTable], *, command: str, captions: Sequence[str]) -> str:
@@ -204,17 +210,16 @@ def _heading(name: str, rule: str, summary: pd.DataFrame) -> str:
 
 
 def _mean(found: dict[str, Any]) -> str:
-    if found["finished"] and not found["n"]:
-        return DASH
-    missing = found["seeds"] - found["finished"]
+    if not found["n"]:
+        if found["finished"]:
+            return DASH
+        return f"failed: {shorten(found['failed'], _LONGEST, placeholder=' …')}" if found["failed"] else "not run"
     why = ""
     if found["failed"]:
-        why = f"failed: {_shortened(found['failed'])}" if not found["n"] else f" ({missing} of {found['seeds']} failed)"
-    elif found["n"] and found["n"] < found["seeds"]:
+        why = f" ({found['seeds'] - found['finished']} of {found['seeds']} failed)"
+    elif found["n"] < found["seeds"]:
         why = f" ({found['n']} of {found['seeds']} seeds)"
-    elif missing:
-        why = "not run"
-    return f"{_score(found['mean'])}{_intervals(found, '', _score)}{why}" if found["n"] else why
+    return f"{_score(found['mean'])}{_intervals(found, '', _score)}{why}"
 
 
 def _brief(found: dict[str, Any]) -> str:
@@ -257,11 +262,6 @@ def _score(value: float) -> str:
 
 def _signed(value: float) -> str:
     return _score(value) if value < 0 or math.isnan(value) else f"+{_score(value)}"
-
-
-def _shortened(reason: str) -> str:
-    line = reason.splitlines()[0] if reason else ""
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 _LONGEST = 80

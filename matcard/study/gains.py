@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from optuna.trial import TrialState
 from rich.console import Console
-from rich.table import Table
+from sklearn.utils import resample
 
 from matcard.errors import MatcardWarning, TrainingError
 from matcard.evaluation.metrics import higher_is_better, metric_label
@@ -21,20 +22,20 @@ from matcard.evaluation.statistics import corrected_t_test
 from matcard.evaluation.tables import format_score
 from matcard.files import to_json
 from matcard.study.objective import SCORES, PartScores, load_scores, mean_metrics
-from matcard.study.trials import DEFAULTS, complete, full_config, shown
+from matcard.study.trials import DEFAULTS, shown
 from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict, config_to_dict, flatten, read_config
 from matcard.training.run import write_results
 from matcard.training.rundir import RunDir, with_resolved_paths
 from matcard.work.attempt import read_record
 from matcard.work.conduct import Jobs
+from matcard.work.screen import say
 from matcard.work.trainings import Division, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from jaxtyping import Int
     from optuna.trial import FrozenTrial
 
     from matcard.study.tuning import Begun
@@ -59,30 +60,28 @@ _SHOWN = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision
 def show_gain(begun: Begun, best: Sequence[FrozenTrial], do: Callable[[Agenda], None], console: Console) -> None:
     """Print and write the best trial beside the defaults: their trial, or a training made now where they have none."""
     folder, settings, metrics = begun.folder, begun.settings, begun.metrics
-    trials = begun.study.get_trials(deepcopy=False)
-    tried = [trial for trial in trials if trial.user_attrs.get(DEFAULTS)]
+    complete = begun.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    tried = [trial for trial in begun.study.get_trials(deepcopy=False) if trial.user_attrs.get(DEFAULTS)]
     reference = folder.defaults
     if tried:
         reference = folder.trial(tried[0].number)
     elif read_record(reference) is None:
-        console.print("the defaults lie outside the space: trained for the comparison")
-        do(Jobs({reference: begun.job(config_from_dict(settings.trial))}, partial(console.print, markup=False)))
+        say(console, "the defaults lie outside the space: trained for the comparison")
+        do(Jobs({reference: begun.job(config_from_dict(settings.trial))}, partial(say, console)))
     if (read_record(reference) or {"status": "failed"})["status"] != "finished":
-        console.print("no comparison with the defaults: their training gave no value")
+        say(console, "no comparison with the defaults: their training gave no value")
         return
     before, after = (load_scores(path, settings.options.repeats) for path in (reference, folder.trial(best[0].number)))
-    compared = beside(before, after, paired_bootstrap(after, before))
-    options = differing_options(config_from_dict(settings.config), full_config(best[0], begun.space, settings.config))
+    compared = beside(before, after, bootstrap(after, before))
+    configs = settings.config, begun.space.apply(best[0].params, settings.config)
+    options = differing_options(*map(config_from_dict, configs))
     how = "paired bootstrap over the validation samples"
-    caption = f"intervals: {how}; the best is chosen on these samples, so its gain is a little too good"
-    if all(np.isnan(row["gain"]["low"]) for row in compared.values()):
-        caption = "no intervals: the two were validated on different samples"
     what = f"the recommended of {len(best)} on the Pareto front" if len(metrics) > 1 else "the best"
-    title = f"Trial {best[0].number}, {what} of {len(complete(trials))}, beside the defaults, on validation"
-    console.print(gains_table(title, options, compared, metrics))
-    console.print(caption, soft_wrap=True)
+    title = f"Defaults -> trial {best[0].number}, {what} of {len(complete)}, on validation"
+    say(console, "\n  ".join([title, *gain_lines(options, compared, metrics)]))
+    say(console, f"intervals: {how}; the best is chosen on these samples, so its gain is a little too good")
     to_json({"options": options, "interval": how, "metrics": compared}, folder.comparison)
-    console.print(f"best configuration: python -m matcard.train --config {folder.best}", soft_wrap=True)
+    say(console, f"best configuration: python -m matcard.train --config {folder.best}")
 
 
 def differing_options(defaults: Config, best: Config) -> dict[str, dict[str, Any]]:
@@ -98,46 +97,27 @@ def beside(defaults: Sequence[PartScores], best: Sequence[PartScores], gains: Es
     return {name: {"defaults": means[0][name], "best": means[1][name], "gain": gain} for name, gain in gains.items()}
 
 
-def gains_table(title: str, options: Options, compared: Mapping[str, Any], metrics: Sequence[str]) -> Table:
-    """Show the options that differ and the metrics, with the gain of each and its interval.
+def gain_lines(options: Options, compared: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    """Write the options that differ and the metrics, those that the study improves first, with the gain of each.
 
     Args:
-        title: of the table.
         options: as `differing_options` gives them.
         compared: as `beside` gives it.
         metrics: those that the study improves.
     """
-    rows: dict[str, Sequence[str]] = {
-        name: (*("-" if values[side] is None else shown(values[side]) for side in SIDES), "", "")
-        for name, values in options.items()
-    }
-    for name in shown_metrics(metrics):
-        gain = compared[name]["gain"]
-        scores = (format_score(compared[name][side]) for side in SIDES)
-        rows[metric_label(name)] = (*scores, f"{gain['value']:+.3f}", interval(gain, "+.3f"))
-    return rows_table(title, (*SIDES, "gain", "95 % interval"), rows, metrics)
+    lines = [f"{name}: {shown(values['defaults'])} -> {shown(values['best'])}" for name, values in options.items()]
+    for name in dict.fromkeys([*metrics, *_SHOWN]):
+        before, after = (format_score(compared[name][side]) for side in SIDES)
+        gain = with_interval(compared[name]["gain"], "+.3f")
+        lines.append(f"{metric_label(name)}: {before} -> {after}, gain {gain}")
+    return lines
 
 
-def shown_metrics(metrics: Sequence[str]) -> list[str]:
-    """Give the metrics of a table: those that the study improves first."""
-    return list(dict.fromkeys([*metrics, *_SHOWN]))
-
-
-def rows_table(title: str, header: Sequence[str], rows: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> Table:
-    """Show rows by what stands before them, those of the metrics that the study improves in bold."""
-    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
-    table.add_column("")
-    for column in header:
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, cells in rows.items():
-        table.add_row(name, *cells, style="bold" if name in map(metric_label, metrics) else None)
-    return table
-
-
-def interval(estimate: Mapping[str, float], form: str = ".3f") -> str:
-    """Write the interval of an estimate; a dash where there is none."""
+def with_interval(estimate: Mapping[str, float], form: str = ".3f") -> str:
+    """Write an estimate with its interval, where there is one."""
     low, high = estimate["low"], estimate["high"]
-    return "-" if np.isnan([low, high]).any() else f"{low:{form}} to {high:{form}}"
+    interval = "no interval" if np.isnan([low, high]).any() else f"95 % interval {low:{form}} to {high:{form}}"
+    return f"{estimate['value']:{form}} ({interval})"
 
 
 @dataclass(frozen=True)
@@ -188,7 +168,7 @@ def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> Non
     configs = {"best": read_config(folder.best), "defaults": with_resolved_paths(settings.config)}
     if configs["best"] == configs["defaults"]:
         del configs["defaults"]
-        console.print("the best are the defaults: they are trained once")
+        say(console, "the best are the defaults: they are trained once")
     # Another best, found by more trials, is trained in a folder of its own.
     digest = hashlib.sha256(json.dumps(configs, sort_keys=True, default=str).encode()).hexdigest()[:8]
     runs = folder.retrained / digest
@@ -199,7 +179,7 @@ def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> Non
             MatcardWarning,
             stacklevel=2,
         )
-    console.print(f"train {' and '.join(configs)} over {len(seeds)} seeds at full length, in {runs}", soft_wrap=True)
+    say(console, f"train {' and '.join(configs)} over {len(seeds)} seeds at full length, in {runs}")
     jobs = {
         runs / f"{side}-{seed}": Retraining(
             dataclasses.replace(config_from_dict(values), seed=seed),
@@ -211,60 +191,44 @@ def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> Non
         for side, values in configs.items()
     }
     try:
-        do(Jobs(jobs, partial(console.print, markup=False)))
+        do(Jobs(jobs, partial(say, console)))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"runs that are trained are kept; go on with --study {folder.path}") from None
     trained = [seed for seed in seeds if all(read_record(runs / f"{side}-{seed}") for side in configs)]
     if not trained:
         raise TrainingError(f"no seed could be trained with both configurations, see {runs}")
-    if len(trained) < len(seeds):
-        console.print(
-            f"{len(seeds) - len(trained)} of {len(seeds)} seeds are left out: not trained with both configurations; "
-            "the same command tries them again",
-            soft_wrap=True,
-        )
-    show_retrained(runs, configs, trained, metrics, console)
+    if left_out := len(seeds) - len(trained):
+        again = "not trained with both configurations; the same command tries them again"
+        say(console, f"{left_out} of {len(seeds)} seeds are left out: {again}")
+    _show_retrained(runs, configs, trained, metrics, console)
 
 
-def show_retrained(
+def _show_retrained(
     runs: Path, configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], metrics: Sequence[str], console: Console
 ) -> None:
-    """Print and write what the best and the defaults are worth on validation, the verdict, and the best on test.
+    """Print and write what both are worth on validation, the verdict, and the best on test.
 
-    Args:
-        runs: folder of the runs.
-        configs: side -> configuration; only that of the best where the defaults are the same.
-        seeds: that were trained with both.
-        metrics: that the study improves.
-        console: what is printed to.
+    `configs` has that of the best alone where the defaults are the same.
     """
-    best, defaults = (
-        [PartScores.load(runs / f"{side}-{seed}" / SCORES) for seed in seeds]
-        for side in ("best", "defaults" if "defaults" in configs else "best")
-    )
+    sides = ("defaults" if "defaults" in configs else "best", "best")
+    defaults, best = ([PartScores.load(runs / f"{side}-{seed}" / SCORES) for seed in seeds] for side in sides)
     compared = beside(defaults, best, over_seeds(best, defaults))
-    options = differing_options(
-        *(config_from_dict(configs.get(side, configs["best"])) for side in ("defaults", "best"))
-    )
-    title = f"At full length, on validation: mean over {len(seeds)} seeds"
-    console.print(gains_table(title, options, compared, metrics))
-    console.print("intervals: corrected resampled t-test over seeds")
+    options = differing_options(*(config_from_dict(configs[side]) for side in sides))
+    title = f"Defaults -> best at full length, on validation: mean over {len(seeds)} seeds"
+    say(console, "\n  ".join([title, *gain_lines(options, compared, metrics)]))
+    say(console, "intervals: corrected resampled t-test over seeds")
     for name in metrics:
-        console.print(verdict(name, compared[name]["gain"]), soft_wrap=True)
+        say(console, verdict(name, compared[name]["gain"]))
     test = [PartScores.load(runs / f"best-{seed}" / TEST) for seed in seeds]
     tested, by_seed = bootstrap(test), [scores.metrics() for scores in test]
     of_seeds = {name: [found[name] for found in by_seed] for name in tested}
-    rows = {
-        metric_label(name): (
-            format_score(tested[name]["value"]),
-            interval(tested[name]),
-            f"{format_score(min(of_seeds[name]))} to {format_score(max(of_seeds[name]))}",
-        )
-        for name in shown_metrics(metrics)
-    }
-    header = ("mean", "95 % interval", "lowest and highest seed")
-    console.print(rows_table(f"The best, on test: mean over {len(seeds)} seeds", header, rows, metrics))
-    console.print(f"intervals: bootstrap over the {len(test[0].targets)} test samples, the same for all seeds")
+    lines = [
+        f"{metric_label(name)}: {with_interval(tested[name])}; {min(of_seeds[name]):.3f} to {max(of_seeds[name]):.3f}"
+        for name in dict.fromkeys([*metrics, *_SHOWN])
+    ]
+    title = f"The best, on test: mean over {len(seeds)} seeds; the lowest and the highest seed"
+    say(console, "\n  ".join([title, *lines]))
+    say(console, f"intervals: bootstrap over the {len(test[0].targets)} test samples, the same for all seeds")
     found = {name: {**mean, "seeds": of_seeds[name]} for name, mean in tested.items()}
     to_json({"seeds": list(seeds), "validation": compared, "test": found}, runs / SUMMARY)
 
@@ -283,29 +247,27 @@ def verdict(metric: str, gain: Mapping[str, float]) -> str:
     return f"validation {label}: the best is ahead of the defaults by more than the seeds' scatter"
 
 
-def paired_bootstrap(
-    first: Sequence[PartScores], second: Sequence[PartScores], *, resamples: int = RESAMPLES, seed: int = 0
+def bootstrap(
+    scores: Sequence[PartScores], less: Sequence[PartScores] | None = None, *, resamples: int = RESAMPLES
 ) -> Estimates:
-    """Give the gain of each metric of the first over the second, with its interval over resampled samples.
+    """Give the mean of each metric over trainings, or the gain over others, with its interval over resampled samples.
 
-    The samples are drawn inside each class, the same for both; the metric is the mean over trainings. The interval says
-    how far the difference hangs on which samples are in the part. It does not know that one of the two was chosen for
-    its value there.
+    The samples are drawn inside each class, the same for both. The interval says how far a gain hangs on which samples
+    are in the part. It does not know that one of the two was chosen for its value there.
 
     Args:
-        first: scores of the one, a training for each fold or seed.
-        second: of the other; on other samples than the first there is no interval.
+        scores: a training for each fold or seed.
+        less: others that the gain is over; on other samples than the first there is no interval.
         resamples: number of resamples.
-        seed: of the resampling.
     """
-    if [scores.ids.tolist() for scores in first] != [scores.ids.tolist() for scores in second]:
+    if less is not None and [one.ids.tolist() for one in scores] != [one.ids.tolist() for one in less]:
         resamples = 0
-    return _estimated(_draws(first, resamples, seed) - _draws(second, resamples, seed))
-
-
-def bootstrap(scores: Sequence[PartScores], *, resamples: int = RESAMPLES, seed: int = 0) -> Estimates:
-    """Give the mean of each metric over trainings, with its interval over samples drawn anew inside each class."""
-    return _estimated(_draws(scores, resamples, seed))
+    draws = _draws(scores, resamples)
+    if less is not None:
+        draws = draws - _draws(less, resamples)
+    low, high = np.quantile(draws[1:] if resamples else draws * np.nan, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    found = zip(draws, draws.iloc[0].tolist(), low.tolist(), high.tolist(), strict=True)
+    return {str(name): {"value": value, "low": low, "high": high} for name, value, low, high in found}
 
 
 def over_seeds(first: Sequence[PartScores], second: Sequence[PartScores]) -> Estimates:
@@ -321,25 +283,11 @@ def over_seeds(first: Sequence[PartScores], second: Sequence[PartScores]) -> Est
     return {name: {"value": found.mean, "low": found.low, "high": found.high} for name, found in tested.items()}
 
 
-def _estimated(draws: pd.DataFrame) -> Estimates:
-    """Give the first of the draws, which is of the samples as they are, and the interval of the others."""
-    others = draws[1:] if len(draws) > 1 else draws * np.nan
-    low, high = np.quantile(others, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    found = zip(draws, draws.iloc[0].tolist(), low.tolist(), high.tolist(), strict=True)
-    return {str(name): {"value": value, "low": low, "high": high} for name, value, low, high in found}
-
-
-def _draws(scores: Sequence[PartScores], resamples: int, seed: int) -> pd.DataFrame:
+def _draws(scores: Sequence[PartScores], resamples: int) -> pd.DataFrame:
     """Give the mean of each metric over trainings, of the samples as they are and of each resample, a row each."""
     means = [mean_metrics([one.metrics() for one in scores])]
     for number in range(resamples):
         # Trainings scored on the same samples are resampled alike: they are one part, looked at several times.
-        drawn = [one.metrics(_drawn(one.targets, np.random.default_rng((seed, number)))) for one in scores]
-        means.append(mean_metrics(drawn))
+        drawn = [resample(np.arange(len(one.ids)), stratify=one.targets, random_state=number) for one in scores]
+        means.append(mean_metrics([one.metrics(some) for one, some in zip(scores, drawn, strict=True)]))
     return pd.DataFrame(means)
-
-
-def _drawn(targets: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """Draw as many samples of each class as there are, with replacement."""
-    members = (np.flatnonzero(targets == label) for label in np.unique(targets))
-    return np.concatenate([rng.choice(of_class, len(of_class)) for of_class in members])

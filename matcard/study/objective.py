@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 
 from matcard.evaluation.metrics import classification_metrics, metric_names
 from matcard.files import written_whole
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
     from lightning import LightningModule, Trainer
+    from lightning.pytorch.callbacks import Callback
 
     from matcard.study.settings import StudyOptions
     from matcard.training.module import TrainingModule
@@ -69,7 +70,7 @@ class PartScores:
     def save(self, path: Path) -> None:
         """Write them."""
         with written_whole(path) as beside:
-            np.savez_compressed(beside, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+            np.savez_compressed(beside, **vars(self))
 
     @classmethod
     def of(cls, module: TrainingModule, data: DataModule, part: str) -> PartScores:
@@ -126,26 +127,43 @@ class Objective:
             InputError: data that cannot be read.
         """
         config = config_from_dict(self.config)
-        repeats, folds, epochs = self.options.repeats, self.options.folds, config.trainer.max_epochs
+        repeats, folds = self.options.repeats, self.options.folds
         reported = len(self.metrics) == 1  # of a Pareto front nobody can say which of two is worse
         by_epoch = self.options.pruner != "wilcoxon"
         found: list[dict[str, float]] = []
         for i in range(repeats):
             seeded, how = dataclasses.replace(config, seed=config.seed + i), Division(config.seed, again=i, folds=folds)
             values = [metrics[self.metrics[0]] for metrics in found]
-            reports = [EpochReports(line, self.metrics[0], values, epochs, repeats)] if reported and by_epoch else []
             scores = trained(
                 seeded,
                 DataModule(self.data.divided(config.data, how, graphs=config.model.sees_graphs), seeded),
                 repeat_folder(folder, i, repeats),
                 line,
                 keep_weights=self.options.keep == "full",
-                callbacks=reports,
+                callbacks=[self._by_epoch(line, values, config.trainer.max_epochs)] if reported and by_epoch else [],
             )
             found.append(scores.metrics())
             if reported and not by_epoch:
                 report(line, i, found[i][self.metrics[0]], repeats - 1)
         return {"metrics": mean_metrics(found)}
+
+    def _by_epoch(self, line: Wire, finished: Sequence[float], epochs: int) -> Callback:
+        """Report the metric after each epoch: the mean over the folds or seeds that are finished and the one that runs.
+
+        Args:
+            line: to the coordinator.
+            finished: values of the finished folds or seeds.
+            epochs: of one training, at most.
+        """
+
+        def report_epoch(trainer: Trainer, _: LightningModule) -> None:
+            value = trainer.callback_metrics[f"val_{self.metrics[0]}"].item()
+            if math.isnan(value):
+                return  # undefined so early, as the MCC of a network that predicts one class
+            step = len(finished) * epochs + trainer.current_epoch
+            report(line, step, float(np.mean([*finished, value])), self.options.repeats * epochs - 1)
+
+        return LambdaCallback(on_train_epoch_end=report_epoch)
 
 
 def report(line: Wire, step: int, value: float, last: int) -> None:
@@ -156,40 +174,6 @@ def report(line: Wire, step: int, value: float, last: int) -> None:
     """
     if line.ask({"step": step, "value": value}) and step < last:
         raise PrunedError
-
-
-@dataclass(eq=False)
-class EpochReports(Callback):
-    """Reports a validation metric after each epoch.
-
-    With several folds or seeds the reported value is the mean over the finished ones and the one that runs.
-
-    Attributes:
-        line: to the coordinator.
-        metric: name of the metric.
-        finished: values of the finished folds or seeds.
-        epochs: of one training, at most.
-        repeats: number of folds or seeds.
-    """
-
-    line: Wire
-    metric: str
-    finished: Sequence[float]
-    epochs: int
-    repeats: int
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the epoch just finished.
-
-        Raises:
-            PrunedError: the trial is hopeless.
-        """
-        value = trainer.callback_metrics[f"val_{self.metric}"].item()
-        if math.isnan(value):
-            return  # undefined so early, as the MCC of a network that predicts one class
-        step = len(self.finished) * self.epochs + trainer.current_epoch
-        mean = sum([*self.finished, value]) / (len(self.finished) + 1)
-        report(self.line, step, mean, self.repeats * self.epochs - 1)
 
 
 def trained(
@@ -223,15 +207,9 @@ def trained(
             raise NoValueError(f"collapsed: the best epoch predicts {name!r} for every sample")
         scores.save(folder / SCORES)
     except (StoppedError, KeyboardInterrupt):
-        raise  # to be gone on with
-    except BaseException:
-        _clean(run, keep_weights)
+        keep_weights = True  # to be gone on with
         raise
-    _clean(run, keep_weights)
+    finally:
+        for weights in () if keep_weights else (run.checkpoints, run.path / "tensorboard"):
+            shutil.rmtree(weights, ignore_errors=True)
     return scores
-
-
-def _clean(run: RunDir, keep_weights: bool) -> None:
-    if not keep_weights:
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
-        shutil.rmtree(run.path / "tensorboard", ignore_errors=True)

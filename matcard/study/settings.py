@@ -23,7 +23,6 @@ from matcard.training.rundir import write_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FULL = "full"
 FIXED = ("metric", "folds", "seeds", "pruner")
 """Options that decide what a trial's value means: they stay as the study began."""
 LEAST_FOR_WILCOXON = 5
@@ -80,23 +79,19 @@ class StudyOptions:
             raise InputError("--folds and --seeds are both given: the mean is over one or the other")
         if self.metric is not None and (not self.metric or len(set(self.metric)) < len(self.metric)):
             raise InputError(f"--metric is {','.join(self.metric) or 'empty'}: expected different metrics, as a,b")
-        if self.several_metrics and self.pruner != "none":
+        several = self.metric is not None and len(self.metric) > 1
+        if several and self.pruner != "none":
             raise InputError(
                 f"--pruner {self.pruner} with several metrics: which of two unfinished trials is worse cannot be said "
                 "of a Pareto front; leave it out, or give one --metric"
             )
-        if self.several_metrics and self.sampler == "cmaes":
+        if several and self.sampler == "cmaes":
             raise InputError("--sampler cmaes improves one metric: use tpe, or give one --metric")
         if self.pruner == "wilcoxon" and self.repeats < LEAST_FOR_WILCOXON:
             raise InputError(
                 f"--pruner wilcoxon compares trials over folds or seeds and cannot tell with fewer than "
                 f"{LEAST_FOR_WILCOXON}: give --folds or --seeds {LEAST_FOR_WILCOXON} or more, or --pruner median"
             )
-
-    @property
-    def several_metrics(self) -> bool:
-        """Whether a Pareto front is sought."""
-        return self.metric is not None and len(self.metric) > 1
 
     @property
     def repeats(self) -> int:
@@ -248,4 +243,4 @@ def trial_settings(name: str) -> dict[str, Any]:
     Raises:
         InputError: no such file, or no mapping in it.
     """
-    return {} if name == FULL else read_config(find_yaml("trial_config", name, "tune/trial"))
+    return {} if name == "full" else read_config(find_yaml("trial_config", name, "tune/trial"))

@@ -17,7 +17,6 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from matcard.errors import InputError, concerning, nearest_names
 from matcard.training.config import (
-    NAMED,
     config_from_dict,
     flatten,
     nearest_options,
@@ -318,47 +317,58 @@ def check_space(space: Space, base: Values, where: str = "the space") -> None:
         InputError: an unknown option, with the nearest names; one that would give each trial other samples; a value
             that an option does not take; a condition that never holds; a combination that is no valid configuration.
     """
-    named, known = _options_of_all(space, base)
-    names = {parameter.name for parameter in space.parameters}
     setters: dict[str, str] = {}
     for parameter in space.parameters:
-        at = f"{where}, {parameter.name}"
-        for option in sorted(parameter.options - set(known)):
-            chosen = " and ".join(" or ".join(named[part]) for part in ("loss", "model"))
-            nearest = nearest_options(option, known)
-            raise InputError(f"{at}: unknown option {option!r} where loss and model are {chosen}; {nearest}")
         for option in sorted(parameter.options):
             if option.startswith(_OF_THE_STUDY) and not option.startswith(_OF_A_TRIAL):
                 raise InputError(
-                    f"{at}: {option} cannot be searched: it decides on which samples or classes a trial is measured, "
-                    "or is none of its training's, so trials would not compare; leave it out, and give it to the study"
+                    f"{where}, {parameter.name}: {option} cannot be searched: it decides on which samples or classes a "
+                    "trial is measured, or is none of its training's, so trials would not compare; leave it out, and "
+                    "give it to the study"
                 )
             if (other := setters.setdefault(option, parameter.name)) != parameter.name:
                 raise InputError(f"{where}: {other} and {parameter.name} both set {option}; leave it to one of them")
+    known: dict[str, set[Any]] = {}
+    searched: set[str] = set()
+    chosen: set[str] = set()
+    for point, values in _some_points(space, base):
+        shown = ", ".join(f"{name} {value}" for name, value in point.items())
+        with concerning(f"{where}: the point {shown} is no valid configuration (leave it out by a condition, `when`)"):
+            config = config_from_dict(values)
+            chosen |= {config.loss.name, config.model.name}
+            searched |= point.keys()
+            for option, kind in known_options(values).items():
+                known.setdefault(option, set()).add(kind)
+    names = {*known, *(parameter.name for parameter in space.parameters)}
+    for parameter in space.parameters:
+        at = f"{where}, {parameter.name}"
         if parameter.sets is not None and parameter.name in known:
             raise InputError(f"{at}: alternatives that set several options need a name of their own, not an option's")
-        for condition in sorted(parameter.when.keys() - {*known, *names}):
+        for condition in sorted(parameter.when.keys() - names):
+            raise InputError(f"{at}, when: unknown option {condition!r}; {nearest_options(condition, names)}")
+        if parameter.sets is None and parameter.name not in known:
+            nearest = nearest_options(parameter.name, known)
+            raise InputError(f"{at}: {' and '.join(sorted(chosen))} have no option {parameter.name!r}; {nearest}")
+        if parameter.name not in searched:
+            conditions = " and ".join(f"{name} is {' or '.join(map(str, of))}" for name, of in parameter.when.items())
             raise InputError(
-                f"{at}, when: unknown option {condition!r}; {nearest_options(condition, [*known, *names])}"
+                f"{at}: is never searched, since it is nowhere so that {conditions}; change the condition, the choices "
+                "or the configuration"
             )
         _check_types(parameter, known, at)
-    _check_points(space, base, where)
 
 
-def _options_of_all(space: Space, base: Values) -> tuple[dict[str, list[str]], dict[str, set[Any]]]:
-    """Give the models, losses and base losses that can be chosen, "" of a base where a loss has none; their options.
-
-    Each option comes with its types.
-    """
-    options, given = flatten(base), [p.given(choice) for p in space.parameters for choice in p.choices]
-    found = {part: [options.get(f"{part}.name", ""), *(each.get(f"{part}.name") for each in given)] for part in NAMED}
-    named = {part: list(dict.fromkeys(n for n in names if isinstance(n, str))) for part, names in found.items()}
-    known: dict[str, set[Any]] = {}
-    for chosen in itertools.product(*named.values()):
-        kinds = option_kinds(nested({f"{part}.name": name for part, name in zip(named, chosen, strict=True) if name}))
-        for option, kind in option_types(Config, kinds):
-            known.setdefault(option, set()).add(kind)
-    return named, known
+def _some_points(space: Space, base: Values) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Give many points, every choice among them, with numbers at both ends and in the middle; see `Space.walk`."""
+    grids = {parameter.name: parameter.grid() for parameter in space.parameters}
+    axes, rng = {p.name: p.choices for p in space.parameters if p.choices}, random.Random(0)
+    if math.prod(map(len, axes.values())) > _TRIED:  # some of them at random, the same each time
+        combinations = [{name: rng.choice(choices) for name, choices in axes.items()} for _ in range(_TRIED)]
+    else:
+        combinations = [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
+    for chosen, place in itertools.product(combinations, (0, 0.5, 1)):
+        numbers = {name: grid[round(place * (len(grid) - 1))] for name, grid in grids.items()}
+        yield space.walk(base, lambda p: {**numbers, **chosen}[p.name])  # noqa: B023
 
 
 def _check_types(parameter: Parameter, known: Mapping[str, set[Any]], where: str) -> None:
@@ -368,33 +378,3 @@ def _check_types(parameter: Parameter, known: Mapping[str, set[Any]], where: str
         for given in map(parameter.given, parameter.grid()):
             with concerning(where):
                 parsed(parser, {option: given[option]} if option in given else {}, [])
-
-
-def _check_points(space: Space, base: Values, where: str) -> None:
-    """Make the configurations of many points, every choice among them, with numbers at both ends and in the middle."""
-    searched: set[str] = set()
-    grids = {parameter.name: parameter.grid() for parameter in space.parameters}
-    axes, rng = {p.name: p.choices for p in space.parameters if p.choices}, random.Random(0)
-    if math.prod(map(len, axes.values())) > _TRIED:  # some of them at random, the same each time
-        combinations = [{name: rng.choice(choices) for name, choices in axes.items()} for _ in range(_TRIED)]
-    else:
-        combinations = [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
-    for chosen, place in itertools.product(combinations, (0, 0.5, 1)):
-        numbers = {name: grid[round(place * (len(grid) - 1))] for name, grid in grids.items()}
-        point, values = space.walk(base, lambda p: {**numbers, **chosen}[p.name])  # noqa: B023
-        searched |= point.keys()
-        try:
-            config_from_dict(values)
-        except InputError as error:
-            shown = ", ".join(f"{name} {value}" for name, value in point.items())
-            raise InputError(
-                f"{where}: the point {shown} is no valid configuration: {error}. Leave it out by a condition (`when`)"
-            ) from error
-    for parameter in space.parameters:
-        if parameter.name not in searched:
-            conditions = " and ".join(f"{name} is {' or '.join(map(str, of))}" for name, of in parameter.when.items())
-            reason = f"it is nowhere so that {conditions}" if conditions else "no loss and model to be chosen has it"
-            raise InputError(
-                f"{where}, {parameter.name}: is never searched, since {reason}; change the condition, the choices or "
-                "the configuration"
-            )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy.engine
 import sqlalchemy.exc
@@ -11,7 +10,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 JOURNAL = "journal.log"
 CONNECT = 10
 """Seconds in which a server must answer."""
-DRIVERS = {"postgresql": ("psycopg", "psycopg[binary]"), "mysql": ("pymysql", "PyMySQL"), "sqlite": ("pysqlite", "")}
-"""Database -> the driver that is taken where the url names none, and the package that has it."""
-ALIASES = {"postgres": "postgresql", "mariadb": "mysql"}
+DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
+"""Database -> the driver that is taken where the url names none; the extra `database` has them."""
 _SECRET = {"password", "passwd", "pwd"}
 
 
@@ -51,8 +49,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         raise InputError(f"the study's {path} cannot be used ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise InputError(
-            f"{path} is no journal of an Optuna study, or a damaged one{_damage(path)}; name another --study, or mend "
-            "a copy of it by leaving out what is damaged"
+            f"{path} is no journal of an Optuna study, or a damaged one ({error}); name another --study, or leave out "
+            "the damaged line of a copy"
         ) from error
 
 
@@ -66,16 +64,6 @@ def cut_half_record(path: Path) -> None:
             file.truncate(text.rfind(b"\n") + 1)
 
 
-def _damage(path: Path) -> str:
-    """Name the first line that is no record."""
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        try:
-            json.loads(line)
-        except ValueError:
-            return f" (line {number} is no record)"
-    return ""
-
-
 def open_database(url: str) -> BaseStorage:
     """Open a database and make its tables where they are missing.
 
@@ -83,22 +71,19 @@ def open_database(url: str) -> BaseStorage:
         InputError: it cannot be opened, or its driver is not installed.
     """
     parsed = parse_url(url)
-    shown = parsed.render_as_string(hide_password=True)
-    database = parsed.get_backend_name()
+    shown, database = parsed.render_as_string(hide_password=True), parsed.get_backend_name()
     if database == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise InputError(f"--storage {shown}: names no file, so nothing would be kept; expected sqlite:///path")
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if database != "sqlite":
-        options["connect_args"] = {"connect_timeout": CONNECT}
+    options = {"connect_args": {"connect_timeout": CONNECT}} if database in DRIVERS else {}
     try:
         # Optuna fills a template in the url, so braces (in a password, say) are doubled.
         text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-        return get_storage(RDBStorage(text, engine_kwargs=options))
+        return get_storage(RDBStorage(text, engine_kwargs={"pool_pre_ping": True, **options}))
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
-        driver, package = DRIVERS[database]
-        known = parsed.get_driver_name() == driver and package
-        needed = f"pip install '{package}'" if known else f"install it, or leave +{parsed.get_driver_name()} out"
-        raise InputError(f"--storage {shown}: the driver {parsed.get_driver_name()} is missing: {needed}") from error
+        raise InputError(
+            f"--storage {shown}: there is no driver {parsed.drivername} ({error}); pip install 'matcard[database]' has "
+            f"those of {' and '.join(DRIVERS)}"
+        ) from error
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         raise InputError(
             f"--storage {shown}: cannot be opened ({_first_line(error, parsed)}); look whether the server runs, "
@@ -110,26 +95,22 @@ def parse_url(url: str) -> URL:
     """Parse a database's url and choose the driver where none is named.
 
     Raises:
-        InputError: not such a url, or not such a database.
+        InputError: not such a url.
     """
-    start, found, _ = url.partition("://")
-    if not found:
-        raise InputError(f"--storage {url}: expected postgresql://user:password@host/database or sqlite:///path")
     try:
         parsed = sqlalchemy.engine.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         # Neither the url nor the error, which repeats it: what cannot be parsed may hold a password anywhere.
-        raise InputError(f"--storage {start}://...: expected {start}://user:password@host:port/database") from None
-    name, _, driver = parsed.drivername.partition("+")
-    database = ALIASES.get(name, name)
-    if database not in DRIVERS:
-        raise InputError(f"--storage {start}://...: no such kind of database: {nearest_names(name, DRIVERS)}")
+        raise InputError(
+            "--storage: expected postgresql://user:password@host:port/database, mysql://... or sqlite:///path"
+        ) from None
     if set(parsed.query) & _SECRET:
         raise InputError(
-            f"--storage {start}://...: put the password before the host ({start}://user:password@host/database), where "
-            "it is kept out of messages"
+            f"--storage {parsed.drivername}://...: put the password before the host (user:password@host), where it is "
+            "kept out of messages"
         )
-    return parsed.set(drivername=f"{database}+{driver or DRIVERS[database][0]}")
+    driver = DRIVERS.get(parsed.drivername)
+    return parsed.set(drivername=f"{parsed.drivername}+{driver}") if driver else parsed
 
 
 def close_storage(storage: BaseStorage) -> None:

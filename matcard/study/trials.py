@@ -6,7 +6,6 @@ Optuna is asked and told here, by the coordinator alone.
 from __future__ import annotations
 
 import math
-import re
 import time
 import warnings
 from collections import Counter
@@ -22,7 +21,7 @@ from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict
 from matcard.training.rundir import with_resolved_paths, write_text
 from matcard.work.attempt import read_record, settle
-from matcard.work.conduct import Item
+from matcard.work.conduct import Agenda, Item
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from matcard.study.settings import StudyDir
     from matcard.study.space import Space
     from matcard.study.tuning import Begun
-    from matcard.training.options import Config
     from matcard.work.attempt import Record
     from matcard.work.screen import Screen
 
@@ -50,7 +48,6 @@ FAILURE = "failure"
 METRICS = "metrics"
 """User attribute of a trial: every validation metric at the best epoch, the mean over folds or seeds."""
 _FIRST = ("number", "state", "failure", "defaults", "seconds")
-Stop = Literal["done", "timeout", "failing"]
 
 
 def may_begin(trials: Sequence[FrozenTrial], total: int, running: Collection[int], *, replaced: bool) -> int | None:
@@ -66,14 +63,11 @@ def may_begin(trials: Sequence[FrozenTrial], total: int, running: Collection[int
     for trial in trials:
         if trial.state == TrialState.RUNNING and trial.number not in running:
             return trial.number
-    counted = [trial for trial in trials if trial.state in FINISHED or trial.state == TrialState.RUNNING]
-    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
-    if len(counted) + (0 if replaced else len(failed)) >= total:
+    counted = {*FINISHED, TrialState.RUNNING} if replaced else {*FINISHED, TrialState.RUNNING, TrialState.FAIL}
+    if sum(trial.state in counted for trial in trials) >= total:
         return None
-    waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
-    if waiting:
-        return waiting[0]
-    return len(trials) if replaced else None
+    waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
+    return next(waiting, len(trials) if replaced else None)
 
 
 def too_many_failed(trials: Sequence[FrozenTrial], total: int) -> bool:
@@ -88,7 +82,7 @@ def count_finished(trials: Sequence[FrozenTrial]) -> int:
     return sum(trial.state in FINISHED for trial in trials)
 
 
-class Trials:
+class Trials(Agenda):
     """Has trials of a study made until so many are finished.
 
     Args:
@@ -98,7 +92,7 @@ class Trials:
     """
 
     def __init__(self, begun: Begun, total: int, screen: Screen) -> None:
-        self.stop: Stop = "done"
+        self.stop: Literal["done", "timeout", "failing"] = "done"
         self._study = begun.study
         self._begun = begun
         self._total = total
@@ -199,15 +193,9 @@ class Trials:
             "failing": f"too many trials fail ({len(reasons)}) with {finished} of {self._total} finished",
         }[self.stop]
         if reasons:
-            kind, count = Counter(map(_kind, reasons)).most_common(1)[0]
-            reason = next(reason for reason in reasons if _kind(reason) == kind)
+            reason, count = Counter(reasons).most_common(1)[0]
             message += f"; {count} of {len(reasons)} failed trials: {reason}"
         return message
-
-
-def _kind(reason: str) -> str:
-    """Leave out what trials that fail alike differ in: numbers and names."""
-    return re.sub(r"'[^']*'|\d[\w.+-]*", "", reason)
 
 
 def trial_table(trials: Sequence[FrozenTrial], metrics: Sequence[str]) -> pd.DataFrame:
@@ -253,18 +241,13 @@ def write_table(folder: StudyDir, study: optuna.Study, metrics: Sequence[str]) -
     return table
 
 
-def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Give the trials that have values."""
-    return [trial for trial in trials if trial.state == TrialState.COMPLETE]
-
-
 def ranked(study: optuna.Study, metrics: Sequence[str]) -> list[FrozenTrial]:
     """Give the best trial, or of several metrics the Pareto front, the recommended trial first.
 
     Of a front that is the trial nearest to the best value of every metric, where each metric is scaled to its range
     over the front.
     """
-    if not complete(study.get_trials(deepcopy=False)):
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return []
     if len(metrics) == 1:
         return [study.best_trial]
@@ -273,11 +256,6 @@ def ranked(study: optuna.Study, metrics: Sequence[str]) -> list[FrozenTrial]:
     low, high = losses.min(axis=0), losses.max(axis=0)
     scaled = (losses - low) / np.where(high > low, high - low, 1.0)
     return [front[k] for k in np.argsort((scaled**2).sum(axis=1), kind="stable")]
-
-
-def full_config(trial: FrozenTrial, space: Space, config: Mapping[str, Any]) -> Config:
-    """Give the configuration of a trial at full length."""
-    return config_from_dict(space.apply(trial.params, config))
 
 
 def write_best(
@@ -291,7 +269,7 @@ def write_best(
     for old in folder.path.glob("best-*.yaml"):
         old.unlink(missing_ok=True)
     for rank, trial in enumerate(best, start=1):
-        values = with_resolved_paths(config_to_dict(full_config(trial, space, config)))
+        values = with_resolved_paths(config_to_dict(config_from_dict(space.apply(trial.params, config))))
         text = f"# Trial {trial.number} of the study {folder.name}: " + ", ".join(
             f"validation {name} {value:.4f}" for name, value in zip(metrics, trial.values, strict=True)
         )

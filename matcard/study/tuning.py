@@ -16,7 +16,7 @@ from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, WilcoxonPru
 from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
 
 from matcard.cli import make_console
-from matcard.errors import InputError, MatcardWarning, TrainingError
+from matcard.errors import InputError, TrainingError
 from matcard.evaluation.metrics import higher_is_better
 from matcard.study.figures import write_figures
 from matcard.study.gains import retrain, show_gain
@@ -31,7 +31,7 @@ from matcard.training.options import BY_CLASS
 from matcard.training.rundir import with_resolved_paths
 from matcard.work.folder import held, require_same
 from matcard.work.pool import engine
-from matcard.work.screen import Screen
+from matcard.work.screen import Screen, say
 from matcard.work.trainings import Division, SharedData
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
     check(settings, space)
     with held(folder.path, "--study"):
         begun = begin(folder, settings, space, metrics)
-        console.print(f"study: {folder.path}", soft_wrap=True)
+        say(console, f"study: {folder.path}")
         try:
             with engine(options.jobs, options.scheduler, folder.path, console) as do:
                 search(begun, do, report if config.report else lambda _: None, console)
@@ -161,7 +161,7 @@ def search(begun: Begun, do: Callable[[Agenda], None], report: Callable[[Path], 
             table = write_table(folder, study, begun.metrics)
             best = write_best(folder, study, begun.metrics, begun.space, begun.settings.config)
     if trials.stop != "failing":
-        console.print(trials.summary(), soft_wrap=True, markup=False)
+        say(console, trials.summary())
     write_figures(folder, study, table, begun.metrics, begun.space)
     if best:
         show_gain(begun, best, do, console)
@@ -187,8 +187,8 @@ def check(settings: Settings, space: Space) -> None:
     check_config(config)
     if (config.trainer.devices, config.trainer.num_nodes) != (1, 1):
         raise InputError("--trainer.devices: a trial trains on one device; use several by --jobs or --scheduler")
-    if note := check_sampler(options.sampler, space):
-        warnings.warn(note, MatcardWarning, stacklevel=2)
+    if options.sampler == "cmaes":
+        check_cmaes(space)
 
 
 def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str, ...]) -> Begun:
@@ -222,15 +222,17 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
             "its own journal back, or name another --study"
         )
     settings.write(folder.settings)
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        directions=["maximize" if higher_is_better(metric) else "minimize" for metric in metrics],
-        load_if_exists=True,
-        pruner=make_pruner(options, config.trainer.max_epochs),
-    )
     parallel = options.jobs > 1 or options.scheduler is not None
-    study.sampler = make_sampler(options.sampler, seed, found=len(study.trials), parallel=parallel)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=["maximize" if higher_is_better(metric) else "minimize" for metric in metrics],
+            load_if_exists=True,
+            pruner=make_pruner(options, config.trainer.max_epochs),
+        )
+        study.sampler = make_sampler(options.sampler, seed, found=len(study.trials), parallel=parallel)
     defaults = space.point_of(settings.trial)
     if defaults is not None:
         study.enqueue_trial(defaults, user_attrs={DEFAULTS: True}, skip_if_exists=True)
@@ -254,66 +256,42 @@ def make_sampler(name: str, seed: int, *, found: int, parallel: bool) -> BaseSam
         parallel: whether trials run side by side, so that one is chosen before others have ended.
     """
     drawn = int(np.random.SeedSequence((seed, found)).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        match name:
-            case "tpe":
-                return TPESampler(
-                    n_startup_trials=STARTUP,
-                    multivariate=True,
-                    group=True,  # conditional parameters are modelled with those that they stand beside
-                    constant_liar=parallel,
-                    seed=drawn,
-                )
-            case "cmaes":
-                return CmaEsSampler(
-                    n_startup_trials=STARTUP,
-                    independent_sampler=RandomSampler(drawn),
-                    warn_independent_sampling=False,
-                    seed=drawn,
-                )
-            case "qmc":
-                # It counts its points in the study, so a command that goes on takes the next ones of the same sequence.
-                return QMCSampler(
-                    qmc_type="sobol",
-                    scramble=True,
-                    seed=seed,
-                    independent_sampler=RandomSampler(drawn),
-                    warn_independent_sampling=False,
-                )
-            case _:
-                return RandomSampler(drawn)
+    others: dict[str, Any] = {"independent_sampler": RandomSampler(drawn), "warn_independent_sampling": False}
+    match name:
+        case "tpe":
+            # Conditional parameters are modelled with those that they stand beside.
+            how: dict[str, Any] = {"multivariate": True, "group": True, "constant_liar": parallel}
+            return TPESampler(n_startup_trials=STARTUP, seed=drawn, **how)
+        case "cmaes":
+            return CmaEsSampler(n_startup_trials=STARTUP, seed=drawn, **others)
+        case "qmc":
+            # It counts its points in the study, so a command that goes on takes the next ones of the same sequence.
+            return QMCSampler(qmc_type="sobol", scramble=True, seed=seed, **others)
+        case _:
+            return RandomSampler(drawn)
 
 
 def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
     """Make the pruner of a study, of whose trainings each has so many epochs at most."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        match options.pruner:
-            case "median":
-                return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 4))
-            case "hyperband":
-                return HyperbandPruner(min_resource=1, max_resource=epochs * options.repeats)
-            case "wilcoxon":
-                return WilcoxonPruner()
-            case _:
-                return NopPruner()
+    match options.pruner:
+        case "median":
+            return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 4))
+        case "hyperband":
+            return HyperbandPruner(min_resource=1, max_resource=epochs * options.repeats)
+        case "wilcoxon":
+            return WilcoxonPruner()
+        case _:
+            return NopPruner()
 
 
-def check_sampler(name: str, space: Space) -> str | None:
-    """Refuse a sampler that cannot be used; give what is to be known of one that can, if anything is.
+def check_cmaes(space: Space) -> None:
+    """Refuse a space that CMA-ES cannot search.
 
     Raises:
-        InputError: a missing package, or nothing that the sampler could move.
+        InputError: a missing package, or too few numbers that every trial has.
     """
-    if name != "cmaes":
-        return None
     if find_spec("cmaes") is None:
         raise InputError("--sampler cmaes: needs the package cmaes: pip install 'matcard[tune]', or take tpe")
-    conditional = [p.name for p in space.parameters if p.when or p.choices]
-    if len(conditional) > len(space.parameters) - 2:
-        raise InputError(
-            "--sampler cmaes moves numbers that every trial has, two at least, and this space has "
-            f"{len(space.parameters) - len(conditional)}: take tpe"
-        )
-    return f"CMA-ES moves numbers that every trial has; at random: {', '.join(conditional)}" if conditional else None
+    moved = [p.name for p in space.parameters if not (p.when or p.choices)]
+    if len(moved) < 2:
+        raise InputError(f"--sampler cmaes moves two numbers at least that every trial has, not {len(moved)}: take tpe")

@@ -63,32 +63,15 @@ class StoppedError(Exception):
     """The attempt was told to stop."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """What the folder of an attempt says of it.
-
-    Attributes:
-        number: of the attempts at one task, from 1.
-        record: how it ended, if it did.
-        died: whether its worker died.
-    """
-
-    number: int
-    record: Record | None = None
-    died: bool = False
+def attempts(task: Path) -> list[Path]:
+    """Give the folders of the attempts at a task, the earliest first."""
+    return sorted(task.glob("[0-9]*"), key=lambda path: int(path.name))
 
 
-def attempts(task: Path) -> list[Attempt]:
-    """Read the attempts at a task from its folder, the earliest first."""
-    folders = sorted((int(path.name), path) for path in task.glob("[0-9]*")) if task.is_dir() else []
-    died = [(path / DIED).exists() and not (path / STOPPED).exists() for _, path in folders]
-    return [Attempt(number, read_record(path), dead) for (number, path), dead in zip(folders, died, strict=True)]
-
-
-def read_record(folder: Path) -> Record | None:
-    """Give the record of an attempt; None where it has not ended."""
+def read_record(folder: Path, name: str = RECORD) -> Record | None:
+    """Give the record of an attempt, or another one in a folder; None where there is none, or half of one."""
     try:
-        value = read_json(folder / RECORD)
+        value = read_json(folder / name)
     except InputError:
         return None
     return value if isinstance(value, dict) else None
@@ -115,17 +98,15 @@ def attempt(job: Job, folder: Path, line: Wire, *, alone: bool) -> None:
         line: to the coordinator.
         alone: whether this is the coordinator's own process.
     """
-    before = [path for path in folder.parent.glob("[0-9]*") if path != folder]
+    before = [path for path in attempts(folder.parent) if path != folder]
     if any(read_record(path) for path in before):
         return
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         return
-    begun = [path for path in before if (path / BEGUN).exists()]
-    if begun:
-        latest = max(begun, key=lambda path: int(path.name))
-        shutil.copytree(latest, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BEGUN, STOPPED, DIED))
+    if begun := [path for path in before if (path / BEGUN).exists()]:
+        shutil.copytree(begun[-1], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BEGUN, STOPPED, DIED))
     if alone:  # who kills this process kills the coordinator, which could not say so afterwards
         write_text(folder / DIED, "")
     write_text(folder / BEGUN, "")

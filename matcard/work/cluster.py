@@ -13,7 +13,7 @@ import queue
 import threading
 import uuid
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,8 @@ class Cluster:
         """Have every attempt of this folder end soon, those of a coordinator that was killed among them."""
         for _, future, _ in self._running.values():
             future.cancel()
-        self._client.run(stop_all, str(self._folder), on_error="ignore")
+        with suppress(OSError, RuntimeError):  # without a scheduler nobody is to be told
+            self._client.run(stop_all, str(self._folder), on_error="ignore")
 
     def _free(self) -> list[str]:
         busy = {address for address, _, _ in self._running.values()}
@@ -140,7 +141,7 @@ class Cluster:
         """Give the addresses of all workers; None where the scheduler does not answer now."""
         try:
             found = list(self._client.nthreads())
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:  # the last of a client that has given up
             self._missed += 1
             if self._missed < GONE:
                 return None

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matcard.training.rundir import write_text
-from matcard.work.attempt import DIED, STOPPED, Attempt, attempts, read_record, settle
+from matcard.work.attempt import DIED, STOPPED, attempts, read_record, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from matcard.work.attempt import Job, Record
@@ -100,23 +100,10 @@ class Agenda(Protocol):
 
     def heard(self, key: str, message: Any) -> Any:
         """Answer a message of a running task."""
+        return None
 
     def ended(self, key: str, record: Record, folder: Path | None) -> None:
         """Record how a task ended; what it wrote lies in a folder that is deleted after this, unless moved."""
-
-
-def next_step(made: Sequence[Attempt]) -> Attempt | int | None:
-    """Decide on a task by the attempts at it.
-
-    Returns:
-        An attempt that ended, to be recorded; or the number of the one to be made; None where workers died too often.
-    """
-    for one in made:
-        if one.record is not None:
-            return one
-    if sum(one.died for one in made) >= MOST_DEATHS:
-        return None
-    return max((one.number for one in made), default=0) + 1
 
 
 def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption: Interruption) -> None:
@@ -138,51 +125,55 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
         return agenda.heard(running[attempt].key, message) if attempt in running else None
 
     try:
-        pending: tuple[Path, Item] | None = None
         while not interruption.requested:
-            if pending is None and (not running or pool().room()):
-                task = agenda.next({one.key for one in running.values()})
-                if task is not None:
-                    if (number := _next_attempt(agenda, task, folder / task.key)) is None:
-                        continue
-                    pending = folder / task.key / str(number), task
-                elif not running:
-                    with suppress(OSError):
-                        folder.rmdir()
-                    return
-            if pending is not None and pool().room():
-                pool().submit(pending[1].job, pending[0])
-                running[pending[0]] = pending[1]
-                pending = None
-                continue
+            task = agenda.next({one.key for one in running.values()}) if not running or pool().room() else None
+            if task is None and not running:
+                with suppress(OSError):
+                    folder.rmdir()
+                return
+            if task is not None:
+                if (attempt := next_attempt(agenda, task, folder / task.key)) is None:
+                    continue
+                if pool().room():
+                    pool().submit(task.job, attempt)
+                    running[attempt] = task
+                    continue
             for over in pool().wait(answer):
                 # A worker that ended neither the task nor, as it was told, this attempt at it has died.
                 task = running.pop(over, None)
-                if task and _next_attempt(agenda, task, over.parent) and not (over / STOPPED).exists():
+                if task and next_attempt(agenda, task, over.parent) and not (over / STOPPED).exists():
                     write_text(over / DIED, "")
         raise KeyboardInterrupt
     except KeyboardInterrupt:
-        for attempt in running:
-            if attempt.is_dir():
-                write_text(attempt / STOPPED, "")
+        for left in running:
+            if left.is_dir():
+                write_text(left / STOPPED, "")
         raise
 
 
-def _next_attempt(agenda: Agenda, task: Item, of_task: Path) -> int | None:
-    """Give the number of the attempt to be made at a task; None where it has an end, which is recorded."""
-    step = next_step(attempts(of_task))
-    if isinstance(step, int):
-        return step
-    if step is None:
-        agenda.ended(task.key, {"status": "failed", "reason": KILLED, "attempt": None}, None)
-    else:
-        assert step.record is not None
-        agenda.ended(task.key, step.record, of_task / str(step.number))
-    shutil.rmtree(of_task, ignore_errors=True)
+def next_attempt(agenda: Agenda, task: Item, folder: Path) -> Path | None:
+    """Give the folder of the attempt to be made at a task; None where the task has ended, which is recorded.
+
+    An attempt that ended is the outcome, whatever else there is. One that was stopped, or whose coordinator was killed,
+    is nobody's fault.
+
+    Args:
+        agenda: records the end.
+        task: of the agenda.
+        folder: of the attempts at it.
+    """
+    made = attempts(folder)
+    ended = next((one for one in made if read_record(one) is not None), None)
+    died = sum((one / DIED).exists() and not (one / STOPPED).exists() for one in made)
+    if ended is None and died < MOST_DEATHS:
+        return folder / str(1 + int(made[-1].name) if made else 1)
+    record = read_record(ended) if ended else None
+    agenda.ended(task.key, record or {"status": "failed", "reason": KILLED, "attempt": None}, ended)
+    shutil.rmtree(folder, ignore_errors=True)
     return None
 
 
-class Jobs:
+class Jobs(Agenda):
     """Jobs by the folder in which what they write is kept, where they end well; what is there already is done.
 
     Args:
@@ -199,10 +190,6 @@ class Jobs:
         """Give the first that is left."""
         left = (Item(key, self._jobs[place]) for key, place in self._places.items() if key not in running)
         return next(left, None)
-
-    def heard(self, key: str, message: Any) -> Any:
-        """Nothing is pruned."""
-        return None
 
     def ended(self, key: str, record: Record, folder: Path | None) -> None:
         """Keep what was written."""

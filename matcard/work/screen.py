@@ -32,7 +32,7 @@ class Screen(Progress):
         self._began = time.monotonic()
         self._bar = self.add_task("", total=total, completed=done, about="")
         if done:
-            self._say(f"{done} of {total} {unit} are there already")
+            say(console, f"{done} of {total} {unit} are there already")
 
     def ended(self, text: str, done: int, *, failed: bool = False, best: str = "") -> None:
         """Show a task that has ended.
@@ -52,7 +52,9 @@ class Screen(Progress):
         self.update(self._bar, completed=done, about=", ".join(filter(None, (best, time_left))))
         if failed or not self.console.is_terminal:
             progress = ", ".join(filter(None, (f"{done} of {self._total} {self._unit}", time_left)))
-            self._say("; ".join(filter(None, (text, best, progress))))
+            say(self.console, "; ".join(filter(None, (text, best, progress))))
 
-    def _say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+def say(console: Console, text: str) -> None:
+    """Print a text as it is."""
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

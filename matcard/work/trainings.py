@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import uuid
 import warnings
-from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 from rich.console import Console
 
 from matcard.data.groups import deal, group_keys
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jaxtyping import Int, Shaped
-    from lightning import LightningModule, Trainer
+    from lightning.pytorch.callbacks import Callback
 
     from matcard.data.dataset import TrainingSet
     from matcard.data.options import DataOptions
@@ -43,7 +42,7 @@ DEVELOPMENT = 0.2
 """Share of the groups that options are chosen on where no test part may hold them."""
 _MOST_KEPT = 16
 """Sources and divisions kept at once; the least recently used goes."""
-_kept: OrderedDict[str, Any] = OrderedDict()
+_kept: dict[str, Any] = {}
 """Those of this process, whichever trainings it runs."""
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says of it on CUDA, on CPUs and on Apple's devices."""
@@ -136,33 +135,15 @@ class SharedData:
 
     def _once(self, what: str, options: DataOptions, make: Callable[[], Any]) -> Any:
         key = json.dumps([self._name, what, asdict(options)])
-        if key not in _kept:
-            _kept[key] = make()
-        _kept.move_to_end(key)
+        _kept[key] = _kept.pop(key) if key in _kept else make()  # the last is the most recently used
         while len(_kept) > _MOST_KEPT:
-            _kept.popitem(last=False)
+            del _kept[next(iter(_kept))]
         return _kept[key]
 
 
 def _at(positions: Int[np.ndarray, " n"], split: Split) -> Split:
     """Give a split of some samples as one of all."""
     return replace(split, **{part: positions[getattr(split, part)] for part in ("train", "val", "test")})
-
-
-class EndsWhenStopped(Callback):
-    """Ends a training, between two batches, whose attempt is to stop; its last finished epoch stays."""
-
-    def __init__(self, line: Wire) -> None:
-        self._line = line
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Look.
-
-        Raises:
-            StoppedError: it is to stop.
-        """
-        if self._line.stopping:
-            raise StoppedError
 
 
 @contextmanager
@@ -176,12 +157,16 @@ def fitted(
         TrainingError: the loss stopped being finite.
         StoppedError: the line said so.
     """
+
+    def look(*_: Any) -> None:
+        if line.stopping:  # its last finished epoch stays
+            raise StoppedError
+
     with told(), warnings.catch_warnings():
         # What libraries tell programmers, and matcard of every training alike.
         warnings.simplefilter("ignore")
-        module = fit(run, config, data, Console(quiet=True), [EndsWhenStopped(line), *callbacks])
-        if module is None:
-            raise NoValueError("what runs side by side trains on one device each")
+        module = fit(run, config, data, Console(quiet=True), [LambdaCallback(on_train_batch_end=look), *callbacks])
+        assert module is not None, "what runs side by side trains on one device each"
         yield module
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +11,13 @@ from comparison_cases import TASK, options, results, run, write_experiment
 from rich.console import Console
 
 from matcard.comparison import run as running
-from matcard.comparison.cells import check_data, data_of
+from matcard.comparison.cells import CellJob, check_data
 from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.data.groups import group_keys
 from matcard.errors import InputError
+from matcard.training.batches import DataModule
+from matcard.work.attempt import DirectWire
 from matcard.work.trainings import DEVELOPMENT, Division, SharedData
 
 
@@ -50,14 +51,15 @@ def test_descriptors_alone_need_no_graphs(tmp_path, monkeypatch):
 
     monkeypatch.setattr("matcard.data.crystals.open_graphs", built)
     task = {"data": {"descriptors": "volume"}, "model": {"name": "mlp"}}
-    path = write_experiment(tmp_path, tasks={"t": task}, training={}, losses=["ce", "boosting"])
+    quick = {"trainer": {"max_epochs": 1, "accelerator": "cpu"}}
+    path = write_experiment(tmp_path, tasks={"t": task}, training=quick, losses=["ce", "boosting"])
     experiment = read_experiment(options(path))
     (made,) = experiment.tasks
     check_data(experiment, made, tmp_path / "data", shared := SharedData())
     for pair in Plan(experiment).pairs:
         (cell,) = pair.cells({})
-        data = data_of(cell, made.data(), shared)
-        assert data.dataset.inputs.shape == (len(data.ids), 1)
+        run_of_cell = CellJob(cell, made.data(), shared)(tmp_path / cell.method, DirectWire(lambda _: None))["run"]
+        assert sum(run_of_cell["sizes"].values()) == len(shared.samples(made.data()))
     write_experiment(tmp_path, tasks={"t": {**task, "model": {"name": "cgcnn"}}}, training={})
     experiment = read_experiment(options(path))
     with pytest.raises(AssertionError, match="graphs are built"):
@@ -138,25 +140,35 @@ def test_an_estimate_of_the_time(tmp_path, monkeypatch):
     experiment = read_experiment(options(path))
     lengths = []
 
-    def seconds(config, data):
+    def seconds(pair, config, data):
         lengths.append(config["rival"].get("max_iter") if "rival" in config else config["trainer"]["max_epochs"])
         return 7.0 if config.get("rival", {}).get("name") == "logistic" else 0.5 + 0.1 * lengths[-1]
 
     monkeypatch.setattr(running, "_seconds", seconds)
 
-    def told(records, made=experiment):
+    def told(made, records):
         console = Console(file=io.StringIO(), width=200)
         running.tell_estimate(made, Plan(made), records, 2, SharedData(), console)
-        return console.file.getvalue()
+        return console.file.getvalue().strip()
 
     slow = 2 * 11 * (0.5 + 0.1 * 20) + 9 * (0.5 + 0.1 * 50) + 11 * 7.0
     assert slow / 2 == pytest.approx(90.75)
-    expected = (
-        "42 cells are left: about 0:01:31 (h:mm:ss) with 2 at a time; the longest are of logistic on t, 0:00:07 each"
-    )
-    assert told({}).strip() == expected
-    assert lengths == [1, 1, 2, 1000, 1, 1, 3], "networks are alike"
+    assert told(experiment, {}) == "42 cells are left: about 0:01:31 (h:mm:ss) with 2 at a time"
+    assert sorted(lengths) == sorted([1, 1, 2, 1000, 1, 1, 3]), "networks are alike"
     first = Plan(experiment).pairs[0].cells({})[0]
-    record = {"status": "finished", "seconds": 30.0, "run": {"val": {"argmax": {"macro_f1": 0.5}}}}
-    assert re.search(r"41 cells are left: about .* the longest are of ce on t, 0:00:30 each", told({first.key: record}))
-    assert told({}, replace(experiment, seeds=1)) == "", "few show by themselves how long they take"
+    record = {"status": "finished", "run": {"val": {"argmax": {"macro_f1": 0.5}}}}
+    assert told(experiment, {first.key: record}).startswith("41 cells are left")
+    assert told(replace(experiment, seeds=1), {}) == "", "few show by themselves how long they take"
+
+
+def test_a_short_training_tells_the_time_and_looks_at_no_test_part(tmp_path, monkeypatch):
+    path = write_experiment(tmp_path, tasks={"t": TASK}, losses=["ce"], trials=0, seeds=20, tune_on="development")
+    experiment = read_experiment(options(path))
+    (pair,) = Plan(experiment).pairs
+    looked = []
+    loader = DataModule.eval_dataloader
+    monkeypatch.setattr(
+        DataModule, "eval_dataloader", lambda self, part, *rank: looked.append(part) or loader(self, part, *rank)
+    )
+    assert running._probed(experiment, pair, SharedData()) > 0
+    assert set(looked) == {"val"}

@@ -157,7 +157,7 @@ def test_full_experiments_that_choose_on_one_split_for_cost():
         ({"losses": []}, {}, "losses: there are none"),
         ({"losses": {"a,b": {"loss": {"name": "focal"}}}}, {}, "could not name 'a,b'"),
         ({"metrics": "macro_f1"}, {}, r"metrics: expected a list such as \[macro_f1\]"),
-        ({"tasks": {"a, b": {}}}, {}, "task a, b: --tasks could not name it"),
+        ({"tasks": {"a, b": {}}}, {}, "tasks: --tasks could not name 'a, b'"),
         ({"tasks": {"points": {"loss": {"name": "focal"}}}}, {}, "task points: unknown entry 'loss'"),
         ({"training": {"loss": {"name": "focal"}}}, {}, "training: unknown entry 'loss'"),
         ({"tasks": {"points": {"seed": 3}}}, {}, "task points: unknown entry 'seed'"),

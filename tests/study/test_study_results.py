@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from matcard.data.options import DataOptions, SplitOptions
 from matcard.study.figures import contour_figure, write_figures
-from matcard.study.gains import bootstrap, over_seeds, paired_bootstrap, verdict
+from matcard.study.gains import bootstrap, over_seeds, verdict
 from matcard.study.objective import PartScores, mean_metrics
 from matcard.study.settings import StudyDir
 from matcard.study.space import Parameter, Space
@@ -45,19 +45,19 @@ def scores(seed: int, skill: float, ids: str = "s") -> PartScores:
 
 
 def test_the_gain_of_one_over_itself_is_nothing() -> None:
-    gain = paired_bootstrap([scores(0, 1.0)], [scores(0, 1.0)], resamples=20)
+    gain = bootstrap([scores(0, 1.0)], [scores(0, 1.0)], resamples=20)
     assert gain["macro_f1"] == {"value": 0, "low": 0, "high": 0}
 
 
 def test_a_gain_is_the_difference_and_lies_in_its_interval() -> None:
     better, worse = [scores(k, 2.0) for k in range(2)], [scores(k, 0.3) for k in range(2)]
-    gain = paired_bootstrap(better, worse, resamples=60)
+    gain = bootstrap(better, worse, resamples=60)
     means = [mean_metrics([one.metrics() for one in side]) for side in (better, worse)]
     for name in ("macro_f1", "log_loss", "average_precision"):
         assert gain[name]["value"] == pytest.approx(means[0][name] - means[1][name])
     f1 = gain["macro_f1"]
     assert 0 < f1["low"] < f1["value"] < f1["high"]
-    back = paired_bootstrap(worse, better, resamples=60)["macro_f1"]
+    back = bootstrap(worse, better, resamples=60)["macro_f1"]
     assert back == pytest.approx({"value": -f1["value"], "low": -f1["high"], "high": -f1["low"]})
 
 
@@ -73,7 +73,7 @@ def test_the_bootstrap_is_the_slow_one() -> None:
 
 
 def test_the_gain_of_two_on_different_samples_has_no_interval() -> None:
-    gain = paired_bootstrap([scores(0, 1.0)], [scores(0, 1.0, ids="other")], resamples=2)["macro_f1"]
+    gain = bootstrap([scores(0, 1.0)], [scores(0, 1.0, ids="other")], resamples=2)["macro_f1"]
     assert gain == pytest.approx({"value": 0, "low": np.nan, "high": np.nan}, nan_ok=True)
 
 

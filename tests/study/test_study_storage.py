@@ -37,13 +37,11 @@ def test_a_study_in_a_file_of_sqlite_is_found_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("studies", "expected postgresql://user:password@host/database or sqlite:///path"),
-        ("journal:///x", "no such kind of database"),
-        (f"postgressql://me:{SECRET}@host/studies", "did you mean postgresql"),
+        ("studies", "expected postgresql://user:password@host:port/database"),
         (f"postgresql://me:{SECRET}@host:port/studies", "expected postgresql://user:password@host:port/database"),
         (f"postgresql://me@host/studies?password={SECRET}", "put the password before the host"),
-        (f"postgresql+psycopgg://me:{SECRET}@host/studies", "leave +psycopgg out"),
-        (f"mysql+mysqlclientt://me:{SECRET}@host/studies", "leave +mysqlclientt out"),
+        (f"postgressql://me:{SECRET}@host/studies", "no driver postgressql"),
+        (f"mysql+mysqlclientt://me:{SECRET}@host/studies", "no driver mysql+mysqlclientt"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:////no/such/folder/x.db", "unable to open database file"),
     ],
@@ -66,18 +64,12 @@ def test_an_unreachable_server_is_said_without_the_password(tmp_path: Path, name
     assert "me:***@127.0.0.1:9" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("url", "package"),
-    [("postgresql://h/s", "psycopg[binary]"), ("postgres://h/s", "psycopg[binary]"), ("mysql://h/s", "PyMySQL")],
-)
-def test_a_missing_driver_names_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, package: str
-) -> None:
+@pytest.mark.parametrize("url", ["postgresql://h/s", "mysql://h/s"])
+def test_a_missing_driver_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     for module in ("psycopg", "pymysql"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=r"pip install 'matcard\[database\]'"):
         open_storage(url, tmp_path)
-    assert f"pip install '{package}'" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +81,6 @@ def test_another_file_is_no_journal_and_stays_as_it_is(tmp_path: Path, text: str
     with pytest.raises(InputError, match="is no journal of an Optuna study"):
         open_storage(None, tmp_path)
     assert path.read_text() == text
-
-
-def test_the_damaged_line_of_a_journal_is_named(tmp_path: Path) -> None:
-    optuna.create_study(storage=open_storage(None, tmp_path), study_name="a")
-    path = tmp_path / "journal.log"
-    path.write_text(path.read_text() + '{"op_code": gar\n' + path.read_text())
-    damaged = 1 + len(path.read_text().splitlines()) // 2
-    with pytest.raises(InputError, match=f"line {damaged} is no record"):
-        open_storage(None, tmp_path)
 
 
 def test_a_folder_is_no_journal(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from tune_cases import SMOOTHING, play
 
 from matcard.study import gains, objective, tuning
 from matcard.study.figures import write_figures
-from matcard.study.gains import bootstrap, paired_bootstrap
+from matcard.study.gains import bootstrap
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Few resamples, and figures only in the tests that look at them."""
-    monkeypatch.setattr(gains, "paired_bootstrap", partial(paired_bootstrap, resamples=3))
     monkeypatch.setattr(gains, "bootstrap", partial(bootstrap, resamples=3))
     monkeypatch.setattr(tuning, "write_figures", lambda *_: None)
 
@@ -26,7 +25,7 @@ def quick(monkeypatch):
 def figures(monkeypatch):
     """Figures are drawn, and intervals hold their value."""
     monkeypatch.setattr(tuning, "write_figures", write_figures)
-    monkeypatch.setattr(gains, "paired_bootstrap", partial(paired_bootstrap, resamples=20))
+    monkeypatch.setattr(gains, "bootstrap", partial(bootstrap, resamples=20))
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_study_leaves_what_it_found(here, figures, capsys):
     assert gain["value"] == pytest.approx(best["macro_f1"] - table.loc[0, "macro_f1"])
     assert gain["low"] <= gain["value"] <= gain["high"]
     shown = capsys.readouterr().out
-    for words in ("study: runs/studies/a", "3 of 4 trials", "best so far", "beside the defaults", "95 % interval"):
+    for words in ("study: runs/studies/a", "3 of 4 trials", "best so far", "Defaults -> trial", "95 % interval"):
         assert words in shown
     assert re.search(r"3 of 4 trials, about 0:\d\d:\d\d left", shown)
     assert f"--config {study.relative_to(here)}/best.yaml" in shown

@@ -16,9 +16,9 @@ from clusters import running_cluster, wait_for
 from rich.console import Console
 from work_cases import Listed, Steps, steps_of
 
-from matcard.errors import InputError
+from matcard.errors import InputError, TrainingError
 from matcard.work import cluster
-from matcard.work.cluster import THREADS, cluster_at, cluster_of, gpu_of, threads_of, visible_gpus
+from matcard.work.cluster import GONE, THREADS, Cluster, cluster_at, cluster_of, gpu_of, threads_of, visible_gpus
 from matcard.work.conduct import Interruption, conduct
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
@@ -140,6 +140,26 @@ def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_
 def test_a_scheduler_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--scheduler nowhere\.json: no such file"):
         cluster_at("nowhere.json", tmp_path, Console()).__enter__()
+
+
+def test_a_scheduler_that_went_away_is_told_in_words(tmp_path):
+    class Closed:
+        """A client that has given up."""
+
+        def subscribe_topic(self, *_):
+            pass
+
+        def nthreads(self):
+            raise RuntimeError("ConnectionPool is closed")
+
+        def run(self, *_, **__):
+            raise RuntimeError("ConnectionPool is closed")
+
+    pool = Cluster(Closed(), tmp_path, Console(file=io.StringIO()), grows=True)
+    assert [pool.room() for _ in range(GONE - 1)] == [0] * (GONE - 1), "it may come back"
+    with pytest.raises(TrainingError, match="the scheduler does not answer any more"):
+        pool.room()
+    pool.stop()
 
 
 def test_more_workers_than_gpus_take_them_in_turn(monkeypatch):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_cases import Fails, Listed, Steps, steps_of
 
 from matcard.errors import InputError, TrainingError
-from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, Attempt, DirectWire, NoValueError, attempt, attempts
-from matcard.work.conduct import KILLED, MOST_DEATHS, Interruption, conduct, next_step
+from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, DirectWire, NoValueError, attempt
+from matcard.work.conduct import KILLED, MOST_DEATHS, Interruption, Item, conduct, next_attempt
 from matcard.work.pool import Inline
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -71,27 +69,29 @@ def run(agenda, pool, folder):
         conduct(agenda, lambda: pool, folder / "running", interruption)
 
 
-def test_an_attempt_with_a_record_is_the_outcome_whatever_else_there_is():
-    record = {"status": "finished"}
-    made = [Attempt(1, died=True), Attempt(2, died=True), Attempt(3, record)]
-    assert next_step(made) is made[2]
-    assert next_step([]) == 1
-    assert next_step([Attempt(1)]) == 2, "one of a coordinator that was killed is nobody's fault"
-    assert next_step([Attempt(1, died=True), Attempt(4)]) == 5
-    assert next_step(made[:2]) is None
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=6))
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from(["ended", "foreign", "died", "stopped", "nobody's"]), max_size=6))
 def test_a_task_is_tried_again_until_it_ends_or_two_workers_died(kinds):
-    made = [Attempt(k, {"status": "finished"} if ended else None, died) for k, (ended, died) in enumerate(kinds, 1)]
-    step = next_step(made)
-    if any(ended for ended, _ in kinds):
-        assert isinstance(step, Attempt)
-        assert step.record
-    elif sum(died for _, died in kinds) >= MOST_DEATHS:
-        assert step is None
-    else:
-        assert step == len(kinds) + 1
+    """An attempt with a record of ours is the outcome, whatever else there is; who was stopped has not died."""
+    marks = {"ended": [], "foreign": [], "died": [DIED], "stopped": [DIED, STOPPED], "nobody's": [BEGUN]}
+    records = {"ended": '{"status": "finished"}', "foreign": "[1]"}
+    agenda = Listed({})
+    with tempfile.TemporaryDirectory() as folder:
+        for number, kind in enumerate(kinds, 1):
+            (made := Path(folder, "a", str(number))).mkdir(parents=True)
+            for mark in marks[kind]:
+                (made / mark).touch()
+            if kind in records:
+                (made / RECORD).write_text(records[kind])
+        following = next_attempt(agenda, Item("a", None), Path(folder, "a"))
+        if "ended" in kinds:
+            assert agenda.records["a"]["status"] == "finished"
+        elif kinds.count("died") >= MOST_DEATHS:
+            assert agenda.records["a"]["reason"] == KILLED
+        else:
+            assert following == Path(folder, "a", str(len(kinds) + 1))
+            assert not agenda.records
+        assert (following is None) == bool(agenda.records) == (bool(kinds) and not Path(folder, "a").exists())
 
 
 def test_everything_is_done_once_and_never_more_at_once_than_there_are_workers(tmp_path, log):
@@ -156,7 +156,7 @@ def test_an_attempt_that_was_begun_is_not_begun_again(tmp_path, log):
     folder.mkdir(parents=True)
     attempt(Steps(log, "a"), folder, DirectWire(lambda _: None), alone=False)
     assert steps_of(log, "a") == []
-    assert attempts(tmp_path / "a") == [Attempt(1)]
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -204,24 +204,12 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_goes_on_where_it_was(tmp_pat
         with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
             conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
     assert set(agenda.records) == {"a"}
-    assert [one.died for one in attempts(tmp_path / "running/b")] == [False] * 3
+    assert len(list((tmp_path / "running/b").glob("*/.stopped"))) == 3
     with Interruption() as interruption:
         conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
     assert agenda.records["b"]["from"] == 2
     assert steps_of(log, "a") == [0, 1, 2]
     assert steps_of(log, "b") == [2]
-
-
-def test_marks_of_an_attempt(tmp_path):
-    folder = tmp_path / "a" / "1"
-    folder.mkdir(parents=True)
-    (folder / DIED).touch()
-    assert attempts(tmp_path / "a")[0].died
-    (folder / STOPPED).touch()
-    assert not attempts(tmp_path / "a")[0].died
-    (folder / RECORD).write_text("[1]")
-    assert attempts(tmp_path / "a")[0].record is None, "no record of ours"
-    assert attempts(tmp_path / "none") == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
