@@ -66,6 +66,9 @@ class ArrayDataset(Dataset[ArrayBatch]):
         targets: (N,) their classes.
     """
 
+    descriptors: Float[Tensor, "N D"] | None = None
+    """The inputs by the name that they have beside graphs, where crystals are their descriptors alone."""
+
     def __init__(self, inputs: Shaped[np.ndarray, "N ..."], targets: Int64[np.ndarray, " N"]) -> None:
         self.inputs = inputs
         self.targets = targets

@@ -163,7 +163,7 @@ class CrystalKind(Kind):
         kept: bool = False,
         jobs: int | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> GraphDataset | DescribedDataset:
+    ) -> GraphDataset | ArrayDataset:
         """Give crystal graphs, with their descriptors, or the descriptors alone."""
         described = None
         if self.descriptors:
@@ -173,7 +173,9 @@ class CrystalKind(Kind):
             described = found.values
         if self.graph is None:
             assert described is not None, "without graphs there are descriptors"
-            return DescribedDataset(described, targets)
+            made = ArrayDataset(described, targets)
+            made.descriptors = torch.from_numpy(described)
+            return made
         graphs: Graphs
         if kept:
             graphs = open_graphs(inputs, self.graph, cache_dir() / "graphs", jobs=jobs, progress=progress)
@@ -181,9 +183,9 @@ class CrystalKind(Kind):
             graphs = build_graphs(inputs, self.graph, jobs=jobs, progress=progress)
         return GraphDataset(graphs, targets, described)
 
-    def notes(self, dataset: GraphDataset | DescribedDataset) -> list[str]:
+    def notes(self, dataset: GraphDataset | ArrayDataset) -> list[str]:
         """Say how many atoms have fewer neighbours than asked for, or a shell that was cut."""
-        if self.graph is None or isinstance(dataset, DescribedDataset):
+        if self.graph is None or isinstance(dataset, ArrayDataset):
             return []
         graphs, options = dataset.graphs, self.graph
         within = f"{options.neighbors} neighbours within {options.radius:g} A"
@@ -194,9 +196,9 @@ class CrystalKind(Kind):
         }
         return [f"{np.sum(atoms)} atoms {what}" for what, atoms in counts.items() if np.any(atoms)]
 
-    def oddities(self, dataset: GraphDataset | DescribedDataset) -> list[str | None]:
+    def oddities(self, dataset: GraphDataset | ArrayDataset) -> list[str | None]:
         """Tell atoms that have no neighbour: the network sees nothing of where they are."""
-        if self.graph is None or isinstance(dataset, DescribedDataset):
+        if self.graph is None or isinstance(dataset, ArrayDataset):
             return [None] * len(dataset)
         return [
             f"{count} atoms without any neighbour within {self.graph.radius:g} A" if count else None
@@ -226,15 +228,6 @@ class CrystalKind(Kind):
     def marks(self, samples: Samples) -> dict[str, list[str]]:
         """Give ids and reduced formulas."""
         return {"ids": samples.ids.tolist(), "formulas": reduced_formulas(samples.inputs).tolist()}
-
-
-class DescribedDataset(ArrayDataset):
-    """Crystals that are their descriptors alone."""
-
-    @property
-    def descriptors(self) -> Float32[Tensor, "N D"]:
-        """By the name that they have beside graphs."""
-        return torch.from_numpy(self.inputs)
 
 
 KIND = CrystalKind
