@@ -26,9 +26,10 @@ from matcard.data.crystals import CrystalKind
 from matcard.data.groups import default_groups, group_keys
 from matcard.data.labels import Labels
 from matcard.data.options import ABOUT, DataKind, DataOptions
-from matcard.data.read import training_set
+from matcard.data.read import open_inputs, training_set
 from matcard.data.rows import RowKind
 from matcard.data.splits import inner_split
+from matcard.descriptors.describe import check_without_source
 from matcard.errors import InputError, listed
 from matcard.graphs.neighbors import GraphOptions
 from matcard.prediction.modelfile import FOLDER
@@ -177,6 +178,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             kind = CrystalKind(config.data.graph, deuterium=config.data.deuterium)
             samples = _sound(kind.wrap(X, [f"X[{k}]" for k in range(len(X))]))
             if config.data.descriptors != "none":
+                check_without_source(config.data.descriptors)
                 samples = _sound(CrystalKind.of(config.data, samples.inputs).samples(samples.inputs))
             if y is None:
                 raise InputError("y is None: fit takes the class of each structure")
@@ -189,7 +191,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         samples = replace(samples, columns=numbers.assign(**{target: np.array(names, object)[codes]}), labels=labels)
         keys, by = self._groups(samples, groups)
         split = inner_split(codes, keys, self.validation_fraction, kind=by, seed=config.seed, class_names=names)
-        dataset = samples.kind.dataset(samples.inputs, samples.codes)
+        samples, dataset = open_inputs(samples, config.data, graphs=config.model.sees_graphs, kept=False)
         with self._directory(config) as run, isolate_rng():
             console = make_console() if self.verbose else Console(quiet=True, force_terminal=False)
             carry_on(run, config, samples, training_set(samples, split, dataset, config.data), console)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from matcard.descriptors.describe import BUILT_IN, GROUP
 from matcard.losses import Loss, SampleLoss
 from matcard.models import Classifier
 from matcard.study.settings import StudyOptions
@@ -263,3 +264,10 @@ def test_each_table_of_results_has_its_runs_and_its_command():
             title, table = section.strip().split("\n\n")
             if not re.search(r": mean over seeds|: paired difference|^Tasks won", title):
                 assert table in page, f"{name}: the page shows another short table of {title}"
+
+
+def test_every_descriptor_is_in_the_table_of_them():
+    text = (ROOT / "docs/howto/train.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `([\w:]+)", text, re.MULTILINE))
+    assert {name.partition(":")[0] for name in BUILT_IN} <= {name.partition(":")[0] for name in told}
+    assert f'[project.entry-points."{GROUP}"]' in text

@@ -376,6 +376,21 @@ def test_descriptors_are_given_to_the_network_and_to_predictions(salts, tmp_path
     np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
 
 
+def test_descriptors_alone_need_no_graphs(salts, tmp_path, monkeypatch):
+    monkeypatch.setenv("MATCARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delattr("matcard.data.crystals.build_graphs")
+    monkeypatch.delattr("matcard.data.crystals.open_graphs")
+    classifier = small(model="mlp", descriptors="volume").fit(*salts)
+    assert classifier.predictor_.kind.graph is None
+    assert classifier.predict(salts[0]).shape == (20,)
+
+
+@pytest.mark.parametrize("descriptors", ["volume,columns:a", "file:features.parquet"])
+def test_descriptors_that_are_looked_up_are_refused(salts, descriptors):
+    with pytest.raises(InputError, match="objects of Python have neither columns nor ids to look numbers up by"):
+        small(model="mlp", descriptors=descriptors).fit(*salts)
+
+
 def test_descriptors_are_of_crystals_alone(rows):
     with pytest.raises(InputError, match="numbers of crystals; for table rows leave it out"):
         CrystalClassifier("ce", descriptors="volume").fit(*rows)
@@ -405,7 +420,7 @@ def test_values_of_an_array_are_named_by_their_order(salts):
     ("values", "words"),
     [
         (np.ones(19), "inconsistent numbers of samples"),
-        (["large"] * 20, "'large', which is no finite number"),
+        (["large"] * 20, "20 of 20 fields are no finite numbers, 'large' in .*0"),
         (pd.DataFrame({"y": np.ones(20)}), "not the target, 'y'"),
     ],
 )

@@ -20,7 +20,7 @@ from matcard.crystals.crystals import Crystals, contents, reduced_formulas
 from matcard.crystals.decode import object_decoder
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.samples import Kind, Samples
-from matcard.descriptors.describe import Part, describe, find_descriptors
+from matcard.descriptors.describe import Part, describe, find_descriptor, find_descriptors
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import find_paths, is_structure_file
 from matcard.graphs.graphs import GraphDataset, build_graphs, open_graphs
@@ -75,7 +75,9 @@ class CrystalKind(Kind):
         if wanted := find_descriptors(options.descriptors):
             # A few crystals tell versions and widths; the numbers of all of them follow.
             some = crystals.take(np.flatnonzero(crystals.sound)[:1])
-            kind = replace(kind, descriptors=describe(wanted, some, cache_dir() / "descriptors").parts)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # all will be told of all
+                kind = replace(kind, descriptors=describe(wanted, some, cache_dir() / "descriptors").parts)
         return kind
 
     @classmethod
@@ -138,7 +140,7 @@ class CrystalKind(Kind):
         Raises:
             InputError: a package that is not installed, a file that cannot be read, or other numbers than in training.
         """
-        wanted = find_descriptors(",".join(part.name for part in self.descriptors))
+        wanted = tuple(find_descriptor(part.name) for part in self.descriptors)
         found = describe(wanted, crystals, cache_dir() / "descriptors", jobs=jobs, progress=progress)
         for known, here in zip(self.descriptors, found.parts, strict=True):
             if here.width not in (0, known.width):

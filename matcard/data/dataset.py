@@ -35,12 +35,14 @@ class Unlabelled:
     """Samples without a class that have numbers, and which of them are trained on.
 
     Attributes:
-        samples: U of them.
+        rows: positions of U rows of the source.
+        samples: those.
         dataset: gives whole batches of them, with an `index`; the same for every division.
         numbers: of the columns of `TrainingSet.values`; NaN where missing.
         chosen: positions of those that share no group with what is validated or tested on.
     """
 
+    rows: Int64[np.ndarray, " U"]
     samples: Samples
     dataset: Dataset[Any]
     numbers: Float64[np.ndarray, "U V"]

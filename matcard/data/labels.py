@@ -94,7 +94,7 @@ def make_labels(
         InputError: when several or unsuitable edges are given, no row has a value, fewer than two classes result
             or one is empty, or the column is of no use as categories, or holds lists, or words among numbers.
     """
-    places = [f"row {k + 1}" for k in range(len(values))] if where is None else where
+    places = _places(len(values), where)
     if (bad := np.flatnonzero([isinstance(value, str) and value == LISTS for value in values])).size:
         raise InputError(
             f"{target} holds lists in {len(bad)} rows, the first in {places[bad[0]]}; a label is one word or one "
@@ -147,13 +147,19 @@ class ValueColumns:
         return ValueColumns(self.names, self.numbers[indices], self.edges, self.classes)
 
 
-def value_columns(columns: pd.DataFrame, labels: Labels, auxiliary: Sequence[str] = ()) -> ValueColumns | None:
+def value_columns(
+    columns: pd.DataFrame,
+    labels: Labels,
+    auxiliary: Sequence[str] = (),
+    where: Sequence[str] | Shaped[np.ndarray, " N"] | None = None,
+) -> ValueColumns | None:
     """Find the numbers of N samples: the target where its classes are made of a number, then the auxiliary columns.
 
     Args:
         columns: N rows.
         labels: what made the classes.
         auxiliary: further columns.
+        where: where each row stands, for messages; by default their numbers from 1.
 
     Returns:
         the numbers, or None where there are none.
@@ -174,24 +180,40 @@ def value_columns(columns: pd.DataFrame, labels: Labels, auxiliary: Sequence[str
         names.insert(0, labels.target)
     if not names:
         return None
-    numbers = np.stack([numbers_of(columns[name]) for name in names], axis=1)
+    places = _places(len(columns), where)
+    options = [f"--data.{'target' if name == labels.target else 'auxiliary'} {name}" for name in names]
+    read = [numbers_of(columns[name], option, places) for name, option in zip(names, options, strict=True)]
+    numbers = np.stack(read, axis=1)
     return ValueColumns(tuple(names), numbers, labels.edges, labels.classes)
 
 
-def numbers_of(values: pd.Series[Any]) -> Float64[np.ndarray, " N"]:
+def numbers_of(
+    values: pd.Series[Any], column: str, places: Sequence[str] | Shaped[np.ndarray, " N"]
+) -> Float64[np.ndarray, " N"]:
     """Give a column as numbers, NaN where there is none.
 
+    Args:
+        values: N cells.
+        column: what the column is called in messages.
+        places: where each cell stands.
+
     Raises:
-        InputError: it holds words.
+        InputError: it holds words, or infinity; the first are named with their places.
     """
-    numbers = np.array(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
-    words = ~np.isfinite(numbers) & values.notna().to_numpy() & (values.astype(str).str.strip() != "").to_numpy()
-    if words.any():
+    cleaned = cleaned_words(values)
+    numbers = np.array(pd.to_numeric(cleaned, errors="coerce"), dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(numbers) & cleaned.notna()).tolist()
+    if wrong:
+        first = listed(f"{str(cleaned.iloc[k])!r} in {places[k]}" for k in wrong)
         raise InputError(
-            f"column {values.name!r} holds {str(values[words].iloc[0])!r}, which is no finite number: mend it, "
-            "or leave such fields empty"
+            f"{column}: {len(wrong)} of {len(values)} fields are no finite numbers, {first}; correct them, or leave "
+            "such fields empty"
         )
     return numbers
+
+
+def _places(number: int, where: Sequence[str] | Shaped[np.ndarray, " N"] | None) -> Any:
+    return [f"row {k + 1}" for k in range(number)] if where is None else where
 
 
 def _edges(option: str, given: Sequence[Any]) -> tuple[float, ...]:
@@ -214,12 +236,7 @@ def _numbers(values: pd.Series[Any], target: str, places: Any = None) -> Float64
         raise InputError(
             f"{target} is not numeric: it holds {cleaned.iloc[words[0]]!r}{'' if places is None else advice}"
         )
-    if words:
-        raise InputError(
-            f"{target}: {len(words)} of {len(values)} fields are no numbers, "
-            f"{listed(f'{cleaned.iloc[k]!r} in {places[k]}' for k in words)}; correct them, or leave such fields empty"
-        )
-    return numbers.to_numpy()
+    return numbers_of(values, target, places) if words else numbers.to_numpy()  # which refuses them
 
 
 def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, ...]:

@@ -238,8 +238,9 @@ class DataOptions:
 
     descriptors: str = "none"
     """Fixed numbers of crystals that the network gets beside their graphs, or alone with the model `mlp`, several by
-    comma: `chgnet` (384 numbers of a pretrained network; pip install "matcard[chgnet]"), `magpie`, `volume`,
-    `file:FEATURES.parquet` with a column `id`, what other packages bring, and at last `columns:a,b,c` of the source."""
+    comma: `chgnet` (384 numbers of a pretrained network; pip install -e ".[chgnet]"), `chgnet_random`, `magpie`,
+    `volume`, `density`, `symmetry`, `sites`, `file:FEATURES.parquet` with a column `id`, what other packages bring, and
+    at last `columns:a,b,c` of the source."""
 
     composition_features: Literal["fractions", "magpie"] = "fractions"
     """What is made of a formula: the fraction of each element, or matminer's Magpie features."""

@@ -85,8 +85,10 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Sam
     Raises:
         InputError: as `read`; a target that is not there, or that gives fewer than two classes.
     """
-    said = _with_card(options, card_of(options.source))
-    check_columns(find_descriptors(options.descriptors), said.target or "")
+    card = card_of(options.source)
+    said = _with_card(options, card)
+    window = None if card is None else card.window
+    check_columns(find_descriptors(options.descriptors), {said.target, None if window is None else window.column})
     samples = read(options, progress=progress)
     target = said.target or samples.kind.target
     if target is None:
@@ -156,6 +158,7 @@ def open_inputs(
     options: DataOptions,
     *,
     graphs: bool = True,
+    kept: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Samples, Dataset[Any]]:
     """Give the rows that can be used, and the data set that is made of their inputs, the same for every division.
@@ -164,6 +167,7 @@ def open_inputs(
         samples: with classes.
         options: how many processes build graphs.
         graphs: of crystals are needed; without them a crystal is its descriptors, where it has some.
+        kept: whether graphs are kept in the cache.
         progress: called with the crystals done and their number where graphs are built.
 
     Raises:
@@ -172,7 +176,7 @@ def open_inputs(
     used = samples.take(samples.used)
     if isinstance(used.kind, CrystalKind) and used.kind.descriptors and not graphs:
         used = replace(used, kind=replace(used.kind, graph=None))
-    return used, used.kind.dataset(used.inputs, used.codes, kept=True, jobs=options.jobs, progress=progress)
+    return used, used.kind.dataset(used.inputs, used.codes, kept=kept, jobs=options.jobs, progress=progress)
 
 
 def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options: DataOptions) -> TrainingSet:
@@ -204,7 +208,7 @@ def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options:
             )
     notes = (*kind.notes(dataset), *seen_note(split, options.split.seen))
     assert samples.labels is not None
-    values = value_columns(samples.columns, samples.labels, options.auxiliary or ())
+    values = value_columns(samples.columns, samples.labels, options.auxiliary or (), samples.where)
     return TrainingSet(samples, split, dataset, arguments, notes, options.augment, values)
 
 
@@ -213,28 +217,28 @@ def _with_unlabelled(
 ) -> TrainingSet:
     """Add the rows without a class that have numbers, but those in one group with what is validated or tested on."""
     assert samples.labels is not None
-    values = value_columns(samples.columns, samples.labels, options.auxiliary or ())
     none = samples.sound & (samples.codes < 0) & (samples.texts == "")
     if samples.test is not None:
         none &= ~samples.test
     if options.split.element is not None:
         none &= ~contains_element(samples.inputs, options.split.element)
-    if values is not None:
-        none &= np.isfinite(values.numbers).any(axis=1)
-    if values is None or not none.any():
+    at = np.flatnonzero(none)
+    values = value_columns(samples.columns.iloc[at], samples.labels, options.auxiliary or (), samples.where[at])
+    told = np.zeros(0, bool) if values is None else np.isfinite(values.numbers).any(axis=1)
+    if values is None or not told.any():
         raise InputError(
             "--data.unlabelled learn: no row of the source has a number of --data.auxiliary and no class; leave it out"
         )
+    at, values = at[told], values.take(np.flatnonzero(told))
     groups = group_keys(samples.take(np.flatnonzero(samples.sound)), data.split.groups)
     keys = np.empty(len(samples), dtype=groups.dtype)
     keys[samples.sound] = groups
     held = np.concatenate([data.split.val, data.split.test])
-    at = np.flatnonzero(none)
     chosen = np.flatnonzero(~np.isin(keys[at], keys[samples.used][held]))
     note = f"{len(chosen)} of {len(at)} {data.unit} without a class are trained on by their numbers all the same"
     others = samples.take(at)
     dataset = data.samples.kind.dataset(others.inputs, others.codes, kept=True, jobs=options.jobs, progress=progress)
-    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(others, dataset, values.numbers[at], chosen))
+    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(at, others, dataset, values.numbers, chosen))
 
 
 def _without_near_copies(data: TrainingSet, radius: float) -> Split:

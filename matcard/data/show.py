@@ -118,7 +118,7 @@ def _needs(card: Card) -> list[str]:
         return ["nothing: it is made by code"]
     if card.query is None:
         return ["the internet, or the files placed by hand, or MATCARD_MIRROR"]
-    package = "installed" if find_spec("mp_api") else "not installed: pip install 'matcard[mp]'"
+    package = "installed" if find_spec("mp_api") else "not installed: pip install -e '.[mp]' in matcard's folder"
     key = "set" if environ.get(KEY) else "not set: get a key at https://materialsproject.org/api"
     return ["the internet", f"mp-api ({package})", f"{KEY} ({key})"]
 

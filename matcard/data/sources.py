@@ -245,7 +245,9 @@ def _ask(query: Query) -> tuple[list[Any], str]:
     try:
         from mp_api.client import MPRester
     except ImportError as error:
-        raise InputError(f"the Materials Project needs mp-api: pip install 'matcard[mp]' ({error})") from error
+        raise InputError(
+            f"the Materials Project needs mp-api: pip install -e '.[mp]' in matcard's folder ({error})"
+        ) from error
     try:
         with MPRester(api_key=require_key(), use_document_model=False) as database:
             filters = {name: _bounds(value) for name, value in query.filters.items()}

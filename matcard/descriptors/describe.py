@@ -26,7 +26,7 @@ from matcard.descriptors.simple import (
 from matcard.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from jaxtyping import Float32, Int, Shaped
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from matcard.descriptors.kept import Progress
     from matcard.descriptors.simple import Descriptor
 
-COLUMNS = "columns:"
-"""How the name of columns of the source begins."""
-
+COLUMNS, FILE = "columns:", "file:"
+"""How the names of columns of the source, and of a table of the user's, begin."""
 GROUP = "matcard.descriptors"
 """Entry points in which packages bring descriptors of their own."""
 _SEPARATES = 0.99
+_INSTALL = "install it in matcard's folder by: pip install -e '.[chgnet]'"
 
 
 class Part(NamedTuple):
@@ -74,9 +74,9 @@ def find_descriptors(text: str) -> tuple[Descriptor, ...]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if wanted == ["none"] and not columns:
         return ()
-    found: list[Descriptor] = [_find(name) for name in wanted]
+    found = [find_descriptor(name) for name in wanted]
     if columns:
-        found.append(ColumnNumbers(tuple(name.strip() for name in columns.split(",") if name.strip())))
+        found.append(find_descriptor(COLUMNS + columns))
     if not found or len({each.name for each in found}) < len(found):
         raise InputError(
             f"--data.descriptors {text!r}: expected none, or different names out of {', '.join(BUILT_IN)}, with "
@@ -124,34 +124,55 @@ def describe(
     return Described(np.concatenate(values, axis=1), reasons, tuple(parts))
 
 
-def check_columns(descriptors: tuple[Descriptor, ...], target: str) -> None:
-    """Refuse the column of the target as a source of what predicts it.
+def check_columns(descriptors: tuple[Descriptor, ...], telling: Collection[str | None]) -> None:
+    """Refuse the column of the target, and the one that it comes from, as sources of what predicts it.
 
     Raises:
-        InputError: it is among `columns:`.
+        InputError: one of `telling` is among `columns:`.
     """
     for each in descriptors:
-        if isinstance(each, ColumnNumbers) and target in each.columns:
+        for name in each.columns if isinstance(each, ColumnNumbers) else ():
+            if name in telling:
+                raise InputError(
+                    f"--data.descriptors {each.name}: {name!r} is the column that is to be predicted, or that it comes "
+                    "from; leave it out"
+                )
+
+
+def check_without_source(text: str) -> None:
+    """Refuse descriptors that are looked up where there is no source with ids and columns.
+
+    Raises:
+        InputError: `text` names columns or a file.
+    """
+    for each in find_descriptors(text):
+        if isinstance(each, ColumnNumbers | FileNumbers):
             raise InputError(
-                f"--data.descriptors {each.name}: {target!r} is the column that is to be predicted; leave it out"
+                f"descriptors {each.name}: objects of Python have neither columns nor ids to look numbers up by; train "
+                "on a source by python -m matcard.train, or bring what computes the numbers as a package, by the entry "
+                f"point {GROUP}"
             )
 
 
 def separating_columns(
     parts: tuple[Part, ...], values: Float32[np.ndarray, "n F"], codes: Int[np.ndarray, " n"]
 ) -> list[str]:
-    """Name the columns of the source that alone tell a class from all others, with a ROC-AUC above .99.
+    """Name the columns of the source or of a file that alone tell a class from all others, with a ROC-AUC above .99.
 
     Args:
         parts: where the F numbers come from.
         values: of the training part, without NaN.
         codes: the class of each sample.
     """
-    names: list[str] = []
+    found, start = [], 0
     for part in parts:
-        own = part.name.removeprefix(COLUMNS).split(",") if part.name.startswith(COLUMNS) else [""] * part.width
-        names += own
-    return [name for name, column in zip(names, values.T, strict=True) if name and _separates(column, codes)]
+        own = values.T[start : start + part.width] if part.name.startswith((COLUMNS, FILE)) else ()
+        if telling := [k for k, column in enumerate(own) if _separates(column, codes)]:
+            made = find_descriptor(part.name)
+            assert isinstance(made, ColumnNumbers | FileNumbers)
+            found += [made.columns[k] for k in telling]
+        start += part.width
+    return found
 
 
 def _separates(column: Float32[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> bool:
@@ -165,10 +186,18 @@ def _separates(column: Float32[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) 
     return False
 
 
-def _find(name: str) -> Descriptor:
-    kind, _, value = name.partition(":")
-    if kind == "file" and value:
-        return FileNumbers(Path(value))
+def find_descriptor(name: str) -> Descriptor:
+    """Give the descriptor of a name.
+
+    Raises:
+        InputError: a name that is unknown, or a package that is not installed.
+    """
+    _, _, value = name.partition(":")
+    if name.startswith(COLUMNS):
+        return ColumnNumbers(tuple(column.strip() for column in value.split(",") if column.strip()))
+    if name.startswith(FILE) and value:
+        # In full, since a model is used from other folders, too.
+        return FileNumbers(Path(value).expanduser().resolve())
     if name in _MADE:
         return _MADE[name]()
     installed = entry_points(group=GROUP)
@@ -182,14 +211,17 @@ def _find(name: str) -> Descriptor:
 
 def _chgnet(name: str) -> Descriptor:
     if find_spec("chgnet") is None:
-        how = (
-            "install it by: pip install 'matcard[chgnet]'"
-            if sys.version_info < (3, 13)
-            else "it has no wheel for Python 3.13 and later: use Python 3.11 or 3.12 and pip install 'matcard[chgnet]'"
-        )
-        raise InputError(f"--data.descriptors {name} needs the package chgnet; {how}")
-    # The package takes seconds to import, and is an extra.
-    made: Descriptor = import_module("matcard.descriptors.chgnet").CHGNetNumbers(name)
+        old = "" if sys.version_info < (3, 13) else "with Python 3.11 or 3.12, as it has no wheel for 3.13 and later, "
+        raise InputError(f"--data.descriptors {name} needs the package chgnet; {old}{_INSTALL}")
+    try:
+        # The package takes seconds to import, and is an extra.
+        made: Descriptor = import_module("matcard.descriptors.chgnet").CHGNetNumbers(name)
+        _ = made.version
+    except Exception as error:  # a broken package raises anything
+        raise InputError(
+            f"--data.descriptors {name}: the package chgnet is installed and cannot be used ({type(error).__name__}: "
+            f"{error}); remove it by pip uninstall chgnet, and {_INSTALL}"
+        ) from error
     return made
 
 

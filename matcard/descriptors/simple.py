@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 
 from matcard.crystals.crystals import is_none, reduced_formulas
-from matcard.errors import InputError, MatcardWarning, nearest_names
+from matcard.errors import InputError, MatcardWarning, listed, nearest_names
 from matcard.table_files import open_table
 
 if TYPE_CHECKING:
@@ -265,12 +265,25 @@ class FileNumbers:
         Raises:
             InputError: a file that cannot be read, has no column `id`, an id twice or no column of numbers.
         """
-        table = self._table()
-        found = table.reindex(crystals.ids.astype(str)).to_numpy()
-        reasons = np.full(len(crystals), None, dtype=object)
-        reasons[~np.isin(crystals.ids.astype(str), table.index)] = f"{self.path} has no row with this id; add one"
+        ids = crystals.ids.astype(str)
+        found = self._table.reindex(ids).to_numpy()
+        reasons, missing = np.full(len(crystals), None, dtype=object), ~np.isin(ids, self._table.index)
+        if names := ids[missing].tolist():
+            reasons[missing] = [f"{self.path} has no row with the id {name!r}; add one" for name in names]
+            warnings.warn(
+                f"{self.path} has no row with the ids of {len(names)} of {len(ids)} crystals, "
+                f"{listed(map(repr, names))}; add them",
+                MatcardWarning,
+                stacklevel=2,
+            )
         return only_finite(found, f"{self.path} has no number in one of its columns", reasons)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns of numbers."""
+        return tuple(map(str, self._table))
+
+    @cached_property
     def _table(self) -> pd.DataFrame:
         opened = open_table(self.path)
         if opened is None:

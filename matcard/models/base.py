@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import TypeVar
 
 from matcard.errors import InputError
 from matcard.options import Named, NamedOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     import numpy as np
     from jaxtyping import Float
     from torch import Tensor
-    from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Output(NamedTuple):
@@ -214,6 +215,19 @@ def batch_norm(norm: _BatchNorm, rows: Float[Tensor, "R F"]) -> Float[Tensor, "R
         return norm(rows)  # type: ignore[no-any-return]
     mean, variance = running_statistics(norm)
     return nn.functional.batch_norm(rows, mean, variance, norm.weight, norm.bias, eps=norm.eps)
+
+
+@contextmanager
+def evaluated_norms(model: nn.Module) -> Iterator[None]:
+    """Let batch norms take the running statistics, and leave these as they are, while all else trains."""
+    norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
 
 
 def running_statistics(norm: _BatchNorm) -> tuple[Float[Tensor, " F"], Float[Tensor, " F"]]:

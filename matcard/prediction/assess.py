@@ -233,7 +233,7 @@ def _true_numbers(samples: Samples, predictor: Predictor) -> Float64[np.ndarray,
     numbers = np.full((len(samples), len(columns)), np.nan)
     for k, name in enumerate(columns):
         if name in samples.columns:
-            numbers[:, k] = numbers_of(samples.columns[name])
+            numbers[:, k] = numbers_of(samples.columns[name], f"column {name!r}", samples.where)
     return numbers
 
 

@@ -202,7 +202,7 @@ def left_out(run: FinishedRun, figures: FigureFolder) -> Markup:
     """List what was not used, by reason, and the first rows of it."""
     rows = run.left_out
     if not len(rows):
-        return paragraph("Nothing: every row of the source had a label and could be used.")
+        return paragraph("Nothing: every row of the source was used.")
     figures.data("left-out", rows)
     reasons = rows["reason"].value_counts()
     first = rows.head(_LISTED)

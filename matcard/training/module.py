@@ -11,6 +11,7 @@ import torch
 from matcard.errors import TrainingError
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.evaluation.value import ValueMix, value_metrics
+from matcard.models.base import evaluated_norms
 from matcard.models.value import value_loss
 from matcard.prediction.network import CentroidClassifier, Network, Scores, read_out
 from matcard.ranks import gather_objects
@@ -92,7 +93,8 @@ class TrainingModule(lightning.LightningModule):
         if output.values is not None:
             predicted, numbers = output.values, batch.numbers
             if unlabelled is not None:
-                beside = self.model(self.data.set.augmented(unlabelled)).values
+                with evaluated_norms(self.model):  # these batches may be of a single sample
+                    beside = self.model(self.data.set.augmented(unlabelled)).values
                 predicted, numbers = torch.cat([predicted, beside]), torch.cat([numbers, unlabelled.numbers])
             error = value_loss(predicted.float(), numbers)
             loss = loss + self.config.value.weight * error

@@ -26,7 +26,7 @@ from matcard.prediction.network import Reference, read_out
 from matcard.progress import crystal_progress
 from matcard.training.batches import DataModule
 from matcard.training.config import config_to_dict
-from matcard.training.fit import check_config, fit
+from matcard.training.fit import check_config, fit, tell_unused_weight
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
             "began; put them back, or start a new run"
         )
+    tell_unused_weight(config, samples)
     if carry_on(run, config, samples, divided, console, begun=begun) and report and config.report:
         report(run.path, samples)
     return run
@@ -152,7 +153,8 @@ def _show_data(run: RunDir, data: DataModule, samples: Samples, console: Console
         warnings.warn(text, MatcardWarning, stacklevel=2)
     if len(cut):
         console.print(f"{len(cut)} {data.set.unit} are cut out of the parts on purpose, see {run.split}")
-    if unlabelled := int((~bad & (samples.codes < 0)).sum()):
+    learned = 0 if data.set.unlabelled is None else len(data.set.unlabelled.chosen)
+    if unlabelled := int((~bad & (samples.codes < 0)).sum()) - learned:
         console.print(f"{unlabelled} rows without a target are in no part, see {run.left_out}")
     of_none = samples.texts[bad & (samples.codes < 0) & (samples.texts != "")]
     for name, count in Counter(of_none.tolist()).items():

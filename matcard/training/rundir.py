@@ -13,9 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import yaml
 
 from matcard.cli import rank
+from matcard.descriptors.describe import FILE, find_descriptors
 from matcard.errors import InputError
 from matcard.files import first_free, to_json, written_whole
 from matcard.training.config import config_from_dict, config_to_dict, read_config
@@ -127,7 +129,8 @@ class RunDir:
         values = {**with_resolved_paths(config_to_dict(config)), "run_dir": None}
         write_text(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         write_text(self.environment, json.dumps(environment(), indent=2) + "\n")
-        write_left_out(samples, self.left_out)
+        rest, more = np.arange(len(samples)), divided.unlabelled
+        write_left_out(samples.take(rest if more is None else np.delete(rest, more.rows[more.chosen])), self.left_out)
         if distinct is not None:
             to_json(asdict(distinct), self.distinct)
         # The split last: where it is found, by a resumed run or by another process, all else is there too.
@@ -169,6 +172,9 @@ def with_resolved_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     for part, option in _FILES:
         if (value := resolved[part][option]) and Path(value).exists():
             resolved[part] = {**resolved[part], option: str(Path(value).resolve())}
+    if FILE in (text := resolved["data"]["descriptors"]):
+        names = [each.name for each in find_descriptors(text)]
+        resolved["data"] = {**resolved["data"], "descriptors": ",".join(names)}
     return resolved
 
 

@@ -73,3 +73,10 @@ def test_a_class_that_only_unusable_rows_have_is_not_missing_without_a_word(tmp_
     message = r"of one class, 'rare'.*2 rows of .*rows\.csv cannot be used.*the first is .*duplicated id"
     with pytest.raises(InputError, match=message):
         read_labelled(DataOptions(source=str(tmp_path / "rows.csv"), id_column="id", target="y"))
+
+
+def test_the_column_that_a_target_comes_from_is_no_descriptor():
+    """The target of this card is whether Tg lies in a window."""
+    for column in ("Tg", "Tg_window"):
+        with pytest.raises(InputError, match=f"{column!r} is the column that is to be predicted, or that it"):
+            read_labelled(DataOptions(source="deepglassnet", descriptors=f"columns:{column}"))

@@ -13,7 +13,7 @@ COLUMNS = pd.DataFrame(
     {
         "gap": [0.0, 1.0, 3.0, 5.5, None],
         "phase": list("abaab"),
-        "energy": ["-1", "2.5", " ", None, "1e3"],
+        "energy": ["-1", "2.5", " ", "n/a", "1e3"],
         "wrong": [1, 2, np.inf, 4, 5],
     }
 )
@@ -60,10 +60,10 @@ def test_categories_have_no_number_behind_them() -> None:
         (["enrgy"], r"no column 'enrgy'; did you mean energy"),
         (["gap"], "not the target, 'gap'"),
         (["energy", "energy"], "name each column once"),
-        (["phase"], "column 'phase' holds 'a', which is no finite number"),
-        (["wrong"], "column 'wrong' holds 'inf'"),
+        (["phase"], r"--data\.auxiliary phase: 5 of 5 fields are no finite numbers, 'a' in t\.csv line 2, 'b' in"),
+        (["wrong"], r"--data\.auxiliary wrong: 1 of 5 fields are no finite numbers, 'inf' in t\.csv line 4; correct"),
     ],
 )
 def test_columns_that_are_refused(auxiliary: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        value_columns(COLUMNS, labels_of("gap", threshold=3.0), auxiliary)
+        value_columns(COLUMNS, labels_of("gap", threshold=3.0), auxiliary, [f"t.csv line {k}" for k in range(2, 7)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module, util
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,16 @@ import pytest
 from descriptor_cases import IRON, SALT, crystals_of, random_crystal
 
 from matcard.descriptors import describe as module
-from matcard.descriptors.describe import Part, check_columns, describe, find_descriptors, separating_columns
+from matcard.descriptors.describe import (
+    Part,
+    check_columns,
+    check_without_source,
+    describe,
+    find_descriptors,
+    separating_columns,
+)
 from matcard.descriptors.simple import magpie_of_crystals
-from matcard.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from matcard.errors import InputError, MatcardWarning
 
 COLUMNS = pd.DataFrame({"a": [1.0, 2.0, np.nan], "b": ["4", "x", "6"], "c": [7, 8, 9]})
 CRYSTALS = crystals_of(SALT, IRON, random_crystal(0), columns=COLUMNS)
@@ -30,7 +34,8 @@ def names(text: str) -> list[str]:
 def test_texts() -> None:
     assert names("none") == []
     assert names("magpie") == ["magpie"]
-    assert names(" magpie , file:some/features.parquet ") == ["magpie", "file:some/features.parquet"]
+    assert names(" magpie , file:/some/features.parquet ") == ["magpie", "file:/some/features.parquet"]
+    assert names("file:some/x.csv,file:~/y.csv") == [f"file:{Path.cwd()}/some/x.csv", f"file:{Path.home()}/y.csv"]
     assert names("magpie,columns:a,b, c") == ["magpie", "columns:a,b,c"]
     assert names("columns:magpie") == ["columns:magpie"]
 
@@ -46,13 +51,27 @@ def test_a_wrong_name_gets_those_that_are_near() -> None:
         find_descriptors("magpi")
 
 
-@pytest.mark.parametrize(("python", "advice"), [((3, 11), r"pip install 'matcard\[chgnet\]'"), ((3, 13), "no wheel")])
+@pytest.mark.parametrize(
+    ("python", "advice"),
+    [((3, 11), r"install it in .* pip install -e '\.\[chgnet\]'"), ((3, 13), "3.11 or 3.12, as it has no wheel")],
+)
 def test_without_chgnet(monkeypatch: pytest.MonkeyPatch, python: tuple[int, int], advice: str) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "version_info", python)
     for name in ("chgnet", "chgnet_random"):
         with pytest.raises(InputError, match=rf"--data.descriptors {name} needs the package chgnet; .*{advice}"):
             find_descriptors(name)
+
+
+def test_a_broken_chgnet_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    monkeypatch.setattr(module, "import_module", broken)
+    said = r"descriptors chgnet: the package chgnet is installed and cannot be used \(OSError: libcudart.*pip uninstall"
+    with pytest.raises(InputError, match=said):
+        find_descriptors("magpie,chgnet")
 
 
 @pytest.mark.skipif(util.find_spec("chgnet") is None, reason="chgnet is not installed (the extra matcard[chgnet])")
@@ -93,12 +112,20 @@ def test_volume(tmp_path: Path) -> None:
 
 
 def test_the_target_is_no_descriptor() -> None:
-    check_columns(find_descriptors("magpie,columns:a,b"), "gap")
-    with pytest.raises(InputError, match=r"columns:a,gap: 'gap' is the column that is to be predicted"):
-        check_columns(find_descriptors("magpie,columns:a,gap"), "gap")
+    check_columns(find_descriptors("magpie,columns:a,b"), {"inside", "gap", None})
+    for telling in ("gap", "inside"):
+        with pytest.raises(InputError, match=rf"columns:a,{telling}: '{telling}' is the column that is to be pre"):
+            check_columns(find_descriptors(f"magpie,columns:a,{telling}"), {"inside", "gap"})
 
 
-def test_columns_that_separate_the_classes() -> None:
+def test_objects_of_python_have_nothing_to_look_up() -> None:
+    check_without_source("magpie,volume")
+    for text in ("volume,columns:a", "file:a.csv"):
+        with pytest.raises(InputError, match=r"have neither columns nor ids to look numbers up by"):
+            check_without_source(text)
+
+
+def test_columns_that_separate_the_classes(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     codes = generator.integers(0, 3, 300)
     values = generator.normal(size=(300, 5)).astype(np.float32)
@@ -109,6 +136,10 @@ def test_columns_that_separate_the_classes() -> None:
     parts = (Part("other", "1", 1), Part("columns:a,b,c,d", "", 4))
     assert separating_columns(parts, values, codes) == ["b", "c"]
     assert separating_columns(parts, values, np.zeros(300, int)) == []
+    path = tmp_path / "features.csv"
+    pd.DataFrame({"a": [1], "id": ["x"], "b": [2], "c": [3], "d": [4]}).to_csv(path, index=False)
+    parts = (Part("other", "1", 1), Part(f"file:{path}", "", 4))
+    assert separating_columns(parts, values, codes) == ["b", "c"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
@@ -116,9 +147,10 @@ def test_a_file(tmp_path: Path, ending: str) -> None:
     table = pd.DataFrame({"x": [1.5, np.nan, 3.0], "id": ["c1", "c2", "other"], "y": [4, 5, 6]})
     path = tmp_path / f"features.{ending}"
     table.to_parquet(path) if ending == "parquet" else table.to_csv(path, index=False)
-    found = describe(find_descriptors(f"file:{path}"), CRYSTALS, tmp_path)
+    with pytest.warns(MatcardWarning, match=r"no row with the ids of 1 of 3 crystals, 'c0'; add them"):
+        found = describe(find_descriptors(f"file:{path}"), CRYSTALS, tmp_path)
     assert found.values[1].tolist() == [1.5, 4]
-    assert found.reasons[0].endswith(f"{path} has no row with this id; add one")
+    assert found.reasons[0].endswith(f"{path} has no row with the id 'c0'; add one")
     assert found.reasons[1] is None
     assert found.reasons[2].endswith(f"{path} has no number in one of its columns")
 

@@ -133,24 +133,39 @@ def test_chgnet_alone(small_table: Path, tmp_path: Path) -> None:
     assert learned(run)
 
 
-def test_numbers_of_a_file_that_lacks_some(small_table: Path, tmp_path: Path) -> None:
+def test_numbers_of_a_file_that_lacks_some(small_table: Path, tmp_path: Path, monkeypatch) -> None:
     crystals = read_crystals(small_table)
     known = crystals.ids[2:]
     values = np.random.default_rng(0).normal(size=(len(known), 4))
-    path = tmp_path / "features.parquet"
+    path = tmp_path / "table.parquet"
     pd.DataFrame(values, columns=list("abcd")).assign(id=known).to_parquet(path)
-    run = run_here(
-        *options(small_table, tmp_path / "run", "--loss.name=cross_entropy", f"--data.descriptors=file:{path}")
-    )
+    monkeypatch.chdir(tmp_path)
+    words = options(small_table, tmp_path / "run", "--loss.name=cross_entropy")
+    with pytest.warns(MatcardWarning) as told:
+        run = run_here(*words, "--data.descriptors=file:table.parquet")
+    said = [str(each.message) for each in told if "table.parquet" in str(each.message)]
+    assert said == [f"{path} has no row with the ids of 2 of 60 crystals, 'c0', 'c1'; add them"]
     left_out = pd.read_csv(run.left_out)
     assert left_out["id"].tolist() == crystals.ids[:2].tolist()
-    assert left_out["reason"].str.contains("has no row with this id").all()
-    frame = load_run(run.path, device="cpu").predict([crystals.structure(5), crystals.structure(0)], ids=["c5", "c0"])
+    assert left_out["reason"][0].endswith("table.parquet has no row with the id 'c0'; add one")
+    # A relative path is that of the folder where the run began.
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    structures = [crystals.structure(5), crystals.structure(0)]
+    with pytest.warns(MatcardWarning, match=r"no row with the ids of 1 of 2 crystals, 'c0'"):
+        frame = load_run(run.path, device="cpu").predict(structures, ids=["c5", "c0"])
     assert frame["error"].isna().tolist() == [True, False]
+    assert run.load_config().data.descriptors == f"file:{path}"
     pd.DataFrame({"id": ["other"], "a": [1.0]}).to_parquet(path)
     words = options(small_table, tmp_path / "none", f"--data.descriptors=file:{path}")
-    with pytest.raises(InputError, match=r"none of the 60 rows .* has no row with this id"):
+    with (
+        pytest.warns(MatcardWarning, match=r"of 60 of 60 crystals, 'c0', .* and \d+ more; add"),
+        pytest.raises(InputError, match=r"none of the 60 rows .* has no row with the id 'c0'"),
+    ):
         run_here(*words)
+    path.unlink()
+    with pytest.raises(InputError, match=r"table\.parquet cannot be read: .*No such file"):
+        load_run(run.path, device="cpu").predict(structures, ids=["c5", "c0"])
 
 
 def test_a_column_that_gives_the_classes_away_is_told(small_table: Path, tmp_path: Path) -> None:
@@ -165,6 +180,10 @@ def test_a_column_that_gives_the_classes_away_is_told(small_table: Path, tmp_pat
     table.write_text("\n".join(map(json.dumps, rows)))
     with pytest.warns(MatcardWarning, match=r"told alone tells a class from the others"):
         run_here(*options(table, tmp_path / "run", "--loss.name=cross_entropy", "--data.descriptors=columns:size,told"))
+    file = tmp_path / "features.csv"
+    pd.DataFrame(rows)[["id", "size", "told"]].to_csv(file, index=False)
+    with pytest.warns(MatcardWarning, match=r": .*told alone tells a class from the others"):
+        run_here(*options(small_table, tmp_path / "file", "--data.descriptors", f"volume,file:{file}"))
 
 
 @pytest.mark.parametrize(

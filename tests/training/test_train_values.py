@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import lightning
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,16 +18,18 @@ from train_cases import interrupted, options, run_here
 
 from matcard.comparison.cells import run_network
 from matcard.data.read import divide, read_labelled
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import main as evaluate
 from matcard.prediction.predictor import load_run
 from matcard.report.run import write_report
 from matcard.study.objective import trained
 from matcard.training.batches import DataModule
 from matcard.training.config import config_from_dict
+from matcard.training.fit import build_module
 from matcard.training.run import resume
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -147,7 +150,15 @@ def test_numbers_of_rows_without_a_class_are_learned(few: Path, tmp_path: Path, 
         assert len(pd.read_parquet(path / "predictions.parquet")) == 40
     assert errors["learn"] < 0.7 * errors["leave_out"]
     held = sum(len(json.loads((tmp_path / "learn" / "split.json").read_text())[part]) for part in ("val", "test"))
-    assert f"{250 - held} of 250 rows without a class are trained on" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{250 - held} of 250 rows without a class are trained on" in said
+    # What is trained on is not left out.
+    assert "\n260 rows without a target are in no part" in said
+    assert f"\n{held + 10} rows without a target are in no part" in said
+    left_out = {how: pd.read_csv(tmp_path / how / "left_out.csv")["id"].tolist() for how in ("leave_out", "learn")}
+    assert len(left_out["leave_out"]) == 260
+    assert len(left_out["learn"]) == held + 10
+    assert left_out["learn"][-10:] == [f"r{k}" for k in range(290, 300)]
 
 
 def test_all_of_them_come_in_an_epoch_and_a_run_is_gone_on_with(few: Path, tmp_path: Path, monkeypatch) -> None:
@@ -182,6 +193,62 @@ def test_rows_without_a_class_need_numbers(rows: Path, few: Path, tmp_path: Path
     words = of_rows(rows, tmp_path / "run", "--data.threshold=6", "--data.auxiliary=hardness", "--value.weight=1")
     with pytest.raises(InputError, match=r"no row of the source has a number of --data\.auxiliary and no class"):
         run_here(*words, "--data.unlabelled=learn")
+
+
+def without_a_class(small_table: Path, path: Path, which: Callable[[int], bool]) -> Path:
+    """Write the crystals, those that `which` says without their class."""
+    rows = [json.loads(line) for line in small_table.read_text().splitlines()]
+    rows = [row | {"kind": None} if which(k) else row for k, row in enumerate(rows)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+OF_CRYSTALS = ("--data.auxiliary=size", "--value.weight=1", "--data.unlabelled=learn", "--loss.name=cross_entropy")
+
+
+def test_crystals_without_a_class_in_a_fold(small_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    table = without_a_class(small_table, tmp_path / "some.jsonl", lambda k: k % 3 == 0)
+    folds = ["--data.split.folds=3", "--data.split.fold=0"]
+    run = run_here(*options(table, tmp_path / "run", *OF_CRYSTALS, *folds))
+    said = capsys.readouterr().out
+    assert "20 of 20 crystals without a class are trained on by their numbers" in said
+    assert "without a target" not in said
+    assert not len(pd.read_csv(run.left_out))
+    split = json.loads(run.split.read_text())
+    assert (split["fold"], len(split["train"]) + len(split["val"]) + len(split["test"])) == (0, 40)
+    losses = pd.read_csv(run.metrics)["loss_value"]
+    assert losses.iloc[-1] < losses.iloc[0]
+    assert json.loads(run.test_metrics.read_text())["values"]["numbers"]["size"]["values"] == len(split["test"])
+
+
+def test_a_single_crystal_without_a_class_leaves_batch_statistics_alone(small_table: Path, tmp_path: Path) -> None:
+    table = without_a_class(small_table, tmp_path / "one.jsonl", lambda k: k == 7)
+    run = run_here(*options(table, tmp_path / "run", *OF_CRYSTALS))
+    config = run.load_config()
+    data = DataModule(divide(read_labelled(config.data), config.data, seed=0, saved_split=run.split), config)
+    (batch, single), *rest = [pair for pair, _, _ in data.train_dataloader()]
+    assert len(single.index) == 1
+    assert {second for _, second in rest} == {None}
+    for kept in (False, True):
+        states, losses = [], []
+        for given in (batch, [batch, single]):
+            lightning.seed_everything(0, verbose=False)
+            module = build_module(config, data).train()
+            module.model.convs[0].bn1.train(not kept)
+            losses.append(module.training_step(given, 0))
+            losses[-1].backward()
+            states.append({name: value for name, value in module.model.named_buffers() if "running" in name})
+            assert module.model.convs[1].bn1.training
+            assert module.model.convs[0].bn1.training != kept
+            assert all(weight.grad is None or weight.grad.isfinite().all() for weight in module.parameters())
+        assert states[0].keys() == states[1].keys() != set()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert losses[0] != losses[1]  # it is learned from
+
+
+def test_a_weight_without_numbers_is_told(small_table: Path, tmp_path: Path) -> None:
+    with pytest.warns(MatcardWarning, match=r"--value\.weight 3 plays no part: the classes of kind are not made"):
+        run_here(*options(small_table, tmp_path / "run", "--value.weight=3", "--trainer.max_epochs=1"))
 
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for(rows: Path, tmp_path: Path) -> None:
