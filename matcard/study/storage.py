@@ -81,7 +81,7 @@ def open_database(url: str) -> BaseStorage:
         return get_storage(RDBStorage(text, engine_kwargs={"pool_pre_ping": True, **options}))
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         raise InputError(
-            f"--storage {shown}: there is no driver {parsed.drivername} ({error}); pip install 'matcard[database]' has "
+            f"--storage {shown}: there is no driver {parsed.drivername} ({error}); pip install -e '.[database]' has "
             f"those of {' and '.join(DRIVERS)}"
         ) from error
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:

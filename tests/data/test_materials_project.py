@@ -166,7 +166,7 @@ def test_a_frozen_file_of_another_query_is_not_taken(database, card):
 def test_without_the_package_the_extra_is_named(card, cache_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "mp_api", None)
     monkeypatch.setitem(sys.modules, "mp_api.client", None)
-    with pytest.raises(InputError, match=r"needs mp-api: pip install 'matcard\[mp\]'"):
+    with pytest.raises(InputError, match=r"needs mp-api: pip install -e '\.\[mp\]'"):
         fetch(card)
 
 

@@ -68,7 +68,7 @@ def test_an_unreachable_server_is_said_without_the_password(tmp_path: Path, name
 def test_a_missing_driver_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     for module in ("psycopg", "pymysql"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=r"pip install 'matcard\[database\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[database\]'"):
         open_storage(url, tmp_path)
 
 

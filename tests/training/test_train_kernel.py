@@ -48,5 +48,5 @@ def test_long_trainings_are_compiled_by_themselves(small_table, tmp_path, routes
 
 def test_a_route_that_is_not_there_is_refused(small_table, tmp_path, monkeypatch):
     monkeypatch.setattr("matcard.models.cgcnn.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install .matcard\[fast\]"):
+    with pytest.raises(InputError, match=r"pip install -e .\.\[fast\]"):
         run_here(*options(small_table, tmp_path / "run", "--trainer.cpu_kernel=numba"))
