@@ -354,7 +354,8 @@ def _methods(entries: Any, wanted: list[str] | None, tasks: Collection[str], whe
                 f"{where}, losses: {unknown[0]!r} is not in {CATALOGUE}.yaml; {nearest_names(unknown[0], shipped)}"
             )
         own = {str(label): shipped[str(label)] for label in entries}
-    elif isinstance(entries, dict):
+    elif isinstance(entries, dict) or (entries is None and wanted):
+        entries = entries or {}
         own = {str(label): shipped.get(str(label)) if entry is None else entry for label, entry in entries.items()}
     else:
         raise InputError(

@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> None:
 
     from matcard.data import card as card_files
     from matcard.data import show as screen
+    from matcard.data.options import ABOUT
 
     names = card_files.card_names() if options.action is None else options.names
     cards = [card_files.load_card(name) for name in names]
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
 
                 distinct = count_source(card.name)
                 console.print(screen.distinct_table(distinct))
-                for text in distinct.warnings():
+                for text in distinct.warnings(ABOUT[card.kind].unit):
                     console.print(text, markup=False)
             console.print()
     else:

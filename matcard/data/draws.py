@@ -339,10 +339,10 @@ class Distinct:
         if self.scale < 1:  # samples that are no copies count as one there
             return []
         return [
-            f"class {self.class_names[label]!r}: its {self.samples[label]:,} {unit} are about {self.here[label]:.3g} "
-            f"distinct ones at scale {self.scale:g}, and losses and samplers that count classes take them for as many "
-            "as they are; --trainer.sampler spread, density or formula draws them less often, --data.near_copies drop "
-            "cuts them"
+            f"class {self.class_names[label]!r}: its {self.samples[label]:,} {unit} count as about "
+            f"{self.here[label]:.3g} distinct at scale {self.scale:g}, and losses and samplers that count classes take "
+            "them for as many as they are; --trainer.sampler spread or density (of crystals formula, too) draws them "
+            "less often, --data.near_copies drop cuts them"
             for label in repeated_classes(np.array(self.samples), self.here)
         ]
 

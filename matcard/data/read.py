@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jaxtyping import Int
     from torch.utils.data import Dataset
 
     from matcard.data.card import Card
     from matcard.data.samples import Kind, Progress, Samples
+
+_FEW = 10
+"""Training samples of a class below which a warning is due, where near copies were cut out of it."""
 
 
 def read(options: DataOptions, like: Kind | None = None, progress: Progress | None = None) -> Samples:
@@ -252,7 +256,29 @@ def _without_near_copies(data: TrainingSet, radius: float) -> Split:
         raise InputError(f"--data.near_copies drop: {data.unit} have no numbers to take distances of; leave it out")
     train = data.split.train
     kept = near_copies(points, radius * length, groups=torch.from_numpy(data.codes[train])).numpy() < 0
+    before, after = (np.bincount(data.codes[part], minlength=len(data.class_names)) for part in (train, train[kept]))
+    _tell_cut(data, before, after)
     return data.split.without("train", train[~kept])
+
+
+def _tell_cut(data: TrainingSet, before: Int[np.ndarray, " C"], after: Int[np.ndarray, " C"]) -> None:
+    """Warn of classes of which few samples are left, and where other classes than before are the minority."""
+    cut = "--data.near_copies drop"
+    if len(few := np.flatnonzero((after < _FEW) & (after < before))):
+        told = listed(f"{after[label]} of {data.class_names[label]!r}" for label in few)
+        text = f"{cut} leaves {told}: a smaller --data.near_copies_radius cuts fewer {data.unit}"
+        warnings.warn(text, MatcardWarning, stacklevel=2)
+    was, now = (
+        listed(
+            repr(name)
+            for name, count in zip(data.class_names, counts, strict=True)
+            if count * len(counts) < counts.sum()
+        )
+        for counts in (before, after)
+    )
+    if was != now:
+        text = f"{cut} makes {now or 'no class'} the minority, not {was or 'none'}: its metrics are of other classes"
+        warnings.warn(text, MatcardWarning, stacklevel=2)
 
 
 def count_source(source: str) -> Distinct:

@@ -18,6 +18,7 @@ from matcard.files import read_json
 from matcard.report.page import code, interval, paragraph, plural, score, share, table
 from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
+from matcard.training.options import BY_CLASS
 
 if TYPE_CHECKING:
     from matcard.data.draws import Distinct
@@ -180,7 +181,8 @@ def _distinct(run: FinishedRun, found: Distinct, figures: FigureFolder) -> Marku
         f"{found.scale:g} those are copies that lie well within 1/{found.scale:g} of the median distance between "
         "families."
     )
-    said += Markup("").join(paragraph(f"Beware: {text}.") for text in found.warnings(f"{run.noun}s"))
+    if run.config["trainer"]["sampler"] in BY_CLASS:
+        said += Markup("").join(paragraph(f"Beware: {text}.") for text in found.warnings(f"{run.noun}s"))
     if len(found.scales) == 1:
         return said
     numbers = pd.DataFrame(found.numbers, columns=list(found.class_names))

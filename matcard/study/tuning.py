@@ -209,8 +209,14 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
     divided = data.divided(config.data, Division(seed, folds=options.folds), graphs=config.model.sees_graphs)
     tell_unused_weight(config, divided.samples)
     searched = [name for p in space.parameters if p.name == "trainer.sampler" for name in p.choices]
-    for sampler in {*searched, config.trainer.sampler}.difference(BY_CLASS):
-        divided.draws(sampler, config.trainer.sampler_scale, config.trainer.sampler_by == "class")
+    for sampler in dict.fromkeys([config.trainer.sampler, *searched]):
+        if sampler not in BY_CLASS:
+            try:
+                divided.draws(sampler, config.trainer.sampler_scale, config.trainer.sampler_by == "class")
+            except InputError as error:
+                raise InputError(
+                    f"{error}; a space of your own, --space FILE, has the choices of trainer.sampler that fit"
+                ) from error
     require_same(
         data.samples(config.data), folder.data, f"--study {folder.path}", "name another --study, or put the data back"
     )

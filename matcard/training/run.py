@@ -149,7 +149,7 @@ def _show_data(run: RunDir, data: DataModule, samples: Samples, console: Console
         drawn=None if data.draws is None else data.drawn_counts,
     )
     console.print(table)
-    for text in () if distinct is None else distinct.warnings(data.set.unit):
+    for text in () if distinct is None or data.draws is not None else distinct.warnings(data.set.unit):
         warnings.warn(text, MatcardWarning, stacklevel=2)
     if len(cut):
         console.print(f"{len(cut)} {data.set.unit} are cut out of the parts on purpose, see {run.split}")

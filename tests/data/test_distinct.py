@@ -50,7 +50,7 @@ def test_classes_that_repeat_themselves() -> None:
     distinct = copies()
     np.testing.assert_allclose(distinct.here, [29, 1, 0], rtol=0.05)
     (said,) = distinct.warnings("crystals")
-    assert said.startswith("class 'b': its 41 crystals are about 1 distinct ones at scale 30, ")
+    assert said.startswith("class 'b': its 41 crystals count as about 1 distinct at scale 30, ")
     assert repeated_classes(np.array([69, 41, 0]), distinct.here) == [1]
     assert repeated_classes(np.array([2]), np.array([0.1])) == []
 

@@ -37,7 +37,7 @@ def test_the_chapter_of_the_classes_says_how_many_are_distinct(tmp_path, scales)
     np.testing.assert_allclose(written["distinct"], distinct.here)
     for number in distinct.here:
         assert f"{number:,.1f}" in text
-    assert f"class 'phase 2': its {counts[2]} crystals are about {distinct.here[2]:.3g} distinct ones" in text
+    assert f"class 'phase 2': its {counts[2]} crystals count as about {distinct.here[2]:.3g} distinct" in text
     assert (tmp_path / "figures" / "distinct.svg").is_file() == (len(scales) > 1)
     if len(scales) > 1:
         drawn = pd.read_csv(tmp_path / "figures" / "distinct.csv")

@@ -102,7 +102,9 @@ def test_formulas_of_crystals(small_table: Path, tmp_path: Path) -> None:
 
 
 def test_near_copies_are_cut_out_and_listed(copied: Path, tmp_path: Path) -> None:
-    kept, dropped = (batches(copied, tmp_path, f"--data.near_copies={how}") for how in ("keep", "drop"))
+    kept = batches(copied, tmp_path, "--data.near_copies=keep")
+    with pytest.warns(MatcardWarning, match="drop makes 'a' the minority, not 'b'"):
+        dropped = batches(copied, tmp_path, "--data.near_copies=drop")
     train = kept.parts["train"]
     points = standardised(kept.set.samples.inputs[train])
     radius = 0.1 * unit(points)
@@ -117,8 +119,23 @@ def test_near_copies_are_cut_out_and_listed(copied: Path, tmp_path: Path) -> Non
     for part in ("val", "test"):
         assert dropped.parts[part].tolist() == kept.parts[part].tolist()
     run = ["--data.near_copies=drop", "--trainer.max_epochs=1", "--report=false", f"--run_dir={tmp_path / 'run'}"]
-    path = run_here(f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", *run).path
+    with pytest.warns(MatcardWarning, match="drop makes 'a' the minority"):
+        path = run_here(f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", *run).path
     assert len(json.loads((path / "split.json").read_text())["cut"]) == len(train) - len(expected)
+
+
+def test_what_a_cut_of_near_copies_does_to_classes_is_told(copied: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(copied)
+    rows = pd.concat([rows, *[rows[rows["kind"] == "a"].iloc[:1]] * 400, rows[rows["kind"] == "a"]])
+    rows = rows[(rows["kind"] == "b") | (np.arange(len(rows)) > 30)]
+    rows["id"] = [f"r{k}" for k in range(len(rows))]
+    rows.to_csv(tmp_path / "cut.csv", index=False)
+    more = ["--data.near_copies=drop", "--data.split.kind=random"]
+    with pytest.warns(MatcardWarning) as told:
+        batches(tmp_path / "cut.csv", tmp_path, *more, "--data.near_copies_radius=50")
+    texts = [str(warning.message) for warning in told]
+    assert any("drop leaves 1 of 'a', 1 of 'b': a smaller --data.near_copies_radius" in text for text in texts)
+    assert any("makes no class the minority, not 'b'" in text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +188,7 @@ def test_the_rarest_class_is_the_rarest_of_the_samples(copied: Path, tmp_path: P
     """Of 70 and 30 samples, of which the 70 are drawn less often."""
     words = [f"--data.source={copied}", "--data.target=kind", "--model.name=mlp", "--trainer.sampler=spread"]
     more = ["--decision.rule=best_f1", "--trainer.sampler_scale=3", "--trainer.max_epochs=1"]
-    with pytest.warns(MatcardWarning, match="class 'a'"):
-        run = run_here(*words, *more, f"--run_dir={tmp_path / 'run'}")
+    run = run_here(*words, *more, f"--run_dir={tmp_path / 'run'}")
     data = batches(copied, tmp_path, *more, "--trainer.sampler=spread")
     assert data.class_counts[0] > data.class_counts[1]
     assert "best F1 of b" in Decision.load(run.decision).rule
@@ -262,9 +278,12 @@ def test_what_is_distinct_is_shown_kept_and_told(copied: Path, tmp_path: Path, c
     many["id"] = [f"r{k}" for k in range(len(many))]
     many.to_csv(tmp_path / "many.csv", index=False)
     words = [f"--data.source={tmp_path / 'many.csv'}", "--data.target=kind", "--model.name=mlp"]
-    more = ["--data.split.kind=random", "--trainer.sampler=spread", "--trainer.max_epochs=1", "--report=true"]
-    with pytest.warns(MatcardWarning, match=r"class 'a': its \d+ rows are about [\d.]+ distinct ones at scale 30"):
-        run = run_here(*words, *more, f"--run_dir={tmp_path / 'run'}")
+    words += ["--data.split.kind=random", "--trainer.max_epochs=1"]
+    with pytest.warns(MatcardWarning, match=r"class 'a': its \d+ rows count as about [\d.]+ distinct at scale 30"):
+        run_here(*words, "--report=false", f"--run_dir={tmp_path / 'plain'}")
+    capsys.readouterr()
+    # No warning: the sampler sees to it.
+    run = run_here(*words, "--trainer.sampler=spread", "--report=true", f"--run_dir={tmp_path / 'run'}")
     shown = capsys.readouterr().out
     table = [line.split() for line in shown.splitlines()]
     heading = next(row for row in table if row[:1] == ["class"])
