@@ -176,8 +176,11 @@ def main() -> None:
         print(f"\n{metric}: mean {', '.join(f'{arm} {of.mean():.4f}' for arm, of in values.items())}")
 
         def say(what: str, a: np.ndarray, b: np.ndarray, ratio: float = ratio) -> None:
-            difference = corrected_t_test(a, b, ratio)
-            print(f"  {what}: {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]")
+            wide, seeds = (corrected_t_test(a, b, of) for of in (ratio, 0.0))
+            print(
+                f"  {what}: {wide.mean:+.4f} [{wide.low:+.4f}, {wide.high:+.4f}], "
+                f"over seeds alone [{seeds.low:+.4f}, {seeds.high:+.4f}]"
+            )
 
         clean, plain = values["shuffle/clean"], values["shuffle/copies"]
         say("what copies cost (shuffle/clean - shuffle/copies)", clean, plain)
