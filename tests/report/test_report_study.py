@@ -29,7 +29,7 @@ def test_report_of_a_study(tmp_path):
     for said in (
         "0.625, of trial 2",
         "&lt;loss&gt; is NaN",
-        "data:image/png;base64,",
+        '<svg role="img" aria-label="history: ',
         "0 (defaults)",
         "was not compared",
         "Nothing was trained at full length",
