@@ -355,8 +355,8 @@ def _methods(entries: Any, wanted: list[str] | None, tasks: Collection[str], whe
             )
         own = {str(label): shipped[str(label)] for label in entries}
     elif isinstance(entries, dict) or (entries is None and wanted):
-        entries = entries or {}
-        own = {str(label): shipped.get(str(label)) if entry is None else entry for label, entry in entries.items()}
+        given = (entries or {}).items()
+        own = {str(label): shipped.get(str(label)) if entry is None else entry for label, entry in given}
     else:
         raise InputError(
             f"{where}, losses: expected a list of names out of {CATALOGUE}.yaml, such as [ce, spread_reweight], or a "

@@ -211,12 +211,7 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
     searched = [name for p in space.parameters if p.name == "trainer.sampler" for name in p.choices]
     for sampler in dict.fromkeys([config.trainer.sampler, *searched]):
         if sampler not in BY_CLASS:
-            try:
-                divided.draws(sampler, config.trainer.sampler_scale, config.trainer.sampler_by == "class")
-            except InputError as error:
-                raise InputError(
-                    f"{error}; a space of your own, --space FILE, has the choices of trainer.sampler that fit"
-                ) from error
+            divided.draws(sampler, config.trainer.sampler_scale, config.trainer.sampler_by == "class")
     require_same(
         data.samples(config.data), folder.data, f"--study {folder.path}", "name another --study, or put the data back"
     )

@@ -101,6 +101,8 @@ def test_the_command_line_overrides(tmp_path):
     assert [method.label for method in experiment.methods] == ["ce", "focal"]
     assert (experiment.seeds, experiment.tasks[0].trials, parsed.jobs) == (7, 0, 2)
     assert read_experiment(options(path, losses=["focal", "ce"], reference="focal")).reference == "focal"
+    named = read_experiment(options(write_experiment(tmp_path, losses=None), losses=["focal", "ce"], reference="ce"))
+    assert [method.label for method in named.methods] == ["focal", "ce"], "the command alone names losses"
 
 
 @pytest.mark.parametrize(
