@@ -32,7 +32,7 @@ from IPython.display import display
 
 import matcard
 from matcard.evaluation.statistics import corrected_t_test, t_interval
-from matcard.evaluation.style import BLUE, GREY, tidy
+from matcard.evaluation.style import BLUE, GREEN, GREY, ORANGE, tidy
 
 RESULTS = Path(matcard.__file__).resolve().parents[1] / "benchmarks" / "results"  # of a copy of the repository
 NETWORK = "ce"
@@ -119,6 +119,39 @@ pairs = {
     "the graph, beside CHGNet's numbers": ("graph + CHGNet + number", "CHGNet + number"),
 }
 display(differences(gaps, pairs))
+
+# %% [markdown]
+# ## The fewer labels, the more it brings
+#
+# The same with 100, 300 and 1,000 crystals in the training part, ten seeds each, beside boosting on Magpie features and on CHGNet's numbers
+# (`python -m matcard.compare --config crystals-curve --jobs 2`). Boosting learns the class alone here, the networks the gap, too.
+
+# %%
+curve = scores("crystals-curve", "average_precision")
+named = {
+    "graph and number": ("graph", NETWORK),
+    "CHGNet and number": ("CHGNet", NETWORK),
+    "boosting, Magpie": ("graph", "boosting"),
+    "boosting, CHGNet": ("CHGNet", "boosting"),
+}
+sizes = [100, 300, 1000]
+means_of = {
+    what: means(curve[[(f"{of} of {n}", how) for n in sizes]])["mean"].tolist() for what, (of, how) in named.items()
+}
+display(pd.DataFrame(means_of, index=pd.Index(sizes, name="training crystals")).round(3))
+
+_, axes = plt.subplots(figsize=(5.5, 3))
+for what, colour in zip(named, (ORANGE, BLUE, GREY, GREEN), strict=True):
+    whole = {"graph and number": "graph + number", "CHGNet and number": "CHGNet + number"}.get(what, named[what][0])
+    axes.plot(
+        [*sizes, 2700], [*means_of[what], table.loc[(whole, named[what][1]), "mean"]], "o-", color=colour, label=what
+    )
+axes.set_xscale("log")
+axes.set_xticks([*sizes, 2700], ["100", "300", "1,000", "2,700"])
+axes.minorticks_off()
+axes.legend(frameon=False)
+tidy(axes, grid="both", x="training crystals", y="average precision", title="gap >= 3 eV")
+plt.show()
 
 # %% [markdown]
 # CHGNet was trained on energies, forces, stresses and magnetic moments of relaxations of the Materials Project, and has seen most of these

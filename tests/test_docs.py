@@ -13,8 +13,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from scipy import stats
 
+from matcard.comparison.results import METRICS
 from matcard.descriptors.describe import BUILT_IN, GROUP
 from matcard.losses import Loss, SampleLoss
 from matcard.models import Classifier
@@ -253,9 +256,10 @@ def test_the_tutorial_can_be_followed(tmp_path, tmp_path_factory, monkeypatch, c
 def test_each_table_of_results_has_its_runs_and_its_command():
     results, page = ROOT / "benchmarks/results", text_of("benchmarks/README.md")
     tables = {path.stem: path.read_text() for path in results.glob("*.md")}
-    assert {path.stem for path in results.glob("*.parquet")} <= {*tables, "published", "crystals-redundant"}, (
-        "which have their tables on the page"
-    )
+    assert {path.stem for path in results.glob("*.parquet")} <= {
+        *tables,
+        *("published", "crystals-redundant", "crystals-curve"),
+    }, "which have their tables on the page"
     for name, text in tables.items():
         command = re.search(r"^    (python -m matcard\.compare .*)$", text, re.MULTILINE)[1]
         assert f"--config {name} " in command
@@ -266,8 +270,76 @@ def test_each_table_of_results_has_its_runs_and_its_command():
                 assert table in page, f"{name}: the page shows another short table of {title}"
 
 
+NAMES = {metric.label: name for name, metric in METRICS.items()}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.md")), ids=lambda path: path.stem)
+def test_short_tables_are_those_of_their_runs(path):
+    runs = pd.read_parquet(path.with_suffix(".parquet"))
+    runs = runs[(runs["stage"] == "test") & (runs["status"] == "finished")]
+    checked = 0
+    for section in path.read_text().replace("\\", "").split("\n## ")[1:]:
+        task, _, table = section.strip().partition("\n\n")
+        if task not in set(runs["task"]):
+            continue
+        header, _, *rows = ([cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines())
+        for method, *cells in rows:
+            own = runs[(runs["task"] == task) & (runs["method"] == method)]
+            for heading, cell in zip(header[1:], cells, strict=True):
+                name = NAMES[heading.removesuffix(", argmax").removesuffix(", decision")]
+                name += "_at_decision" if heading.endswith(", decision") else ""
+                scores = own[f"test_{name}"].dropna()
+                if scores.empty:
+                    assert cell == "–"
+                    continue
+                half = scores.std() / len(scores) ** 0.5 * stats.t.ppf(0.975, len(scores) - 1)
+                numbers = re.findall(r"-?\d*\.\d+", cell)
+                assert float(numbers[0]) == pytest.approx(scores.mean(), abs=6e-4), (task, method, heading)
+                assert len(numbers) == 1 or float(numbers[-1]) == pytest.approx(half, abs=6e-4), (task, method, heading)
+                checked += 1
+    assert checked
+
+
+def test_the_table_of_the_learning_curve_is_that_of_its_runs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = import_module("learning_curve")
+    assert script.table(script.read()) in text_of("benchmarks/README.md")
+
+
 def test_every_descriptor_is_in_the_table_of_them():
     text = (ROOT / "docs/howto/train.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^\| `([\w:]+)", text, re.MULTILINE))
     assert {name.partition(":")[0] for name in BUILT_IN} <= {name.partition(":")[0] for name in told}
     assert f'[project.entry-points."{GROUP}"]' in text
+
+
+EXPECTED = {
+    "crystals-sources": [
+        ("graph", "boosting_ranks"),
+        ("graph", "ce"),
+        ("graph + number", "ce"),
+        ("CHGNet", "boosting_ranks"),
+        ("CHGNet + number", "ce"),
+    ],
+    "crystals-system": [
+        ("graph", "boosting"),
+        ("graph", "ce"),
+        ("graph + CHGNet", "ce"),
+        ("graph + CHGNet", "spread_reweight"),
+        ("graph + CHGNet", "logit_adjustment"),
+    ],
+}
+"""What the rows of README's table of results are, in their order."""
+
+
+def test_the_table_of_what_to_expect_is_that_of_the_runs():
+    section = text_of("README.md").partition("## What to expect")[2]
+    printed = [re.findall(r"\.\d{3}", row) for row in re.findall(r"^\|.* ± .*$", section, re.MULTILINE)]
+    found = []
+    for name, rows in EXPECTED.items():
+        runs = pd.read_parquet(ROOT / f"benchmarks/results/{name}.parquet").groupby(["task", "method"])
+        for row in rows:
+            scores = runs.get_group(row)[[f"test_{of}" for of in ("average_precision", "macro_f1", "minority_recall")]]
+            half = scores.std() / len(scores) ** 0.5 * stats.t.ppf(0.975, len(scores) - 1)
+            found.append([f"{x:.3f}"[1:] for pair in zip(scores.mean(), half, strict=True) for x in pair])
+    assert printed == found
