@@ -11,11 +11,13 @@ import logging
 import os
 import queue
 import threading
+import time
 import uuid
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -49,7 +51,7 @@ QUIET = {"PYTHONWARNINGS": "ignore", **{f"DASK_LOGGING__{name}": "critical" for 
 MOMENT = 0.5
 """Seconds between two looks at the workers."""
 START = 120
-"""Seconds in which the workers of this machine must have begun."""
+"""Seconds in which a worker of this machine must have begun, or begun again."""
 GONE = 20
 """Looks in a row at which a scheduler may be out of reach."""
 ANSWER = 60.0
@@ -79,7 +81,7 @@ class Cluster:
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._running: dict[str, tuple[str, Any, Path]] = {}
         self._seen: set[str] = set()
-        self._waits = False
+        self._alone_since: float | None = None
         self._missed = 0
         client.subscribe_topic(self._topic, lambda event: self._inbox.put(("message", event[1])))
 
@@ -87,28 +89,33 @@ class Cluster:
         """Give the number of workers that are free now."""
         return len(self._free())
 
-    def submit(self, job: Job, folder: Path) -> None:
-        """Bind an attempt to the first free worker."""
-        address, name = self._free()[0], uuid.uuid4().hex
+    def submit(self, job: Job, folder: Path) -> bool:
+        """Bind an attempt to the first free worker, and tell whether there is one."""
+        if not (free := self._free()):
+            return False
+        address, name = free[0], uuid.uuid4().hex
         future = self._client.submit(
             work, job, folder.resolve(), name, self._topic, key=name, workers=[address], retries=0, pure=False
         )
         self._running[name] = (address, future, folder)
         future.add_done_callback(lambda _: self._inbox.put(("over", name)))
+        return True
 
-    def wait(self, answer: Answer) -> list[Path]:
-        """Wait a moment, answer messages, and give the attempts that are over.
+    def wait(self, answer: Answer) -> dict[Path, str]:
+        """Wait a moment, answer messages, and give the attempts that are over, each with what kept it from its end.
 
         Raises:
             TrainingError: the scheduler is gone.
         """
-        over: list[Path] = []
+        over: dict[Path, str] = {}
         try:
             kind, said = self._inbox.get(timeout=MOMENT)
         except queue.Empty:
             kind, said = "nothing", None
         if kind == "over" and said in self._running:
-            over.append(self._running.pop(said)[2])
+            _, future, folder = self._running.pop(said)
+            error = future.exception() if future.status == "error" else None
+            over[folder] = f"{type(error).__name__}: {error}" if error else ""
         elif kind == "message" and said["name"] in self._running:
             address, _, folder = self._running[said["name"]]
             heard = answer(folder, said["message"])
@@ -118,10 +125,10 @@ class Cluster:
             if workers is not None and address not in workers:
                 future.cancel()
                 del self._running[name]
-                over.append(folder)
+                over[folder] = ""
         return over
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Have every attempt of this folder end soon, those of a coordinator that was killed among them."""
         for _, future, _ in self._running.values():
             future.cancel()
@@ -132,10 +139,15 @@ class Cluster:
         busy = {address for address, _, _ in self._running.values()}
         workers = self._workers() or []
         self._check(sorted(set(workers) - self._seen))
-        if not workers and not self._waits and self._grows:
-            self._console.print("waiting for workers; `dask worker` starts one", soft_wrap=True)
-        self._waits = not workers
-        return [address for address in workers if address not in busy]
+        if workers:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = time.monotonic()
+            if self._grows:
+                self._console.print("waiting for workers; `dask worker` starts one", soft_wrap=True)
+        elif not self._grows and time.monotonic() - self._alone_since > START:
+            raise TrainingError(f"all workers died, and none began again within {START} seconds; give the same command")
+        return [address for address in workers if address in self._seen and address not in busy]
 
     def _workers(self) -> list[str] | None:
         """Give the addresses of all workers; None where the scheduler does not answer now."""
@@ -153,28 +165,28 @@ class Cluster:
         return found
 
     def _check(self, new: list[str]) -> None:
-        """Look whether new workers see the folder.
+        """Look whether new workers see the folder and can write to it.
 
         Raises:
-            InputError: one does not, or has no matcard.
+            InputError: one cannot, or has no matcard.
         """
         if not new:
             return
         mark = self._folder / f".seen-{uuid.uuid4().hex}"
         write_text(mark, "")
         try:
-            found = self._client.run(sees, str(mark), workers=new, on_error="return")
+            found = self._client.run(trouble_with, str(mark), workers=new, on_error="return")
         finally:
             mark.unlink(missing_ok=True)
-        for address, seen in found.items():
-            if isinstance(seen, OSError):
+        for address, trouble in found.items():
+            if isinstance(trouble, OSError):
                 continue  # it is gone again
-            if isinstance(seen, Exception):
-                raise InputError(f"the worker {address} cannot load matcard ({seen}): install the same version there")
-            if not seen:
+            if isinstance(trouble, Exception):
+                raise InputError(f"worker {address} cannot load matcard ({trouble}): install the same version there")
+            if trouble:
                 raise InputError(
-                    f"the worker {address} does not see {self._folder}: all machines must share the directory by the "
-                    "same path"
+                    f"worker {address} {trouble} {self._folder}: all machines must share the directory by the same "
+                    "path, and write to it"
                 )
             self._seen.add(address)
 
@@ -186,7 +198,7 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
     Raises:
         TrainingError: they do not start.
     """
-    with _quiet(), _environment({**threads_of(jobs), **QUIET}), dask.config.set(CONFIG):
+    with _quiet(**threads_of(jobs), **QUIET), dask.config.set(CONFIG):
         dashboard = find_spec("bokeh") is not None
         where = {"host": "127.0.0.1", "port": 0, "dashboard": dashboard, "dashboard_address": "127.0.0.1:0"}
         scheduler = {"cls": Scheduler, "options": where}
@@ -202,11 +214,8 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
                 raise TrainingError(f"--jobs {jobs}: the workers did not begin within {START} seconds") from error
             if dashboard:
                 console.print(f"Dask's dashboard: {client.dashboard_link}", soft_wrap=True)
-            pool = Cluster(client, folder, console, grows=False)
-            try:
+            with closing(Cluster(client, folder, console, grows=False)) as pool:
                 yield pool
-            finally:
-                pool.stop()
 
 
 @contextmanager
@@ -216,55 +225,38 @@ def cluster_at(scheduler: str, folder: Path, console: Console) -> Iterator[Clust
     Raises:
         InputError: no scheduler answers there.
     """
-    where: dict[str, Any] = {"address": scheduler}
-    if "://" not in scheduler:
-        if not Path(scheduler).is_file():
-            raise InputError(
-                f"--scheduler {scheduler}: no such file; expected tcp://host:8786 or the file of a scheduler"
-            )
-        where = {"scheduler_file": scheduler}
+    by_address = "://" in scheduler
+    if not by_address and not Path(scheduler).is_file():
+        raise InputError(f"--scheduler {scheduler}: no such file; expected tcp://host:8786 or the file of a scheduler")
     with _quiet():
         try:
+            where: Any = {"address" if by_address else "scheduler_file": scheduler}
             client = Client(**where, timeout="10s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 f"--scheduler {scheduler}: no scheduler answers there ({error}); start one by `dask scheduler`"
             ) from error
-        with client:
-            pool = Cluster(client, folder, console, grows=True)
-            pool.stop()
-            try:
-                yield pool
-            finally:
-                pool.stop()
+        with client, closing(Cluster(client, folder, console, grows=True)) as pool:
+            pool.close()  # what a coordinator that was killed has left at work
+            yield pool
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dask's log and the warnings of its event loop off the screen."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=ResourceWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+def _quiet(**variables: str) -> Iterator[None]:
+    """Keep Dask's log and the warnings of its event loop off the screen, and set variables of the environment.
 
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables for processes that are started in the block: OpenMP and Python read them once, at the start."""
+    Those are for processes that are started in the block: OpenMP and Python read them once, at the start.
+    """
     before = dict(os.environ)
-    os.environ.update(values)
-    try:
+    with ExitStack() as stack, warnings.catch_warnings():
+        for logger in map(logging.getLogger, ("distributed", "tornado", "asyncio")):
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", category=ResourceWarning)
+        stack.callback(os.environ.update, before)
+        stack.callback(os.environ.clear)
+        os.environ.update(variables)
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def threads_of(jobs: int) -> dict[str, str]:
@@ -339,6 +331,12 @@ def stop_all(folder: str) -> None:
         line.stopping |= line.folder.is_relative_to(folder)
 
 
-def sees(path: str) -> bool:
-    """Tell whether a file is there."""
-    return Path(path).is_file()
+def trouble_with(mark: str) -> str:
+    """Say what this process cannot do with the folder of a file that is there; nothing where all is well."""
+    if not Path(mark).is_file():
+        return "does not see"
+    try:
+        with NamedTemporaryFile(dir=Path(mark).parent):
+            return ""
+    except OSError as error:
+        return f"cannot write ({error.strerror}) to"

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from matcard.training.rundir import write_text
-from matcard.work.attempt import DIED, STOPPED, attempts, read_record, settle
+from matcard.training.rundir import RunDir, write_text
+from matcard.work.attempt import BEGUN, DIED, LONGEST_REASON, STOPPED, attempts, read_record, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from matcard.work.pool import Pool
 
 MOST_DEATHS = 2
-"""A task whose worker died so often has failed."""
+"""A task whose worker died so often in vain has failed."""
 KILLED = (
-    f"its worker died {MOST_DEATHS} times; if the system killed it for want of memory, give fewer --jobs, a smaller "
-    "batch or a smaller model"
+    f"the process that trained it died {MOST_DEATHS} times, each time before another epoch was finished; if the system "
+    "killed it for want of memory, give fewer --jobs, a smaller batch or a smaller model"
 )
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 3
@@ -37,14 +37,9 @@ class Interruption:
     """Holds signals back, except inside `allowed`, until whoever works here has put its books in order."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.requested = 0  # signals that have come
         self._inside = False
         self._before: dict[int, Any] = {}
-
-    @property
-    def requested(self) -> bool:
-        """Whether a signal has come."""
-        return self._count > 0
 
     def __enter__(self) -> Interruption:
         # Only the main thread gets signals; a process that ignores one (a child, for Ctrl-C) goes on doing so.
@@ -70,9 +65,9 @@ class Interruption:
             self._inside = False
 
     def _handle(self, number: int, frame: object) -> None:
-        self._count += 1
+        self.requested += 1
         # A second signal, from a process group or an impatient user, must not break what the first one has begun.
-        if (self._inside and self._count == 1) or self._count >= _PATIENCE:
+        if (self._inside and self.requested == 1) or self.requested >= _PATIENCE:
             raise KeyboardInterrupt
 
 
@@ -134,17 +129,17 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
             if task is not None:
                 if (attempt := next_attempt(agenda, task, folder / task.key)) is None:
                     continue
-                if pool().room():
-                    pool().submit(task.job, attempt)
+                if pool().submit(task.job, attempt):
                     running[attempt] = task
                     continue
-            for over in pool().wait(answer):
-                # A worker that ended neither the task nor, as it was told, this attempt at it has died.
+            for over, why in pool().wait(answer).items():
+                # A worker that ended neither the task nor, as it was told, this attempt at it has died. An attempt that
+                # it had not begun, behind one of another study, is as good as stopped.
                 task = running.pop(over, None)
                 if task and next_attempt(agenda, task, over.parent) and not (over / STOPPED).exists():
-                    write_text(over / DIED, "")
+                    write_text(over / (DIED if why or (over / BEGUN).exists() else STOPPED), why)
         raise KeyboardInterrupt
-    except KeyboardInterrupt:
+    except BaseException:  # whatever ends this process: nobody died of the task
         for left in running:
             if left.is_dir():
                 write_text(left / STOPPED, "")
@@ -154,8 +149,8 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
 def next_attempt(agenda: Agenda, task: Item, folder: Path) -> Path | None:
     """Give the folder of the attempt to be made at a task; None where the task has ended, which is recorded.
 
-    An attempt that ended is the outcome, whatever else there is. One that was stopped, or whose coordinator was killed,
-    is nobody's fault.
+    An attempt that ended is the outcome, whatever else there is. One that was stopped, whose coordinator was killed, or
+    that finished an epoch before its worker died, is nobody's fault.
 
     Args:
         agenda: records the end.
@@ -164,13 +159,24 @@ def next_attempt(agenda: Agenda, task: Item, folder: Path) -> Path | None:
     """
     made = attempts(folder)
     ended = next((one for one in made if read_record(one) is not None), None)
-    died = sum((one / DIED).exists() and not (one / STOPPED).exists() for one in made)
-    if ended is None and died < MOST_DEATHS:
+    died = [one for one in made if died_in_vain(one)]
+    if ended is None and len(died) < MOST_DEATHS:
         return folder / str(1 + int(made[-1].name) if made else 1)
-    record = read_record(ended) if ended else None
-    agenda.ended(task.key, record or {"status": "failed", "reason": KILLED, "attempt": None}, ended)
+    if (record := read_record(ended) if ended else None) is None:
+        reason = (died[-1] / DIED).read_text(encoding="utf-8")[:LONGEST_REASON] or KILLED
+        record = {"status": "failed", "reason": reason, "attempt": None}
+    agenda.ended(task.key, record, ended)
     shutil.rmtree(folder, ignore_errors=True)
     return None
+
+
+def died_in_vain(attempt: Path) -> bool:
+    """Tell whether the worker of an attempt died before it had finished an epoch of its own."""
+    if not (attempt / DIED).exists() or (attempt / STOPPED).exists():
+        return False
+    begun = attempt / BEGUN  # written after the checkpoints of earlier attempts were copied, as old as they are
+    checkpoints = attempt.rglob(RunDir(attempt).last.name) if begun.exists() else ()
+    return all(path.stat().st_mtime_ns <= begun.stat().st_mtime_ns for path in checkpoints)
 
 
 class Jobs(Agenda):

@@ -29,11 +29,13 @@ class Pool(Protocol):
     def room(self) -> int:
         """Give the number of workers that are free now."""
 
-    def submit(self, job: Job, folder: Path) -> None:
-        """Have a free worker make an attempt."""
+    def submit(self, job: Job, folder: Path) -> bool:
+        """Have a free worker make an attempt, and tell whether there is one."""
 
-    def wait(self, answer: Answer) -> list[Path]:
+    def wait(self, answer: Answer) -> dict[Path, str]:
         """Wait a moment; give the attempts that are over, whether they ended or their worker died.
+
+        Each comes with what was raised outside its job, such as of a full disk, or nothing.
 
         Raises:
             KeyboardInterrupt: a signal came while this process itself was at work.
@@ -52,11 +54,12 @@ class Inline:
         """One, or none."""
         return 1 - len(self._next)
 
-    def submit(self, job: Job, folder: Path) -> None:
+    def submit(self, job: Job, folder: Path) -> bool:
         """Remember it."""
         self._next.append((job, folder))
+        return True
 
-    def wait(self, answer: Answer) -> list[Path]:
+    def wait(self, answer: Answer) -> dict[Path, str]:
         """Make the attempt.
 
         Raises:
@@ -65,7 +68,7 @@ class Inline:
         job, folder = self._next.pop()
         with self._interruption.allowed():
             attempt(job, folder, DirectWire(partial(answer, folder)), alone=True)
-        return [folder]
+        return {folder: ""}
 
 
 @contextmanager

@@ -33,6 +33,14 @@ class Exits:
 
 
 @dataclass(frozen=True)
+class Unwritten:
+    """Ends well, but its record cannot be written, as on a full disk."""
+
+    def __call__(self, folder, line):
+        return {"value": object()}
+
+
+@dataclass(frozen=True)
 class Tells:
     """Says what a worker finds."""
 
@@ -59,6 +67,7 @@ def test_workers_of_this_machine_are_killed_and_replaced_and_nothing_is_lost(tmp
             "plain": Steps(log, "plain", seconds=0.1),
             "after": Steps(log, "after", at=3),
             "exits": Exits(),
+            "unwritten": Unwritten(),
             "pruned": Steps(log, "pruned"),
         },
         pruned={"pruned"},
@@ -72,6 +81,7 @@ def test_workers_of_this_machine_are_killed_and_replaced_and_nothing_is_lost(tmp
     assert told["gpu"] in ("3", "5")
     assert told["may_start_processes"]
     assert told["ctrl_c_is_the_coordinators"]
+    assert "object is not JSON serializable" in agenda.records.pop("unwritten")["reason"], "and not want of memory"
     assert {key: record.get("reason", record["status"]) for key, record in agenda.records.items()} == {
         "once": "finished",
         "plain": "finished",
@@ -132,7 +142,7 @@ def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_
         assert steps_of(log, "b") == steps_of(log, "g") == [0, 1, 2]
         # A file that a worker does not see.
         monkeypatch.setattr(cluster, "write_text", lambda *_: None)
-        unseen = pytest.raises(InputError, match=r"the worker tcp://.* does not see .*: all machines must share")
+        unseen = pytest.raises(InputError, match=r"worker tcp://.* does not see .*: all machines must share")
         with cluster_at(scheduler, tmp_path, Console(file=io.StringIO())) as pool, unseen:
             pool.room()
 
@@ -142,24 +152,73 @@ def test_a_scheduler_that_is_not_there_is_refused(tmp_path):
         cluster_at("nowhere.json", tmp_path, Console()).__enter__()
 
 
+class Closed:
+    """A client that has given up."""
+
+    def subscribe_topic(self, *_):
+        pass
+
+    def nthreads(self):
+        raise RuntimeError("ConnectionPool is closed")
+
+    def run(self, *_, **__):
+        raise RuntimeError("ConnectionPool is closed")
+
+
+class Workers(Closed):
+    """A client of workers that come and go: those that there are at each look, and what each has against the folder."""
+
+    def __init__(self, *looks, trouble=""):
+        self.looks = list(looks)
+        self.trouble = trouble
+
+    def nthreads(self):
+        return dict.fromkeys(self.looks.pop(0) if len(self.looks) > 1 else self.looks[0], 1)
+
+    def run(self, function, *args, workers=(), **_):
+        return dict.fromkeys(workers, self.trouble)
+
+
+def test_the_only_worker_dies_before_it_is_given_what_it_had_room_for(tmp_path):
+    pool = Cluster(Workers(["tcp://a"], []), tmp_path, Console(file=io.StringIO()), grows=True)
+    assert pool.room() == 1
+    assert not pool.submit(Exits(), tmp_path / "running/a/1")
+    assert pool.room() == 0
+
+
+def test_workers_of_this_machine_that_do_not_come_back_end_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "START", 0)
+    pool = Cluster(Workers(["tcp://a"], []), tmp_path, Console(file=io.StringIO()), grows=False)
+    assert [pool.room(), pool.room()] == [1, 0]
+    with pytest.raises(TrainingError, match="all workers died, and none began again"):
+        pool.room()
+    pool = Cluster(Workers([]), tmp_path, Console(file=io.StringIO()), grows=True)
+    assert [pool.room() for _ in range(3)] == [0] * 3, "others may come"
+
+
+def test_a_worker_is_given_nothing_before_it_has_seen_the_folder_and_written_to_it(tmp_path, monkeypatch):
+    gone = Cluster(Workers(["tcp://a"], trouble=OSError("closed")), tmp_path, Console(file=io.StringIO()), grows=True)
+    assert gone.room() == 0
+    (tmp_path / "mark").touch()
+    assert cluster.trouble_with(str(tmp_path / "mark")) == ""
+    assert cluster.trouble_with(str(tmp_path / "none")) == "does not see"
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cluster, "NamedTemporaryFile", refuse)  # a user who is root may write everywhere
+    trouble = cluster.trouble_with(str(tmp_path / "mark"))
+    pool = Cluster(Workers(["tcp://a"], trouble=trouble), tmp_path, Console(file=io.StringIO()), grows=True)
+    with pytest.raises(InputError, match=r"worker tcp://a cannot write \(Permission denied\) to .*, and write to it"):
+        pool.room()
+
+
 def test_a_scheduler_that_went_away_is_told_in_words(tmp_path):
-    class Closed:
-        """A client that has given up."""
-
-        def subscribe_topic(self, *_):
-            pass
-
-        def nthreads(self):
-            raise RuntimeError("ConnectionPool is closed")
-
-        def run(self, *_, **__):
-            raise RuntimeError("ConnectionPool is closed")
-
     pool = Cluster(Closed(), tmp_path, Console(file=io.StringIO()), grows=True)
     assert [pool.room() for _ in range(GONE - 1)] == [0] * (GONE - 1), "it may come back"
     with pytest.raises(TrainingError, match="the scheduler does not answer any more"):
         pool.room()
-    pool.stop()
+    pool.close()
 
 
 def test_more_workers_than_gpus_take_them_in_turn(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from functools import cache, partial
@@ -28,7 +29,8 @@ def log(tmp_path):
 class Scripted:
     """A pool of some workers in this process; what is to happen to each attempt is said beforehand.
 
-    `dies` before it begins, `half`: after a step, `late`: it ends, but only after it was taken for dead.
+    `dies` before it begins, `half`: after a step, `epoch`: after an epoch, `full`: the disk is full before it begins,
+    `late`: it ends, but only after it was taken for dead.
     """
 
     def __init__(self, workers: int, script: dict[str, list[str]], log: Path) -> None:
@@ -43,8 +45,11 @@ class Scripted:
         return self.workers - len(self.waiting)
 
     def submit(self, job, folder):
+        if len(self.waiting) == self.workers:
+            return False
         self.waiting.append((job, folder))
         self.at_once.append(len(self.waiting))
+        return True
 
     def wait(self, answer):
         job, folder = self.waiting.pop(0)
@@ -53,15 +58,22 @@ class Scripted:
         for late in self.late:
             attempt(*late, DirectWire(lambda _: None), alone=False)
         self.late = []
-        if event == "half":
+        if event in ("half", "epoch"):
             folder.mkdir(parents=True)
+            before = sorted(folder.parent.glob("*/checkpoints"))
+            if before:
+                shutil.copytree(before[-1], folder / "checkpoints")
             (folder / BEGUN).touch()
             (folder / "done").write_text("1")
+            if event == "epoch":
+                (folder / "checkpoints").mkdir(exist_ok=True)
+                (folder / "checkpoints/last.ckpt").touch()
+                os.utime(folder / BEGUN, (0, 0))
         elif event == "late":
             self.late.append((job, folder))
         elif event == "ends":
             attempt(job, folder, DirectWire(lambda message: answer(folder, message)), alone=False)
-        return [folder]
+        return {folder: "OSError: no space" if event == "full" else ""}
 
 
 def run(agenda, pool, folder):
@@ -105,16 +117,32 @@ def test_everything_is_done_once_and_never_more_at_once_than_there_are_workers(t
 
 
 def test_a_killed_task_goes_on_once_and_then_has_failed_while_the_rest_goes_on(tmp_path, log):
-    agenda = Listed({name: Steps(log, name) for name in "abcd"})
-    run(agenda, Scripted(2, {"a": ["half"], "b": ["dies", "half"], "c": ["half", "half"]}, log), tmp_path)
+    agenda = Listed({name: Steps(log, name) for name in "abcdef"})
+    script = {
+        "a": ["half"],
+        "b": ["dies", "dies", "half"],  # behind those of another study
+        "c": ["half", "half"],
+        "d": ["half", "epoch", "epoch"],
+        "e": ["epoch", "half", "half"],
+    }
+    run(agenda, Scripted(2, script, log), tmp_path)
     assert agenda.records["a"]["from"] == 1, "where the dead worker had come to"
     assert {key: record["status"] for key, record in agenda.records.items()} == {
         "a": "finished",
-        "b": "failed",
+        "b": "finished",
         "c": "failed",
         "d": "finished",
+        "e": "failed",
+        "f": "finished",
     }
-    assert agenda.records["c"]["reason"] == KILLED
+    assert agenda.records["c"]["reason"] == agenda.records["e"]["reason"] == KILLED
+
+
+def test_what_keeps_a_worker_from_an_attempt_is_the_reason(tmp_path, log):
+    agenda = Listed({name: Steps(log, name) for name in "ab"})
+    run(agenda, Scripted(1, {"a": ["full", "full"]}, log), tmp_path)
+    assert agenda.records["a"]["reason"] == "OSError: no space"
+    assert agenda.records["b"]["status"] == "finished"
 
 
 def test_a_late_attempt_is_taken_where_it_is_the_first_and_ignored_where_it_is_not(tmp_path, log):
