@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from matcard.cli import make_console, run_command
@@ -41,11 +42,13 @@ def parse_settings(argv: Sequence[str]) -> Settings:
     """
     from matcard.study.settings import Settings, StudyDir, read_entries, trial_settings
 
-    named = _named(argv, "study", "space", "trial_config")
+    named = _named(argv, "study", "space", "trial_config", "jobs", "scheduler")
     begun = None
     if named["study"] is not None and (folder := StudyDir.named(named["study"], "")).settings.is_file():
         begun = Settings.read(folder.settings)
     own = begun.options if begun else StudyOptions()
+    if named["jobs"] or named["scheduler"]:  # one takes the place of the other with which the study began
+        own = replace(own, jobs=1, scheduler=None)
     entries = begun.space if begun and not named["space"] else read_entries(named["space"] or own.space)
     fresh = begun is None or named["trial_config"] is not None
     layers = [dict(entries.get("config") or {})]

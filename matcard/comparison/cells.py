@@ -218,7 +218,7 @@ def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedDat
         divided = data.divided(options, Division(experiment.seed, part), graphs=graphs)
     who = f"task {task.name}: the comparison in {folder.parent}, with {options.source},"
     advice = "new runs would not compare with its own; name another --folder, or put the data back"
-    require_same(samples, folder / f"{name}.parquet", who, advice)
+    require_same(divided, folder / f"{name}.parquet", who, advice)
     for label, config in configs.items():
         with concerning(f"{label} on {task.name}"):
             if label not in networks:

@@ -161,7 +161,7 @@ def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> Non
 
     Raises:
         TrainingError: no seed could be trained with both.
-        KeyboardInterrupt: a signal came; the message says what is kept.
+        KeyboardInterrupt: a signal came.
     """
     folder, settings, metrics = begun.folder, begun.settings, begun.metrics
     seeds = range(settings.config["seed"], settings.config["seed"] + settings.options.retrain)
@@ -190,10 +190,7 @@ def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> Non
         for index, seed in enumerate(seeds)
         for side, values in configs.items()
     }
-    try:
-        do(Jobs(jobs, partial(say, console)))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"runs that are trained are kept; go on with --study {folder.path}") from None
+    do(Jobs(jobs, partial(say, console)))
     trained = [seed for seed in seeds if all(read_record(runs / f"{side}-{seed}") for side in configs)]
     if not trained:
         raise TrainingError(f"no seed could be trained with both configurations, see {runs}")

@@ -105,7 +105,7 @@ class StudyDir:
     Attributes:
         path: of the directory.
         settings: configuration, training of a trial, space, options, and which study of the storage it is.
-        data: what the samples were when the study began: id, class and a digest of each.
+        data: what the samples were when the study began: id, class, a digest, and numbers beside the class.
         table: every trial: values, parameters, metrics, how it ended.
         best: the best configuration, complete: `matcard.train --config` takes it.
         figures: folder of the figures, each with its data.
@@ -221,6 +221,7 @@ class Settings:
             **{f"of a trial, --{name}": value for name, value in flatten(self.trial).items()},
             **{f"space, {name}": value for name, value in self.space.items()},
             **{f"--{name}": getattr(self.options, name) for name in FIXED},
+            "--sampler": "grid" if self.options.sampler == "grid" else "none of a grid",
         }
 
 

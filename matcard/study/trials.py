@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from matcard.study.settings import StudyDir
-    from matcard.study.space import Space
     from matcard.study.tuning import Begun
     from matcard.work.attempt import Record
     from matcard.work.screen import Screen
@@ -233,10 +231,10 @@ def failure_reason(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(FAILURE, "of itself"))
 
 
-def write_table(folder: StudyDir, study: optuna.Study, metrics: Sequence[str]) -> pd.DataFrame:
+def write_table(begun: Begun) -> pd.DataFrame:
     """Write the trials that have ended, and give them."""
-    table = trial_table(study.get_trials(deepcopy=False), metrics)
-    with written_whole(folder.table) as beside:
+    table = trial_table(begun.study.get_trials(deepcopy=False), begun.metrics)
+    with written_whole(begun.folder.table) as beside:
         table.to_parquet(beside, index=False)
     return table
 
@@ -258,18 +256,17 @@ def ranked(study: optuna.Study, metrics: Sequence[str]) -> list[FrozenTrial]:
     return [front[k] for k in np.argsort((scaled**2).sum(axis=1), kind="stable")]
 
 
-def write_best(
-    folder: StudyDir, study: optuna.Study, metrics: Sequence[str], space: Space, config: Mapping[str, Any]
-) -> list[FrozenTrial]:
+def write_best(begun: Begun) -> list[FrozenTrial]:
     """Write the best configuration, and of several metrics those of the whole front; give their trials.
 
     `best.yaml` of several metrics is the trial of the front that `ranked` puts first.
     """
-    best = ranked(study, metrics)
+    folder, metrics, config = begun.folder, begun.metrics, begun.settings.config
+    best = ranked(begun.study, metrics)
     for old in folder.path.glob("best-*.yaml"):
         old.unlink(missing_ok=True)
     for rank, trial in enumerate(best, start=1):
-        values = with_resolved_paths(config_to_dict(config_from_dict(space.apply(trial.params, config))))
+        values = with_resolved_paths(config_to_dict(config_from_dict(begun.space.apply(trial.params, config))))
         text = f"# Trial {trial.number} of the study {folder.name}: " + ", ".join(
             f"validation {name} {value:.4f}" for name, value in zip(metrics, trial.values, strict=True)
         )

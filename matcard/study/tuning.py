@@ -131,6 +131,11 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
         try:
             with engine(options.jobs, options.scheduler, folder.path, console) as do:
                 search(begun, do, report if config.report else lambda _: None, console)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{count_finished(begun.study.trials)} of {options.trials} trials are finished and kept, and what ran "
+                f"goes on where it was; go on with --study {options.study or folder.path}"
+            ) from None
         finally:
             close_storage(begun.study._storage)
     return folder
@@ -141,7 +146,7 @@ def search(begun: Begun, do: Callable[[Agenda], None], report: Callable[[Path], 
 
     Raises:
         TrainingError: too many trials fail.
-        KeyboardInterrupt: a signal came; the message says what is kept.
+        KeyboardInterrupt: a signal came.
     """
     folder, options, study = begun.folder, begun.settings.options, begun.study
     total = options.trials
@@ -152,14 +157,8 @@ def search(begun: Begun, do: Callable[[Agenda], None], report: Callable[[Path], 
         trials = Trials(begun, total, screen)
         try:
             do(trials)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"{count_finished(trials.trials)} of {total} trials are finished and kept, and what ran goes on where "
-                f"it was; go on with --study {options.study or folder.path}"
-            ) from None
         finally:
-            table = write_table(folder, study, begun.metrics)
-            best = write_best(folder, study, begun.metrics, begun.space, begun.settings.config)
+            table, best = write_table(begun), write_best(begun)
     if trials.stop != "failing":
         say(console, trials.summary())
     write_figures(folder, study, table, begun.metrics, begun.space)
@@ -212,16 +211,17 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
     for sampler in dict.fromkeys([config.trainer.sampler, *searched]):
         if sampler not in BY_CLASS:
             divided.draws(sampler, config.trainer.sampler_scale, config.trainer.sampler_by == "class")
-    require_same(
-        data.samples(config.data), folder.data, f"--study {folder.path}", "name another --study, or put the data back"
-    )
+    require_same(divided, folder.data, f"--study {folder.path}", "name another --study, or put the data back")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(options.storage, folder.path)
-    others = [] if options.storage else [s.study_name for s in storage.get_all_studies() if s.study_name != name]
-    if others:
+    where = "--storage" if options.storage else folder.path / JOURNAL
+    known = [each.study_name for each in storage.get_all_studies()]
+    others = [] if options.storage else known
+    trials = [trial for part in ("trials", "running") for trial in folder.path.glob(f"{part}/[0-9]*")]
+    if name not in known and (others or trials):
         raise InputError(
-            f"{folder.path / JOURNAL} holds the study {others[0]!r}, and the directory is that of {name!r}: give it "
-            "its own journal back, or name another --study"
+            f"{where} holds {f'the study {others[0]!r}' if others else 'no such study'}, and the directory is that of "
+            f"{name!r}: give it its own journal or --storage back, or name another --study"
         )
     settings.write(folder.settings)
     parallel = options.jobs > 1 or options.scheduler is not None

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from jaxtyping import Float64, Shaped
+
+    from matcard.data.dataset import TrainingSet
     from matcard.data.samples import Samples
 
 
@@ -56,22 +59,24 @@ def held(folder: Path, option: str) -> Iterator[None]:
         lock.release()
 
 
-def require_same(samples: Samples, path: Path, what: str, advice: str) -> None:
-    """Check that samples have the ids, classes and contents of a file, which is written where there is none.
+def require_same(data: TrainingSet, path: Path, what: str, advice: str) -> None:
+    """Check that samples are those of a file, which is written where there is none.
 
     Args:
-        samples: as they are now.
-        path: parquet file with id, class and a digest of each structure, image or row that all began with.
+        data: the samples as they are now, those without a class that are trained on among them.
+        path: parquet file with id, class, a digest of each structure, image or row, and the numbers beside the class
+            that all began with.
         what: who began with it, for the message.
         advice: what to do instead.
 
     Raises:
         InputError: they differ.
     """
-    used = samples.take(samples.used)
-    names = np.array(used.class_names, dtype=object)
-    digests = [hashlib.sha256(content).hexdigest()[:32] for content in _contents(used.inputs)]
-    now = pd.DataFrame({"id": used.ids.astype(str), "class": names[used.codes], "digest": digests})
+    names = np.array([*data.class_names, ""], dtype=object)  # none: code -1
+    parts = [_table(data.samples, names, data.values.numbers if data.values else None)]
+    if data.unlabelled is not None:
+        parts.append(_table(data.unlabelled.samples, names, data.unlabelled.numbers))
+    now = pd.concat(parts, ignore_index=True)
     if not path.is_file():
         with written_whole(path) as beside:
             now.to_parquet(beside, index=False)
@@ -85,16 +90,21 @@ def require_same(samples: Samples, path: Path, what: str, advice: str) -> None:
         "samples are new": len(now) - len(common),
         f"of {len(before)} labels differ": int((old["class"] != new["class"]).sum()),
         f"of {len(before)} structures or rows differ": int((old["digest"] != new["digest"]).sum()),
+        # An earlier version did not write them.
+        f"of {len(before)} numbers differ": int((old.get("numbers", new["numbers"]) != new["numbers"]).sum()),
     }
     if said := ", ".join(f"{count} {differing}" for differing, count in counts.items() if count):
         raise InputError(f"{what} began with other data ({said}): {advice}")
 
 
-def _contents(inputs: Any) -> Iterator[bytes]:
-    if not isinstance(inputs, Crystals):
-        for sample in np.ascontiguousarray(inputs):
-            yield sample.tobytes()
-        return
-    for k, (start, stop) in enumerate(zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True)):
-        sites = inputs.numbers[start:stop].tobytes() + inputs.frac_coords[start:stop].tobytes()
-        yield inputs.lattice[k].tobytes() + sites
+def _table(
+    samples: Samples, names: Shaped[np.ndarray, " C"], numbers: Float64[np.ndarray, "N V"] | None
+) -> pd.DataFrame:
+    inputs = samples.inputs
+    if isinstance(inputs, Crystals):
+        digests = inputs.digests()
+    else:
+        digests = [hashlib.sha256(row).digest() for row in np.ascontiguousarray(inputs)]
+    table = pd.DataFrame({"id": samples.ids.astype(str), "class": names[samples.codes]})
+    table["digest"] = [digest.hex()[:32] for digest in digests]
+    return table.assign(numbers="" if numbers is None else list(map(str, numbers.tolist())))

@@ -23,7 +23,7 @@ from matcard.study import objective
 from matcard.study.objective import load_scores
 from matcard.study.settings import StudyOptions
 from matcard.study.tuning import tune
-from matcard.training.config import parse_config, read_config
+from matcard.training.config import flatten, parse_config, read_config
 from matcard.work import pool
 
 
@@ -146,6 +146,33 @@ def test_the_function_takes_a_space_as_a_mapping(here, played, capsys):
     assert "Traceback" not in capsys.readouterr().out
 
 
+def test_jobs_take_the_place_of_a_scheduler_and_a_scheduler_that_of_jobs(here, played):
+    run("--study=a", "--trials=1", "--jobs=2", "--trainer.max_epochs=1")
+    options = command.parse_settings(["--study=a"]).options
+    assert (options.jobs, options.scheduler) == (2, None), "as it began"
+    settings = command.parse_settings(["--study=a", "--scheduler=tcp://here:1"])
+    assert (settings.options.jobs, settings.options.scheduler) == (1, "tcp://here:1")
+    settings.write(here / "runs/studies/a/study.yaml")
+    for argv, jobs in ((["--jobs", "1"], 1), (["--jobs=3"], 3)):
+        options = command.parse_settings(["--study=a", *argv]).options
+        assert (options.jobs, options.scheduler) == (jobs, None)
+    assert command.parse_settings(["--study=a"]).options.scheduler == "tcp://here:1"
+
+
+def test_an_interruption_after_the_trials_says_how_to_go_on(here, played, monkeypatch):
+    """While the defaults are trained for the comparison."""
+    (here / "space.yaml").write_text("optimizer.lr: {type: float, low: 3e-2, high: 5e-2}\n")
+
+    def interrupted(config, *rest, **options):
+        if config.optimizer.lr == 0.02:
+            raise KeyboardInterrupt
+        return play(config, *rest, **options)
+
+    monkeypatch.setattr(objective, "trained", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"2 of 2 trials are finished and kept.*go on with --study a"):
+        run("--study=a", "--trials=2")
+
+
 def test_a_password_is_not_kept(here):
     settings = command.parse_settings(["--study=a", "--storage=postgresql://me:secret@host/studies"])
     settings.write(here / "study.yaml")
@@ -172,6 +199,10 @@ def test_several_processes_train_one_study(here, capsys):
     for number, value in zip(done["number"], done["macro_f1"], strict=True):
         (scores,) = load_scores(study / "trials" / f"{number:04d}", 1)
         assert scores.metrics()["macro_f1"] == pytest.approx(value), "of its own weights"
+    for _, trial in done.iterrows():
+        config = flatten(read_config(study / "trials" / f"{trial['number']:04d}" / "config.yaml"))
+        chosen = trial[[name for name in done if "." in name]].dropna().to_dict()
+        assert {name: config[name] for name in chosen} == pytest.approx(chosen), "its own options in its own folder"
     assert read_config(study / "defaults/config.yaml")["loss"]["name"] == "cross_entropy"
     (scores,) = load_scores(study / "defaults", 1)
     defaults = read_json(study / "best_vs_defaults.json")["metrics"]["macro_f1"]["defaults"]
@@ -180,6 +211,19 @@ def test_several_processes_train_one_study(here, capsys):
     shown = capsys.readouterr().out
     assert shown.count("trained for the comparison") == 1
     assert "best configuration" in shown
+
+
+def test_several_processes_retrain_when_all_have_ended_their_search(here):
+    """A worker that is free when the time is up waits for those that are still at a trial."""
+    run("--study=a", "--trials=50", "--timeout=3", "--retrain=2", "--jobs=2", "--trainer.max_epochs=1")
+    study = here / "runs/studies/a"
+    trials, retrained = (
+        [read_json(path) for path in study.glob(pattern)]
+        for pattern in ("trials/*/record.json", "retrained/*/*/record.json")
+    )
+    assert len(retrained) in (2, 4), "twice the best, and the defaults unless they are the best"
+    assert max(one["began"] + one["seconds"] for one in trials) <= min(one["began"] for one in retrained)
+    assert not (study / "running").exists()
 
 
 def test_a_finished_study_starts_no_workers(here, played, monkeypatch, capsys):

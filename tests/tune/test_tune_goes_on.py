@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from clusters import running_cluster, wait_for, workers_of
+from optuna.samplers import TPESampler
 from tune_cases import ROWS, play, run, trials_of
 
 from matcard import tune as command
@@ -70,6 +71,63 @@ def test_a_study_that_was_renamed_or_copied_goes_on_and_anothers_journal_is_refu
     (studies / "d/study.yaml").unlink()
     with pytest.raises(InputError, match=r"holds the study 'd-\w+', and the directory is that of 'd-\w+'"):
         run("--study=d", "--trials=4")
+
+
+def test_a_study_without_its_journal_or_its_storage_is_refused_and_keeps_its_trials(here, played):
+    run("--study=a", "--trials=2")
+    study = here / "runs/studies/a"
+    settings, record = ((study / name).read_bytes() for name in ("study.yaml", "trials/0000/record.json"))
+    with pytest.raises(InputError, match=r"--storage holds no such study, .* 'a-\w+': give it its own journal or --st"):
+        command.main(["--study=a", "--trials=3", "--storage=sqlite:///other.db"])
+    (study / "journal.log").rename(here / "aside")
+    with pytest.raises(InputError, match=r"journal.log holds no such study, and the directory is that of 'a-\w+'"):
+        command.main(["--study=a", "--trials=3"])
+    assert (study / "study.yaml").read_bytes() == settings
+    (here / "aside").rename(study / "journal.log")
+    command.main(["--study=a", "--trials=3"])
+    assert len(trials_of(study)) == 3
+    assert (study / "trials/0000/record.json").read_bytes() == record
+
+
+def test_a_study_refuses_other_numbers_beside_the_classes(here, played):
+    """Those that classes are made of, and those of rows without a class that are trained on."""
+    table = pd.read_csv(here / "rows.csv", float_precision="round_trip")
+    table["more"] = table["x"] + 1
+    table.loc[390:, "kind"] = None
+    table.to_csv(here / "rows.csv", index=False)
+    learning = ["--data.features=x,y", "--data.auxiliary=more", "--data.unlabelled=learn", "--value.weight=1"]
+    run("--study=a", "--trials=1", *learning)
+    command.main(["--study=a", "--trials=2"])
+    for row in (50, 395):
+        table.assign(more=table["more"].where(table.index != row, 9.0)).to_csv(here / "rows.csv", index=False)
+        with pytest.raises(InputError, match=r"\(1 of 400 numbers differ\)"):
+            command.main(["--study=a", "--trials=3"])
+    table[:-1].to_csv(here / "rows.csv", index=False)
+    with pytest.raises(InputError, match=r"\(1 of 400 samples are gone\)"):
+        command.main(["--study=a", "--trials=3"])
+
+
+def test_more_trials_neither_move_where_tpe_begins_nor_throw_trials_away(here, played, monkeypatch):
+    """TPE learns once so many trials have ended as when all were asked for at once."""
+    guided, relative = [], TPESampler._sample_relative
+
+    def noted(self, study, trial, space):
+        found = relative(self, study, trial, space)
+        if found:
+            guided.append(trial.number)
+        return found
+
+    monkeypatch.setattr(TPESampler, "_sample_relative", noted)
+    run("--study=whole", "--trials=10", "--trainer.max_epochs=1")
+    assert guided == [8, 9]
+    guided.clear()
+    few = run("--study=parts", "--trials=3", "--trainer.max_epochs=1")
+    records = [(here / f"runs/studies/parts/trials/{k:04d}/record.json").read_bytes() for k in range(3)]
+    many = run("--study=parts", "--trials=10", "--trainer.max_epochs=1")
+    assert guided == [8, 9]
+    pd.testing.assert_frame_equal(many[:3], few)
+    for k, record in enumerate(records):
+        assert (here / f"runs/studies/parts/trials/{k:04d}/record.json").read_bytes() == record
 
 
 class Stopping:

@@ -106,6 +106,8 @@ def test_a_study_is_continued_by_its_name_and_refuses_what_differs(here, played)
     with pytest.raises(InputError, match=r"space, loss\.label_smoothing was .*0\.2.*is .*0\.3"):
         command.main(["--study=a", "--space=space.yaml"])
     command.main(["--study=a", "--sampler=qmc", "--trials=4"])
+    with pytest.raises(InputError, match="--sampler was none of a grid, is grid"):
+        command.main(["--study=a", "--sampler=grid"])
 
 
 def test_weights_are_kept_on_request(here):
