@@ -166,11 +166,6 @@ class Experiment:
         """Those of short tables and of the figure: the first ones and the last."""
         return self.metrics if len(self.metrics) <= _HEADLINE else (*self.metrics[: _HEADLINE - 1], self.metrics[-1])
 
-    @property
-    def seed_range(self) -> range:
-        """The seeds of the runs."""
-        return range(self.seed, self.seed + self.seeds)
-
     def methods_of(self, task: Task) -> list[Method]:
         """Give the losses and rivals that are for a task."""
         return [method for method in self.methods if method.tasks is None or task.name in method.tasks]
@@ -186,9 +181,8 @@ class Experiment:
 
     def tunings(self, task: Task) -> list[range]:
         """Divide the seeds: those of each part have the options in common that are chosen by one search."""
-        if self.tunes_on(task) != "each-seed":
-            return [self.seed_range]
-        return [range(seed, seed + 1) for seed in self.seed_range]
+        seeds = range(self.seed, self.seed + self.seeds)
+        return [range(seed, seed + 1) for seed in seeds] if self.tunes_on(task) == "each-seed" else [seeds]
 
     def base(self, task: Task, method: Method) -> dict[str, Any]:
         """Give the configuration of a method on a task before any search, resolved and nested.

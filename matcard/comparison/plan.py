@@ -48,7 +48,7 @@ class Search:
 
     def __init__(self, space: Space, base: Mapping[str, Any], *, larger: bool, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space = space
+        self.space = space
         self._base = base
         self._larger = larger
         self._seed = seed
@@ -78,23 +78,19 @@ class Search:
         best = max if self._larger else min
         return dict(best(done, key=lambda trial: float(trial.value or 0.0)).params)
 
-    def applied(self, params: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-        """Lay the values of a trial over another configuration, resolved."""
-        return resolved(self._space.apply(params, base))
-
     def _begin(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             sampler = TPESampler(n_startup_trials=STARTUP, multivariate=True, group=True, seed=self._seed)
         self._study = optuna.create_study(sampler=sampler, direction="maximize" if self._larger else "minimize")
-        if (defaults := self._space.point_of(self._base)) is not None:
+        if (defaults := self.space.point_of(self._base)) is not None:
             self._study.enqueue_trial(defaults)
         self._told: list[float | None] = []
         self._ask()
 
     def _ask(self) -> None:
         self._trial = self._study.ask()
-        self._config = resolved(self._space.suggest(self._trial, self._base))
+        self._config = resolved(self.space.suggest(self._trial, self._base))
 
 
 @dataclass(frozen=True)
@@ -124,7 +120,7 @@ class Pair:
         self.task = task
         self.method = method
         self._seeds = seeds
-        self._full = experiment.base(task, method)
+        self.base = experiment.base(task, method)
         self.development = experiment.tunes_on(task) == "development"
         self._monitor = str(task.config["trainer"]["monitor"])
         space = experiment.space_of(task, method)
@@ -162,11 +158,11 @@ class Pair:
         return self._cell("trial", len(values), self._search.config(values))
 
     def _make_tests(self, values: tuple[float | None, ...]) -> list[Cell]:
-        chosen = self._full
+        chosen = self.base
         if self._search:
             if (best := self._search.best(values)) is None:
                 return []
-            chosen = self._search.applied(best, chosen)
+            chosen = resolved(self._search.space.apply(best, chosen))
         return [self._cell("test", seed, {**chosen, "seed": seed}) for seed in self._seeds]
 
     def _cell(self, stage: Any, number: int, config: dict[str, Any]) -> Cell:

@@ -110,7 +110,7 @@ def _options(experiment: Experiment, results: pd.DataFrame) -> Markup:
             found = [flatten(json.loads(config)) for config in of_method["config"]]
             chosen = Markup("; ").join(_chosen(name, found) for name in experiment.searched(task, method))
             rows.append((task.name, method.label, chosen if found and chosen else DASH))
-    seeds = f"seeds {experiment.seed_range[0]} to {experiment.seed_range[-1]}"
+    seeds = f"seeds {experiment.seed} to {experiment.seed + experiment.seeds - 1}"
     caption = f"What was searched, and the values that were tested ({seeds}; one where it is the same for all)"
     return table(("task", "loss", "options"), rows, caption=caption, texts=3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 import tempfile
 from datetime import timedelta
 from itertools import chain
@@ -80,13 +81,17 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
             check_data(experiment, task, folder / "data", data)
         say(console, f"comparison: {folder}")
         store, plan = CellStore(folder / "cells"), Plan(experiment)
-        tell_estimate(experiment, plan, store.records, 1 if options.scheduler else options.jobs, data, console)
+        again = plan.to_be_made_again(store.records)
+        for key in again:
+            del store.records[key]
+            shutil.rmtree(folder / "running" / key, ignore_errors=True)  # left by who was killed right after the record
+        tell_estimate(plan, store.records, 1 if options.scheduler else options.jobs, data, console)
         try:
             with (
                 Screen(console, "cells", plan.total, plan.done(store.records)) as screen,
                 engine(options.jobs, options.scheduler, folder, console) as do,
             ):
-                do(Cells(experiment, plan, store, data, screen))
+                do(Cells(plan, store, data, screen, again))
         except KeyboardInterrupt:
             done = sum(row.status == "finished" for row in plan.rows(store.records))
             raise KeyboardInterrupt(
@@ -109,22 +114,20 @@ class Cells(Agenda):
     """Has every cell of an experiment trained: an agenda.
 
     Args:
-        experiment: what is compared.
         plan: of the experiment.
-        store: of its cells; those that failed and are of use are made again, after all others.
+        store: of its cells.
         data: of the cells.
         screen: shows those that end.
+        again: keys of those that are made again, after all others.
     """
 
-    def __init__(self, experiment: Experiment, plan: Plan, store: CellStore, data: SharedData, screen: Screen) -> None:
-        self._options = {task.name: task.data() for task in experiment.tasks}
+    def __init__(self, plan: Plan, store: CellStore, data: SharedData, screen: Screen, again: Collection[str]) -> None:
+        self._options = {pair.task.name: pair.task.data() for pair in plan.pairs}
         self._data = data
         self._plan = plan
         self._store = store
         self._screen = screen
-        self._again = plan.to_be_made_again(store.records)
-        for key in self._again:
-            del store.records[key]
+        self._again = again
         self._given: dict[str, Cell] = {}
 
     def next(self, running: Collection[str]) -> Item | None:
@@ -178,16 +181,13 @@ def _tell_failed(rows: Sequence[Row], again: Collection[str], cells: Path, conso
     say(console, f"{failed[0].cell.label}: {(failed[0].record or {})['reason']}")
 
 
-def tell_estimate(
-    experiment: Experiment, plan: Plan, records: Records, jobs: int, data: SharedData, console: Console
-) -> None:
+def tell_estimate(plan: Plan, records: Records, jobs: int, data: SharedData, console: Console) -> None:
     """Print how long the cells take that are left, where they are many.
 
     Each rival, and one network of each data set for all of them, is trained with few trees or epochs, twice; the time
     of the whole follows.
 
     Args:
-        experiment: what is compared.
         plan: of the experiment.
         records: of the cells that have ended.
         jobs: cells that are trained at the same time.
@@ -199,15 +199,15 @@ def tell_estimate(
         return
     kinds = {pair: (pair.task.name, pair.method.label * pair.method.is_rival) for pair, cells in left.items() if cells}
     first = {kind: pair for pair, kind in reversed(kinds.items())}
-    times = {kind: _probed(experiment, pair, data) for kind, pair in first.items()}
+    times = {kind: _probed(pair, data) for kind, pair in first.items()}
     if total := float(np.nansum([left[pair] * times[kind] for pair, kind in kinds.items()])) / jobs:
         time_left = timedelta(seconds=round(total))
         say(console, f"{sum(left.values()):,} cells are left: about {time_left} (h:mm:ss) with {jobs} at a time")
 
 
-def _probed(experiment: Experiment, pair: Pair, data: SharedData) -> float:
+def _probed(pair: Pair, data: SharedData) -> float:
     """Train shortly, and give the seconds that the whole will take; NaN where that cannot be done."""
-    config = experiment.base(pair.task, pair.method)
+    config = pair.base
     option = Rival.find(config["rival"]["name"]).options_class.length if pair.method.is_rival else "trainer.max_epochs"
     try:
         if option is None:

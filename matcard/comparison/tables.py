@@ -13,15 +13,13 @@ from matcard.comparison.experiment import has_given_test
 from matcard.comparison.plan import STARTUP
 from matcard.comparison.results import SIGNIFICANT, mean_scores, metric, outcomes
 from matcard.evaluation.statistics import compare_ranks
-from matcard.report.page import plural
+from matcard.report.page import DASH, plural
 from matcard.work.trainings import DEVELOPMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from matcard.comparison.experiment import Experiment, Task
-
-DASH = "–"
 
 
 class TextTable(NamedTuple):

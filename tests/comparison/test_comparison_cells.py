@@ -8,7 +8,7 @@ import pytest
 from comparison_cases import options, write_experiment
 
 from matcard.comparison.cells import Cell, CellStore
-from matcard.comparison.experiment import read_experiment
+from matcard.comparison.experiment import read_experiment, resolved
 from matcard.comparison.plan import Search
 
 
@@ -121,7 +121,7 @@ def test_the_best_is_laid_over_the_full_training(search):
     _, values = run_through(one, rate)
     full = {**one._base, "trainer": {**one._base["trainer"], "max_epochs": 77}}
     best = one.best(values)
-    applied = one.applied(best, full)
+    applied = resolved(one.space.apply(best, full))
     assert applied["trainer"]["max_epochs"] == 77
     assert rate(applied) == best["optimizer.lr"]
     assert applied["loss"]["scale"] == best["loss.scale"]

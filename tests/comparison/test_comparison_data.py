@@ -148,7 +148,7 @@ def test_an_estimate_of_the_time(tmp_path, monkeypatch):
 
     def told(made, records):
         console = Console(file=io.StringIO(), width=200)
-        running.tell_estimate(made, Plan(made), records, 2, SharedData(), console)
+        running.tell_estimate(Plan(made), records, 2, SharedData(), console)
         return console.file.getvalue().strip()
 
     slow = 2 * 11 * (0.5 + 0.1 * 20) + 9 * (0.5 + 0.1 * 50) + 11 * 7.0
@@ -170,5 +170,5 @@ def test_a_short_training_tells_the_time_and_looks_at_no_test_part(tmp_path, mon
     monkeypatch.setattr(
         DataModule, "eval_dataloader", lambda self, part, *rank: looked.append(part) or loader(self, part, *rank)
     )
-    assert running._probed(experiment, pair, SharedData()) > 0
+    assert running._probed(pair, SharedData()) > 0
     assert set(looked) == {"val"}

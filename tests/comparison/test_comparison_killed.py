@@ -19,6 +19,7 @@ from matcard.comparison.cells import CellStore
 from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.errors import InputError
+from matcard.work.attempt import RECORD
 from matcard.work.folder import held
 
 pytestmark = pytest.mark.usefixtures("without_report")
@@ -71,6 +72,23 @@ def test_a_cell_that_might_fail_again_comes_last(tmp_path, trained, monkeypatch)
     run(options(write_experiment(tmp_path, losses=["ce"], trials=0)))
     run(options(write_experiment(tmp_path, trials=0)))
     assert order[2:] == [("error", 0), ("error", 1), ("cross_entropy", 0)]
+
+
+def test_a_cell_that_failed_is_made_again_though_its_coordinator_was_killed_right_after_the_record(
+    tmp_path, trained, monkeypatch
+):
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
+    folder, _ = run(opts)
+    record = next(file for file in (folder / "cells").iterdir())
+    failed = {**json.loads(record.read_text()), "status": "failed", "reason": "the disk was full"}
+    left = folder / "running" / failed["key"] / "1"
+    left.mkdir(parents=True)
+    for path in (record, left / RECORD):
+        path.write_text(json.dumps(failed))
+    _, printed = run(opts)
+    assert "1 of 2 cells are there already" in printed
+    assert len(trained) == 3
+    assert json.loads(record.read_text())["status"] == "finished"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of Unix")

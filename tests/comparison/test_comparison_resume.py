@@ -50,7 +50,8 @@ def test_a_test_that_failed_for_another_reason_than_its_loss_is_made_again(tmp_p
     failing_once(monkeypatch, OSError("the disk was full"), of=1)
     folder, printed = run(opts)
     assert "1 cell failed; the same command runs them again" in printed
-    run(opts)
+    _, printed = run(opts)
+    assert "1 of 2 cells are there already" in printed, "not the one that failed"
     assert results(folder)["status"].tolist() == ["finished", "finished"]
 
 
