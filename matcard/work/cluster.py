@@ -132,7 +132,7 @@ class Cluster:
         """Have every attempt of this folder end soon, those of a coordinator that was killed among them."""
         for _, future, _ in self._running.values():
             future.cancel()
-        with suppress(OSError, RuntimeError):  # without a scheduler nobody is to be told
+        with suppress(OSError, RuntimeError, AttributeError):  # without a scheduler nobody is to be told
             self._client.run(stop_all, str(self._folder), on_error="ignore")
 
     def _free(self) -> list[str]:
@@ -153,7 +153,7 @@ class Cluster:
         """Give the addresses of all workers; None where the scheduler does not answer now."""
         try:
             found = list(self._client.nthreads())
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:  # the last of a client that has given up
+        except (OSError, ValueError, RuntimeError, AttributeError) as error:  # the last two: a client has given up
             self._missed += 1
             if self._missed < GONE:
                 return None

@@ -155,14 +155,17 @@ def test_a_scheduler_that_is_not_there_is_refused(tmp_path):
 class Closed:
     """A client that has given up."""
 
+    def __init__(self, error):
+        self.error = error
+
     def subscribe_topic(self, *_):
         pass
 
     def nthreads(self):
-        raise RuntimeError("ConnectionPool is closed")
+        raise self.error
 
     def run(self, *_, **__):
-        raise RuntimeError("ConnectionPool is closed")
+        raise self.error
 
 
 class Workers(Closed):
@@ -213,8 +216,12 @@ def test_a_worker_is_given_nothing_before_it_has_seen_the_folder_and_written_to_
         pool.room()
 
 
-def test_a_scheduler_that_went_away_is_told_in_words(tmp_path):
-    pool = Cluster(Closed(), tmp_path, Console(file=io.StringIO()), grows=True)
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("ConnectionPool is closed"), AttributeError("'NoneType' object has no attribute 'ncores'")],
+)
+def test_a_scheduler_that_went_away_is_told_in_words(tmp_path, error):
+    pool = Cluster(Closed(error), tmp_path, Console(file=io.StringIO()), grows=True)
     assert [pool.room() for _ in range(GONE - 1)] == [0] * (GONE - 1), "it may come back"
     with pytest.raises(TrainingError, match="the scheduler does not answer any more"):
         pool.room()
