@@ -83,18 +83,10 @@ class _Once(torch.autograd.Function):
 
 
 _once: Callable[[Tensor, Tensor], Tensor] = _Once.apply
-_row_sums: Callable[..., Tensor] = _RowSums.apply
-_weights: Callable[..., Tensor] = _Weights.apply
-
-
-def row_sums(points: Float[Tensor, "n d"], p: float) -> Float[Tensor, " n"]:
-    """Give the row sums of the similarity matrix."""
-    return _row_sums(points, p)
-
-
-def weights(points: Float[Tensor, "n d"], p: float, tolerance: float) -> Float[Tensor, " n"]:
-    """Give the weighting w with |1 - zeta w| <= tolerance sqrt(n); without twins merged, twins share evenly."""
-    return _weights(points, p, tolerance)
+row_sums: Callable[[Tensor, float], Tensor] = _RowSums.apply
+"""The row sums of the similarity matrix of points (n, d)."""
+weights: Callable[[Tensor, float, float], Tensor] = _Weights.apply
+"""The weighting w with |1 - zeta w| <= tolerance sqrt(n); without twins merged, twins share evenly."""
 
 
 def _pieces(points: Tensor, p: float) -> Iterator[tuple[slice, Tensor, NearPairs, Tensor]]:

@@ -18,7 +18,7 @@ from matcard.invariants._inputs import (
     check_tolerance,
     restore,
 )
-from matcard.invariants._similarity import measure, row_sums, spread_of_sums
+from matcard.invariants._similarity import measure, spread_of_sums
 from matcard.invariants._solve import magnitude_of_points, share, weights_of_matrix, weights_of_points
 
 if TYPE_CHECKING:
@@ -156,28 +156,10 @@ def spread(
     if route == "line":
         sums = line_row_sums(x[..., 0])
     elif route == "dense":
-        sums = row_sums(x, p)
+        sums = measure(x, p)[0].sum(-1)
     else:
         sums = _each(lambda one: _matrix_free.row_sums(one, p), x)
     return restore(spread_of_sums(sums, order), points)
-
-
-def magnitude_on_line(
-    positions: Float[Tensor, "*batch n"], scale: float | Float[Tensor, "*#batch"] = 1.0
-) -> Float[Tensor, "*batch"]:
-    """Magnitude of points on a line: 1 + sum over sorted neighbours of tanh(t gap / 2), in O(n log n).
-
-    Source: Leinster and Willerton 2013, Geom. Dedicata 164, 287, theorem 4. The errors of two classes are (a, -a),
-    points on a line at the positions sqrt(2) a for p = 2 and 2 a for p = 1.
-
-    Args:
-        positions: one number a point, in any floating precision.
-        scale: the dilation t > 0.
-
-    Raises:
-        InputError: a scale that is not positive, or positions that are no floating point tensor (..., n).
-    """
-    return magnitude(positions[..., None], scale, method="line")
 
 
 def similarity_from_distances(
@@ -285,7 +267,10 @@ def _each(function: Callable[[Tensor], Tensor], x: Tensor) -> Float[Tensor, "*ba
 
 
 def line_magnitude(positions: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
-    """Give 1 + sum over neighbours of tanh(t gap / 2), for at least one point."""
+    """Give 1 + sum over sorted neighbours of tanh(t gap / 2), for at least one point.
+
+    Source: Leinster and Willerton 2013, Geom. Dedicata 164, 287, theorem 4.
+    """
     ordered, _ = _ordered(positions)
     return 1 + torch.tanh(ordered.diff(dim=-1) / 2).sum(-1)
 

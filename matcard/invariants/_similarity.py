@@ -36,27 +36,8 @@ def similarity_of(spacing: Spacing) -> Float[Tensor, "*batch n n"]:
     return spacing.distances.neg().exp_()
 
 
-class _OfSpacing(torch.autograd.Function):
-    """A function of float64 points, and the spacing that it was made from; only the first is differentiable."""
-
-    @staticmethod
-    def setup_context(
-        ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
-    ) -> None:
-        points, ctx.p, _ = inputs
-        ctx.save_for_backward(points, *output[1:])
-        ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
-
-    @classmethod
-    def vmap(
-        cls, info: Any, in_dims: tuple[int, None, None], points: Tensor, p: float, groups: Tensor | None
-    ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
-        result: tuple[Tensor, Tensor, NearPairs] = cls.apply(points.movedim(in_dims[0], 0), p, groups)  # type: ignore[no-untyped-call]
-        return result, (0, 0, None)
-
-
-class _Measure(_OfSpacing):
-    """zeta = exp(-d)."""
+class _Measure(torch.autograd.Function):
+    """zeta = exp(-d) of float64 points, and the spacing that it was made from; only the first is differentiable."""
 
     @staticmethod
     def forward(points: Tensor, p: float, groups: Tensor | None) -> tuple[Tensor, Tensor, NearPairs]:
@@ -69,23 +50,22 @@ class _Measure(_OfSpacing):
         ones = points.new_ones(points.shape[:-1])
         return form_gradient(points, ctx.p, Spacing(*spacing), ones, ones, (grad + grad.mT) / 2), None, None
 
-
-class _RowSums(_OfSpacing):
-    """zeta 1."""
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, float, Tensor | None], output: tuple[Tensor, Tensor, NearPairs]
+    ) -> None:
+        points, ctx.p, _ = inputs
+        ctx.save_for_backward(points, *output[1:])
+        ctx.mark_non_differentiable(*(value for value in output[1:] if value is not None))
 
     @staticmethod
-    def forward(points: Tensor, p: float, groups: Tensor | None) -> tuple[Tensor, Tensor, NearPairs]:
-        spacing = spacing_of(points, p, groups)
-        return similarity_of(spacing).sum(-1), *spacing
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
-        points, *spacing = ctx.saved_tensors
-        return form_gradient(points, ctx.p, Spacing(*spacing), grad, torch.ones_like(grad)), None, None
+    def vmap(
+        info: Any, in_dims: tuple[int, None, None], points: Tensor, p: float, groups: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor, NearPairs], tuple[int, int, None]]:
+        return _measure(points.movedim(in_dims[0], 0), p, groups), (0, 0, None)
 
 
 _measure: Callable[..., tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
-_row_sums: Callable[..., tuple[Tensor, Tensor, NearPairs]] = _RowSums.apply
 
 
 def measure(
@@ -97,13 +77,6 @@ def measure(
     """
     similarity, apart, near = _measure(points, p, groups)
     return similarity, Spacing(apart, near)
-
-
-def row_sums(
-    points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None
-) -> Float[Tensor, "*batch n"]:
-    """Give the row sums of the similarity matrix that `measure` gives."""
-    return _row_sums(points, p, groups)[0]
 
 
 def form_gradient(

@@ -30,20 +30,9 @@ _SMALL_PIVOT = 1e-5
 
 
 class JitterLog:
-    """How often, in this process, a similarity matrix had to be lifted to be factorised.
+    """How often, in this process, a similarity matrix had to be lifted to be factorised: `count`."""
 
-    Attributes:
-        count: matrices lifted so far.
-        largest: the largest number added to a diagonal.
-    """
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Count anew."""
-        self.count = 0
-        self.largest = 0.0
+    count = 0
 
 
 jitter_log = JitterLog()
@@ -127,7 +116,6 @@ def _cholesky(matrix: Tensor) -> Tensor:
             lifted = matrix[failed]
             lifted.diagonal(dim1=-2, dim2=-1).add_(jitter)
             factor[failed], info[failed] = torch.linalg.cholesky_ex(lifted)
-            jitter_log.largest = max(jitter_log.largest, jitter)
             failed = failed & (info > 0)
             jitter *= 100
     return factor

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.invariants import magnitude, magnitude_on_line, spread, weighting
+from matcard.invariants import magnitude, spread, weighting
 
 ORDERS = (0.0, 0.5, 1.0, 2.0, 7.5, math.inf)
 laws = settings(deadline=None, max_examples=25)
@@ -63,8 +63,8 @@ def test_points_on_a_line_need_no_solve(seed: int, n: int, scale: float, p: floa
 def test_errors_of_two_classes_are_a_line(seed: int, n: int, scale: float) -> None:
     a = draw(seed, n, 1)
     errors = torch.cat([a, -a], 1)
-    close(magnitude(errors, scale), magnitude_on_line(math.sqrt(2) * a[:, 0], scale))
-    close(magnitude(errors, scale, 1.0), magnitude_on_line(2 * a[:, 0], scale))
+    close(magnitude(errors, scale), magnitude(math.sqrt(2) * a, scale))
+    close(magnitude(errors, scale, 1.0), magnitude(2 * a, scale))
 
 
 @laws

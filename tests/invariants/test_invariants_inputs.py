@@ -12,7 +12,6 @@ from matcard.errors import InputError
 from matcard.invariants import (
     effective_dimension,
     magnitude,
-    magnitude_on_line,
     magnitude_profile,
     median_scale,
     similarity,
@@ -94,6 +93,6 @@ def test_scales(function: Callable[..., torch.Tensor]) -> None:
 
 def test_positions() -> None:
     with pytest.raises(InputError, match="scale = -2"):
-        magnitude_on_line(POINTS[0], -2.0)
+        magnitude(POINTS[0], -2.0)
     with pytest.raises(InputError, match=r"dtype torch\.int64"):
-        magnitude_on_line(POINTS[0].long())
+        magnitude(POINTS[0].long())

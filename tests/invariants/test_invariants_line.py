@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from matcard.invariants import _points as points_module
-from matcard.invariants import magnitude, magnitude_on_line, spread, weighting
+from matcard.invariants import magnitude, spread, weighting
 
 ORDERS = (0.0, 1.0, 2.5, math.inf)
 # A coarse grid makes twins common.
@@ -37,7 +37,7 @@ def test_the_line_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a matrix was made for points on a line")
 
-    for dense in ("weights_of_points", "magnitude_of_points", "row_sums"):
+    for dense in ("weights_of_points", "magnitude_of_points", "measure"):
         monkeypatch.setattr(points_module, dense, refuse)
     line = torch.arange(5.0)[:, None]
     magnitude(line)
@@ -50,15 +50,15 @@ def test_the_line_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_derivatives() -> None:
     values = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     scale = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
-    assert gradcheck(magnitude_on_line, (values, scale))
-    assert gradgradcheck(magnitude_on_line, (values, scale))
+    assert gradcheck(lambda x, t: magnitude(x[..., None], t), (values, scale))
+    assert gradgradcheck(lambda x, t: magnitude(x[..., None], t), (values, scale))
 
 
 def test_a_hundred_thousand_points() -> None:
     n = 100_000
     values = torch.linspace(0, 3, n, dtype=torch.float64)[torch.randperm(n, generator=torch.Generator().manual_seed(0))]
     values.requires_grad_()
-    value = magnitude_on_line(values, 2.0)
+    value = magnitude(values[:, None], 2.0)
     assert float(value.detach()) == pytest.approx(
         1 + (n - 1) * math.tanh(3 / (n - 1)), rel=1e-12
     )  # 1 + t L / 2 in the limit
@@ -75,5 +75,5 @@ def test_a_hundred_thousand_points() -> None:
 def test_origin_and_ends() -> None:
     line = torch.tensor([[2.0], [3.0]], dtype=torch.float64)
     assert float(magnitude(line, origin=True)) == pytest.approx(1 + math.tanh(1) + math.tanh(0.5), rel=1e-14)
-    assert float(magnitude_on_line(torch.zeros(0))) == 0
-    assert magnitude_on_line(torch.zeros(3, 0)).shape == (3,)
+    assert float(magnitude(torch.zeros(0, 1))) == 0
+    assert magnitude(torch.zeros(3, 0, 1)).shape == (3,)

@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from matcard.invariants import magnitude, magnitude_on_line, median_scale, similarity, spread, weighting
+from matcard.invariants import magnitude, median_scale, similarity, spread, weighting
 from matcard.invariants._inputs import restore, to_double
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_a_scale_in_another_precision() -> None:
     value.backward()
     assert scale.grad is not None
     assert scale.grad.dtype == torch.bfloat16
-    torch.testing.assert_close(magnitude_on_line(POINTS[:, 0], scale), magnitude(POINTS[:, :1], scale.item()))
+    torch.testing.assert_close(magnitude(POINTS[:, :1], scale), magnitude(POINTS[:, :1], scale.item()))
 
 
 def test_import_loads_nothing_heavier_than_torch() -> None:

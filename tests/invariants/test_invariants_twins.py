@@ -31,9 +31,9 @@ def gradient(value: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 def test_a_repeated_point_changes_the_magnitude_by_nothing(d: int, p: float) -> None:
     distinct = draw(8, d)
     repeated = torch.cat([distinct, distinct[2:5], distinct[2:3]])
-    jitter_log.reset()
+    before = jitter_log.count
     torch.testing.assert_close(magnitude(repeated, 1.3, p), magnitude(distinct, 1.3, p), rtol=1e-13, atol=0)
-    assert jitter_log.count == 0
+    assert jitter_log.count == before
     weights, merged = weighting(repeated, 1.3, p), weighting(distinct, 1.3, p)
     torch.testing.assert_close(weights[[2, 8, 11]], (merged[2] / 3).expand(3))
     torch.testing.assert_close(weights[[4, 10]], (merged[4] / 2).expand(2))
@@ -147,21 +147,18 @@ def test_one_point_and_none(d: int, p: float) -> None:
 def test_jitter_is_counted() -> None:
     """So small a scale leaves nothing of the differences but rounding, yet no two points are twins."""
     points = draw(300, 3)
-    jitter_log.reset()
+    before = jitter_log.count
     value = magnitude(torch.stack([points, points * 1e9]), 1e-15)
     assert value[0] == pytest.approx(1.0, abs=1e-9)
     assert value[1] == pytest.approx(float(magnitude(points, 1e-6)), rel=1e-9)
-    assert jitter_log.count == 1
-    assert 0 < jitter_log.largest < 1e-6
-    jitter_log.reset()
-    assert (jitter_log.count, jitter_log.largest) == (0, 0.0)
+    assert jitter_log.count == before + 1
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_not_hidden(wrong: float) -> None:
     points = torch.stack([draw(5, 2), draw(5, 2)])
     points[1, 3, 0] = wrong
-    jitter_log.reset()
+    before = jitter_log.count
     for invariant in (magnitude, spread):
         for method in ("dense", "matrix_free"):
             value = invariant(points, method=method)
@@ -170,7 +167,7 @@ def test_what_is_not_finite_is_not_hidden(wrong: float) -> None:
         value = invariant(points[..., :1])
         assert value[0].isfinite()
         assert value[1].isnan()
-    assert jitter_log.count == 0
+    assert jitter_log.count == before
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3)])
