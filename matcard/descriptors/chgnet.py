@@ -18,7 +18,7 @@ from pymatgen.core.periodic_table import Element
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from matcard.crystals.crystals import in_runs, is_none
-from matcard.descriptors.simple import Numbers, only_finite
+from matcard.descriptors.base import Numbers, only_finite
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int, Int64
@@ -110,9 +110,7 @@ class _Network:
         return torch.cat(pooled, dim=1).cpu().numpy()
 
 
-@cache
-def _network(name: str, device: str) -> _Network:
-    return _Network(name, device)
+_network = cache(_Network)
 
 
 def _pooled(features: Float[Tensor, "A d"], counts: Int[Tensor, " N"]) -> tuple[Float[Tensor, "N d"], ...]:

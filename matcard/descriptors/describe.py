@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from matcard.descriptors.kept import kept_numbers
+from matcard.descriptors.base import kept_numbers
 from matcard.descriptors.simple import (
     ColumnNumbers,
     FileNumbers,
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Int, Shaped
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.kept import Progress
-    from matcard.descriptors.simple import Descriptor
+    from matcard.descriptors.base import Descriptor, Progress
 
 COLUMNS, FILE = "columns:", "file:"
 """How the names of columns of the source, and of a table of the user's, begin."""

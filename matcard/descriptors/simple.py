@@ -6,14 +6,15 @@ import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 
-from matcard.crystals.crystals import is_none, reduced_formulas
+from matcard.crystals.crystals import reduced_formulas
+from matcard.descriptors.base import Numbers, only_finite
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
 from matcard.table_files import open_table
 
@@ -22,51 +23,11 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
-    from jaxtyping import Float32, Float64, Shaped
+    from jaxtyping import Float64
 
     from matcard.crystals.crystals import Crystals
 
 StructureKind = Literal["density", "symmetry", "sites"]
-
-
-class Numbers(NamedTuple):
-    """F numbers for each of N crystals."""
-
-    values: Float32[np.ndarray, "N F"]
-    """NaN in the rows that have a reason."""
-    reasons: Shaped[np.ndarray, " N"]
-    """Object array: why a crystal has no numbers, or None."""
-
-
-class Descriptor(Protocol):
-    """Makes fixed numbers of crystals."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in `--data.descriptors`."""
-
-    @property
-    def version(self) -> str:
-        """What decides the numbers beside the crystal: packages, weights, settings."""
-
-    @property
-    def kept(self) -> bool:
-        """Whether the numbers take long enough to be kept on disk."""
-
-    def compute(self, crystals: Crystals) -> Numbers:
-        """Compute the numbers of N crystals without faults, in their order; of none the width must be right, too."""
-
-
-def only_finite(
-    values: Float64[np.ndarray, "N F"], why: str, reasons: Shaped[np.ndarray, " N"] | None = None
-) -> Numbers:
-    """Give the numbers with a reason for each row that has none yet and is not finite in single precision."""
-    with np.errstate(over="ignore"):
-        numbers = np.array(values, dtype=np.float32)
-    reasons = np.full(len(numbers), None, dtype=object) if reasons is None else reasons
-    reasons[is_none(reasons) & ~np.isfinite(numbers).all(axis=1)] = why
-    numbers[~is_none(reasons)] = np.nan
-    return Numbers(numbers, reasons)
 
 
 @dataclass(frozen=True)
@@ -83,12 +44,9 @@ class MagpieNumbers:
 
     def compute(self, crystals: Crystals) -> Numbers:
         """Compute the numbers of N crystals."""
-        return only_finite(magpie_of_crystals(crystals).to_numpy(), "an element of it has no Magpie features")
-
-
-def magpie_of_crystals(crystals: Crystals) -> pd.DataFrame:
-    """Give the features of the compositions of N crystals."""
-    return magpie_features(reduced_formulas(crystals))
+        return only_finite(
+            magpie_features(reduced_formulas(crystals)).to_numpy(), "an element of it has no Magpie features"
+        )
 
 
 def magpie_features(formulas: Iterable[str]) -> pd.DataFrame:

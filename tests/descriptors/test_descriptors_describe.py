@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from descriptor_cases import IRON, SALT, crystals_of, random_crystal
 
+from matcard.crystals.crystals import reduced_formulas
 from matcard.descriptors import describe as module
 from matcard.descriptors.describe import (
     Part,
@@ -20,7 +21,7 @@ from matcard.descriptors.describe import (
     find_descriptors,
     separating_columns,
 )
-from matcard.descriptors.simple import magpie_of_crystals
+from matcard.descriptors.simple import magpie_features
 from matcard.errors import InputError, MatcardWarning
 
 COLUMNS = pd.DataFrame({"a": [1.0, 2.0, np.nan], "b": ["4", "x", "6"], "c": [7, 8, 9]})
@@ -86,7 +87,7 @@ def test_chgnet_by_name(tmp_path: Path) -> None:
 
 def test_magpie(tmp_path: Path) -> None:
     found = describe(find_descriptors("magpie"), CRYSTALS, tmp_path)
-    np.testing.assert_array_equal(found.values, magpie_of_crystals(CRYSTALS).to_numpy(np.float32))
+    np.testing.assert_array_equal(found.values, magpie_features(reduced_formulas(CRYSTALS)).to_numpy(np.float32))
     assert found.parts[0].version.startswith("matminer ")
     assert found.reasons.tolist() == [None] * 3
     assert list(tmp_path.iterdir()) == []

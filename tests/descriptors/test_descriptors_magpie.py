@@ -10,8 +10,9 @@ from matminer.featurizers.composition import ElementProperty
 from pymatgen.core import Composition
 from pymatgen.core.periodic_table import Element
 
+from matcard.crystals.crystals import reduced_formulas
 from matcard.crystals.read import from_objects
-from matcard.descriptors.simple import magpie_features, magpie_of_crystals
+from matcard.descriptors.simple import magpie_features
 from matcard.errors import MatcardWarning
 
 REFERENCE = ElementProperty.from_preset("magpie", impute_nan=True)
@@ -68,7 +69,7 @@ def test_crystals_have_the_features_of_their_formulas():
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     iron = Structure(Lattice.cubic(2.87), ["Fe"], [[0, 0, 0]])
     oxide = Structure(Lattice.cubic(9), ["O", "Ti", "O"], [[0, 0, 0], [0.3, 0.3, 0.3], [0.6, 0.6, 0.6]])
-    table = magpie_of_crystals(from_objects([salt, iron, oxide]))
+    table = magpie_features(reduced_formulas(from_objects([salt, iron, oxide])))
     np.testing.assert_allclose(table.to_numpy(), matminers(["NaCl", "Fe", "TiO2"]), rtol=1e-9, atol=1e-9)
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from descriptor_cases import SALT, crystals_of, random_crystal
 
-from matcard.descriptors import kept
-from matcard.descriptors.kept import kept_numbers
-from matcard.descriptors.simple import Numbers
+from matcard.descriptors import base
+from matcard.descriptors.base import Numbers, kept_numbers
 from matcard.errors import InputError, MatcardWarning
 
 CRYSTALS = crystals_of(*(random_crystal(seed, 3) for seed in range(10)))
@@ -40,7 +39,7 @@ class Counting:
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "_PIECE_ATOMS", 6)  # two crystals
+    monkeypatch.setattr(base, "_PIECE_ATOMS", 6)  # two crystals
 
 
 def test_each_crystal_is_computed_once(tmp_path) -> None:
@@ -98,15 +97,6 @@ def test_a_damaged_file_is_computed_anew(tmp_path, damage: str) -> None:
         found = kept_numbers(again, CRYSTALS, tmp_path)
     assert len(again.asked) == 2
     np.testing.assert_array_equal(found.values, Counting().compute(CRYSTALS).values)
-
-
-def test_many_files_become_one(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "_MANY_FILES", 3)
-    kept_numbers(Counting(), CRYSTALS, tmp_path)
-    assert len(list(tmp_path.glob("*/*.npz"))) == 1
-    again = Counting()
-    np.testing.assert_array_equal(kept_numbers(again, CRYSTALS, tmp_path).values, Counting().compute(CRYSTALS).values)
-    assert again.asked == []
 
 
 def test_rows_without_numbers_are_tried_again(tmp_path) -> None:

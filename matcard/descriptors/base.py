@@ -1,4 +1,4 @@
-"""Numbers of crystals kept on disk, each found again by the content of its crystal."""
+"""What a descriptor is, and its numbers kept on disk, each found again by the content of its crystal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import hashlib
 import uuid
 import warnings
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from matcard.crystals.crystals import in_runs, objects
-from matcard.descriptors.simple import Numbers
+from matcard.crystals.crystals import in_runs, is_none, objects
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import locked, written_whole
 from matcard.parallel import in_order
@@ -20,10 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jaxtyping import Float32
+    from jaxtyping import Float32, Float64, Shaped
 
     from matcard.crystals.crystals import Crystals
-    from matcard.descriptors.simple import Descriptor
 
     Known = dict[bytes, Float32[np.ndarray, " F"]]
     Progress = Callable[[int, int], None]
@@ -33,8 +31,46 @@ if TYPE_CHECKING:
 _FORMAT = 1
 # Atoms of the crystals that are computed and then written together: some seconds of CHGNet on one core.
 _PIECE_ATOMS = 4096
-# With more files than this they are joined into one.
-_MANY_FILES = 16
+
+
+class Numbers(NamedTuple):
+    """F numbers for each of N crystals."""
+
+    values: Float32[np.ndarray, "N F"]
+    """NaN in the rows that have a reason."""
+    reasons: Shaped[np.ndarray, " N"]
+    """Object array: why a crystal has no numbers, or None."""
+
+
+class Descriptor(Protocol):
+    """Makes fixed numbers of crystals."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in `--data.descriptors`."""
+
+    @property
+    def version(self) -> str:
+        """What decides the numbers beside the crystal: packages, weights, settings."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the numbers take long enough to be kept on disk."""
+
+    def compute(self, crystals: Crystals) -> Numbers:
+        """Compute the numbers of N crystals without faults, in their order; of none the width must be right, too."""
+
+
+def only_finite(
+    values: Float64[np.ndarray, "N F"], why: str, reasons: Shaped[np.ndarray, " N"] | None = None
+) -> Numbers:
+    """Give the numbers with a reason for each row that has none yet and is not finite in single precision."""
+    with np.errstate(over="ignore"):
+        numbers = np.array(values, dtype=np.float32)
+    reasons = np.full(len(numbers), None, dtype=object) if reasons is None else reasons
+    reasons[is_none(reasons) & ~np.isfinite(numbers).all(axis=1)] = why
+    numbers[~is_none(reasons)] = np.nan
+    return Numbers(numbers, reasons)
 
 
 def kept_numbers(
@@ -110,23 +146,15 @@ def _compute(
                 found[digests[row]] = numbers
             else:
                 failed[digests[row]] = reason
-        _write(folder, found)
-        known.update(found)
+        if found:
+            with written_whole(folder / f"{uuid.uuid4().hex}.npz") as beside, beside.open("wb") as file:
+                keys = np.frombuffer(b"".join(found), np.uint8).reshape(len(found), -1)
+                np.savez(file, digests=keys, values=np.stack(list(found.values())))
+            known.update(found)
         done += len(piece)
         if progress is not None:
             progress(done, len(crystals))
-    _join(folder, known)
     return failed
-
-
-def _write(folder: Path, found: Known) -> Path | None:
-    if not found:
-        return None
-    path = folder / f"{uuid.uuid4().hex}.npz"
-    digests = np.frombuffer(b"".join(found), np.uint8).reshape(len(found), -1)
-    with written_whole(path) as beside, beside.open("wb") as file:
-        np.savez(file, digests=digests, values=np.stack(list(found.values())))
-    return path
 
 
 def _read(folder: Path) -> Known:
@@ -137,20 +165,7 @@ def _read(folder: Path) -> Known:
             with path.open("rb") as file, np.load(file) as arrays:
                 digests, values = arrays["digests"], arrays["values"]
             known.update(zip(map(bytes, digests), values, strict=True))
-        except FileNotFoundError:  # joined with others meanwhile
-            return _read(folder)
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             warnings.warn(f"{path} is damaged ({error}); what it held is computed anew", MatcardWarning, stacklevel=4)
             path.unlink(missing_ok=True)
     return known
-
-
-def _join(folder: Path, known: Known) -> None:
-    """Write one file in place of many, once it holds what they held."""
-    paths = list(folder.glob("[!.]*.npz"))
-    if len(paths) <= _MANY_FILES:
-        return
-    joined = _write(folder, known)
-    for path in paths:
-        if path != joined:
-            path.unlink(missing_ok=True)
