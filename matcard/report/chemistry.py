@@ -15,8 +15,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from pymatgen.core.periodic_table import Element
 
-from matcard.data.groups import SYMPREC, symmetries
-from matcard.errors import listed
+from matcard.data.groups import symmetries
 from matcard.evaluation import style
 from matcard.evaluation.confusion import ratio, wilson_bounds
 from matcard.evaluation.figures import ALL, MINORITY, Series, interval_figure
@@ -30,13 +29,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from matcard.crystals.crystals import Crystals
-    from matcard.data.samples import Samples
     from matcard.report.page import FigureFolder
     from matcard.training.finished import FinishedRun
 
 MOST_SYMMETRIES = 1500
 """Of more crystals than this an evenly spaced part is looked at: spglib takes milliseconds a crystal."""
-_SYSTEM_COLUMN = "crystal_system"
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _SITE_EDGES = (1, 3, 5, 9, 13, 21, 41, 81, 161)
 _SINGLE_VALUES = 8
@@ -75,24 +72,23 @@ def by_element(run: FinishedRun, figures: FigureFolder) -> Markup:
             name,
             periodic_figure(shares, overall),
             shares,
-            alt=f"Periodic table: share of the {what}test crystals found, by element. {_worst(shares, overall)}",
+            alt=f"Periodic table: share of the {what}test crystals found, by element.",
             caption=f"Of the {among.sum():,} test crystals{' of minority classes' if what else ''}, the share whose "
             "class is found, for those that contain each element, and their number. Elements in fewer than "
-            f"{FEW} crystals are grey; bold: the 95 % Wilson interval excludes the {share(overall)} over all. "
-            f"{_worst(shares, overall)}",
+            f"{FEW} crystals are grey; bold: the 95 % Wilson interval excludes the {share(overall)} over all.",
         )
     return drawn
 
 
 def by_system(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw the share of crystals found in each crystal system."""
-    systems, source = crystal_systems(run.test_samples)
+    systems = crystal_systems(run.test_samples.inputs)
     known = systems != ""
     order = [name for name in SYSTEMS if name in set(systems.tolist())]
     skipped = len(systems) - int(known.sum())
     return _grouped(
         run, figures, "crystal-systems", systems, order, known,
-        f"by crystal system ({source}{f'; {skipped:,} crystals without one are left out' if skipped else ''})",
+        f"by crystal system (found by spglib{f'; {skipped:,} crystals without one are left out' if skipped else ''})",
     )  # fmt: skip
 
 
@@ -131,15 +127,6 @@ def _grouped(
     )
 
 
-def _worst(shares: pd.DataFrame, overall: float) -> str:
-    """Name the elements whose interval lies below the overall share."""
-    below = shares[(shares["high"] < overall) & (shares["n"] >= FEW)].sort_values("recall")
-    if not len(below):
-        return "No element is found significantly less often than the rest."
-    names = [f"{row['element']} ({share(row['recall'])} of {row['n']})" for row in records(below)]
-    return f"Found less often than the rest: {listed(names)}."
-
-
 def group_shares(groups: Shaped[np.ndarray, " n"], right: Bool[np.ndarray, " n"], order: Sequence[str]) -> pd.DataFrame:
     """Give `group`, `n`, `found`, `recall`, `low`, `high` (95 % Wilson) of each group, in the given order."""
     members = [right[groups == name] for name in order]
@@ -159,22 +146,14 @@ def element_shares(crystals: Crystals, right: Bool[np.ndarray, " n"]) -> pd.Data
     return shares.rename(columns={"group": "element"})
 
 
-def crystal_systems(samples: Samples) -> tuple[Shaped[np.ndarray, " n"], str]:
-    """Give the crystal system of each crystal (empty where unknown), and where it comes from, in words.
-
-    The source's column `crystal_system` is taken where it has one; else spglib finds the space groups.
-    """
-    if _SYSTEM_COLUMN in samples.columns:
-        values = samples.columns[_SYSTEM_COLUMN].astype(str).str.strip().str.lower().to_numpy(dtype=object)
-        return np.where(np.isin(values.astype(str), SYSTEMS), values, ""), f"column {_SYSTEM_COLUMN}"
-    n = len(samples)
-    looked_at = np.unique(np.linspace(0, n - 1, min(n, MOST_SYMMETRIES)).astype(np.int64))
-    systems = np.full(n, "", dtype=object)
-    found = symmetries(samples.inputs.take(looked_at))
+def crystal_systems(crystals: Crystals) -> Shaped[np.ndarray, " n"]:
+    """Find the crystal system of each crystal by spglib; empty where it is unknown, or not looked at."""
+    looked_at = np.unique(np.linspace(0, len(crystals) - 1, min(len(crystals), MOST_SYMMETRIES)).astype(np.int64))
+    systems = np.full(len(crystals), "", dtype=object)
+    found = symmetries(crystals.take(looked_at))
     by_number = gemmi.find_spacegroup_by_number
     systems[looked_at] = [by_number(int(one.number)).crystal_system_str() if one else "" for one in found]
-    part = f", {MOST_SYMMETRIES:,} evenly chosen crystals" if n > MOST_SYMMETRIES else ""
-    return systems, f"found by spglib within {SYMPREC} Å{part}"
+    return systems
 
 
 def site_bins(num_sites: Int[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], list[str]]:
@@ -212,7 +191,11 @@ def periodic_figure(shares: pd.DataFrame, overall: float) -> Figure:
     axes.add_collection(PolyCollection(list(squares), facecolors=colours, edgecolors=style.PALE, linewidths=0.6))
     axes.set(xlim=(-0.05, 18.0), ylim=(9.5, -0.05), aspect="equal")
     axes.set_axis_off()
-    _explain(figure, axes, norm, overall)
+    inset = axes.inset_axes((0.19, 0.86, 0.34, 0.028))
+    bar = figure.colorbar(ScalarMappable(norm, _DIVERGING), cax=inset, orientation="horizontal")
+    bar.set_ticks([0.0, overall, 1.0], labels=["0 %", f"{100 * overall:.0f} % over all", "100 %"])
+    bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.GREY, labelcolor=style.INK)
+    bar.ax.set_title("found, of the crystals that contain the element", fontsize=style.SMALL, color=style.INK)
     return figure
 
 
@@ -246,12 +229,3 @@ def position(number: int) -> tuple[float, float]:
     if element.is_actinoid:
         return number - 86.5, 8.4
     return element.group - 1.0, element.row - 1.0
-
-
-def _explain(figure: Figure, axes: Axes, norm: TwoSlopeNorm, overall: float) -> None:
-    inset = axes.inset_axes((0.19, 0.86, 0.34, 0.028))
-    bar = figure.colorbar(ScalarMappable(norm, _DIVERGING), cax=inset, orientation="horizontal")
-    bar.set_ticks([0.0, overall, 1.0], labels=["0 %", f"{100 * overall:.0f} % over all", "100 %"])
-    bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.GREY, labelcolor=style.INK)
-    bar.outline.set_visible(False)
-    bar.ax.set_title("found, of the crystals that contain the element", fontsize=style.SMALL, color=style.INK)

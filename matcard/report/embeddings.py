@@ -13,13 +13,14 @@ from matplotlib.ticker import NullFormatter
 
 from matcard.errors import InputError
 from matcard.evaluation import style
+from matcard.evaluation.figures import BESIDE
 from matcard.invariants import magnitude_profile, median_scale
-from matcard.report.page import VARIABLES, plural
+from matcard.report.page import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jaxtyping import Bool, Float, Int, Shaped
+    from jaxtyping import Bool, Float, Int
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
@@ -36,8 +37,6 @@ _VECTORS_UP_TO = 800
 """More points than this are a picture within the drawing, else it would be large."""
 MOST = 500
 """Crystals of a class at most: the work grows with the third power of their number."""
-FEWEST = 10
-"""Classes with fewer crystals take no part in the comparison of equal numbers."""
 _SCALES = 21
 
 
@@ -50,14 +49,6 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
     points, axes = project(values[drawn], projection, run.config["seed"])
     targets, right = test.targets[chosen], test.right[chosen]
     by_class, by_mistake = class_layers(targets, run.class_names), mistake_layers(right, run.minority[targets])
-    predicted = names[test.predicted[chosen]]
-    texts = np.array(
-        [
-            f"{name}: {true}" if found else f"{name}: {true}, taken for {called}"
-            for name, true, called, found in zip(test.ids[chosen], names[targets], predicted, right, strict=True)
-        ],
-        dtype=object,
-    )
     part = plural(len(test.ids), f"test {run.noun}")
     if len(chosen) < len(test.ids):
         part = f"{len(chosen):,} of {part}, drawn by lot"
@@ -65,13 +56,12 @@ def embedding_map(run: FinishedRun, figures: FigureFolder, projection: Projectio
         "embedding-map",
         map_figure(points, by_class, by_mistake, axes),
         pd.DataFrame(points, columns=["x", "y"]).assign(
-            id=test.ids[chosen], true=names[targets], predicted=predicted
+            id=test.ids[chosen], true=names[targets], predicted=names[test.predicted[chosen]]
         ),
         alt=f"Map of the embeddings of {part}, coloured by class and by mistake.",
         caption=f"Embeddings of {part}, projected by {projection.upper()}: what is near is alike to the network. "
         "Distances in a plane are a shadow of those in the embedding.",
-        live=live_map(points, by_class, by_mistake, texts, axes),
-    )  # fmt: skip
+    )
 
 
 def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -80,17 +70,15 @@ def magnitude_functions(run: FinishedRun, figures: FigureFolder) -> Markup:
     table = magnitude_table(values, run.test.targets[kept], run.class_names, run.config["seed"])
     counts = table.groupby("class")["crystals"].first()
     shown = counts.sort_values(ascending=False).index[: len(COLOURS)].tolist()
-    equal = int(table["equal_crystals"].iloc[0])
     rest = f" The {len(counts) - len(shown)} smallest classes are pale." if len(counts) > len(shown) else ""
     return figures.add(
         "magnitude",
         magnitude_figure(table, shown),
         table,
-        alt="Magnitude of each class's embeddings against the scale, once for all of them and once for equal numbers.",
+        alt="Magnitude of each class's embeddings against the scale.",
         caption="Magnitude |tX| of the embeddings of each class on the test part: the effective number of distinct "
-        "points when distances are multiplied by t, from 1 (all look alike) to their number (all are apart). Left: at "
-        f"most {MOST} {run.noun}s of each class, drawn by lot. Right: {equal} of each class with {FEWEST} or more, so "
-        f"that curves differ by geometry alone: the points of the higher one lie farther apart.{rest}",
+        "points when distances are multiplied by t, from 1 (all look alike) to their number (all are apart). At "
+        f"most {MOST} {run.noun}s of each class, drawn by lot.{rest}",
     )
 
 
@@ -177,30 +165,6 @@ def map_figure(
     return figure
 
 
-def live_map(
-    points: Float[np.ndarray, "n 2"],
-    by_class: Sequence[Layer],
-    by_mistake: Sequence[Layer],
-    texts: Shaped[np.ndarray, " n"],
-    axes_names: Sequence[str],
-) -> dict[str, Any]:
-    """Give what the page's script needs to draw the map with its ids."""
-    return {
-        "kind": "map",
-        "x": points[:, 0].round(4).tolist(),
-        "y": points[:, 1].round(4).tolist(),
-        "texts": texts.tolist(),
-        "axes": list(axes_names),
-        "colourings": {
-            name: [
-                {"label": layer.label, "colour": VARIABLES[layer.colour], "members": layer.members.tolist()}
-                for layer in layers
-            ]
-            for name, layers in (("by class", by_class), ("by mistake", by_mistake))
-        },
-    }
-
-
 def magnitude_table(
     embeddings: Float[np.ndarray, "n F"], targets: Int[np.ndarray, " n"], class_names: Sequence[str], seed: int
 ) -> pd.DataFrame:
@@ -210,51 +174,40 @@ def magnitude_table(
         embeddings: of n crystals.
         targets: their classes.
         class_names: C names.
-        seed: of the choice of at most `MOST` crystals a class, and of as many of each for the comparison.
+        seed: of the choice of at most `MOST` crystals a class.
 
     Returns:
-        Rows of `class`, `crystals`, `t`, `magnitude` (of these crystals) and `equal_crystals`, `equal_magnitude` (of as
-        many of each class as the smallest class with `FEWEST` or more has; NaN for smaller classes). The scales
-        t are three decades around one over the median distance of all embeddings, in units of one over distance.
+        Rows of `class`, `crystals`, `t` and `magnitude` of these crystals. The scales t are three decades around one
+        over the median distance of all embeddings, in units of one over distance.
     """
     rng = np.random.default_rng(seed)
-    members = {c: np.flatnonzero(targets == c) for c in range(len(class_names))}
-    members = {c: rng.permutation(rows)[:MOST] for c, rows in members.items() if len(rows)}
-    large = [len(rows) for rows in members.values() if len(rows) >= FEWEST]
-    equal = min(large, default=0)
     points = torch.as_tensor(embeddings, dtype=torch.float64)
     # An even part of all: they may be in order of their class.
     scales = float(median_scale(points[rng.permutation(len(points))[:2048]])) * np.logspace(-1.3, 2.0, _SCALES)
     tables = []
-    for c, rows in members.items():
-        whole = magnitude_profile(points[rows], scales.tolist()).numpy()
-        part = np.full(_SCALES, np.nan)
-        if len(rows) >= FEWEST:
-            part = magnitude_profile(points[rows[:equal]], scales.tolist()).numpy()
-        columns = {"class": class_names[c], "crystals": len(rows), "t": scales, "magnitude": whole}
-        tables.append(pd.DataFrame({**columns, "equal_crystals": equal, "equal_magnitude": part}))
+    for c, name in enumerate(class_names):
+        rows = rng.permutation(np.flatnonzero(targets == c))[:MOST]
+        if len(rows):
+            magnitudes = magnitude_profile(points[rows], scales.tolist()).numpy()
+            tables.append(pd.DataFrame({"class": name, "crystals": len(rows), "t": scales, "magnitude": magnitudes}))
     return pd.concat(tables, ignore_index=True)
 
 
 def magnitude_figure(table: pd.DataFrame, shown: Sequence[str]) -> Figure:
     """Draw the magnitude function of the classes that are shown; the others are pale."""
-    figure = style.new_figure(8.8, 3.7)
-    panels = figure.subplots(1, 2)
-    equal = int(table["equal_crystals"].iloc[0])
-    columns = (("magnitude", "all of each class"), ("equal_magnitude", f"{equal} of each class"))
+    figure = style.new_figure(5.8, 3.7)
+    axes = figure.subplots()
     colours = dict(zip(shown, COLOURS, strict=False))
-    for axes, (column, title) in zip(panels, columns, strict=True):
-        for name, rows in table.dropna(subset=column).groupby("class", sort=False):
-            look: dict[str, Any] = {"color": style.PALE, "linewidth": 0.8, "zorder": 1}
-            if name in colours:
-                label = f"{style.short(str(name), 22)} ({rows['crystals'].iloc[0]:,})"
-                look = {"color": colours[str(name)], "linewidth": 1.5, "zorder": 2, "label": label}
-            axes.plot(rows["t"], rows[column], **look)
-        style.tidy(axes, grid="both", x="scale t (1 / distance)", y="magnitude |tX|", title=title)
-        axes.set(xscale="log", yscale="log")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
-                  frameon=False, fontsize=style.SMALL)  # fmt: skip
+    for name, rows in table.groupby("class", sort=False):
+        look: dict[str, Any] = {"color": style.PALE, "linewidth": 0.8, "zorder": 1}
+        if name in colours:
+            label = f"{style.short(str(name), 22)} ({rows['crystals'].iloc[0]:,})"
+            look = {"color": colours[str(name)], "linewidth": 1.5, "zorder": 2, "label": label}
+        axes.plot(rows["t"], rows["magnitude"], **look)
+    style.tidy(axes, grid="both", x="scale t (1 / distance)", y="magnitude |tX|")
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+    axes.legend(**BESIDE)
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 from ase.visualize.plot import Matplotlib
 from markupsafe import Markup
+from pymatgen.util.string import htmlify
 
 from matcard.crystals.crystals import reduced_formulas
 from matcard.data.groups import symmetries
@@ -99,7 +99,7 @@ def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, cho
         caption = Markup(
             "<strong>{}</strong> <span class=id>{}</span><br>{}<br>is <b>{}</b> ({}), taken for <b>{}</b> ({})"
         ).format(
-            subscripts(str(formulas[k])), row["id"], about, row["true"], percent(row["probability_of_true"]),
+            Markup(htmlify(str(formulas[k]))), row["id"], about, row["true"], percent(row["probability_of_true"]),
             row["predicted"], percent(row["probability_of_predicted"]),
         )  # fmt: skip
         cards += figures.add(
@@ -111,12 +111,6 @@ def _cards(run: FinishedRun, figures: FigureFolder, title: str, prefix: str, cho
             live=drawing.live(),
         )
     return Markup('<h3>{}</h3><div class="cards">{}</div>').format(title, cards)
-
-
-def subscripts(formula: str) -> Markup:
-    """Write a formula as HTML, its numbers as subscripts."""
-    pieces = re.split(r"(\d+(?:\.\d+)?)", formula)
-    return Markup("").join(Markup("<sub>{}</sub>").format(p) if k % 2 else p for k, p in enumerate(pieces))
 
 
 def percent(probability: float) -> str:
@@ -164,7 +158,7 @@ class Drawing:
                 "at": self.positions[mine].round(3).tolist(),
                 "frac": self.frac_coords[mine].round(3).tolist(),
             }
-        return {"kind": "structure", "elements": elements, "edges": self.edges.round(3).tolist(), "eye": list(EYE)}
+        return {"elements": elements, "edges": self.edges.round(3).tolist(), "eye": list(EYE)}
 
 
 def structure_figure(drawing: Drawing) -> Figure:

@@ -153,7 +153,7 @@ class FigureFolder:
             table: the data that are drawn.
             alt: what is to be seen, in words.
             caption: what the figure says.
-            live: what the page's script draws in place of the still picture; its `kind` says how.
+            live: the structure that the page's script draws in place of the still picture.
         """
         self.data(name, table)
         save_figure(figure, self.path / f"{name}.svg")

@@ -14,7 +14,7 @@ from matcard.evaluation.confusion import wilson_bounds
 from matcard.evaluation.figures import MAX_CURVES, precision_recall_figure, reliability_figure
 from matcard.evaluation.metrics import ranking_steps
 from matcard.evaluation.tables import value_lines
-from matcard.report.page import DASH, paragraph, score, table
+from matcard.report.page import paragraph, score, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _ENOUGH = 10
 """Samples of a class from which its curve has a shape."""
-_DEPTHS = (10, 100, 1000)
 
 
 def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
@@ -56,19 +55,15 @@ def precision_recall(run: FinishedRun, figures: FigureFolder) -> Markup:
         "follow the dotted line.",
     )
     minority = run.minority
-    depths = [k for k in _DEPTHS if any(found["k"] == k for name in names for found in ranking[name]["at_k"])]
-    headings = [f"among the first {k}" if k == depths[0] else f"{k:,}" for k in depths]
     rows = []
     for name in names:
         precision, prevalence = ranking[name]["average_precision"], ranking[name]["prevalence"]
         scores = (score(precision), score(prevalence), f"{precision / prevalence:.1f}", score(ranking[name]["roc_auc"]))
-        hits = {found["k"]: f"{found['precision'] * found['k']:.0f}" for found in ranking[name]["at_k"]}
-        rows.append((name, *scores, *(hits.get(k, DASH) for k in depths)))
+        rows.append((name, *scores))
     return drawn + table(
-        ("class", "average precision", "prevalence", "times chance", "ROC-AUC", *headings),
+        ("class", "average precision", "prevalence", "times chance", "ROC-AUC"),
         rows,
-        caption="Average precision on the test part beside prevalence, which is what chance gives, and how many of the "
-        f"{run.noun}s with the highest scores are of the class",
+        caption="Average precision on the test part beside prevalence, which is what chance gives",
         marked=[k for k, c in enumerate(rarest) if minority[c]],
     )
 

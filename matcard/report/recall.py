@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from matcard.training.finished import FinishedRun
 
 
-CROSS_ENTROPY = ("ce", "cross_entropy")
-
-
 def confusion(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Draw which classes are taken for which."""
     counts = confusion_matrix(run.test.targets, run.test.predicted, len(run.class_names))
@@ -112,10 +109,8 @@ def decisions(run: FinishedRun, figures: FigureFolder) -> Markup:
     )  # fmt: skip
 
 
-def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: FinishedRun | None) -> Markup:
-    """Compare with a baseline's run, or say how to get one."""
-    if baseline is None:
-        return _no_baseline(run)
+def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: FinishedRun) -> Markup:
+    """Compare with a baseline's run."""
     if baseline.class_names != run.class_names:
         raise InputError(
             f"the baseline {baseline.path} has other classes ({', '.join(baseline.class_names[:5])}): give a run of "
@@ -123,11 +118,12 @@ def against_baseline(run: FinishedRun, figures: FigureFolder, baseline: Finished
         )
     same = set(run.test.ids.tolist()) == set(baseline.test.ids.tolist())
     name = baseline.config["loss"]["name"]
-    label = f"baseline ({'cross-entropy' if name in CROSS_ENTROPY else name})"
+    label = f"baseline ({name})"
     ours = f"this run ({run.config['loss']['name']})"
     text = paragraph(
         Markup("The baseline is {}, trained with {}. {}").format(
-            code(baseline.path.name), str(name).replace("_", " "), _paired(run, baseline) if same else
+            code(baseline.path.name), str(name).replace("_", " "),
+            "Two runs do not tell a better loss from a lucky seed; a comparison over seeds does." if same else
             "Its test part is another one, so that differences are between test sets too: train both with the same "
             "split and seed."
         )
@@ -173,29 +169,3 @@ def compared(
         difference = DASH if undefined(one) or undefined(other) else signed(other - one)
         rows.append((metric_label(metric), score(one), score(other), difference))
     return drawn + table(("", first[0], second[0], "difference"), rows, caption="Averages over the test part")
-
-
-def _paired(run: FinishedRun, baseline: FinishedRun) -> str:
-    """Say how many crystals only one of two runs gets right; both have the same test part."""
-    theirs = dict(zip(baseline.test.ids.tolist(), baseline.test.right.tolist(), strict=True))
-    pairs = [(bool(mine), theirs[name]) for name, mine in zip(run.test.ids.tolist(), run.test.right, strict=True)]
-    ours, only = pairs.count((True, False)), pairs.count((False, True))
-    return (
-        f"Both were tested on the same {len(pairs):,} {run.noun}s: {ours:,} are right in this run alone, {only:,} in "
-        "the baseline alone. Two runs do not tell a better loss from a lucky seed; a comparison over seeds does."
-    )
-
-
-def _no_baseline(run: FinishedRun) -> Markup:
-    if run.config["loss"]["name"] in CROSS_ENTROPY:
-        return paragraph("This run was itself trained with cross-entropy: it is the baseline of others.")
-    config = run.path / "config.yaml"
-    beside = run.path.with_name(f"{run.path.name}-ce")
-    commands = (
-        f"python -m matcard.train --config {config} --loss.name ce --run_dir {beside}\n"
-        f"python -m matcard.report {run.path} --baseline {beside}"
-    )
-    return paragraph(
-        "No baseline was given, so that this report cannot say whether the loss has helped. The same run with "
-        "cross-entropy, and this report with it beside:"
-    ) + Markup("<pre><code>{}</code></pre>").format(commands)

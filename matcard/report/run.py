@@ -23,11 +23,10 @@ CHAPTERS: tuple[tuple[Any, ...], ...] = (
     ("summary", "Summary", summary.summary),
     ("classes", "Classes", summary.class_counts),
     ("training", "Training", training.learning_curves),
-    ("diagnostics", "What the loss did", training.diagnostics, "diagnostics"),
     ("recall", "Recall of each class", recall.per_class),
     ("confusion", "Confusions", recall.confusion),
     ("decision", "Argmax and the chosen decision", recall.decisions),
-    ("baseline", "Against a baseline", recall.against_baseline),
+    ("baseline", "Against a baseline", recall.against_baseline, "baseline"),
     ("ranking", "Precision and recall", ranking.precision_recall),
     ("calibration", "Calibration", ranking.calibration),
     ("values", "Predicted numbers", ranking.values, "values"),
@@ -71,7 +70,7 @@ def write_report(
     options: dict[str, dict[str, Any]] = {"baseline": {"baseline": beside}, "map": {"projection": projection}}
     has = {
         "structures": run.has_structures,
-        "diagnostics": run.config["trainer"].get("diagnostics"),
+        "baseline": beside,
         "values": run.metrics.get("values"),
     }
     sections = [

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better, metric_label, metric_names, undefined
-from matcard.files import read_json, read_yaml
+from matcard.files import read_json
 from matcard.report.page import (
     DASH,
     FigureFolder,
@@ -28,7 +28,6 @@ from matcard.report.page import (
     write_page,
 )
 from matcard.study.settings import StudyDir
-from matcard.training.config import flatten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +61,9 @@ def write_study_report(study_dir: Path) -> Path:
     if not folder.table.is_file():
         raise InputError(f"{study_dir} holds no study with trials: expected {folder.table.name} in it")
     trials = pd.read_parquet(folder.table)
-    metrics, parameters = _columns(trials)
+    names = [str(name) for name in trials.columns if name not in _ATTRIBUTES and not str(name).startswith("val_")]
+    metrics = [name for name in names if name in metric_names()]
+    parameters = [name for name in names if name not in metrics]
     sections = (
         ("summary", "Summary", partial(_summary, trials, metrics)),
         ("best", "Best configuration", partial(_best, folder)),
@@ -70,17 +71,9 @@ def write_study_report(study_dir: Path) -> Path:
         ("retrained", "Retrained", partial(_retrained, folder, metrics)),
         ("figures", "Figures", partial(_pictures, folder)),
         ("trials", "Trials", partial(_trials, trials, metrics, parameters)),
-        ("failures", "Failures", partial(_failures, trials)),
     )
     subtitle = f"Study of {plural(len(trials), 'trial')}, improving {', '.join(map(metric_label, metrics))}"
     return write_page(folder.path / REPORT, folder.name, subtitle, list(starmap(Section, sections)))
-
-
-def _columns(trials: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Give the metrics that the study improves, and its parameters."""
-    names = [str(name) for name in trials.columns if name not in _ATTRIBUTES and not str(name).startswith("val_")]
-    metrics = [name for name in names if name in metric_names()]
-    return metrics, [name for name in names if name not in metrics]
 
 
 def _summary(trials: pd.DataFrame, metrics: list[str]) -> Markup:
@@ -106,18 +99,8 @@ def _summary(trials: pd.DataFrame, metrics: list[str]) -> Markup:
 def _best(folder: StudyDir) -> Markup:
     if not folder.best.is_file():
         return paragraph("No trial has finished.")
-    values = read_yaml(folder.best)
-    best = flatten(values)
-    searched = flatten(read_yaml(folder.settings)["space"])
-    # An option that is searched is a parameter by itself, or set by the choice of another.
-    named = {name for name in best if any(key.startswith(f"{name}.") or f".{name}." in f"{key}." for key in searched)}
-    shown = {name: value for name, value in best.items() if name in named and "." in name}
     command = Markup("<pre><code>{}</code></pre>").format(f"python -m matcard.train --config {folder.best}")
-    return (
-        table(("option", "value"), [(code(f"--{name}"), _text(value)) for name, value in shown.items()],
-              caption="Options that were searched, in the best trial", texts=2)
-        + paragraph(Markup("The whole configuration is in {}:").format(code(folder.best.name))) + command
-    )  # fmt: skip
+    return paragraph(Markup("Its options are in {}:").format(code(folder.best.name))) + command
 
 
 def _gain(folder: StudyDir) -> Markup:
@@ -175,14 +158,6 @@ def _trials(trials: pd.DataFrame, metrics: list[str], parameters: list[str]) -> 
     more = f", the best {_SHOWN} of {len(complete):,}" if len(complete) > _SHOWN else ""
     header = ("trial", *parameters, *map(metric_label, metrics))
     return table(header, rows, caption=f"Finished trials by validation metric{more}", texts=1 + len(parameters))
-
-
-def _failures(trials: pd.DataFrame) -> Markup:
-    failed = trials[trials["state"] == "fail"]
-    if not len(failed):
-        return paragraph("None.")
-    reasons = failed["failure"].fillna("unknown").value_counts().head(_SHOWN)
-    return table(("reason", "trials"), [(reason, f"{n:,}") for reason, n in reasons.items()], caption="Failed trials")
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,6 @@ from matcard.evaluation.figures import distinct_figure
 from matcard.evaluation.metrics import metric_label, undefined
 from matcard.files import read_json
 from matcard.report.page import code, interval, paragraph, plural, score, share, table
-from matcard.report.training import best_epoch
 from matcard.training.config import config_from_dict, config_to_dict, flatten, overlaid, read_default
 from matcard.training.options import BY_CLASS
 
@@ -36,7 +35,7 @@ _LISTED = 12
 
 def summary(run: FinishedRun, figures: FigureFolder) -> Markup:
     """Say what was trained on what, and how good it is, in plain words and in six numbers."""
-    sentences = [_data(run), _network(run), _result(run), *_doubts(run)]
+    sentences = [_data(run), _result(run), *_doubts(run)]
     return paragraph(" ".join(sentences), "lead") + _tiles(run)
 
 
@@ -47,33 +46,9 @@ def _data(run: FinishedRun) -> str:
     return (
         f"This network tells {len(run.class_names)} classes{of} apart ({listed(run.class_names, 7)}). It was trained "
         f"on {n['train']:,} {run.noun}s of {Path(run.source).name}; {n['val']:,} more chose the epoch and the decision "
-        f"rule, and {n['test']:,} were kept aside for the figures below. The three parts were divided {_split(run)}."
+        f"rule, and {n['test']:,} were kept aside for the figures below. They were divided by "
+        f"{run.split_kind.replace('_', ' ')}."
     )
-
-
-def _split(run: FinishedRun) -> str:
-    options = run.config["data"]["split"]
-    texts = {
-        "random": "at random",
-        "formula": "so that no formula stands in two of them",
-        "chemical_system": "so that no set of elements stands in two of them",
-        "prototype": "so that no structure prototype stands in two of them",
-        "element": f"so that {options['element']} occurs in the test part alone",
-        "column": f"by the column “{options['column']}”",
-        "duplicates": "so that no duplicate stands in two of them",
-        "given": "with the test part that came with the data",
-    }
-    return texts.get(run.split_kind, f"by {run.split_kind}")
-
-
-def _network(run: FinishedRun) -> str:
-    monitor = run.config["trainer"]["monitor"]
-    epoch, value = best_epoch(run.epochs, monitor)
-    kept = f"epoch {epoch} of {len(run.epochs)}, which has the best validation {metric_label(monitor)} ({value:.3f})"
-    if run.config["trainer"]["keep"] == "last":
-        kept = f"the last of {len(run.epochs)} epochs"
-    model, loss = run.config["model"]["name"], loss_text(run.config["loss"])
-    return f"The model is {model}, the loss {loss}; the weights are those of {kept}."
 
 
 def loss_text(loss: dict[str, Any]) -> str:
@@ -87,18 +62,11 @@ def loss_text(loss: dict[str, Any]) -> str:
 def _result(run: FinishedRun) -> str:
     metrics = run.metrics
     rare = metrics["minority_classes"]
-    found, of = _pooled(metrics, rare) if rare else _pooled(metrics, run.class_names)
-    which = "the minority class " if len(rare) == 1 else "the minority classes " if rare else ""
-    whose = f"{which}({listed(rare)}) " if rare else "all classes, none of them a minority, "
-    recalls = [(name, metrics["recall"][name]) for name in run.class_names if metrics["recall"][name]["n"]]
-    worst, recall = min(recalls, key=lambda item: (item[1]["value"], -item[1]["n"]))
-    text = f"Of the {of:,} test {run.noun}s of {whose}it finds {found:,} ({share(found / of) if of else 'none there'})"
-    if len(rare) > 1 and not undefined(metrics["minority_recall"]):
-        text += f", a mean recall of {score(metrics['minority_recall'])} over these classes"
-    return (
-        f"{text}; over all classes the mean recall is {score(metrics['balanced_accuracy'])}. The class it finds least "
-        f"often is {worst}: {successes(recall):,} of {recall['n']:,}."
-    )
+    recalls = [metrics["recall"][name] for name in rare or run.class_names]
+    found, of = sum(map(successes, recalls)), sum(recall["n"] for recall in recalls)
+    whose = f"minority classes ({listed(rare)})" if rare else "all classes, none of them a minority,"
+    text = f"Of the {of:,} test {run.noun}s of {whose} it finds {found:,} ({share(found / of) if of else 'none there'})"
+    return f"{text}; over all classes the mean recall is {score(metrics['balanced_accuracy'])}."
 
 
 def _doubts(run: FinishedRun) -> list[str]:
@@ -118,11 +86,6 @@ def _doubts(run: FinishedRun) -> list[str]:
         (True, "This is one run with one seed: another would differ by a few hundredths."),
     )
     return [text for of, text in doubts if of]
-
-
-def _pooled(metrics: dict[str, Any], names: list[str]) -> tuple[int, int]:
-    recalls = [metrics["recall"][name] for name in names]
-    return sum(map(successes, recalls)), sum(recall["n"] for recall in recalls)
 
 
 def _tiles(run: FinishedRun) -> Markup:
@@ -157,8 +120,9 @@ def class_counts(run: FinishedRun, figures: FigureFolder) -> Markup:
     for name in beside:
         table_[name] = further[name]
     figures.data("class-counts", table_)
+    bar = Markup('{:.1f} % <span class="bar" style="--share: {:.4f}"></span>')
     rows = [
-        (row[0], *(f"{n:,}" for n in row[1:5]), *(f"{n:,.1f}" for n in row[6:]), _bar(row[5]))
+        (row[0], *(f"{n:,}" for n in row[1:5]), *(f"{n:,.1f}" for n in row[6:]), bar.format(100 * row[5], row[5]))
         for row in table_.itertuples(index=False)
     ]
     rare = np.flatnonzero(run.minority).tolist()
@@ -201,34 +165,19 @@ def _distinct(run: FinishedRun, found: Distinct, figures: FigureFolder) -> Marku
 
 
 def left_out(run: FinishedRun, figures: FigureFolder) -> Markup:
-    """List what was not used, by reason, and the first rows of it."""
+    """List what was not used, by reason."""
     rows = run.left_out
     if not len(rows):
         return paragraph("Nothing: every row of the source was used.")
     figures.data("left-out", rows)
     reasons = rows["reason"].value_counts()
-    first = rows.head(_LISTED)
-    return Markup("").join(
-        [
-            paragraph(
-                Markup("{} of the source were not used. All of them are listed in {}.").format(
-                    plural(len(rows), "row"), code("left_out.csv")
-                )
-            ),
-            table(("reason", "rows"), [(reason, f"{n:,}") for reason, n in reasons.head(_LISTED).items()],
-                  caption=f"Reasons{_cut(len(reasons))}"),
-            table(("id", "class", "where", "reason"), first[["id", "class", "where", "reason"]].to_numpy().tolist(),
-                  caption=f"Rows that were not used{_cut(len(rows))}", texts=4),
-        ]
-    )  # fmt: skip
-
-
-def _bar(share: float) -> Markup:
-    return Markup('{:.1f} % <span class="bar" style="--share: {:.4f}"></span>').format(100 * share, share)
-
-
-def _cut(number: int) -> str:
-    return f", the first {_LISTED} of {number:,}" if number > _LISTED else ""
+    cut = f", the first {_LISTED} of {len(reasons):,}" if len(reasons) > _LISTED else ""
+    said = Markup("{} of the source were not used. All of them are listed in {}.")
+    return paragraph(said.format(plural(len(rows), "row"), code("left_out.csv"))) + table(
+        ("reason", "rows"),
+        [(reason, f"{n:,}") for reason, n in reasons.head(_LISTED).items()],
+        caption=f"Reasons{cut}",
+    )
 
 
 def options(run: FinishedRun, figures: FigureFolder) -> Markup:

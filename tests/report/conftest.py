@@ -24,4 +24,4 @@ def nasty_report(tmp_path_factory) -> Path:
         patch.setenv("MATCARD_CACHE", str(tmp_path_factory.mktemp("cache")))
         folder = tmp_path_factory.mktemp("runs") / "a <run> & 'more' ü"
         baseline = finished_run(folder.with_name("baseline"), 5, names=NASTY, seed=0, loss="cross_entropy")
-        return write_report(finished_run(folder, 5, names=NASTY, diagnostics=True), baseline=baseline)
+        return write_report(finished_run(folder, 5, names=NASTY), baseline=baseline)

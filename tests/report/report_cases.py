@@ -55,7 +55,6 @@ def finished_run(
     names: list[str] | None = None,
     seed: int = 0,
     loss: str = "",
-    diagnostics: bool = False,
 ) -> Path:
     """Write the directory of a finished run, and its source beside it."""
     rng = np.random.default_rng(seed)
@@ -74,7 +73,6 @@ def finished_run(
     write_table(source, ids, classes)
     config = Config(data=DataOptions(source=str(source), target="kind", jobs=1))
     values = config_to_dict(replace(config, name="test"))
-    values["trainer"]["diagnostics"] = diagnostics
     if loss:
         values["loss"] = {"name": loss}
     (folder / "config.yaml").write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
@@ -89,7 +87,7 @@ def finished_run(
         embedding=(logits @ rng.normal(size=(num_classes, 8))).astype(np.float32),
     )  # fmt: skip
     decision = by_offsets("best macro_f1 on validation", names, np.linspace(0, 0.8, num_classes))
-    decision.save(folder / "decision.json")
+    to_json(decision.to_dict(), folder / "decision.json")
     test = split == "test"
     metrics = scored(
         targets[test], probabilities[test], train_counts=np.bincount(targets[split == "train"], minlength=num_classes),
@@ -98,11 +96,6 @@ def finished_run(
     to_json(metrics, folder / "test_metrics.json")
     logged = ["epoch", "train_loss", "val_macro_f1", "val_log_loss", "val_minority_recall"]
     epochs = [[0, 1.2, 0.3, 1.1, 0.1], [1, 0.9, 0.5, 0.9, "nan"], [2, 0.8, 0.4, 1.0, 0.2]]
-    if diagnostics:
-        errors = ["effective_errors_magnitude", "effective_errors_spread"]
-        logged += [*(f"gradient_share_{name}" for name in names), *errors]
-        shares = np.arange(1, num_classes + 1) / sum(range(num_classes + 1))
-        epochs = [[*row, *shares.tolist(), 9.0 - row[0], 8.0 - row[0]] for row in epochs]
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(logged)

@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-import pandas as pd
 import pytest
 from pymatgen.core import Element
 from report_cases import crystals
 
-from matcard.data.crystals import CrystalKind
 from matcard.evaluation.confusion import wilson
-from matcard.graphs.neighbors import GraphOptions
 from matcard.report.chemistry import crystal_systems, element_shares, group_shares, position, site_bins
 
 
@@ -23,14 +18,9 @@ def test_elements_stand_where_pymatgen_has_them():
     assert all(row > 6.5 for _, row in (position(number) for number in [*range(57, 72), *range(89, 104)]))
 
 
-def test_crystal_systems_from_structures_or_from_a_column():
+def test_crystal_systems():
     cells = crystals(np.diag([4, 4, 4]), np.diag([4, 4, 5]), np.diag([4, 5, 6]))
-    table = CrystalKind(GraphOptions()).samples(cells)
-    systems, source = crystal_systems(table)
-    assert systems.tolist() == ["cubic", "tetragonal", "orthorhombic"]
-    assert "spglib" in source
-    named = replace(table, columns=pd.DataFrame({"crystal_system": ["Cubic", "weird", None]}))
-    assert crystal_systems(named)[0].tolist() == ["cubic", "", ""]
+    assert crystal_systems(cells).tolist() == ["cubic", "tetragonal", "orthorhombic"]
 
 
 def test_shares_of_groups_and_elements():

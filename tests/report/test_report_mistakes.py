@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from report_cases import crystals
 
-from matcard.report.mistakes import Drawing, percent, subscripts
+from matcard.report.mistakes import Drawing, percent
 
 
 def test_atoms_on_faces_are_repeated_and_nothing_is_bent():
@@ -28,5 +28,4 @@ def test_atoms_on_faces_are_repeated_and_nothing_is_bent():
 
 
 def test_formulas_and_probabilities_are_written_for_people():
-    assert subscripts("Fe2(SO4)3<") == "Fe<sub>2</sub>(SO<sub>4</sub>)<sub>3</sub>&lt;"
     assert [percent(p) for p in (0.0, 1e-5, 0.5, 0.9999, 1.0)] == ["0.0 %", "< 0.1 %", "50.0 %", "> 99.9 %", "100.0 %"]

@@ -28,7 +28,6 @@ def test_report_of_a_study(tmp_path):
     text = write_study_report(tmp_path).read_text(encoding="utf-8")
     for said in (
         "0.625, of trial 2",
-        "&lt;loss&gt; is NaN",
         '<svg role="img" aria-label="history: ',
         "0 (defaults)",
         "was not compared",
@@ -37,8 +36,7 @@ def test_report_of_a_study(tmp_path):
         assert said in text
     assert "2 finished, 1 failed" in text
     assert f"--study {tmp_path} --retrain 5" in text
-    assert "--loss.scale" in text
-    assert "--loss.name" not in text
+    assert "matcard.train --config" in text
     assert "Plotly" not in text
 
 

@@ -77,42 +77,6 @@
     }, config);
   }
 
-  function map(plot, data, view) {
-    const names = Object.keys(data.colourings);
-    const draw = (name) => {
-      const traces = data.colourings[name].map(({ label, colour: variable, members }) => ({
-        type: "scatter", mode: "markers", name: label, hoverinfo: "text",
-        x: members.map((m) => data.x[m]), y: members.map((m) => data.y[m]), text: members.map((m) => data.texts[m]),
-        marker: { color: colour(variable), size: members.length > 800 ? 5 : 7, opacity: 0.8 },
-      }));
-      const axis = { gridcolor: colour("line"), zeroline: false, linecolor: colour("pale") };
-      return Plotly.react(plot, traces, {
-        ...shared(),
-        dragmode: matchMedia("(hover: hover)").matches ? "zoom" : false,
-        margin: { l: 50, r: 10, t: 10, b: 45 },
-        legend: { orientation: "h", y: -0.14, itemsizing: "constant" },
-        xaxis: { ...axis, title: { text: data.axes[0] } },
-        yaxis: { ...axis, title: { text: data.axes[1] } },
-      }, config);
-    };
-    const controls = document.createElement("div");
-    controls.className = "controls";
-    for (const name of names) {
-      const button = document.createElement("button");
-      button.textContent = name;
-      button.setAttribute("aria-pressed", name === names[0]);
-      button.addEventListener("click", () => {
-        for (const other of controls.children) other.setAttribute("aria-pressed", other === button);
-        draw(name);
-      });
-      controls.append(button);
-    }
-    view.querySelector(".live").prepend(controls);
-    return draw(names[0]);
-  }
-
-  const kinds = { structure, map };
-
   function start(view) {
     if (view.classList.contains("moving")) return;
     view.classList.add("moving");
@@ -121,7 +85,7 @@
     plot.className = "plot";
     live.hidden = false;
     live.append(plot);
-    kinds[view.dataset.kind](plot, JSON.parse(view.querySelector("script").textContent), view);
+    structure(plot, JSON.parse(view.querySelector("script").textContent));
   }
 
   function stop(view) {
@@ -134,12 +98,12 @@
   }
 
   const hasWebGL = Boolean(document.createElement("canvas").getContext("webgl"));
-  const views = [...document.querySelectorAll(".view")].filter((view) => hasWebGL || view.dataset.kind !== "structure");
+  const views = hasWebGL ? [...document.querySelectorAll(".view")] : [];
   // A finger that scrolls the page must not turn a crystal: there a button starts it.
   const pointer = matchMedia("(hover: hover)").matches;
   for (const view of pointer ? [] : views) {
     const button = document.createElement("button");
-    button.textContent = view.dataset.kind === "map" ? "Show ids" : "Turn";
+    button.textContent = "Turn";
     button.addEventListener("click", () => {
       button.remove();
       start(view);
