@@ -7,25 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matcard.cli import add_reading, data_options, make_console, run_command
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from rich.console import Console
-
-    from matcard.prediction.stream import Tally
-
+    from collections.abc import Sequence
 DESCRIPTION = """Predict classes. Directories of runs (or their model folders) come first; several form an ensemble.
 Inputs are of the kind that the runs were trained on. Crystals: structure files (CIF, POSCAR), quoted patterns such as
 'new/*.cif', folders, tables (parquet, csv, jsonl, json.gz), what ASE reads (extxyz, db), or - for CIF text, JSON lines
 or file names on standard input. Compositions and table rows: tables (parquet, csv, jsonl) with the columns of training.
 Images: npz, or the files of MNIST or CIFAR. No labels are needed. The output has a row for each input, in order; the
 column error says why one has no prediction."""
-
-MOST = 12
-"""Classes that are counted one by one."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -47,7 +39,19 @@ def main(argv: Sequence[str]) -> None:
             calibrated=options.calibrated,
             progress=progress,
         )
-    show(console, tally, Path(options.output), predictor.decision.rule, predictor.kind.unit)
+    rate = tally.rows / tally.seconds if tally.seconds else 0.0
+    total = f"{tally.rows} input{'' if tally.rows == 1 else 's'}"
+    console.print(f"{total} in {tally.seconds:.1f} s, {rate:.0f} {predictor.kind.unit}/s", markup=False)
+    counts = listed(f"{name}: {count}" for name, count in tally.classes.items())
+    console.print(f"predicted ({predictor.decision.rule}): {counts}", markup=False)
+    if tally.novel:
+        are = "is" if tally.novel == 1 else "are"
+        console.print(f"{tally.novel} {are} unlike the training part: see the columns applicable and reason")
+    if tally.errors:
+        console.print(f"{tally.errors} could not be used: see the column error")
+    for message in tally.failures:
+        console.print(f"not read to its end: {message}", markup=False)
+    console.print(f"written: {options.output}", soft_wrap=True, markup=False)
     if tally.errors == tally.rows:
         raise InputError(f"none of the inputs could be predicted ({tally.rows}); the first: {tally.first_error}")
 
@@ -85,30 +89,6 @@ def split_paths(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
     if not inputs:
         raise InputError("no inputs: name files, folders or tables after the run, or - for standard input")
     return [Path(run) for run in runs], inputs
-
-
-def show(console: Console, tally: Tally, output: Path, rule: str, unit: str) -> None:
-    """Print how many inputs became what, and how fast."""
-    rate = tally.rows / tally.seconds if tally.seconds else 0.0
-    inputs = f"{tally.rows} input{'' if tally.rows == 1 else 's'}"
-    console.print(f"{inputs} in {tally.seconds:.1f} s, {rate:.0f} {unit}/s", markup=False)
-    console.print(f"predicted ({rule}): {count_classes(tally.classes)}", markup=False)
-    if tally.novel:
-        are = "is" if tally.novel == 1 else "are"
-        console.print(f"{tally.novel} {are} unlike the training part: see the columns applicable and reason")
-    if tally.errors:
-        console.print(f"{tally.errors} could not be used: see the column error")
-    for message in tally.failures:
-        console.print(f"not read to its end: {message}", markup=False)
-    console.print(f"written: {output}", soft_wrap=True, markup=False)
-
-
-def count_classes(classes: Mapping[str, int]) -> str:
-    """Write how many there are of each class; of more than `MOST` classes, of the most frequent ones."""
-    shown = dict(classes) if len(classes) <= MOST else dict(sorted(classes.items(), key=lambda item: -item[1])[:MOST])
-    rest = [count for name, count in classes.items() if name not in shown]
-    others = [f"{len(rest)} other classes: {sum(rest)}"] if rest else []
-    return "; ".join([*(f"{name}: {count}" for name, count in shown.items()), *others])
 
 
 if __name__ == "__main__":

@@ -319,7 +319,7 @@ def train_published(
         with torch.no_grad():
             last = network(x_test).double().softmax(dim=1).numpy()
         counts = Counts.of(confusion_matrix(parts.y_test, last.argmax(axis=1), classes))
-        if (score := float(AVERAGES["macro_f1"].of(counts))) > best_score:
+        if (score := float(AVERAGES["macro_f1"](counts))) > best_score:
             best, best_score, best_epoch = last, score, epoch
     return best, last, best_epoch
 

@@ -146,29 +146,20 @@ def log_probabilities(probabilities: Float[np.ndarray, "n C"]) -> Float64[np.nda
     return np.asarray(np.log(np.maximum(probabilities, tiny).astype(np.float64)))
 
 
-class ShareShift(NamedTuple):
-    """How far the class shares of new samples are from those of training.
+def share_shift(train_counts: Int[np.ndarray, " C"], counts: Int[np.ndarray, " C"]) -> dict[str, float]:
+    """Compare class counts of new samples with those of the training part.
 
-    `total_variation` is half the sum of the absolute differences: the share of samples that would have to change
-    class. `p_value` is that of a chi-square test of homogeneity of the two counts.
+    Returns:
+        `total_variation`: half the sum of the absolute differences of the shares, the share of samples that would have
+        to change class; `chi_square` and `p_value` of a test of homogeneity of the two counts.
     """
-
-    total_variation: float
-    chi_square: float
-    p_value: float
-
-
-def share_shift(train_counts: Int[np.ndarray, " C"], counts: Int[np.ndarray, " C"]) -> ShareShift:
-    """Compare class counts of new samples with those of the training part."""
-    old, new = (np.asarray(each, np.float64) for each in (train_counts, counts))
-    variation = float(np.abs(old / old.sum() - new / new.sum()).sum() / 2)
-    seen = (old + new) > 0
-    if seen.sum() < 2:
-        return ShareShift(variation, 0.0, 1.0)
     from scipy.stats import chi2_contingency
 
-    test = chi2_contingency(np.stack([old[seen], new[seen]]), correction=False)
-    return ShareShift(variation, float(test.statistic), float(test.pvalue))
+    both = np.stack([np.asarray(each, np.float64) for each in (train_counts, counts)])
+    old, new = both / both.sum(axis=1, keepdims=True)
+    test = chi2_contingency(both[:, both.sum(axis=0) > 0], correction=False)
+    found = {"chi_square": float(test.statistic), "p_value": float(test.pvalue)}
+    return {"total_variation": float(np.abs(old - new).sum() / 2), **found}
 
 
 def with_priors(

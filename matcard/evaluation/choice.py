@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from matcard.errors import InputError, listed, nearest_names
-from matcard.evaluation.confusion import (
-    AVERAGES,
-    Average,
-    Counts,
-    check_predictions,
-    confusion_matrix,
-    ratio,
-)
+from matcard.evaluation.confusion import AVERAGES, Counts, check_predictions, confusion_matrix, f1, ratio, recall
 from matcard.evaluation.decision import Decision, Objective, argmax, by_cost, by_offsets, prior_adjusted
 
 if TYPE_CHECKING:
@@ -29,6 +22,7 @@ if TYPE_CHECKING:
 _MAX_SWEEPS = 20
 _EQUAL = 1e-10
 """Scores closer than this are equally good: they are sums of as many rounded steps as there are samples."""
+_MOST_COUNTS = 1_000_000
 _TIE = 1e-9
 """Log-odds closer than this are one step: the chosen offset must stand clear of rounding."""
 
@@ -131,15 +125,14 @@ def best_score(
     """
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     num_classes = log_p.shape[1]
-    moved = [1] if num_classes == 2 else range(num_classes)
     at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), num_classes))
     average = AVERAGES[objective]
-    offsets, best = np.zeros(num_classes), float(_or_worst(average.of(at_argmax)))
+    offsets, best = np.zeros(num_classes), float(_or_worst(average(at_argmax)))
     for _ in range(_MAX_SWEEPS):
         before = best
-        for c in moved:
-            line = Line.along(targets, log_p, offsets, c)
-            offsets[c], best = _climb(line, line.scores(average, num_classes), offsets[c], best)
+        for c in [1] if num_classes == 2 else range(num_classes):
+            steps, counts = along(targets, log_p, offsets, c)
+            offsets[c], best = _climb(steps, _or_worst(average(counts)), offsets[c], best)
         if best == before:
             break
     return by_offsets(f"best {objective} on validation", class_names, offsets)
@@ -170,93 +163,60 @@ def best_of_class(
     log_p, targets = _log_probabilities(targets, probabilities, class_names)
     num_classes = log_p.shape[1]
     c = list(class_names).index(positive)
-    line = Line.along(targets, log_p, np.zeros(num_classes), c)
-    counts = line.of_class()
+    steps, all_counts = along(targets, log_p, np.zeros(num_classes), c)
+    counts = Counts(*(numbers[:, c] for numbers in all_counts))
     if rule == "best_f1":
         at_argmax = Counts.of(confusion_matrix(targets, log_p.argmax(axis=1), num_classes))
-        offset, _ = _climb(line, _f1(counts), 0.0, float(_f1(at_argmax)[c]))
+        offset, _ = _climb(steps, _or_worst(f1(counts)), 0.0, float(_or_worst(f1(at_argmax))[c]))
         aim = f"best F1 of {positive}"
     elif rule == "target_recall":
         aim = f"recall of {positive} >= {target:g}"
-        offset = line.offset[_reaching(target, ratio(counts.hits, counts.support), f"recall of {positive}")[0]]
+        offset = steps[_reaching(target, recall(counts), f"recall of {positive}")[0]]
     else:
         aim = f"precision of {positive} >= {target:g}"
-        offset = line.offset[_reaching(target, ratio(counts.hits, counts.called), f"precision of {positive}")[-1]]
+        offset = steps[_reaching(target, ratio(counts.hits, counts.called), f"precision of {positive}")[-1]]
     offsets = np.zeros(num_classes)
     offsets[c] = offset
     return by_offsets(f"{aim} on validation", class_names, offsets)
 
 
-class Line(NamedTuple):
-    """Class c from never to always predicted, a step at each sample's break-even offset.
+def along(
+    targets: Int[np.ndarray, " n"], log_p: Float[np.ndarray, "n C"], offsets: Float[np.ndarray, " C"], c: int
+) -> tuple[Float[np.ndarray, " m"], Counts]:
+    """Follow class c from never to always predicted, a step at each sample's break-even offset; others at `offsets`.
 
-    Attributes:
-        c: the class.
-        targets: (n,) true classes, in the order in which the samples become c.
-        rival: (n,) what they are called before.
-        cut: (m,) numbers of samples that are called c, at the offsets that differ.
-        offset: (m,) an offset for each.
+    Returns:
+        an offset for each of m steps, and the counts of all classes (m, C) at it. Where m C would pass 1,000,000, an
+        even part of the steps.
     """
+    others = log_p + offsets
+    others[:, c] = -np.inf
+    n, num_classes = others.shape
+    rival = others.argmax(axis=1)
+    break_even = others[np.arange(n), rival] - log_p[:, c]
+    order = np.argsort(break_even, kind="stable")
+    edges = np.concatenate([[-np.inf], break_even[order], [np.inf]])
+    with np.errstate(invalid="ignore"):  # infinite minus infinite: such samples never change sides
+        cut = np.flatnonzero(np.diff(edges) > _TIE)
+    cut = cut[:: 1 + len(cut) * num_classes // _MOST_COUNTS]
+    # The first `cut` samples are called c, the others what they are called without it.
+    targets, rival = targets[order], rival[order]
+    right = (rival == targets).astype(np.float64)
+    place = np.searchsorted(cut, np.arange(n), side="right") * num_classes + rival
 
-    c: int
-    targets: Int[np.ndarray, " n"]
-    rival: Int[np.ndarray, " n"]
-    cut: Int[np.ndarray, " m"]
-    offset: Float[np.ndarray, " m"]
+    def left(weights: Float[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "m C"]:
+        gone = np.bincount(place, weights, (len(cut) + 1) * num_classes).reshape(-1, num_classes)
+        return np.asarray(gone.sum(axis=0) - np.cumsum(gone, axis=0)[:-1])
 
-    @classmethod
-    def along(
-        cls, targets: Int[np.ndarray, " n"], log_p: Float[np.ndarray, "n C"], offsets: Float[np.ndarray, " C"], c: int
-    ) -> Line:
-        """Follow class c, the others at `offsets`."""
-        others = log_p + offsets
-        others[:, c] = -np.inf
-        rival = others.argmax(axis=1)
-        break_even = others[np.arange(len(rival)), rival] - log_p[:, c]
-        order = np.argsort(break_even, kind="stable")
-        edges = np.concatenate([[-np.inf], break_even[order], [np.inf]])
-        with np.errstate(invalid="ignore"):  # infinite minus infinite: such samples never change sides
-            cut = np.flatnonzero(np.diff(edges) > _TIE)
-        return cls(c, targets[order], rival[order], cut, _between(edges[cut], edges[cut + 1]))
-
-    def of_class(self) -> Counts:
-        """Give the counts of class c alone, (m,) each."""
-        hits = np.append(0.0, np.cumsum(self.targets == self.c))
-        support = np.full(len(self.cut), hits[-1])
-        return Counts(hits[self.cut], support, self.cut.astype(np.float64))
-
-    def scores(self, average: Average, num_classes: int) -> Float[np.ndarray, " m"]:
-        """Give an average over all classes at each offset; minus infinity where it is undefined.
-
-        A step changes c and one rival: the sums over classes follow from those of the step before, so that the work
-        does not grow with the number of classes.
-        """
-        support = np.bincount(self.targets, minlength=num_classes).astype(np.float64)
-        lost = self._rivals(average, support)
-        own = average.terms(*self.of_class())
-        return _or_worst(average.combine(lost[:, self.cut] + own, support))
-
-    def _rivals(self, average: Average, support: Float[np.ndarray, " C"]) -> Float[np.ndarray, "T n+1"]:
-        """Give the sums of the terms of all classes but c, before each step and after the last."""
-        r, gone = self.rival, (self.rival == self.targets).astype(np.float64)
-        called = np.bincount(r, minlength=len(support)).astype(np.float64)
-        hits = np.bincount(r, gone, len(support))
-        at_first = average.terms(hits, support, called)
-        at_first[:, self.c] = 0.0
-        # Of each step's rival: the hits and the samples that it has left just before.
-        of_rival = pd.Series(gone).groupby(r)
-        hits_left = hits[r] - (of_rival.cumsum().to_numpy() - gone)
-        left = called[r] - of_rival.cumcount().to_numpy()
-        change = average.terms(hits_left - gone, support[r], left - 1) - average.terms(hits_left, support[r], left)
-        change[:, r == self.c] = 0.0  # where no other class is possible there is no rival: c at every offset
-        return np.cumsum(np.hstack([at_first.sum(axis=1, keepdims=True), change]), axis=1)
-
-
-def _between(low: Float[np.ndarray, " m"], high: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """Give a point in each interval: 0 (no change) if inside, else the middle, or 1 beyond the finite end."""
+    hits, called = left(right), left().astype(np.float64)
+    hits[:, c], called[:, c] = np.append(0, np.cumsum(targets == c))[cut], cut
+    support = np.bincount(targets, minlength=num_classes).astype(np.float64)
+    # No change where that will do, else the middle of the step, or 1 beyond its finite end.
+    low, high = edges[cut], edges[cut + 1]
     with np.errstate(invalid="ignore"):
         middle = np.where(np.isinf(low), high - 1, np.where(np.isinf(high), low + 1, (low + high) / 2))
-    return np.where((low < 0) & (high > 0), 0.0, middle)
+    steps = np.where((low < 0) & (high > 0), 0.0, middle)
+    return steps, Counts(hits, np.broadcast_to(support, hits.shape), called)
 
 
 def _log_probabilities(
@@ -267,13 +227,15 @@ def _log_probabilities(
         return np.log(probabilities.astype(np.float64)), targets
 
 
-def _climb(line: Line, score: Float[np.ndarray, " m"], current: float, best: float) -> tuple[float, float]:
+def _climb(
+    steps: Float[np.ndarray, " m"], score: Float[np.ndarray, " m"], current: float, best: float
+) -> tuple[float, float]:
     """Give the best offset, of equally good ones the nearest, and its score; or the current."""
     if score.max() <= best + _EQUAL:
         return current, best
     top = np.flatnonzero(score >= score.max() - _EQUAL)
-    step = top[np.abs(line.offset[top] - current).argmin()]
-    return float(line.offset[step]), float(score[step])
+    step = top[np.abs(steps[top] - current).argmin()]
+    return float(steps[step]), float(score[step])
 
 
 def _reaching(aim: float, values: Float[np.ndarray, " m"], what: str) -> Int[np.ndarray, " k"]:
@@ -284,10 +246,6 @@ def _reaching(aim: float, values: Float[np.ndarray, " m"], what: str) -> Int[np.
     if not steps.size:
         raise InputError(f"a {what} of {aim:g} is out of reach on validation; at most {np.nanmax(values):.3f} is")
     return steps
-
-
-def _f1(counts: Counts) -> Float[np.ndarray, "*m"]:
-    return _or_worst(ratio(2 * counts.hits, counts.support + counts.called))
 
 
 def _or_worst(scores: Float[np.ndarray, "*m"]) -> Float[np.ndarray, "*m"]:

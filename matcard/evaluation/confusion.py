@@ -104,72 +104,38 @@ class Counts(NamedTuple):
         return self.support > 0
 
 
-class Average(NamedTuple):
-    """An average over classes as a function of sums over them, so that a search can follow it step by step.
-
-    Attributes:
-        terms: gives T terms (T, *batch, C) of each class, from its hits, support and called (*batch, C).
-        combine: gives the average (*batch,) from the sums of the terms over classes (T, *batch) and the support.
-    """
-
-    terms: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-    combine: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-    def of(self, counts: Counts) -> Float[np.ndarray, "*batch"]:
-        """Give the average; NaN where it is undefined."""
-        return np.asarray(self.combine(self.terms(*counts).sum(axis=-1), counts.support))
+def recall(counts: Counts) -> Float[np.ndarray, "*batch C"]:
+    """Give the share of each class that is found."""
+    return ratio(counts.hits, counts.support)
 
 
-def _over_present(sums: np.ndarray, support: np.ndarray) -> np.ndarray:
-    return ratio(sums[0], (support > 0).sum(axis=-1))
+def f1(counts: Counts) -> Float[np.ndarray, "*batch C"]:
+    """Give 2 TP / (2 TP + FP + FN) of each class."""
+    return ratio(2 * counts.hits, counts.support + counts.called)
 
 
-def _recall(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
-    return np.asarray(np.nan_to_num(ratio(h, s))[None])
+def _geometric(counts: Counts) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.exp(masked_mean(np.log(recall(counts)), counts.present)))
 
 
-def _f1(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
-    return np.where(s > 0, np.nan_to_num(ratio(2 * h, s + called)), 0.0)[None]
-
-
-def _precision(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
-    """Give the precision of classes with support that are predicted, and whether the class is one."""
-    counts = (s > 0) & (called > 0)
-    return np.stack([np.where(counts, ratio(h, called), 0.0), counts])
-
-
-def _log_recall(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
-    """Give the logarithm of the recall where there is one, and whether the class is never found."""
-    found = h > 0.5
-    return np.stack([np.log(np.where(found, h, 1.0) / np.where(found, s, 1.0)), (s > 0) & ~found])
-
-
-def _geometric(sums: np.ndarray, support: np.ndarray) -> np.ndarray:
-    return np.where(sums[1] > 0.5, 0.0, np.exp(_over_present(sums, support)))
-
-
-def _agreement(h: np.ndarray, s: np.ndarray, called: np.ndarray) -> np.ndarray:
-    return np.stack([h, s * called, called**2])
-
-
-def _mcc(sums: np.ndarray, support: np.ndarray) -> np.ndarray:
-    hits, product, squares = sums
+def _mcc(counts: Counts) -> np.ndarray:
+    hits, support, called = counts
     n = support.sum(axis=-1)
-    return ratio(hits * n - product, np.sqrt((n**2 - (support**2).sum(axis=-1)) * (n**2 - squares)))
+    product, trues, calls = ((a * b).sum(axis=-1) for a, b in ((support, called), (support, support), (called, called)))
+    return ratio(hits.sum(axis=-1) * n - product, np.sqrt((n**2 - trues) * (n**2 - calls)))
 
 
-AVERAGES = {
-    "accuracy": Average(lambda h, s, called: h[None], lambda sums, support: ratio(sums[0], support.sum(axis=-1))),
-    "balanced_accuracy": Average(_recall, _over_present),
-    "macro_f1": Average(_f1, _over_present),
-    "macro_precision": Average(_precision, lambda sums, support: ratio(sums[0], sums[1])),
-    "mcc": Average(_agreement, _mcc),
-    "g_mean": Average(_log_recall, _geometric),
+AVERAGES: dict[str, Callable[[Counts], Float[np.ndarray, "*batch"]]] = {
+    "accuracy": lambda counts: ratio(counts.hits.sum(axis=-1), counts.support.sum(axis=-1)),
+    "balanced_accuracy": lambda counts: masked_mean(recall(counts), counts.present),
+    "macro_f1": lambda counts: masked_mean(f1(counts), counts.present),
+    "mcc": _mcc,
+    "g_mean": _geometric,
 }
-"""What is computed from a confusion matrix alone; a class without support does not count.
+"""What is computed from a confusion matrix alone, NaN where undefined; a class without support does not count.
 
-* `accuracy`: share predicted right; `balanced_accuracy`: mean recall;
-* `macro_f1`: mean of 2 TP / (2 TP + FP + FN); `macro_precision`: mean over classes that were predicted at all;
+* `accuracy`: share predicted right; `balanced_accuracy`: mean recall; `macro_f1`: mean of 2 TP / (2 TP + FP + FN);
 * `mcc`: Matthews correlation for C classes (J. Gorodkin, Comput. Biol. Chem. 28, 367, 2004), NaN when one class is
   true, or predicted, throughout;
 * `g_mean`: geometric mean of the recalls, 0 when one class is never found.
@@ -178,7 +144,7 @@ AVERAGES = {
 
 def mean_recall(counts: Counts, classes: Bool[np.ndarray, " C"]) -> Float[np.ndarray, "*batch"]:
     """Average recall over the given classes with support; NaN where there is none."""
-    return masked_mean(ratio(counts.hits, counts.support), counts.present & classes)
+    return masked_mean(recall(counts), counts.present & classes)
 
 
 def confusion_averages(
@@ -186,7 +152,7 @@ def confusion_averages(
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
     """Give all of `AVERAGES` by name, and `minority_recall` over the classes marked as minority."""
     counts = Counts.of(confusion)
-    found = {name: average.of(counts) for name, average in AVERAGES.items()}
+    found = {name: average(counts) for name, average in AVERAGES.items()}
     return found | {"minority_recall": mean_recall(counts, minority)}
 
 

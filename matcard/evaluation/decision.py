@@ -16,7 +16,7 @@ import numpy as np
 
 from matcard.errors import InputError
 from matcard.evaluation.confusion import check_probabilities
-from matcard.files import read_json, to_json
+from matcard.files import read_json
 from matcard.options import Within, check_options
 
 if TYPE_CHECKING:
@@ -114,13 +114,9 @@ class Decision:
         """Give it as plain values, for a JSON file."""
         return {**asdict(self), "threshold": self.threshold}
 
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
-        to_json(self.to_dict(), path)
-
     @classmethod
     def load(cls, path: str | Path) -> Decision:
-        """Read what `save` wrote; raises as `from_dict`."""
+        """Read the `decision.json` of a run; raises as `from_dict`."""
         return cls.from_dict(read_json(path), str(path))
 
     @classmethod
@@ -133,7 +129,7 @@ class Decision:
         try:
             return _decision(stored["rule"], stored["class_names"], stored["gain"])
         except (KeyError, TypeError) as error:
-            raise InputError(f"{path} holds no decision rule; expected a file written by Decision.save") from error
+            raise InputError(f"{path} holds no decision rule; expected the decision.json of a run") from error
 
 
 def argmax(class_names: Sequence[str]) -> Decision:

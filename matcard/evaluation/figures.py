@@ -85,7 +85,6 @@ def interval_figure(
     *,
     marked: Collection[str] = (),
     beside: Sequence[str] = (),
-    apart: bool = True,
 ) -> Figure:
     """Draw proportions with their intervals, a row a name and a mark a series.
 
@@ -95,10 +94,9 @@ def interval_figure(
         x: what the proportion is.
         marked: names to mark as those of minority classes.
         beside: texts at the right of the rows.
-        apart: whether the series of a row stand below each other, or each row has values of one series alone.
     """
-    step = 0.62 / len(series) if apart and len(series) > 1 else 0.0
-    figure = style.new_figure(5.8, 1.15 + (0.2 + 0.13 * (len(series) if apart else 1)) * max(len(rows), 3))
+    step = 0.62 / len(series)
+    figure = style.new_figure(5.8, 1.15 + (0.2 + 0.13 * len(series)) * max(len(rows), 3))
     axes = figure.add_subplot()
     for k, (label, colour, marker, values) in enumerate(series):
         shift = (k - (len(series) - 1) / 2) * step
@@ -129,20 +127,12 @@ def interval_figure(
 
 def recall_figure(metrics: Mapping[str, Any]) -> Figure:
     """Draw recall per class with its Wilson interval, from the most to the least frequent, counts beside."""
-    rare = set(metrics["minority_classes"])
     names = sorted(metrics["recall"], key=lambda name: -metrics["recall"][name]["n"])
     recalls = [metrics["recall"][name] for name in names]
-    # A legend of the means alone: the colours are those of the names.
-    looks = ((False, "_all", *ALL[1:]), (True, "_minority", *MINORITY[1:]))
-    series = [
-        Series(label, colour, marker, [
-            recall if (name in rare) == of_rare else {"n": 0} for name, recall in zip(names, recalls, strict=True)
-        ])
-        for of_rare, label, colour, marker in looks
-    ]  # fmt: skip
+    series = [Series("_recall", style.BLUE, "o", recalls)]  # not in the legend, which is of the means
     beside = [f"{successes(recall):,} of {recall['n']:,} found" for recall in recalls]
     x = "recall, with 95 % Wilson interval"
-    figure = interval_figure(names, series, x, marked=rare, beside=beside, apart=False)
+    figure = interval_figure(names, series, x, marked=metrics["minority_classes"], beside=beside)
     for average, colour, over in (
         ("balanced_accuracy", style.BLUE, "all classes"),
         ("minority_recall", style.VERMILLION, "minority classes"),

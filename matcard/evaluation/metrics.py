@@ -44,7 +44,6 @@ _METRICS = {
     "minority_recall": _Metric("minority-phase recall", True, True),
     "balanced_accuracy": _Metric("balanced accuracy", True, True),
     "macro_f1": _Metric("macro-F1", True, True),
-    "macro_precision": _Metric("macro-precision", True, True),
     "g_mean": _Metric("G-mean", True, True),
     "mcc": _Metric("MCC", True, True, (-1.0, 1.0)),
     "accuracy": _Metric("accuracy", True, True),
@@ -113,7 +112,7 @@ def classification_metrics(
     Returns:
         The numbers named by `metric_names`, and:
 
-        * `n`, `classes_with_support`, `classes_predicted` (of those; macro-precision is over them);
+        * `n`, `classes_with_support`;
         * `prevalence` {class: share of these samples};
         * `recall`, `precision`, `f1` {class: value, low, high (95 % Wilson), n}, where n is the support, the
           number predicted, the number true or predicted;
@@ -139,7 +138,6 @@ def classification_metrics(
         **{name: numbers[name] for name in metric_names()},
         "n": len(targets),
         "classes_with_support": int((support > 0).sum()),
-        "classes_predicted": int(((support > 0) & (confusion.sum(axis=0) > 0)).sum()),
         "prevalence": dict(zip(names, (support / len(targets)).tolist(), strict=True)),
         **_per_class(confusion, names),
         "minority_classes": [name for name, rare in zip(names, minority, strict=True) if rare],

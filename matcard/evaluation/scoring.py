@@ -168,13 +168,17 @@ def bootstrap_intervals(
             the time.
 
     Returns:
-        (low, high) of accuracy, balanced_accuracy, macro_f1, macro_precision, minority_recall, mcc, g_mean and, with
+        (low, high) of accuracy, balanced_accuracy, macro_f1, minority_recall, mcc, g_mean and, with
         `ranking`, roc_auc, average_precision, minority_average_precision; NaN where some resample leaves it undefined.
     """
     minority = minority_mask(np.asarray(train_counts))
     called = probabilities.argmax(axis=1) if predicted is None else predicted
     rng = np.random.default_rng(seed)
-    confusion = _resampled_confusion(rng, confusion_matrix(targets, called, len(minority)), resamples)
+    confusion = confusion_matrix(targets, called, num_classes := len(minority))
+    # Drawing samples of a class with replacement makes its row multinomial.
+    support = confusion.sum(axis=1)
+    shares = np.where(support[:, None] > 0, confusion / np.maximum(support, 1)[:, None], np.eye(num_classes))
+    confusion = rng.multinomial(support, shares, size=(resamples, num_classes))
     draws = confusion_averages(confusion, minority)
     if ranking:
         chunk = max(1, _CHUNK // len(targets))
@@ -183,18 +187,6 @@ def bootstrap_intervals(
         parts = [ranking_averages(targets, probabilities, minority, weight) for weight in weights]
         draws |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {name: tuple(np.quantile(values, [0.025, 0.975]).tolist()) for name, values in draws.items()}
-
-
-def _resampled_confusion(
-    rng: np.random.Generator, confusion: Int[np.ndarray, "C C"], resamples: int
-) -> Int[np.ndarray, "B C C"]:
-    """Resample each row: drawing samples of a class with replacement makes its row multinomial."""
-    support = confusion.sum(axis=1)
-    rows = [
-        rng.multinomial(n, row / n, size=resamples) if n else np.zeros((resamples, len(row)), dtype=np.int64)
-        for n, row in zip(support.tolist(), confusion, strict=True)
-    ]
-    return np.stack(rows, axis=1)
 
 
 def _stratified_weights(

@@ -18,14 +18,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from rich.console import Console
 
-    from matcard.evaluation.confusion import Interval
 
 MINORITY_MARK = "*"
 _MINORITY_STYLE = "bold yellow"
-_TRACK = 16
-"""Characters from recall 0 to recall 1."""
-
-
 _SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "average_precision")
 
 
@@ -48,7 +43,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
     """Show recall per class with its Wilson interval and counts, minority classes marked, a summary below."""
     rare = set(metrics["minority_classes"])
     ranking = metrics.get("ranking")
-    headers = ("class", "recall", "95 % interval", "0" + "1".rjust(_TRACK - 1), "found", "precision", "F1")
+    headers = ("class", "recall", "95 % interval", "found", "precision", "F1")
     table = _table("Recall per class", (*headers, *(["AP (chance)"] if ranking else [])), caption=summary_line(metrics))
     for name, recall in metrics["recall"].items():
         of = ranking[name] if ranking else {}  # the prevalence is what a random order gives
@@ -56,7 +51,6 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
             _class_label(name, name in rare),
             format_score(recall["value"]),
             f"{recall['low']:.3f} to {recall['high']:.3f}" if recall["n"] else "no samples",
-            _track(recall) if recall["n"] else "",
             f"{successes(recall)} / {recall['n']}",
             format_score(metrics["precision"][name]["value"]),
             format_score(metrics["f1"][name]["value"]),
@@ -106,7 +100,13 @@ def class_count_table(
     for index, name in enumerate(class_names):
         table.add_row(
             _class_label(name, bool(rare[index])),
-            *(_count(int(counts[index]), part in ("left out", "cut")) for part, counts in columns.items()),
+            *(
+                Text(
+                    f"{counts[index]}",
+                    style="bold red" if counts[index] == 0 and part not in ("left out", "cut") else "",
+                )
+                for part, counts in columns.items()
+            ),
             *(() if distinct is None else (f"{distinct[index]:,.1f}",)),
             *(f"{of[index] / max(of.sum(), 1):.1%}" for of in shares.values()),
             style=_MINORITY_STYLE if rare[index] else None,
@@ -195,15 +195,3 @@ def _with_interval(metrics: Mapping[str, Any], name: str) -> tuple[str, str]:
 
 def _class_label(name: str, rare: bool) -> Text:
     return Text(f"{name} {MINORITY_MARK}" if rare else name)
-
-
-def _count(count: int, good_if_zero: bool) -> Text:
-    return Text(str(count), style="bold red" if count == 0 and not good_if_zero else "")
-
-
-def _track(recall: Interval) -> str:
-    """Draw the interval as dashes, the recall as an o."""
-    first, point, last = (round(x * (_TRACK - 1)) for x in (recall["low"], recall["value"], recall["high"]))
-    cells = ["-" if first <= cell <= last else " " for cell in range(_TRACK)]
-    cells[point] = "o"
-    return "".join(cells)

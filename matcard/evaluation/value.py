@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import log_expit
@@ -127,11 +127,6 @@ class ValueMix:
     ) -> Float64[np.ndarray, "N C"]:
         """Give the mixed class probabilities."""
         return self.weight * self.of_number(predicted) + (1 - self.weight) * np.asarray(probabilities, np.float64)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ValueMix:
-        """Read it from plain values, as `dataclasses.asdict` gives them."""
-        return cls(**{**values, "edges": tuple(values["edges"]), "classes": tuple(values["classes"])})
 
 
 def _log_intervals(

@@ -193,7 +193,6 @@ def assess(
             targets=targets,
             heads=found.scores[0].heads,
         )
-    shift = share_shift(train_counts, np.bincount(targets, minlength=len(known.class_names)))
     faults = samples.faults.copy()
     faults[samples.used] = found.faults
     left_out = replace(samples, faults=faults)
@@ -204,7 +203,7 @@ def assess(
         overlap = {name: sum(text in known_marks[name] for text in texts) for name, texts in marks}
         overlap["total"] = len(used)
     metrics |= {
-        "shift": shift._asdict(),
+        "shift": share_shift(train_counts, np.bincount(targets, minlength=len(known.class_names))),
         "overlap": overlap,
         "left_out": {
             "malformed": int((~left_out.sound).sum()),

@@ -49,7 +49,6 @@ class ModelDescription:
         bias_corrected: with a bias for each class, so that probabilities follow the shares of training.
         components: elements or components in the training part; none where samples do not tell.
         novelty_limit: see `matcard.prediction.network.Reference.limit`.
-        train_size: samples of the training part.
         config: the whole configuration of the run, for the record.
         scale: of the numbers that the network predicts; None where it predicts none.
         mix: of the number's class probabilities with the class head's; None where the number says nothing of classes.
@@ -67,7 +66,6 @@ class ModelDescription:
     bias_corrected: Calibration
     components: tuple[str, ...]
     novelty_limit: float
-    train_size: int
     config: dict[str, Any]
     scale: ValueScale | None = None
     mix: ValueMix | None = None
@@ -107,8 +105,8 @@ class ModelDescription:
             for name, kind in kinds.items():
                 if values[name] is not None or kind is Calibration:
                     values[name] = kind(**tuples(values[name]))
-            numbers = {"novelty_limit": float(values["novelty_limit"]), "train_size": int(values["train_size"])}
-            return cls(**{**values, **numbers, "decision": Decision.from_dict(values["decision"], path)})
+            values["novelty_limit"] = float(values["novelty_limit"])
+            return cls(**{**values, "decision": Decision.from_dict(values["decision"], path)})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); write or copy it again") from error
 

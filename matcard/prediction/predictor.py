@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jaxtyping import Float32, Int64, Shaped
-    from torch import Tensor
 
     from matcard.data.samples import Kind, Samples
 
@@ -101,10 +100,6 @@ class Predictor:
         names = [member.description.values for member in members]
         self.values = names[0] if all(each == names[0] for each in names) else ()
         self.decision = mean_decision([member.description.decision for member in members])
-
-    def __repr__(self) -> str:
-        paths = ", ".join(repr(str(member.path)) for member in self.members)
-        return f"Predictor({paths}, classes={list(self.class_names)}, device={str(self.device)!r})"
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -315,27 +310,16 @@ def _member(path: Path) -> Member:
     description, tensors = read_model(folder)
     try:
         kind = kind_from_dict(description.kind)
+        values = {**description.model, "init_from": None, "freeze": False}
+        options = Classifier.find(values["name"]).options_class(**values)
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{folder / DESCRIPTION}: inputs that this version does not know ({type(error).__name__}: {error}); it was "
-            f"written by matcard {description.matcard_version}"
+            f"{folder / DESCRIPTION}: inputs or options of the model that this version does not know "
+            f"({type(error).__name__}: {error}); it was written by matcard {description.matcard_version}"
         ) from error
     if "reference.embeddings" not in tensors:
         raise InputError(f"{folder}: the weights lack reference.embeddings; copy the folder again")
     reference = Reference(tensors.pop("reference.embeddings").numpy(), description.novelty_limit)
-    marks = read_json(folder / TRAINING) if (folder / TRAINING).is_file() else None
-    return Member(path, description, kind, _network(description, kind, tensors, folder), reference, marks)
-
-
-def _network(description: ModelDescription, kind: Kind, tensors: dict[str, Tensor], folder: Path) -> Network:
-    values = {**description.model, "init_from": None, "freeze": False}
-    try:
-        options = Classifier.find(values["name"]).options_class(**values)
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder}: model options that this version does not know ({error}); it was written by matcard "
-            f"{description.matcard_version}"
-        ) from error
     centroids = CentroidClassifier() if any(name.startswith("centroids.") for name in tensors) else None
     num_classes, num_values = len(description.class_names), len(description.values)
     model = build_model(options, num_classes=num_classes, num_values=num_values, **kind.model_arguments)
@@ -344,7 +328,8 @@ def _network(description: ModelDescription, kind: Kind, tensors: dict[str, Tenso
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{folder}: weights and description do not fit together ({error}); copy both again") from error
-    return network
+    marks = read_json(folder / TRAINING) if (folder / TRAINING).is_file() else None
+    return Member(path, description, kind, network, reference, marks)
 
 
 def _no_model(path: Path) -> str:

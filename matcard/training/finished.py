@@ -270,7 +270,7 @@ class FinishedRun:
         table = self._predictions.copy()
         chosen = decision.apply(table[[f"{_PROBABILITY}{name}" for name in self.class_names]].to_numpy())
         table["predicted_at_decision"] = np.array(self.class_names, dtype=object)[chosen]
-        decision.save(self.files.decision)
+        to_json(decision.to_dict(), self.files.decision)
         folder = model_folder(self.path)
         if folder is not None:
             to_json(replace(_description(folder), decision=decision).to_dict(), folder / DESCRIPTION)

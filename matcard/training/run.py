@@ -174,7 +174,7 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     scores = {part: read_out(module.network, data.eval_dataloader(part)) for part in parts}
     description, tensors = _describe(config, module, data, scores)
     decision = description.decision
-    decision.save(run.decision)
+    to_json(decision.to_dict(), run.decision)
     with written_whole(run.predictions) as beside:
         tables = [_predictions(part, read, data, decision) for part, read in scores.items()]
         pd.concat(tables, ignore_index=True).to_parquet(beside, index=False)
@@ -270,7 +270,6 @@ def _describe(
         bias_corrected=fit_calibration(validation.targets, validation.probabilities, biased=True),
         components=tuple(dict.fromkeys(chain.from_iterable(kind.contents(trained.inputs, trained.columns[[]])))),
         novelty_limit=reference.limit,
-        train_size=len(data.parts["train"]),
         config=values,
         scale=data.scale,
         mix=module.mix,

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from matcard.errors import InputError
 from matcard.evaluation.choice import (
-    Line,
+    along,
     best_of_class,
     best_score,
     check_decision,
@@ -311,32 +311,34 @@ def test_scores_are_those_of_predictions_made_anew(case, name, data):
     offsets = np.array(
         data.draw(st.lists(st.sampled_from([-0.7, 0.0, 0.31]), min_size=num_classes, max_size=num_classes))
     )
-    line = Line.along(targets, log_p, offsets, c)
-    scores = line.scores(AVERAGES[name], num_classes)
-    for offset, score in zip(line.offset, scores, strict=True):
+    steps, counts = along(targets, log_p, offsets, c)
+    scores = np.nan_to_num(AVERAGES[name](counts), nan=-np.inf)
+    for offset, score in zip(steps, scores, strict=True):
         moved = log_p + offsets
         moved[:, c] = log_p[:, c] + offset
         assert score == pytest.approx(average(name, targets, moved.argmax(axis=1), num_classes), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_ten_thousand_steps_add_no_error(name):
-    targets, p, _ = imbalanced(10_000, 6, seed=1)
-    line = Line.along(targets, np.log(p), np.zeros(6), 2)
-    scores = line.scores(AVERAGES[name], 6)
-    for k in (0, len(scores) // 2, len(scores) - 1):
+def test_of_very_many_steps_an_even_part_is_taken(monkeypatch):
+    targets, p, _ = imbalanced(1000, 6, seed=1)
+    every, _ = along(targets, np.log(p), np.zeros(6), 2)
+    monkeypatch.setattr("matcard.evaluation.choice._MOST_COUNTS", 600)
+    some, counts = along(targets, np.log(p), np.zeros(6), 2)
+    assert some.tolist() == every[::11].tolist()
+    for k in (0, len(some) // 2, len(some) - 1):
         moved = np.log(p)
-        moved[:, 2] += line.offset[k]
-        assert scores[k] == pytest.approx(average(name, targets, moved.argmax(axis=1), 6), abs=1e-11)
+        moved[:, 2] += some[k]
+        called = np.bincount(moved.argmax(axis=1), minlength=6)
+        assert counts.called[k].tolist() == called.tolist()
 
 
 def test_counts_of_the_class():
     targets, p, _ = imbalanced(300, 4, seed=2)
-    line = Line.along(targets, np.log(p), np.zeros(4), 1)
-    hits, support, called = line.of_class()
-    for k in range(0, len(line.offset), 37):
+    steps, counts = along(targets, np.log(p), np.zeros(4), 1)
+    hits, support, called = (numbers[:, 1] for numbers in counts)
+    for k in range(0, len(steps), 37):
         moved = np.log(p)
-        moved[:, 1] += line.offset[k]
+        moved[:, 1] += steps[k]
         is_called = moved.argmax(axis=1) == 1
         assert (hits[k], support[k], called[k]) == (
             (is_called & (targets == 1)).sum(),

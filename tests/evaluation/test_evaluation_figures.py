@@ -75,13 +75,13 @@ def test_recall_figure_draws_value_and_interval(num_classes):
     points = {
         round(y): (x, line.get_marker())
         for line in axes.lines
-        if line.get_marker() in "oD"
+        if line.get_marker() == "o"
         for x, y in line.get_xydata().tolist()
     }
     for row, name in enumerate(order):
         recall = metrics["recall"][name]
         if recall["n"]:
-            assert points[row] == (recall["value"], "D" if name in metrics["minority_classes"] else "o")
+            assert points[row] == (recall["value"], "o")
         else:
             assert row not in points
     ends = {round(float(path[0][1])): path[:, 0].tolist() for c in axes.collections for path in c.get_segments()}

@@ -41,16 +41,6 @@ def test_each_class_stands_with_its_counts_and_interval(metrics):
     assert "0 / 0" in absent
 
 
-def test_the_interval_is_drawn_where_it_is():
-    targets = np.array([0] * 10 + [1] * 10)
-    predicted = np.array([0] * 10 + [1] * 5 + [0] * 5)
-    metrics = classification_metrics(targets, np.eye(2)[predicted], class_names=["a", "b"], train_counts=[9, 1])
-    track = list(recall_table(metrics).columns[3].cells)
-    assert track[0].rstrip().endswith("o")
-    assert track[1].index("-") < track[1].index("o") < track[1].rindex("-")
-    assert len({len(cells) for cells in track}) == 1
-
-
 def test_narrow_screens_lose_no_number(metrics):
     text = rendered(recall_table(metrics), width=80)
     assert "…" not in text

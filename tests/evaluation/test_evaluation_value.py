@@ -13,6 +13,7 @@ from scipy.stats import logistic
 from sklearn.metrics import log_loss, mean_absolute_error, r2_score, root_mean_squared_error
 
 from matcard.evaluation.value import ValueMix, value_metrics
+from matcard.files import tuples
 
 SEEDS = st.integers(0, 2**31)
 
@@ -142,4 +143,4 @@ def test_degenerate_validation_parts(predicted: np.ndarray) -> None:
 
 def test_written_and_read() -> None:
     mix = ValueMix((1.0, 2.0), (0, 1, 0), 0.1, 0.2, 0.35)
-    assert ValueMix.from_dict(json.loads(json.dumps(asdict(mix)))) == mix
+    assert ValueMix(**tuples(json.loads(json.dumps(asdict(mix))))) == mix

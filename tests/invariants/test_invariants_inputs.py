@@ -89,10 +89,3 @@ def test_scales(function: Callable[..., torch.Tensor]) -> None:
         function(POINTS, [])
     with pytest.raises(InputError, match=r"scale = -1\.0"):
         function(POINTS, [1.0, -1.0])
-
-
-def test_positions() -> None:
-    with pytest.raises(InputError, match="scale = -2"):
-        magnitude(POINTS[0], -2.0)
-    with pytest.raises(InputError, match=r"dtype torch\.int64"):
-        magnitude(POINTS[0].long())

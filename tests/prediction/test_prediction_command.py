@@ -20,7 +20,7 @@ from prediction_cases import as_row, crystals, structure
 from matcard.cli import run_command
 from matcard.data import crystals as crystal_kind
 from matcard.errors import InputError
-from matcard.predict import count_classes, main, split_paths
+from matcard.predict import main, split_paths
 from matcard.prediction.predictor import columns, divided
 
 
@@ -269,14 +269,6 @@ def test_a_prediction_that_fails_leaves_the_old_file(trained, source, monkeypatc
         predict(trained, source, out=out)
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
-
-
-def test_of_many_classes_the_frequent_ones_are_counted():
-    few = {f"c{k}": k for k in range(12)}
-    assert count_classes(few) == "; ".join(f"c{k}: {k}" for k in range(12))
-    said = count_classes({f"c{k}": k for k in range(30)})
-    assert said.startswith("c29: 29; c28: 28; ")
-    assert said.endswith("c18: 18; 18 other classes: 153")
 
 
 def test_runs_and_inputs_are_told_apart(trained, tmp_path):
