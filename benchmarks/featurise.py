@@ -229,7 +229,7 @@ def original_route(cif: str) -> tuple[torch.Tensor, ...]:
 def chosen(target: Any, source: Any, image: Any, distance: Any, *, num_atoms: int) -> set[tuple[int, ...]]:
     """Give those of a rival's neighbours that the options choose, as edges."""
     every = Edges(np.array(target), np.array(source), np.array(image), np.array(distance))
-    edges = nearest(every, num_atoms, OPTIONS).edges
+    edges, *_ = nearest(every, num_atoms, OPTIONS)
     return set(map(tuple, np.column_stack([edges.target, edges.source, edges.image]).astype(int).tolist()))
 
 

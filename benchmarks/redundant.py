@@ -23,7 +23,7 @@ import math
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,7 +39,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from matcard.batch import Standard, directions
 from matcard.crystals.crystals import reduced_formulas
-from matcard.data.draws import ClassSampler, WeightedSampler, draw_probabilities, one_of_each, unit
+from matcard.data.draws import EpochSampler, by_class, by_probability, draw_probabilities, one_of_each, unit
 from matcard.data.options import DataOptions, SplitOptions
 from matcard.data.read import read_labelled
 from matcard.data.splits import split_samples
@@ -208,12 +208,12 @@ def train(method: str, setting: float, cell: Cell, config: Config, seed: int) ->
     rows = kept_by(method, setting, cell)
     classes = cell.codes[rows]
     counts = np.bincount(classes, minlength=2)
-    sampler: ClassSampler | WeightedSampler
     if method in ("spread", "magnitude", "density", "neighbors", "k-means", "formula"):
-        sampler = WeightedSampler(draws_of(method, setting, cell), seed=seed)
+        draw = partial(by_probability, draws_of(method, setting, cell))
     else:
         kind = method if method in ("class-aware", "square-root") else "shuffle"
-        sampler = ClassSampler(classes, kind, seed=seed)
+        draw = partial(by_class, classes, kind)
+    sampler = EpochSampler(len(classes), draw, seed=seed)
     options = LOSSES[method](setting) if method in LOSSES else make_options("cross_entropy")
     torch.manual_seed(seed)
     loss = build_loss(options, class_counts=counts.tolist(), seed=seed)
@@ -241,7 +241,7 @@ def train(method: str, setting: float, cell: Cell, config: Config, seed: int) ->
     return probabilities
 
 
-def batches(sampler: ClassSampler | WeightedSampler, size: int) -> Iterator[Int64[Tensor, " B"]]:
+def batches(sampler: EpochSampler, size: int) -> Iterator[Int64[Tensor, " B"]]:
     """Give batches of an epoch after another without end; the last of an epoch, if short, is left out."""
     epoch = 0
     while True:

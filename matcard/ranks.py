@@ -45,7 +45,9 @@ def gather_batch(
     """Give the rows of all processes, M = sum of N, by rank; a process alone keeps its own."""
     if world_size() == 1:
         return logits, targets, embeddings
-    sizes = _gather_sizes(len(logits), logits.device)
+    counts = [torch.zeros(1, dtype=torch.long, device=logits.device) for _ in range(world_size())]
+    distributed.all_gather(counts, torch.tensor([len(logits)], device=logits.device))
+    sizes = list(map(int, counts))
     return (
         gather_rows(logits, sizes),
         gather_rows(targets, sizes),
@@ -79,9 +81,3 @@ class _GatherRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0][ctx.start : ctx.start + ctx.size] * ctx.world, None
-
-
-def _gather_sizes(size: int, device: torch.device) -> list[int]:
-    sizes = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(world_size())]
-    distributed.all_gather(sizes, torch.tensor([size], device=device))
-    return [int(other) for other in sizes]

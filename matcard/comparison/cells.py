@@ -189,7 +189,7 @@ def run_network(
             train_counts=batches.class_counts,
             drawn_counts=batches.drawn_counts,
         )
-    return {"best_epoch": int(read_checkpoint(run.kept(resolved.trainer.keep))["epoch"]), **found}
+    return {"best_epoch": int(read_checkpoint(getattr(run, resolved.trainer.keep))["epoch"]), **found}
 
 
 def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedData) -> None:

@@ -157,10 +157,6 @@ class Crystals:
             doubts=objects(None if no else doubt for no, doubt in zip(bad, self.doubts, strict=True)),
         )
 
-    def with_unique_ids(self) -> Crystals:
-        """Give the rows with a fault for each without an id, or with that of an earlier row."""
-        return self.with_faults(id_faults(self.ids, self.where))
-
     def with_label(self, name: str | None) -> Crystals:
         """Give the rows with the first column called `name` where an `id_prop.csv` without header names none."""
         if name is None or UNNAMED not in self.columns or name in self.columns:

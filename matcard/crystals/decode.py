@@ -36,7 +36,15 @@ _DICTS = (("lattice", "sites"), ("lattice_mat", "elements"), ("numbers", "cell")
 
 def decode_some(values: Sequence[Any], deuterium: bool = False) -> list[list[Crystal]]:
     """Decode what stands for some structures; whatever a decoder raises becomes the reason why there is none."""
-    return [_decoded(value, deuterium) for value in values]
+    found = []
+    for value in values:
+        try:
+            found.append(decode(value, deuterium))
+        except StructureError as fault:
+            found.append([Crystal(fault=str(fault))])
+        except Exception as error:  # parsers of other projects raise anything on malformed input
+            found.append([Crystal(fault=_reason(error))])
+    return found
 
 
 def labels_of(atoms: Atoms) -> dict[str, Any]:
@@ -324,15 +332,6 @@ def _fractional(lattice: Float64[np.ndarray, "3 3"], positions: Any) -> Float64[
         raise StructureError("zero-volume cell; correct the lattice")
     coords: Float64[np.ndarray, "n 3"] = np.linalg.solve(lattice.T, np.asarray(positions, np.float64).T).T
     return coords
-
-
-def _decoded(value: Any, deuterium: bool) -> list[Crystal]:
-    try:
-        return decode(value, deuterium)
-    except StructureError as fault:
-        return [Crystal(fault=str(fault))]
-    except Exception as error:  # parsers of other projects raise anything on malformed input
-        return [Crystal(fault=_reason(error))]
 
 
 def _reason(error: Exception) -> str:

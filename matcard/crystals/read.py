@@ -16,12 +16,7 @@ import pandas as pd
 
 from matcard.cache import cache_dir, code_digest, files_digest, kept, map_arrays, read_frame, write_arrays, write_frame
 from matcard.crystals.batches import STDIN, Batch, Folder, Wanted, as_row, file_batches, stream_batches, table_batches
-from matcard.crystals.crystals import (
-    Crystal,
-    Crystals,
-    is_none,
-    objects,
-)
+from matcard.crystals.crystals import Crystal, Crystals, id_faults, is_none, objects
 from matcard.crystals.decode import decode_some, labels_of, object_decoder
 from matcard.crystals.validate import checked
 from matcard.errors import InputError, MatcardWarning
@@ -98,7 +93,7 @@ def read_crystals(
         crystals, told = _read(reader, jobs, progress, deuterium)
     for message in told:
         warnings.warn(message, MatcardWarning, stacklevel=2)
-    return crystals if repeats else crystals.with_unique_ids()
+    return crystals if repeats else crystals.with_faults(id_faults(crystals.ids, crystals.where))
 
 
 def from_objects(structures: Iterable[Any], ids: Sequence[str] | None = None, *, deuterium: bool = False) -> Crystals:

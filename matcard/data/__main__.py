@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import TYPE_CHECKING
 
 from matcard.cli import make_console, run_command
@@ -32,10 +31,7 @@ def main(argv: Sequence[str]) -> None:
         action="store_true",
         help="count distinct samples of each class: reads the data, and takes some 2 ms a formula of crystals at first",
     )
-    fetch.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte until a server is given up")
     options = parser.parse_args(argv)
-    if options.action == "fetch" and not 0 < options.timeout < math.inf:
-        fetch.error(f"argument --timeout: expected a number of seconds above 0, found {options.timeout:g}")
 
     from matcard.data import card as card_files
     from matcard.data import show as screen
@@ -62,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
 
         for card in cards:
             console.print(f"[bold]{card.name}[/]: {card.title}")
-            for path in sources.fetch(card, timeout=options.timeout).values():
+            for path in sources.fetch(card).values():
                 console.print(f"  {path} ({path.stat().st_size:,} bytes)", markup=False, soft_wrap=True)
             with console.status(f"counting the classes of {card.name}"):
                 counts = read.measure_counts(card)

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -67,6 +67,7 @@ def _matching(pattern: str, be: str) -> Must:
 _SOME = Must("one at least", lambda values: len(values) > 0)
 _TWO = Must("of two classes or more", lambda counts: len(counts) > 1)
 _ASCENDING = Must("ascending, one at least", lambda edges: edges and all(low < high for low, high in pairwise(edges)))
+_ENDS = Must("two, the lower one first", lambda ends: len(ends) == 2 and ends[0] < ends[1])
 _URL = _matching("https?://.+", "a text that begins with https:// or http://")
 Number = Annotated[float, Within(-float("inf"), ends="()")]
 
@@ -106,15 +107,6 @@ class Download:
         return {algorithm: checksum for algorithm, checksum in published.items() if checksum is not None}
 
 
-@dataclass(frozen=True)
-class Window:
-    """A target that asks whether a number lies between two others, both included."""
-
-    column: str
-    low: Number
-    high: Number
-
-
 KEY = "MP_API_KEY"
 """Environment variable with the key of the user's account of the Materials Project."""
 
@@ -151,9 +143,8 @@ class Card:
         feature_columns: columns that describe a row by numbers, where no formula does.
         threshold: class 1 of the default target is at or above this number; None for classes by name.
         bins: ascending edges between classes of the default target; None for classes by name.
-        window: the default target is whether another column lies in this window.
+        window: class 1 of the default target is between these two numbers, both included; None for classes by name.
         class_names: names of the classes 0, 1, ..., where the files hold numbers only.
-        labels: which labels of the files are the target, where they hold several.
         query: what is asked of a database.
         parameters: arguments of the function that makes the data.
     """
@@ -177,9 +168,8 @@ class Card:
     feature_columns: tuple[str, ...] = ()
     threshold: Number | None = None
     bins: Annotated[tuple[Number, ...], _ASCENDING] | None = None
-    window: Window | None = None
+    window: Annotated[tuple[Number, ...], _ENDS] | None = None
     class_names: tuple[str, ...] = ()
-    labels: str | None = None
     query: Query | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -232,12 +222,8 @@ class Card:
     @property
     def _counted(self) -> dict[str, Any]:
         """What the counts depend on."""
-        return {
-            "target": self.target,
-            "threshold": self.threshold,
-            "bins": None if self.bins is None else list(self.bins),
-            "window": None if self.window is None else asdict(self.window),
-        }
+        edges = {"bins": list(self.bins or ()), "window": list(self.window or ())}
+        return {"target": self.target, "threshold": self.threshold, **edges}
 
 
 _COUNTS = "class_counts.json"
@@ -285,10 +271,6 @@ def read_card(path: Path) -> Card:
         raise InputError(f"{path}: keys {' and '.join(map(repr, ways))}: a target has one of them, not both")
     if (card.format == "materials-project") != (card.query is not None):
         raise InputError(f"{path}: key 'query': the format materials-project has one, and no other")
-    if card.window is not None and not card.window.low < card.window.high:
-        raise InputError(
-            f"{path}: key 'window': low is {card.window.low:g} and high {card.window.high:g}; exchange them"
-        )
     if card.class_names and card.class_counts and set(card.class_names) != set(card.class_counts):
         raise InputError(f"{path}: keys 'class_names' and 'class_counts': they name different classes")
     if card.matminer is not None:

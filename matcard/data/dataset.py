@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from matcard.data.samples import Samples
     from matcard.data.splits import Split
 
-BYTE = 255.0
-"""The largest value of a channel that is stored as a byte."""
-
 
 @dataclass(frozen=True, eq=False)
 class Unlabelled:
@@ -69,14 +66,9 @@ class TrainingSet:
     dataset: Dataset[Any]
     model_arguments: dict[str, Any]
     notes: tuple[str, ...] = ()
-    augment: Literal["none", "flip", "crop-flip"] = "none"
+    augment: Literal["none", "crop-flip"] = "none"
     values: ValueColumns | None = None
     unlabelled: Unlabelled | None = None
-
-    @property
-    def ids(self) -> Shaped[np.ndarray, " N"]:
-        """The names of the samples."""
-        return self.samples.ids
 
     @property
     def codes(self) -> Int64[np.ndarray, " N"]:
@@ -97,14 +89,14 @@ class TrainingSet:
     def fingerprint(self) -> str:
         """A line for each of inputs, labels and split with its sha256, by which a resumed run knows its data."""
         inputs = self.samples.inputs
-        told: list[Any] = [self.ids.tolist(), self.codes.tolist(), list(self.class_names)]
+        told: list[Any] = [self.samples.ids.tolist(), self.codes.tolist(), list(self.class_names)]
         if self.unlabelled is not None:
             told += [self.unlabelled.samples.ids.tolist(), self.unlabelled.numbers.tolist()]
         labels = json.dumps(told)
         digests = {
             self.samples.kind.unit: inputs.content_digest() if isinstance(inputs, Crystals) else _sha256(inputs),
             "labels": hashlib.sha256(labels.encode()).hexdigest(),
-            "split": hashlib.sha256(self.split.to_json(self.ids).encode()).hexdigest(),
+            "split": hashlib.sha256(self.split.to_json(self.samples.ids).encode()).hexdigest(),
         }
         return "\n".join(f"{digest}  {name}" for name, digest in digests.items())
 
@@ -174,24 +166,20 @@ class TrainingSet:
 
     def augmented(self, batch: Any) -> Any:
         """Give a training batch as the network is to see it; draws from torch's generator."""
-        return batch if self.augment == "none" else replace(batch, x=augment(batch.x, self.augment))
+        return batch if self.augment == "none" else replace(batch, x=augment(batch.x))
 
 
 PAD = 4
 """Pixels of black that an image is given on each side before it is cut out anew."""
 
 
-def augment(images: Float[Tensor, "B C H W"], kind: str) -> Float[Tensor, "B C H W"]:
-    """Change images at random, as `DataOptions.augment` says; draws from the generator of the CPU.
+def augment(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Change images at random as He et al. (CVPR 2016) do to CIFAR; draws from the generator of the CPU.
 
-    `crop-flip` is what He et al. (CVPR 2016) do to CIFAR: 4 pixels of black on each side, a cut of the old size
-    anywhere in that, and one image in two mirrored.
+    They are given 4 pixels of black on each side and cut to the old size anywhere in that; one in two is mirrored.
     """
-    if kind == "none":
-        return images
-    if kind == "crop-flip":
-        rows, columns = torch.randint(2 * PAD + 1, (2, len(images)))
-        images = cropped(images, rows.to(images.device), columns.to(images.device))
+    rows, columns = torch.randint(2 * PAD + 1, (2, len(images)))
+    images = cropped(images, rows.to(images.device), columns.to(images.device))
     mirrored = (torch.rand(len(images)) < 0.5).to(images.device)
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
@@ -222,27 +210,22 @@ def _sha256(inputs: Shaped[np.ndarray, "N ..."]) -> str:
 
 
 def standardisation(
-    inputs: Shaped[np.ndarray, "N ..."], split: Split, of: Literal["train", "all", "none"]
+    inputs: Shaped[np.ndarray, "N ..."], train: Int[np.ndarray, " n"]
 ) -> tuple[Float32[np.ndarray, ...], Float32[np.ndarray, ...]]:
-    """Give mean and deviation of each column of rows, or of each channel of images.
+    """Give mean and deviation in the training part of each column of rows, or of each channel of images.
 
     A column or channel that does not vary is divided by 1, so that it becomes 0.
 
     Args:
         inputs: N samples.
-        split: three parts of them.
-        of: the training part, all three parts, or nothing: mean 0 and deviation 1 (255 where inputs are bytes).
+        train: positions of the training part.
 
     Returns:
         mean and deviation: (F,) of rows, (channels, 1, 1) of images.
     """
     shape = (inputs.shape[1], *(1 for _ in inputs.shape[2:]))
-    if of == "none":
-        scale = BYTE if inputs.dtype == np.uint8 else 1.0
-        return np.zeros(shape, np.float32), np.full(shape, scale, np.float32)
-    chosen = split.train if of == "train" else np.concatenate([split.train, split.val, split.test])
     scaler = StandardScaler()
-    for part in np.array_split(chosen, max(1, len(chosen) // _PIECE)):
+    for part in np.array_split(train, max(1, len(train) // _PIECE)):
         values = np.moveaxis(inputs[part].astype(np.float64), 1, -1)
         scaler.partial_fit(values.reshape(-1, inputs.shape[1]))
     return scaler.mean_.reshape(shape).astype(np.float32), scaler.scale_.reshape(shape).astype(np.float32)

@@ -47,37 +47,28 @@ class Refused(Exception):  # noqa: N818  (it is about what came)
     """What came is not the file, and asking again will not help."""
 
 
-def download_files(
-    card: Card, *, console: Console | None = None, timeout: float = TIMEOUT, retries: int = RETRIES
-) -> dict[str, Path]:
+def download_files(card: Card) -> dict[str, Path]:
     """Give every file of a card by its name, downloaded if need be.
 
     A file in the cache is checked against its checksum every time; one that was put there by hand is taken like any
-    other.
-
-    Args:
-        card: the data set.
-        console: where progress is shown; the standard error stream where not given, and of several processes of a
-            run only the first shows something.
-        timeout: seconds without a byte after which a server is given up.
-        retries: how often a transfer that was cut off, timed out or met a fault of the server is tried again.
+    other. Progress is shown on the standard error stream, of several processes of a run by the first.
 
     Raises:
         InputError: a file that cannot be had; the message says what came from where, and how to place it by hand.
     """
-    console = console or Console(stderr=True, quiet=rank() != 0)
+    console = Console(stderr=True, quiet=rank() != 0)
     files = {}
     for download in card.urls:
         path = files[download.file_name] = card.folder / download.file_name
         if not _is_sound(path, download):
             with _writable(path, download), locked(path, f"fetches {path.name}"):
                 if not _is_sound(path, download):  # another process may have fetched it meanwhile
-                    _fetch(path, download, _places(card, download), console, timeout, retries)
+                    _fetch(path, download, _places(card, download), console)
         _note_checksum(path, download)
     return files
 
 
-def _fetch(path: Path, download: Download, places: list[str], console: Console, timeout: float, retries: int) -> None:
+def _fetch(path: Path, download: Download, places: list[str], console: Console) -> None:
     """Try one place after the other."""
     checksums = expected_checksums(path, download)
     if path.exists():
@@ -90,15 +81,15 @@ def _fetch(path: Path, download: Download, places: list[str], console: Console, 
     failures = []
     for place in places:
         keeper = pooch.Pooch(
-            path.parent, "", registry={path.name: known}, urls={path.name: place}, retry_if_failed=retries
+            path.parent, "", registry={path.name: known}, urls={path.name: place}, retry_if_failed=RETRIES
         )
         if not console.is_terminal:
             console.print(f"fetching {path.name} from {place}", markup=False, soft_wrap=True)
         try:
             with crystal_progress(console, path.name, "bytes") as report:
-                keeper.fetch(path.name, downloader=Transfer(_partial(path), checksums, download.size, timeout, report))
+                keeper.fetch(path.name, downloader=Transfer(_partial(path), checksums, download.size, report))
         except (Refused, ValueError, requests.RequestException) as error:
-            failures.append(f"{place}: {_explain(error, timeout)}")
+            failures.append(f"{place}: {_explain(error)}")
         except OSError as error:
             if error.filename != place:  # it is not the mirror that cannot be read
                 raise
@@ -135,14 +126,12 @@ class Transfer:
         partial: where the file grows; what stays there after an interruption is continued by the next attempt.
         checksums: by algorithm; none where nobody knows any.
         size: bytes, or None.
-        timeout: seconds without a byte after which a server is given up.
         report: called with the bytes that are there and their total, or None.
     """
 
     partial: Path
     checksums: dict[str, str]
     size: int | None
-    timeout: float
     report: Callable[[int, int | None], None]
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
@@ -174,8 +163,7 @@ class Transfer:
         headers = {"User-Agent": "matcard", "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
-        patience = (min(CONNECT, self.timeout), self.timeout)
-        with requests.get(url, stream=True, timeout=patience, headers=headers) as answer:
+        with requests.get(url, stream=True, timeout=(CONNECT, TIMEOUT), headers=headers) as answer:
             range_begins = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             continued = answer.status_code == 206 and range_begins
             if have and not continued and answer.status_code in (206, 416):
@@ -215,26 +203,16 @@ def _refuse_what_is_no_file(answer: requests.Response, good: int) -> None:
     raise Refused(said)
 
 
-def _explain(error: Exception, timeout: float) -> str:
-    """Say in a few words why a transfer failed."""
+def _explain(error: Exception) -> str:
+    """Say why a transfer failed."""
+    said = " ".join(str(error).split())
     if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {min(CONNECT, timeout):g} seconds"
-    if isinstance(error, requests.Timeout) or "timed out" in str(error).lower():
-        return f"no answer for {timeout:g} seconds"
+        return f"no connection within {CONNECT:g} seconds"
+    if isinstance(error, requests.Timeout) or "timed out" in said.lower():
+        return f"no answer for {TIMEOUT:g} seconds"
     if isinstance(error, ChunkedEncodingError):
-        return f"the answer was cut off ({_root(error)})"
-    if isinstance(error, requests.ConnectionError):
-        return f"no connection ({_root(error)})"
-    return " ".join(str(error).split())
-
-
-def _root(error: BaseException) -> str:
-    """Give the innermost cause, which says more than the layers around it."""
-    inner = error.__cause__ or error.__context__
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(reason, BaseException):
-        inner = reason
-    return " ".join(str(error).split()) if inner is None else _root(inner)
+        return f"the answer was cut off ({said})"
+    return f"no connection ({said})" if isinstance(error, requests.ConnectionError) else said
 
 
 def _status(answer: requests.Response) -> str:

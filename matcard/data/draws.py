@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from matcard.errors import InputError
 from matcard.invariants import clipped_weighting, inverse_density, shares, sum_by_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from jaxtyping import Float, Float32, Float64, Int, Shaped
@@ -39,15 +37,14 @@ _FEW_FAMILIES = 10
 """Fewer families say nothing of how samples vary."""
 
 
-def one_of_each(formulas: Shaped[np.ndarray, " n"] | None, number: int, seed: int = 0) -> Int[np.ndarray, " m"]:
+def one_of_each(formulas: Shaped[np.ndarray, " n"] | None, number: int) -> Int[np.ndarray, " m"]:
     """Draw the position of one sample of each formula, in a random order; of all where nothing is known of formulas.
 
     Args:
         formulas: the reduced formula of each of n samples, or another name of its family.
         number: n.
-        seed: of what is drawn.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     order = generator.permutation(number)
     names = np.arange(number) if formulas is None else np.asarray(formulas).astype(str)
     _, first = np.unique(names[order], return_index=True)
@@ -77,7 +74,7 @@ def points_and_unit(
     return points, 1.0 if points is None else unit(points, families)
 
 
-def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"] | None = None, seed: int = 0) -> float:
+def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"] | None = None) -> float:
     """Give the unit of distances: their median between samples of different formulas, one drawn from each.
 
     The plain median collapses where one trajectory dominates. Beyond 2,048 formulas a random part of them is taken. It
@@ -86,9 +83,8 @@ def unit(points: Float[Tensor, "n F"], formulas: Shaped[np.ndarray, " n"] | None
     Args:
         points: n samples.
         formulas: the reduced formula of each, or another name of its family; None where each is its own.
-        seed: of what is drawn.
     """
-    drawn = one_of_each(formulas, len(points), seed)[:_MEDIAN_POINTS]
+    drawn = one_of_each(formulas, len(points))[:_MEDIAN_POINTS]
     apart = torch.pdist(points[torch.from_numpy(drawn).to(points.device)].double())
     apart = apart[apart > 0]
     return float(apart.median()) if len(apart) else 1.0
@@ -114,21 +110,16 @@ def draw_probabilities(
         length: u, as `unit` gives it.
 
     Raises:
-        InputError: an unknown kind, a scale or length that is not positive, too many samples, not one formula or class
-            for each, or something that the kind needs is not given.
+        InputError: too many samples, or something that the kind needs is not given.
     """
-    if kind not in get_args(DrawKind):
-        raise InputError(f"sampler is {kind!r}: expected one of {', '.join(get_args(DrawKind))}")
-    if not (0 < scale < math.inf and 0 < length < math.inf):
-        raise InputError(f"scale {scale} and length {length}: expected positive, finite numbers")
     groups = None if classes is None else torch.from_numpy(np.asarray(classes, dtype=np.int64))
     if kind == "formula":
         if formulas is None:
             raise InputError("sampler 'formula' needs the formula of each sample: rows of a table and images have none")
-        names = np.asarray(formulas).astype(str)
-        if names.ndim != 1 or (classes is not None and np.shape(classes) != names.shape):
-            raise InputError(f"formulas have shape {names.shape}; expected (n,), one for each of n samples and classes")
-        weights = _by_size(names, classes)
+        _, group = np.unique(formulas.astype(str), return_inverse=True)
+        if classes is not None:
+            _, group = np.unique(np.stack([group, classes]), axis=1, return_inverse=True)
+        weights = 1 / np.bincount(group.ravel())[group.ravel()]
     elif points is None:
         raise InputError(f"sampler {kind!r} needs numbers of each sample to take distances of: images have none")
     elif kind == "spread":
@@ -140,15 +131,6 @@ def draw_probabilities(
         weights = inverse_density(points, length / scale, kernel, groups=groups).cpu().numpy()
     probabilities: Float64[np.ndarray, " n"] = weights.astype(np.float64) / weights.sum(dtype=np.float64)
     return probabilities
-
-
-def _by_size(names: Shaped[np.ndarray, " n"], classes: Int[np.ndarray, " n"] | None) -> Float64[np.ndarray, " n"]:
-    """Give one over the number of samples of the same name, and class if given."""
-    _, group = np.unique(names, return_inverse=True)
-    if classes is not None:
-        _, group = np.unique(np.stack([group, classes]), axis=1, return_inverse=True)
-    sizes: Float64[np.ndarray, " n"] = np.bincount(group.ravel())[group.ravel()].astype(np.float64)
-    return 1 / sizes
 
 
 POWERS = {"shuffle": None, "square-root": 0.5, "class-aware": 0.0}
@@ -163,12 +145,14 @@ class EpochSampler(Sampler[int]):
 
     Args:
         number: of samples.
+        draw: gives the positions of an epoch, with the randomness of a generator: `by_class`, `by_probability`.
         seed: seeds the order, together with the epoch; 0 or more.
     """
 
-    def __init__(self, number: int, seed: int) -> None:
-        self.number = number
-        self.seed = seed
+    def __init__(
+        self, number: int, draw: Callable[[np.random.Generator], Int[np.ndarray, " N"]], *, seed: int = 0
+    ) -> None:
+        self.number, self.draw, self.seed = number, draw, seed
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -181,77 +165,27 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         return iter(self.draw(np.random.default_rng([self.seed, self.epoch])).tolist())
 
-    @abstractmethod
-    def draw(self, generator: np.random.Generator) -> Int[np.ndarray, " N"]:
-        """Give the positions of an epoch."""
+
+def by_probability(probabilities: Float[np.ndarray, " N"], generator: np.random.Generator) -> Int[np.ndarray, " N"]:
+    """Draw as many positions as there are, with replacement, by probabilities that sum to 1 (`draw_probabilities`)."""
+    return generator.choice(len(probabilities), len(probabilities), p=probabilities / probabilities.sum())
 
 
-class ClassSampler(EpochSampler):
-    """Take each sample once, or draw classes by their counts.
-
-    Args:
-        targets: the class of each sample.
-        kind: `shuffle`: each sample once; `class-aware`: each draw is of any class with the same probability
-            (Shen et al. 2016, arXiv:1512.05830); `square-root`: in proportion to the square root of its count
-            (Mahajan et al. 2018, arXiv:1805.00932).
-        seed: seeds the order, together with the epoch; 0 or more.
-
-    Raises:
-        InputError: no samples, or an unknown kind.
-    """
-
-    def __init__(self, targets: Sequence[int] | Int[np.ndarray, " N"], kind: str, *, seed: int = 0) -> None:
-        if kind not in POWERS:
-            raise InputError(f"sampler is {kind!r}: expected one of {', '.join(POWERS)}")
-        self.targets = np.asarray(targets)
-        if self.targets.ndim != 1 or len(self.targets) == 0:
-            raise InputError(f"sampler {kind!r} needs the class of each sample, and one sample at least")
-        self.power = POWERS[kind]
-        super().__init__(len(self.targets), seed)
-
-    def draw(self, generator: np.random.Generator) -> Int[np.ndarray, " N"]:
-        """Give the positions of an epoch."""
-        if self.power is None:
-            return generator.permutation(len(self))
-        return balanced_draws(self.targets, self.power, len(self), generator)
-
-
-class WeightedSampler(EpochSampler):
-    """Draw with replacement by given probabilities, as many as there are samples.
-
-    Args:
-        probabilities: of each sample, summing to 1: `draw_probabilities`.
-        seed: seeds the order, together with the epoch; 0 or more.
-
-    Raises:
-        InputError: no samples, or probabilities that are negative, not finite or do not sum to 1.
-    """
-
-    def __init__(self, probabilities: Float[np.ndarray, " N"], *, seed: int = 0) -> None:
-        self.probabilities = np.asarray(probabilities, dtype=np.float64)
-        total = self.probabilities.sum()
-        if self.probabilities.ndim != 1 or not (self.probabilities >= 0).all() or not abs(total - 1) < 1e-6:
-            raise InputError("a sampler needs a probability for each sample, 0 or more, all of them summing to 1")
-        super().__init__(len(self.probabilities), seed)
-
-    def draw(self, generator: np.random.Generator) -> Int[np.ndarray, " N"]:
-        """Give the positions of an epoch."""
-        return generator.choice(len(self), len(self), p=self.probabilities / self.probabilities.sum())
-
-
-def balanced_draws(
-    targets: Int[np.ndarray, " N"], power: float, draws: int, generator: np.random.Generator
-) -> Int[np.ndarray, " M"]:
-    """Draw positions, each class in proportion to its count to a power.
+def by_class(targets: Int[np.ndarray, " N"], kind: str, generator: np.random.Generator) -> Int[np.ndarray, " N"]:
+    """Take each position once, or draw as many by their classes.
 
     Within a class they come in a random order, and none comes again before all have come.
 
     Args:
         targets: the class of each position.
-        power: 0 draws classes equally, 1 as they occur.
-        draws: the number of draws, M.
+        kind: `shuffle`: each position once; `class-aware`: each draw is of any class with the same probability
+            (Shen et al. 2016, arXiv:1512.05830); `square-root`: in proportion to the square root of its count
+            (Mahajan et al. 2018, arXiv:1805.00932).
         generator: where randomness comes from.
     """
+    power, draws = POWERS[kind], len(targets)
+    if power is None:
+        return generator.permutation(draws)
     classes, members, counts = np.unique(targets, return_inverse=True, return_counts=True)
     weights = counts**power
     drawn = generator.choice(len(classes), draws, p=weights / weights.sum())
@@ -273,7 +207,7 @@ _MANY, _FEW_DISTINCT = 10, 0.2
 
 @dataclass(frozen=True)
 class Distinct:
-    """How many distinct samples each class has, at one or several scales.
+    """How many distinct samples each class has, at one or several scales: the sums of shares within the classes.
 
     Attributes:
         class_names: the C classes.
@@ -312,12 +246,11 @@ class Distinct:
             InputError: more than 100,000 samples.
         """
         scales = sorted({scale, *(SCALES if len(points) <= FEW else ())})
-        size = len(class_names)
-        found = [distinct_by_class(points, classes, size, scale=each, length=length) for each in scales]
+        size, labels = len(class_names), torch.from_numpy(np.asarray(classes, dtype=np.int64))
+        within = (shares(points.double(), each / length, groups=labels) for each in scales)
+        found = tuple(tuple(sum_by_class(each, labels, size).tolist()) for each in within)
         samples = np.bincount(classes, minlength=size).tolist()
-        return cls(
-            tuple(class_names), tuple(samples), scale, tuple(scales), tuple(tuple(row.tolist()) for row in found)
-        )
+        return cls(tuple(class_names), tuple(samples), scale, tuple(scales), found)
 
     @property
     def here(self) -> Float64[np.ndarray, " C"]:
@@ -333,43 +266,19 @@ class Distinct:
     def warnings(self, unit: str = "samples") -> list[str]:
         """Say of each class that is a few families many times over what it is, and what to do.
 
+        At most one in five of its samples is distinct.
+
         Args:
             unit: what samples are called.
         """
         if self.scale < 1:  # samples that are no copies count as one there
             return []
+        samples = np.array(self.samples)
+        repeated = np.flatnonzero((samples >= _MANY) & (self.here <= samples * _FEW_DISTINCT))
         return [
             f"class {self.class_names[label]!r}: its {self.samples[label]:,} {unit} count as about "
             f"{self.here[label]:.3g} distinct at scale {self.scale:g}, and losses and samplers that count classes take "
             "them for as many as they are; --trainer.sampler spread or density (of crystals formula, too) draws them "
             "less often, --data.near_copies drop cuts them"
-            for label in repeated_classes(np.array(self.samples), self.here)
+            for label in repeated
         ]
-
-
-def distinct_by_class(
-    points: Float[Tensor, "n F"],
-    classes: Int[np.ndarray, " n"],
-    num_classes: int,
-    *,
-    scale: float = 30.0,
-    length: float = 1.0,
-) -> Float64[np.ndarray, " C"]:
-    """Give how many distinct samples each class has at a scale: the sum of its samples' shares within the class.
-
-    Args:
-        points: n samples, as `Kind.points` gives them.
-        classes: the class of each.
-        num_classes: C.
-        scale: t; larger ones tell closer samples apart.
-        length: u, as `matcard.data.draws.unit` gives it.
-    """
-    labels = torch.from_numpy(np.asarray(classes, dtype=np.int64))
-    found = sum_by_class(shares(points.double(), scale / length, groups=labels), labels, num_classes)
-    distinct: Float64[np.ndarray, " C"] = found.cpu().numpy()
-    return distinct
-
-
-def repeated_classes(counts: Int[np.ndarray, " C"], distinct: Float64[np.ndarray, " C"]) -> list[int]:
-    """Name the classes that are a few families many times over: at most one in five of their samples is distinct."""
-    return [int(label) for label in np.flatnonzero((counts >= _MANY) & (distinct <= counts * _FEW_DISTINCT))]

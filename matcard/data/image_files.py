@@ -6,7 +6,6 @@ import io
 import math
 import pickle
 import tarfile
-import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
 
     from jaxtyping import Int, Shaped
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError, RuntimeError)
+_BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error)
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 _SIDE = 32
 
-# Labels -> training batches, test batch, where the names of the classes are.
-_CIFAR = {
-    "labels": (tuple(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta", "label_names"),
-    "fine_labels": (("train",), "test", "meta", "fine_label_names"),
-    "coarse_labels": (("train",), "test", "meta", "coarse_label_names"),
-}
+_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
+# Of CIFAR-10 and of CIFAR-100: training batches, test batch, labels in them; where the names of classes are, their key.
+_CIFAR = (
+    (_BATCHES, "test_batch", "labels", "batches.meta", "label_names"),
+    (("train",), "test", "fine_labels", "meta", "fine_label_names"),
+)
 
 
 class Part(NamedTuple):
@@ -69,12 +68,11 @@ def read_idx(path: Path) -> Shaped[np.ndarray, ...]:
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def read_cifar(source: Path, labels: str = "labels") -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Read CIFAR-10 or CIFAR-100 in its version for Python.
+def read_cifar(source: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Read CIFAR-10, or CIFAR-100 with its 100 classes, in its version for Python.
 
     Args:
         source: the archive (it need not be unpacked), or the folder of its files.
-        labels: `labels` of CIFAR-10, `fine_labels` or `coarse_labels` of CIFAR-100.
 
     Returns:
         the parts `train` and `test`, with images (N, 32, 32, 3) of bytes, and the names of the classes.
@@ -82,10 +80,8 @@ def read_cifar(source: Path, labels: str = "labels") -> tuple[dict[str, Part], t
     Raises:
         InputError: a file that is missing, or holds something else than batches of such images.
     """
-    if labels not in _CIFAR:
-        raise InputError(f"labels {labels!r}: expected one of {', '.join(_CIFAR)}")
-    train, test, meta, key = _CIFAR[labels]
-    held = _unpickled(source, {*train, test, meta})
+    held = _unpickled(source, {*_BATCHES, "test_batch", "batches.meta", "train", "test", "meta"})
+    train, test, labels, meta, key = _CIFAR["meta" in held]
     if lacking := [name for name in (meta, *train, test) if name not in held]:
         there = ", ".join(sorted(held)) or "none of those expected"
         raise InputError(f"{source} has no file {lacking[0]}, only {there}; is it CIFAR?")
@@ -119,20 +115,16 @@ def _batch(held: Any, labels: str, classes: int) -> Part:
 
 
 def contents(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Give the name and the content of each wanted file of a tar or zip archive; nothing is unpacked.
+    """Give the name and the content of each wanted file of a tar archive; nothing is unpacked.
 
     Raises:
         InputError: an archive that is broken.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                yield from ((name, file.read(name)) for name in file.namelist() if wanted(name) and name[-1:] != "/")
-        else:
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    if member.isreg() and wanted(member.name):
-                        yield member.name, cast("IO[bytes]", tar.extractfile(member)).read()
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                if member.isreg() and wanted(member.name):
+                    yield member.name, cast("IO[bytes]", tar.extractfile(member)).read()
     except _BROKEN as error:
         if getattr(error, "errno", None) is not None:
             raise  # the disk, not the archive

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from matcard.batch import ArrayDataset, digests
 from matcard.crystals.crystals import objects
 from matcard.data.image_files import Part, read_cifar, read_idx
 from matcard.data.options import DataOptions
@@ -44,7 +43,6 @@ class ImageKind(Kind):
     """Images of one shape (channels, height, width) and type of numbers, bytes or floats."""
 
     target: ClassVar[str | None] = LABEL
-    overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
 
     shape: tuple[int, ...]
     dtype: str
@@ -97,18 +95,6 @@ class ImageKind(Kind):
         frame = pd.DataFrame(index=range(len(images))) if columns is None else columns
         return Samples(objects(ids), objects(where), images, frame, objects([None] * len(images)), self, test)
 
-    def dataset(self, inputs: Any, targets: Any, **_: Any) -> ArrayDataset:
-        """Give the images as they are; nothing of them takes long."""
-        return ArrayDataset(inputs, targets)
-
-    def contents(self, inputs: Any, columns: pd.DataFrame) -> list[tuple[str, ...]]:
-        """Give nothing."""
-        return [()] * len(inputs)
-
-    def marks(self, samples: Samples) -> dict[str, list[str]]:
-        """Give digests of their numbers."""
-        return {"numbers": digests(samples.inputs)}
-
     def require(self, images: Shaped[np.ndarray, "n C H W"], name: str) -> Shaped[np.ndarray, "n C H W"]:
         """Refuse images of another shape or type.
 
@@ -158,14 +144,17 @@ def read(options: DataOptions, card: Card | None, like: ImageKind | None, progre
 
 
 def _from_card(card: Card) -> tuple[dict[str, Part], Sequence[str]]:
-    from matcard.data import sources  # what fetches takes a second that prediction does without
-
     if card.format == "digits":
-        return {"train": Part(*sources.digits())}, card.class_names
-    files = list(sources.fetch(card).values())
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return {"train": Part(digits.images.astype(np.uint8), digits.target)}, card.class_names
+    from matcard.data.sources import fetch  # what fetches takes a second that prediction does without
+
+    files = list(fetch(card).values())
     if card.format == "idx":
         return _from_idx(files, card.name), card.class_names
-    parts, names = read_cifar(files[0], card.labels or "labels")
+    parts, names = read_cifar(files[0])
     return parts, card.class_names or names
 
 
@@ -174,8 +163,7 @@ def _from_path(path: Path) -> tuple[dict[str, Part], Sequence[str]]:
     if path.is_dir() and any(path.glob("*idx3-ubyte*")):
         return _from_idx(sorted(path.glob("*ubyte*")), str(path)), ()
     if path.suffix != ".npz":
-        of_hundred = (path / "train").is_file() or "100" in path.name
-        return read_cifar(path, "fine_labels" if of_hundred else "labels")
+        return read_cifar(path)
     with readable(path), np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     names = [str(name) for name in arrays.get("class_names", ())]

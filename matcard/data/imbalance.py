@@ -27,21 +27,20 @@ def make_imbalanced(split: Split, codes: Int[np.ndarray, " N"], options: Imbalan
         split: three parts of N samples.
         codes: (N,) class of each.
         options: which proportions.
-        seed: of the run; `options.seed` goes before it.
+        seed: of the run.
 
     Raises:
         InputError: a class without a training sample.
     """
     if options.kind == "none" and options.samples is None:
         return split
-    rng = np.random.default_rng(seed if options.seed is None else options.seed)
-    order = rng.permutation(split.train)
-    kept = order if options.kind == "none" else _in_proportion(order, codes, options, rng)
+    order = np.random.default_rng(seed).permutation(split.train)
+    kept = order if options.kind == "none" else _in_proportion(order, codes, options)
     return split.without("train", np.setdiff1d(order, kept[: options.samples]))
 
 
 def _in_proportion(
-    order: Int[np.ndarray, " n"], codes: Int[np.ndarray, " N"], options: ImbalanceOptions, rng: np.random.Generator
+    order: Int[np.ndarray, " n"], codes: Int[np.ndarray, " N"], options: ImbalanceOptions
 ) -> Int[np.ndarray, " m"]:
     """Give those of the samples, in their order, that leave the classes in the wanted proportions."""
     have = np.bincount(codes[order], minlength=int(codes.max()) + 1)
@@ -50,7 +49,7 @@ def _in_proportion(
             f"--data.imbalance.kind {options.kind}: class number {int(have.argmin())} has no training sample to keep; "
             "join classes, or take another --data.split"
         )
-    shares = profile(options, have, rng)
+    shares = profile(options, len(have))
     keep = class_sizes(have, shares)
     if keep.max() * shares.min() < 1 - _ROUNDING:
         warnings.warn(
@@ -63,39 +62,19 @@ def _in_proportion(
     return order[~np.isin(order, np.concatenate(cut))]
 
 
-def profile(
-    options: ImbalanceOptions, counts: Int[np.ndarray, " C"], rng: np.random.Generator
-) -> Float[np.ndarray, " C"]:
+def profile(options: ImbalanceOptions, classes: int) -> Float[np.ndarray, " C"]:
     """Give the size of each class as a share of the commonest one's, from 1 down to 1 / factor.
 
-    With the classes c = 0 .. C - 1 in the order asked for: `exp` factor^(-c / (C - 1)) (Cui et al., CVPR 2019; Cao
-    et al., NeurIPS 2019), `step` 1 for the first half and 1 / factor for the second, which is the smaller one
-    where C is odd (Buda et al., Neural Networks 106, 2018), `ratio` 1 for the first and 1 / factor for all others.
-
-    Args:
-        options: kind, factor and order.
-        counts: samples of each class, for the order by frequency.
-        rng: for a random order.
+    With the classes c = 0 .. C - 1 in the order of their names or numbers: `exp` factor^(-c / (C - 1)) (Cui et al.,
+    CVPR 2019; Cao et al., NeurIPS 2019), `step` 1 for the first half and 1 / factor for the second, which is the
+    smaller one where C is odd (Buda et al., Neural Networks 106, 2018), `ratio` 1 for the first and 1 / factor for all
+    others.
     """
-    classes = len(counts)
     place = np.arange(classes)
-    match options.kind:
-        case "exp":
-            shares = options.factor ** (-place / (classes - 1))
-        case "step":
-            shares = np.where(place < (classes + 1) // 2, 1.0, 1.0 / options.factor)
-        case "ratio":
-            shares = np.where(place < 1, 1.0, 1.0 / options.factor)
-        case _:
-            shares = np.ones(classes)
-    match options.order:
-        case "frequency":
-            order = np.argsort(-counts, kind="stable")
-        case "random":
-            order = rng.permutation(classes)
-        case _:
-            order = place
-    return np.asarray(shares[np.argsort(order)])
+    if options.kind == "exp":
+        return np.asarray(options.factor ** (-place / (classes - 1)))
+    common = (classes + 1) // 2 if options.kind == "step" else 1
+    return np.where(place < common, 1.0, 1.0 / options.factor)
 
 
 def class_sizes(counts: Int[np.ndarray, " C"], shares: Float[np.ndarray, " C"]) -> Int64[np.ndarray, " C"]:

@@ -47,7 +47,9 @@ def kind_of(options: DataOptions) -> DataKind:
     if options.composition_column is not None:
         return "compositions"
     if path.is_dir():
-        return "images" if _image_files(path) else "crystals"
+        names = ("data_batch_1", "batches.meta", "train", "meta")  # of the files of CIFAR
+        images = any(path.glob("*idx3-ubyte*")) or any((path / name).is_file() for name in names)
+        return "images" if images else "crystals"
     if path.name == LABELS or is_structure_file(path):
         return "crystals"
     name = path.name.lower()
@@ -61,12 +63,6 @@ def kind_of(options: DataOptions) -> DataKind:
     except (OSError, EOFError, ValueError, csv.Error):
         pass
     return "crystals"
-
-
-def _image_files(folder: Path) -> bool:
-    return any(folder.glob("*idx3-ubyte*")) or any(
-        (folder / name).is_file() for name in ("data_batch_1", "batches.meta", "train", "meta")
-    )
 
 
 def _by_columns(columns: set[str]) -> DataKind:

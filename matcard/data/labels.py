@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
-from matcard.table_files import LISTS, cleaned_words, label_texts, plain_word, require_column
+from matcard.table_files import LISTS, cleaned_words, label_texts, plain_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,23 +43,23 @@ class Labels:
     edges: tuple[float, ...] = ()
     classes: tuple[int, ...] = ()
 
-    def encode(self, values: pd.Series[Any]) -> Int64[np.ndarray, " M"]:
-        """Give the classes of other rows; -1 where the target is missing or of a class that is not known."""
+    def encode(
+        self, values: pd.Series[Any], where: Sequence[str] | Shaped[np.ndarray, " M"] | None = None
+    ) -> Int64[np.ndarray, " M"]:
+        """Give the classes of other rows; -1 where the target is missing or of a class that is not known.
+
+        Args:
+            values: the target of each row.
+            where: where each row stands, for messages; by default their numbers from 1.
+
+        Raises:
+            InputError: words where numbers were expected.
+        """
         if self.edges:
-            numbers = _numbers(values, self.target)
+            numbers = numbers_of(values, self.target, _places(len(values), where))
             return np.where(np.isnan(numbers), -1, np.array(self.classes)[np.digitize(numbers, self.edges)])
         position: dict[str | None, int] = {plain_word(name): k for k, name in enumerate(self.class_names)}
         return np.array([position.get(name, -1) for name in label_texts(values)], dtype=np.int64)
-
-
-def target_column(columns: pd.DataFrame, target: str, source: str = "the source") -> pd.Series[Any]:
-    """Give the column of the target.
-
-    Raises:
-        InputError: when there is none of that name, with the nearest names and all there are.
-    """
-    require_column(target, map(str, columns), source, "target")
-    return columns[target]
 
 
 def make_labels(
@@ -118,10 +118,8 @@ def make_labels(
         option, edges, classes = "target", (), ()
         names = _categories(values, target, places)
         _tell_missing(written, values, target)
-    if edges:
-        _numbers(values, target, places)
     labels = Labels(np.empty(0, np.int64), names, target, edges, classes)
-    labels = replace(labels, codes=labels.encode(values))
+    labels = replace(labels, codes=labels.encode(values, places))
     _check(labels, values, option)
     return labels
 
@@ -206,8 +204,8 @@ def numbers_of(
     if wrong:
         first = listed(f"{str(cleaned.iloc[k])!r} in {places[k]}" for k in wrong)
         raise InputError(
-            f"{column}: {len(wrong)} of {len(values)} fields are no finite numbers, {first}; correct them, or leave "
-            "such fields empty"
+            f"{column}: {len(wrong)} of {len(values)} fields are no finite numbers, {first}; correct them, leave such "
+            "fields empty, or, where words are the classes, leave out --data.threshold, --data.bins and --data.window"
         )
     return numbers
 
@@ -226,19 +224,6 @@ def _edges(option: str, given: Sequence[Any]) -> tuple[float, ...]:
     return edges
 
 
-def _numbers(values: pd.Series[Any], target: str, places: Any = None) -> Float64[np.ndarray, " N"]:
-    """Read numbers, NaN where there is none; of words among them a few are listed where their `places` are known."""
-    cleaned = cleaned_words(values)
-    numbers = pd.to_numeric(cleaned, errors="coerce").astype(float)
-    words = np.flatnonzero(numbers.isna() & cleaned.notna()).tolist()
-    if words and (places is None or 2 * len(words) >= cleaned.notna().sum()):
-        advice = "; leave --data.threshold, --data.bins and --data.window out, or name another --data.target"
-        raise InputError(
-            f"{target} is not numeric: it holds {cleaned.iloc[words[0]]!r}{'' if places is None else advice}"
-        )
-    return numbers_of(values, target, places) if words else numbers.to_numpy()  # which refuses them
-
-
 def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, ...]:
     present = values[values.notna()].infer_objects()
     names = {name for name in label_texts(present) if name is not None}
@@ -252,7 +237,7 @@ def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, 
             )
         return tuple(sorted(names, key=int))
     if len(names) > MAX_INTEGER_CLASSES and pd.to_numeric(present, errors="coerce").notna().mean() > 1 / 2:
-        _numbers(values, target, places)
+        numbers_of(values, target, places)
     if len(names) > max(_FEW, len(present) / 2):
         raise InputError(
             f"{target} has {len(names)} distinct values in {len(present)} rows, too many for classes; name "

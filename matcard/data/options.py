@@ -16,7 +16,6 @@ SplitKind = Literal[
     "formula", "chemical_system", "prototype", "element", "column", "random", "duplicates", "given", "matbench"
 ]
 ImbalanceKind = Literal["none", "exp", "step", "ratio"]
-ClassOrder = Literal["listed", "frequency", "random"]
 Seen = Literal["train", "test", "keep"]
 
 
@@ -33,11 +32,11 @@ class About(NamedTuple):
     """Module of `matcard.data` with all that is particular to it: its `KIND`, and `read`."""
 
 
-_ROWS = ("id_column", "features", "standardise")
+_ROWS = ("id_column", "features")
 ABOUT: dict[DataKind, About] = {
     "crystals": About("crystals", "cgcnn", ("id_column", "structure_column", "deuterium", "graph"), "crystals"),
     "compositions": About("compositions", "mlp", (*_ROWS, "composition_column", "composition_features"), "rows"),
-    "images": About("images", "resnet", ("standardise", "augment"), "images"),
+    "images": About("images", "resnet", ("augment",), "images"),
     "table": About("rows", "mlp", _ROWS, "rows"),
 }
 MATBENCH_FOLDS = 5
@@ -97,7 +96,18 @@ class SplitOptions:
                     f"to {MATBENCH_FOLDS - 1}, and leave out --data.split.folds"
                 )
             object.__setattr__(self, "folds", MATBENCH_FOLDS)
-        check_shares(self.fractions, self.folds, self.fold)
+        shares: tuple[float, ...] = self.fractions
+        if len(shares) != 3 or not all(share > 0 for share in shares) or not math.isclose(sum(shares), 1.0):
+            raise InputError(
+                f"split fractions {tuple(shares)}: expected three numbers above 0 that sum to 1, for training, "
+                "validation and test, such as 0.7,0.15,0.15"
+            )
+        if (self.folds is None) != (self.fold is None):
+            raise InputError("split folds and fold go together: give both or neither")
+        if self.folds is not None and not (self.folds >= 2 and self.fold in range(self.folds)):
+            raise InputError(
+                f"split fold {self.fold} of {self.folds}: expected at least 2 folds and a fold from 0 to folds - 1"
+            )
         if self.kind in ("element", "given") and self.folds is not None:
             raise InputError(f"--data.split.kind {self.kind} has one test part: leave out --data.split.folds")
         if self.seen == "test" and self.folds is not None:
@@ -105,23 +115,6 @@ class SplitOptions:
                 "--data.split.seen test is for a test part that comes with the data: leave it out, or leave out "
                 "--data.split.folds"
             )
-
-
-def check_shares(fractions: tuple[float, ...], folds: int | None, fold: int | None) -> None:
-    """Check the shares of the three parts and the choice of a fold.
-
-    Raises:
-        InputError: shares that are not positive or do not sum to 1; a fold that is not among the folds.
-    """
-    if len(fractions) != 3 or not all(share > 0 for share in fractions) or not math.isclose(sum(fractions), 1.0):
-        raise InputError(
-            f"split fractions {tuple(fractions)}: expected three numbers above 0 that sum to 1, for "
-            "training, validation and test, such as 0.7,0.15,0.15"
-        )
-    if (folds is None) != (fold is None):
-        raise InputError("split folds and fold go together: give both or neither")
-    if folds is not None and fold is not None and not (folds >= 2 and 0 <= fold < folds):
-        raise InputError(f"split fold {fold} of {folds}: expected at least 2 folds and a fold from 0 to folds - 1")
 
 
 @dataclass(frozen=True)
@@ -135,26 +128,18 @@ class ImbalanceOptions:
     """
 
     kind: ImbalanceKind = "none"
-    """Proportions of the classes. `exp`: falling by the same ratio from class to class (the long tail of Cui et al.
-    2019); `step`: the second half of the classes is rare, all of it alike (Buda et al. 2018); `ratio`: the first
-    class is common, all others are rare alike, so that it has the share factor / (factor + C - 1)."""
+    """Proportions of the classes, in the order of their names or numbers. `exp`: falling by the same ratio from class
+    to class (the long tail of Cui et al. 2019); `step`: the second half of the classes is rare, all of it alike (Buda
+    et al. 2018); `ratio`: the first class is common, all others are rare alike, so that it has the share
+    factor / (factor + C - 1)."""
 
     factor: Annotated[float, Within(1)] = 100.0
     """Samples of the commonest class for each of the rarest."""
 
-    order: ClassOrder = "listed"
-    """Which classes are common: the first in the order of their names or numbers (as the literature has it), those
-    that are most frequent already, or those that chance puts first."""
-
     samples: AtLeastOne | None = None
     """Samples of the training part at most, a random part of it, as learning curves need them."""
 
-    seed: int | None = None
-    """Seed of what is cut and of the random order; the run's where not given."""
-
     def __post_init__(self) -> None:
-        if self.samples is not None and self.samples < 1:
-            raise InputError(f"--data.imbalance.samples is {self.samples}: expected 1 or more")
         check_options(self, "--data.imbalance.")
 
 
@@ -171,9 +156,6 @@ class SyntheticOptions:
 
     majority: Annotated[float, Within(0, 1, "()")] | None = None
     """Share of the first class, the others having the rest in equal parts; the card's where not given."""
-
-    seed: int | None = None
-    """Seed of the data, whatever the run's; the card's where not given."""
 
     def __post_init__(self) -> None:
         check_options(self, "--data.synthetic.")
@@ -245,14 +227,9 @@ class DataOptions:
     composition_features: Literal["fractions", "magpie"] = "fractions"
     """What is made of a formula: the fraction of each element, or matminer's Magpie features."""
 
-    standardise: Literal["train", "all", "none"] = "train"
-    """What mean and deviation of rows (each column) and images (each channel) are taken from: the training part; all
-    parts, as some published figures have it, which lets the test part speak; nothing, the numbers stay as they
-    are, the bytes of an image divided by 255."""
-
-    augment: Literal["none", "flip", "crop-flip"] = "none"
-    """What is done to a training image: nothing; half of them are mirrored; they are moved by up to 4 pixels at
-    random, too (He et al. 2016)."""
+    augment: Literal["none", "crop-flip"] = "none"
+    """What is done to a training image: nothing; it is moved by up to 4 pixels at random, and half of them are
+    mirrored (He et al. 2016)."""
 
     near_copies: Literal["keep", "drop"] = "keep"
     """What is done with samples of the training part that lie close to an earlier one of their class: nothing, or they

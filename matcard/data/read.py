@@ -17,7 +17,7 @@ from matcard.data.draws import Distinct, points_and_unit
 from matcard.data.groups import contains_element, group_keys
 from matcard.data.imbalance import make_imbalanced
 from matcard.data.kinds import kind_of, tell_unused
-from matcard.data.labels import make_labels, target_column, value_columns
+from matcard.data.labels import make_labels, value_columns
 from matcard.data.options import DataOptions
 from matcard.data.samples import module_of
 from matcard.data.splits import Split, seen_note, split_samples
@@ -25,6 +25,7 @@ from matcard.descriptors.describe import check_columns, find_descriptors, separa
 from matcard.errors import InputError, MatcardWarning, listed, nearest_names
 from matcard.files import source_exists
 from matcard.invariants import SHARES_LIMIT, near_copies
+from matcard.table_files import require_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from matcard.data.card import Card
     from matcard.data.samples import Kind, Progress, Samples
 
+_WAYS = ("threshold", "bins", "window")
+"""Options that make classes of numbers."""
 _FEW = 10
 """Training samples of a class below which a warning is due, where near copies were cut out of it."""
 
@@ -72,14 +75,14 @@ def read(options: DataOptions, like: Kind | None = None, progress: Progress | No
 
 
 def _with_card(options: DataOptions, card: Card | None) -> DataOptions:
-    """Fill in what a card says of a source and the options do not; a window is in the target's column, as words."""
+    """Fill in what a card says of a source and the options do not."""
     if card is None:
         return options
     said: dict[str, Any] = {"features": options.features or list(card.feature_columns) or None}
     for name in ("target", "id_column", "composition_column"):
         said[name] = getattr(options, name) or getattr(card, name)
-    if options.target is None and all(way is None for way in (options.threshold, options.bins, options.window)):
-        said |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None}
+    if options.target is None and all(getattr(options, way) is None for way in _WAYS):
+        said |= {"threshold": card.threshold, "bins": list(card.bins) if card.bins else None, "window": card.window}
     return replace(options, **said)
 
 
@@ -89,10 +92,8 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Sam
     Raises:
         InputError: as `read`; a target that is not there, or that gives fewer than two classes.
     """
-    card = card_of(options.source)
-    said = _with_card(options, card)
-    window = None if card is None else card.window
-    check_columns(find_descriptors(options.descriptors), {said.target, None if window is None else window.column})
+    said = _with_card(options, card_of(options.source))
+    check_columns(find_descriptors(options.descriptors), {said.target})
     samples = read(options, progress=progress)
     target = said.target or samples.kind.target
     if target is None:
@@ -100,11 +101,11 @@ def read_labelled(options: DataOptions, progress: Progress | None = None) -> Sam
             f"--data.target is not given: name the column of {options.source} to predict, one of "
             f"{listed(samples.columns)}"
         )
-    values = target_column(samples.columns, target, options.source)
+    require_column(target, map(str, samples.columns), options.source, "target")
     try:
         sound = samples.sound
-        ways: dict[str, Any] = {"threshold": said.threshold, "bins": said.bins, "window": said.window}
-        labels = make_labels(values[sound], target=target, where=samples.where[sound], **ways)
+        ways: dict[str, Any] = {name: getattr(said, name) for name in _WAYS}
+        labels = make_labels(samples.columns[target][sound], target=target, where=samples.where[sound], **ways)
     except InputError as error:
         bad = np.flatnonzero(~samples.sound)
         if not len(bad):
@@ -198,7 +199,7 @@ def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options:
     kind = samples.kind
     arguments = kind.model_arguments
     if "input_shape" in arguments:
-        mean, std = standardisation(samples.inputs, split, options.standardise)
+        mean, std = standardisation(samples.inputs, split.train)
         arguments = {**arguments, "mean": mean, "std": std}
     if isinstance(kind, CrystalKind) and (described := getattr(dataset, "descriptors", None)) is not None:
         train = described.numpy()[split.train]
@@ -311,7 +312,8 @@ def measure_counts(card: Card) -> dict[str, int]:
     """
     options = _with_card(DataOptions(source=card.name), card)
     values = module_of(card.kind).read(options, card, None, None).columns[card.target]
-    labels = make_labels(values, threshold=card.threshold, bins=card.bins, target=card.target)
+    ways: dict[str, Any] = {name: getattr(options, name) for name in _WAYS}
+    labels = make_labels(values, target=card.target, **ways)
     counted = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.class_names)).tolist()
     counts = dict(zip(labels.class_names, counted, strict=True))
     if card.class_counts is not None and counts != card.class_counts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import IO
 
-    from jaxtyping import Bool, Float32, Float64, Int, Int64, Shaped
+    from jaxtyping import Bool, Float32, Float64, Int, Shaped
     from torch import Tensor
 
     from matcard.data.card import Card
@@ -51,8 +51,6 @@ class RowKind(Kind):
         described: what is made of a formula, as `--data.composition_features` says.
         features: names of the F numbers that are made of them.
     """
-
-    overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
 
     name: RowName
     names: tuple[str, ...] = ()
@@ -165,10 +163,6 @@ class RowKind(Kind):
             inputs, faults = proportions(inputs, faults)
         return inputs, self.names, faults
 
-    def dataset(self, inputs: Any, targets: Int64[np.ndarray, " N"], **_: Any) -> ArrayDataset:
-        """Give the rows as they are; nothing of them takes long."""
-        return ArrayDataset(inputs, targets)
-
     def notes(self, dataset: ArrayDataset) -> list[str]:
         """Say what the numbers are."""
         return [f"{len(self.features)} columns of numbers: {listed(self.features, 24)}"]
@@ -188,10 +182,6 @@ class RowKind(Kind):
     def families(self, samples: Samples) -> Shaped[np.ndarray, " N"] | None:
         """Give what tells compositions apart: they are of one reduced formula where their shares are the same."""
         return np.array(digests(samples.inputs)) if self.name == "compositions" else None
-
-    def marks(self, samples: Samples) -> dict[str, list[str]]:
-        """Give digests of the numbers."""
-        return {"numbers": digests(samples.inputs)}
 
     def settled(self, frame: pd.DataFrame, name: str, options: DataOptions) -> tuple[RowKind, str | None]:
         """Find the column of formulas and that of ids among those of a file.
@@ -237,8 +227,7 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
     column = ids_column(frame, options.id_column, options.source)
     ids: Sequence[str | None] = list(map(str, range(1, len(frame) + 1))) if column is None else as_ids(frame[column])
     if like is None:
-        behind = card.window.column if card is not None and card.window is not None else None
-        kind = _columns(frame, options, {column, PART, _WHERE, behind})
+        kind = _columns(frame, options, {column, PART, _WHERE})
     else:
         kind, _ = like.settled(frame, options.source, options)
     samples = kind.samples(frame, ids, frame[_WHERE].tolist(), test, (column, _WHERE))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from matcard.batch import ArrayDataset, digests
 from matcard.crystals.crystals import Crystals, is_none, objects
 from matcard.data.options import ABOUT
 from matcard.errors import InputError
@@ -45,7 +46,7 @@ class Kind(ABC):
 
     target: ClassVar[str | None] = None
     """Column of the labels where neither the user nor the run names one."""
-    overlap: ClassVar[dict[str, str]] = {}
+    overlap: ClassVar[dict[str, str]] = {"numbers": "by their numbers"}
     """What `marks` tells samples by -> how it is said, after a number of samples and before "stood in training"."""
 
     name: DataKind
@@ -115,7 +116,6 @@ class Kind(ABC):
             InputError: objects of another kind, none, or ids that are not as many.
         """
 
-    @abstractmethod
     def dataset(
         self,
         inputs: Any,
@@ -125,7 +125,7 @@ class Kind(ABC):
         jobs: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Dataset[Any]:
-        """Give a data set of torch whose `__getitems__` gives a whole batch, with `y` and `index`.
+        """Give a data set of torch whose `__getitems__` gives a whole batch, with `y` and `index`; else of the inputs.
 
         Args:
             inputs: of N samples without a fault.
@@ -137,6 +137,7 @@ class Kind(ABC):
         Raises:
             InputError: some samples cannot be taken.
         """
+        return ArrayDataset(inputs, targets)
 
     def notes(self, dataset: Any) -> list[str]:
         """Say what is odd about the samples of a data set, a sentence each."""
@@ -146,13 +147,13 @@ class Kind(ABC):
         """Say of each sample of a `dataset` why its prediction is not to be trusted, whatever is close to it."""
         return [None] * len(dataset)
 
-    @abstractmethod
     def contents(self, inputs: Any, columns: pd.DataFrame) -> list[tuple[str, ...]]:
         """Give what each sample consists of, by name: elements, components; nothing where that is not known."""
+        return [()] * len(inputs)
 
-    @abstractmethod
     def marks(self, samples: Samples) -> dict[str, list[str]]:
-        """Give the texts, N each, by which `matcard.evaluate` finds samples that are not new."""
+        """Give the texts, N each, by which `matcard.evaluate` finds samples that are not new; else of their numbers."""
+        return {"numbers": digests(samples.inputs)}
 
     def families(self, samples: Samples) -> Shaped[np.ndarray, " N"] | None:
         """Name what is the same but for small changes, such as a reduced formula; None where nothing is known of it."""
@@ -279,8 +280,9 @@ class Samples:
         lost = values[~sound]
         if labels.edges:
             lost = pd.to_numeric(lost, errors="coerce")  # a word there stops nothing: its row is left out already
+            lost = lost.where(np.isfinite(lost.astype(float)))
         codes = np.full(len(self), -1, dtype=np.int64)
-        codes[sound], codes[~sound] = labels.encode(values[sound]), labels.encode(lost)
+        codes[sound], codes[~sound] = labels.encode(values[sound], self.where[sound]), labels.encode(lost)
         return replace(self, labels=replace(labels, codes=codes))
 
     @property

@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import make_classification
 
 from matcard.cache import cache_dir, code_digest, kept
 from matcard.crystals.crystals import objects
 from matcard.crystals.read import read_crystals
 from matcard.data.card import KEY
-from matcard.data.download import RETRIES, TIMEOUT, download_files
+from matcard.data.download import download_files
 from matcard.data.image_files import contents
 from matcard.data.perovskites import perovskite_phases
 from matcard.errors import InputError, MatcardWarning
@@ -29,9 +28,6 @@ from matcard.table_files import INDEX, open_table, read_csv, require_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from jaxtyping import Int64, Shaped
-    from rich.console import Console
 
     from matcard.crystals.crystals import Crystals
     from matcard.data.card import Card, Query
@@ -42,19 +38,15 @@ _COLUMNS = ("formula_sc", "tc", "sc_class", "weight", "cif")
 _ROOT = "data/final/MP/"
 
 
-def fetch(
-    card: Card, *, console: Console | None = None, timeout: float = TIMEOUT, retries: int = RETRIES
-) -> dict[str, Path]:
+def fetch(card: Card) -> dict[str, Path]:
     """Give every file of a card by its name, downloaded if need be and checked; none for what code makes.
 
-    What a database is asked for is asked once and frozen. For the arguments see `download_files`.
+    What a database is asked for is asked once and frozen.
 
     Raises:
         InputError: a file that cannot be had; the message says what came from where, and how to place it by hand.
     """
-    if card.query is not None:
-        return freeze(card, card.query)
-    return download_files(card, console=console, timeout=timeout, retries=retries)
+    return download_files(card) if card.query is None else freeze(card, card.query)
 
 
 def load_crystals(
@@ -109,10 +101,6 @@ def load_frame(card: Card, wanted: SyntheticOptions) -> pd.DataFrame:
         frame = table.whole().drop(columns=INDEX, errors="ignore")
         frames.append(frame if download.part is None else frame.assign(part=download.part))
     frame = pd.concat(frames, ignore_index=True)
-    if card.window is not None:
-        require_column(card.window.column, frame.columns, card.name, "target")
-        inside = frame[card.window.column].between(card.window.low, card.window.high)
-        frame[card.target] = inside.map({True: "inside", False: "outside"}).where(frame[card.window.column].notna())
     needed = [card.target, *card.feature_columns, *([card.composition_column] if card.composition_column else [])]
     missing = [column for column in needed if column not in frame]
     if missing:
@@ -125,8 +113,6 @@ def _synthetic(card: Card, wanted: SyntheticOptions) -> pd.DataFrame:
     parameters: dict[str, Any] = dict(card.parameters)
     if wanted.samples is not None:
         parameters["n_samples"] = wanted.samples
-    if wanted.seed is not None:
-        parameters["random_state"] = wanted.seed
     if wanted.majority is not None:
         others = int(parameters["n_classes"]) - 1
         parameters["weights"] = [wanted.majority] + [(1 - wanted.majority) / others] * others
@@ -137,12 +123,6 @@ def _synthetic(card: Card, wanted: SyntheticOptions) -> pd.DataFrame:
     names = card.class_names or tuple(map(str, range(int(parameters["n_classes"]))))
     frame = pd.DataFrame(inputs, columns=[f"x{k}" for k in range(inputs.shape[1])])
     return frame.assign(**{card.target: pd.Categorical.from_codes(codes, categories=pd.Index(names))})
-
-
-def digits() -> tuple[Shaped[np.ndarray, "N 8 8"], Int64[np.ndarray, " N"]]:
-    """Give scikit-learn's digits, as bytes, and which ones they are."""
-    found = load_digits()
-    return found.images.astype(np.uint8), found.target
 
 
 def unpack_3dsc(archive: Path) -> Path:
@@ -225,21 +205,6 @@ def frozen_query(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no frozen query of the Materials Project; move it away to ask anew") from error
 
 
-def require_key() -> str:
-    """Give the user's key.
-
-    Raises:
-        InputError: there is none; where to get one is said.
-    """
-    key = os.environ.get(KEY, "").strip()
-    if not key:
-        raise InputError(
-            "the Materials Project needs the key of an account: get one, free, at https://materialsproject.org/api "
-            f"and set {KEY}"
-        )
-    return key
-
-
 def _ask(query: Query) -> tuple[list[Any], str]:
     """Ask the database; give the entries and its version."""
     try:
@@ -248,14 +213,21 @@ def _ask(query: Query) -> tuple[list[Any], str]:
         raise InputError(
             f"the Materials Project needs mp-api: pip install -e '.[mp]' in matcard's folder ({error})"
         ) from error
+    if not (key := os.environ.get(KEY, "").strip()):
+        raise InputError(
+            "the Materials Project needs the key of an account: get one, free, at https://materialsproject.org/api "
+            f"and set {KEY}"
+        )
     try:
-        with MPRester(api_key=require_key(), use_document_model=False) as database:
-            filters = {name: _bounds(value) for name, value in query.filters.items()}
+        with MPRester(api_key=key, use_document_model=False) as database:
+            # mp-api expects a range as a tuple; lists of texts stay lists.
+            filters = {
+                name: tuple(value) if isinstance(value, list) and not any(isinstance(v, str) for v in value) else value
+                for name, value in query.filters.items()
+            }
             entries = database.materials.summary.search(fields=list(query.fields), all_fields=False, **filters)
             # mp-api has deprecated the method for the attribute.
             return list(entries), str(getattr(database, "db_version", None) or database.get_database_version())
-    except InputError:
-        raise
     except Exception as error:  # mp-api raises errors of its own, of requests and of pydantic
         said = " ".join(str(error).split())
         raise InputError(
@@ -293,11 +265,6 @@ def _value(field: str, value: Any) -> Any:
             f"the field {field!r} of the Materials Project holds no single value; leave it out of the query"
         )
     return str(value)
-
-
-def _bounds(value: Any) -> Any:
-    """Give a range as the tuple that mp-api expects; lists of texts stay lists."""
-    return tuple(value) if isinstance(value, list) and not any(isinstance(item, str) for item in value) else value
 
 
 def _as_json(query: Query) -> dict[str, Any]:

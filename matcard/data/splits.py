@@ -6,6 +6,7 @@ import json
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from matcard.crystals.crystals import Crystals
 from matcard.data.groups import contains_element, deal, default_groups, group_keys
-from matcard.data.options import MATBENCH_FOLDS, check_shares
+from matcard.data.options import MATBENCH_FOLDS
 from matcard.errors import InputError, MatcardWarning, listed
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 _FRACTIONS = (0.7, 0.15, 0.15)
-_ABOUT: dict[str, Any] = {
-    "kind": str, "seed": int, "fold": int | None, "folds": int | None, "groups": str, "seen": int
-}  # fmt: skip
+_ABOUT = ("kind", "seed", "fold", "folds", "groups", "seen")
 _MATBENCH_SEED = 18012019
 """Of the folds of every task of Matbench (A. Dunn et al., npj Comput. Mater. 6, 138, 2020)."""
 
@@ -86,15 +85,12 @@ class Split:
         """
         try:
             saved = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{path}: not valid JSON ({error}); it may be damaged") from error
-        kinds = _ABOUT | dict.fromkeys((*PARTS, "cut"), list)
-        if not (
-            isinstance(saved, dict) and all(isinstance(saved.get(name, ...), kind) for name, kind in kinds.items())
-        ):
-            raise InputError(f"{path}: expected the keys {', '.join(kinds)} as a run writes them; it may be damaged")
+            parts = [list(map(str, saved[part])) for part in (*PARTS, "cut")]
+            about = {name: saved[name] for name in _ABOUT}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged ({error!r}): take the file as the run wrote it") from error
         position = {str(name): i for i, name in enumerate(ids)}
-        listed = Counter(str(name) for part in (*PARTS, "cut") for name in saved[part])
+        listed = Counter(chain(*parts))
         twice = [name for name, times in listed.items() if times > 1]
         if twice:
             raise InputError(f"{path}: the id {twice[0]!r} is in it twice; take the file as the run wrote it")
@@ -107,10 +103,8 @@ class Split:
                     f"{path}: {len(names)} ids are {where}, such as {min(names)!r}; the source has "
                     "changed since the split was made: use the same source, or start a new run"
                 )
-        train, val, test, cut = (
-            np.sort(np.array([position[str(name)] for name in saved[part]], dtype=np.int64)) for part in (*PARTS, "cut")
-        )
-        return Split(train, val, test, cut=cut, **{name: saved[name] for name in _ABOUT})
+        train, val, test, cut = (np.array(sorted(position[name] for name in part), dtype=np.int64) for part in parts)
+        return Split(train, val, test, cut=cut, **about)
 
 
 def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> Split:
@@ -154,21 +148,11 @@ def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> 
     return replace(split, groups=by)
 
 
-def matbench_test(codes: Int[np.ndarray, " N"], fold: int, *, classified: bool) -> Bool[np.ndarray, " N"]:
-    """Say which samples are the test part of a fold of Matbench, as its makers define the folds.
-
-    Args:
-        codes: (N,) class of each row of the file, in its order.
-        fold: which of the five folds.
-        classified: whether the task is to classify (the folds are stratified then) or to predict a number.
-    """
-    folds = (StratifiedKFold if classified else KFold)(MATBENCH_FOLDS, shuffle=True, random_state=_MATBENCH_SEED)
-    positions = list(folds.split(codes, codes))[fold][1]
-    return np.isin(np.arange(len(codes)), positions)
-
-
 def _official(samples: Samples, fold: int) -> Bool[np.ndarray, " N"]:
-    """Take the fold of all rows, those that cannot be used among them."""
+    """Say which samples are the test part of a fold of Matbench, as its makers define the folds: of all rows.
+
+    They are stratified where the task is to classify, and not where it is to predict a number.
+    """
     labels, unknown = samples.labels, np.flatnonzero(samples.codes < 0)
     classified = labels is not None and not labels.edges
     if classified and len(unknown):
@@ -176,7 +160,8 @@ def _official(samples: Samples, fold: int) -> Bool[np.ndarray, " N"]:
             "--data.split.kind matbench: the official folds are those of the classes of all rows, and "
             f"{len(unknown)} have none; the first is {samples.where[unknown[0]]}"
         )
-    return matbench_test(samples.codes, fold, classified=classified)
+    folds = (StratifiedKFold if classified else KFold)(MATBENCH_FOLDS, shuffle=True, random_state=_MATBENCH_SEED)
+    return np.isin(np.arange(len(samples)), list(folds.split(samples.codes, samples.codes))[fold][1])
 
 
 def _with_element(samples: Samples, element: str) -> Bool[np.ndarray, " N"]:
@@ -247,9 +232,8 @@ def make_split(
         class_names: how the classes are called in warnings; their codes where not given.
 
     Raises:
-        InputError: fractions that do not sum to 1, a fold out of range, fewer groups than parts.
+        InputError: fewer groups than parts.
     """
-    check_shares(fractions, folds, fold)
     rng = np.random.default_rng(seed)
     if folds is not None:
         held = deal(codes, groups, np.full(folds, 1.0 / folds), rng) == fold

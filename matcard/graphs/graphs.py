@@ -102,7 +102,9 @@ class Graphs:
         Returns:
             a batch with A atoms and M edges, sorted by centre. Nothing else is read.
         """
-        chosen = self._checked(indices)
+        chosen = np.asarray(indices, dtype=np.int64)
+        if (outside := chosen[(chosen < 0) | (chosen >= len(self))]).size:
+            raise IndexError(f"crystal {outside[0]} was asked for, there are {len(self)}")
         atoms, atom_counts = _ranges(self.node_offsets, chosen)
         edges, edge_counts = _ranges(self.edge_offsets, chosen)
         ptr = np.concatenate([[0], np.cumsum(atom_counts)])
@@ -114,13 +116,6 @@ class Graphs:
             batch=torch.from_numpy(np.repeat(np.arange(len(chosen)), atom_counts)),
             ptr=torch.from_numpy(ptr),
         )
-
-    def _checked(self, indices: Int[np.ndarray, " B"] | Sequence[int]) -> Int64[np.ndarray, " B"]:
-        given = np.asarray(indices, dtype=np.int64)
-        outside = given[(given < -len(self)) | (given >= len(self))]
-        if outside.size:
-            raise IndexError(f"crystal {outside[0]} was asked for, there are {len(self)}")
-        return np.where(given < 0, given + len(self), given)
 
 
 def build_graphs(
@@ -142,7 +137,8 @@ def build_graphs(
     Raises:
         InputError: when a fractional coordinate is so large that the neighbour's cell cannot be counted.
     """
-    return join(_built(crystals, options, jobs, progress))
+    parts = list(_counted_on(_built(crystals, options, jobs, progress)))
+    return Graphs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def open_graphs(
@@ -252,7 +248,7 @@ class GraphDataset(Dataset[GraphBatch]):
 
 def _built(crystals: Crystals, options: GraphOptions, jobs: int | None, progress: Progress | None) -> Iterator[Graphs]:
     """Build the graphs of some crystals after the other, in order; processes are not started for a few."""
-    runs = in_runs(crystals.num_sites, CHUNK_ATOMS)
+    runs = in_runs(crystals.num_sites, CHUNK_ATOMS) or [slice(0, 0)]
     parts = ((crystals.take(np.arange(run.start, run.stop)), options) for run in runs)
     if progress is not None:
         progress(0, len(crystals))
@@ -263,21 +259,14 @@ def _built(crystals: Crystals, options: GraphOptions, jobs: int | None, progress
 
 
 def _counted_on(parts: Iterable[Graphs]) -> Iterator[dict[str, Any]]:
-    """Give the arrays of parts such that each is those of the parts one after the other; of no part the empty ones."""
-    ends = dict.fromkeys(_OFFSETS, 0)
-    yield {name: getattr(EMPTY, name) for name in _ARRAYS}
-    for part in parts:
-        arrays = {name: getattr(part, name) for name in _ARRAYS}
+    """Give the arrays of parts such that each is those of the parts one after the other."""
+    ends = dict.fromkeys(("node_offsets", "edge_offsets"), 0)
+    for number, part in enumerate(parts):
+        arrays = {field.name: getattr(part, field.name) for field in fields(Graphs)}
         for name, end in ends.items():
             ends[name] = end + arrays[name][-1]
-            arrays[name] = arrays[name][1:] + end
+            arrays[name] = arrays[name][min(number, 1) :] + end
         yield arrays
-
-
-def join(parts: Iterable[Graphs]) -> Graphs:
-    """Put graphs one after another; none gives none."""
-    pieces = list(_counted_on(parts))
-    return Graphs(**{name: np.concatenate([piece[name] for piece in pieces]) for name in _ARRAYS})
 
 
 def _build_chunk(crystals: Crystals, options: GraphOptions) -> Graphs:
@@ -321,20 +310,3 @@ def _ranges(
     counts = offsets[indices + 1] - first
     skipped = first - (np.cumsum(counts) - counts)
     return np.repeat(skipped, counts) + np.arange(counts.sum()), counts
-
-
-EMPTY = Graphs(
-    numbers=np.zeros(0, np.uint8),
-    node_offsets=np.zeros(1, np.int64),
-    edge_offsets=np.zeros(1, np.int64),
-    source=np.zeros(0, np.int32),
-    target=np.zeros(0, np.int32),
-    distance=np.zeros(0, np.float32),
-    image=np.zeros((0, 3), np.int8),
-    truncated=np.zeros(0, np.int32),
-    short=np.zeros(0, np.int32),
-    isolated=np.zeros(0, np.int32),
-)
-
-_ARRAYS = tuple(field.name for field in fields(Graphs))
-_OFFSETS = ("node_offsets", "edge_offsets")

@@ -62,16 +62,6 @@ class Edges(NamedTuple):
         return Edges(*(field[chosen] for field in self))
 
 
-class Nearest(NamedTuple):
-    """The edges of each atom's nearest neighbours, and the atoms of which something is to be said."""
-
-    edges: Edges
-    truncated: Bool[np.ndarray, " S"]
-    """Atoms whose shell at the k-th neighbour was split or dropped."""
-    short: Bool[np.ndarray, " S"]
-    """Atoms with fewer than k neighbours inside the radius."""
-
-
 def within_reach(crystals: Crystals, options: GraphOptions) -> Edges:
     """Find for every atom enough neighbours to settle its `options.neighbors` nearest and their ties.
 
@@ -105,8 +95,15 @@ def within_reach(crystals: Crystals, options: GraphOptions) -> Edges:
     return _joined(found)
 
 
-def nearest(edges: Edges, num_atoms: int, options: GraphOptions) -> Nearest:
-    """Keep the nearest neighbours of each atom, ties as the options say, sorted by centre and distance."""
+def nearest(
+    edges: Edges, num_atoms: int, options: GraphOptions
+) -> tuple[Edges, Bool[np.ndarray, " S"], Bool[np.ndarray, " S"]]:
+    """Keep the nearest neighbours of each atom, ties as the options say.
+
+    Returns:
+        the edges, sorted by centre and distance; the atoms whose shell at the k-th neighbour was split or dropped; and
+        those with fewer than k neighbours inside the radius.
+    """
     k = options.neighbors
     # One key in place of two sorts: the bits of positive floats are in the order of the floats. In single
     # precision equal distances are equal, and stay in the order in which they were found.
@@ -120,13 +117,13 @@ def nearest(edges: Edges, num_atoms: int, options: GraphOptions) -> Nearest:
     kth[~short] = distance[start[~short] + k - 1]
     in_shell = distance <= (kth + TIE_TOLERANCE)[target]
     if options.ties == "keep":
-        return Nearest(edges.take(order[in_shell]), np.zeros(num_atoms, dtype=bool), short)
+        return edges.take(order[in_shell]), np.zeros(num_atoms, dtype=bool), short
     tied = ~short & (np.bincount(target[in_shell], minlength=num_atoms) > k)
     if options.ties == "cut":
         chosen = in_shell & (distance < np.where(tied, kth - TIE_TOLERANCE, np.inf)[target])
     else:
         chosen = np.arange(len(target)) - start[target] < k
-    return Nearest(edges.take(order[chosen]), tied, short)
+    return edges.take(order[chosen]), tied, short
 
 
 def _around(

@@ -108,10 +108,6 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
         values = None if self.value_head is None else self.value_head(embedding)
         return Output(self.classify(embedding), embedding, values)
 
-    def add_values(self, count: int) -> None:
-        """Add a linear head that predicts so many numbers of the embedding."""
-        self.value_head = nn.Linear(self.fc_out.in_features, count)
-
     def fuse(self) -> bool:
         """Take a compiled route on CPUs; False where the model has none or what compiles it is not installed."""
         return False

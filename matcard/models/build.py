@@ -108,7 +108,7 @@ def build_model(
     """Make a model with new weights; its encoder is frozen if `options.freeze` says so.
 
     `options.init_from` is not read here, so that a finished run's model can be made without that file: a new run
-    calls `matcard.models.initialize` next.
+    calls `matcard.models.load_weights` next.
 
     Args:
         options: of the model.
@@ -133,7 +133,7 @@ def build_model(
         sizes = {"width": known.hidden, "dropout": known.dropout}
         model = JointModel(graph, descriptors, num_classes, **sizes)
     if num_values:
-        model.add_values(num_values)
+        model.value_head = nn.Linear(model.fc_out.in_features, num_values)
     if options.freeze:
         model.freeze()
     return model

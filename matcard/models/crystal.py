@@ -338,9 +338,9 @@ class CrystalModel(Classifier[K]):
             InputError: an element without features, an edge between two crystals.
         """
         atoms = self.convolve(self.embedding(batch.z), Edges.of(batch))
-        hidden = nn.functional.softplus(
-            self.conv_to_fc(nn.functional.softplus(mean_by_crystal(atoms, batch.batch, batch.ptr)))
-        )
+        total = atoms.new_zeros(len(batch.ptr) - 1, atoms.shape[1]).index_add(0, batch.batch, atoms)
+        mean = total / batch.ptr.diff().unsqueeze(1)
+        hidden = nn.functional.softplus(self.conv_to_fc(nn.functional.softplus(mean)))
         for index, layer in enumerate(self.fcs):
             hidden = nn.functional.softplus(layer(self.dropout(hidden) if index == 0 else hidden))
         return hidden
@@ -348,11 +348,3 @@ class CrystalModel(Classifier[K]):
     def classify(self, embedding: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
         """Give the logits of embeddings."""
         return self.fc_out(embedding if self.fcs else self.dropout(embedding))  # type: ignore[no-any-return]
-
-
-def mean_by_crystal(
-    atoms: Float[Tensor, "A F"], crystal: Int[Tensor, " A"], ptr: Int[Tensor, " B+1"]
-) -> Float[Tensor, "B F"]:
-    """Give the mean over the atoms of each crystal."""
-    total = atoms.new_zeros(len(ptr) - 1, atoms.shape[1]).index_add(0, crystal, atoms)
-    return total / ptr.diff().unsqueeze(1)

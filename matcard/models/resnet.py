@@ -33,8 +33,6 @@ class ResNetOptions(ModelOptions):
     """Number of layers with weights: 8, 14, 20, 26, 32, ... (6n + 2); 32 on CIFAR."""
     width: AtLeastOne = 16
     """Channels of the first stage; the embedding has four times as many numbers."""
-    shortcut: Literal["A", "B"] = "A"
-    """Shortcuts past a change of size: `A` fills up with zeros, as on CIFAR, `B` maps the channels."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,7 +48,7 @@ class ResNet(ArrayModel[ResNetOptions]):
     over the last maps, (N, 4 width).
 
     Args:
-        options: depth, width, shortcut.
+        options: depth, width.
         num_classes: C.
         input_shape: (channels, height, width) of an image.
         standard: `mean` and `std` of each channel, see `ArrayModel`.
@@ -77,12 +75,7 @@ class ResNet(ArrayModel[ResNetOptions]):
         self.norm = nn.BatchNorm2d(options.width)
         widths = [options.width, options.width, 2 * options.width, 4 * options.width]
         self.stages = nn.ModuleList(
-            nn.Sequential(
-                *(
-                    Block(before if k == 0 else after, after, 2 if k == 0 and before != after else 1, options.shortcut)
-                    for k in range(blocks)
-                )
-            )
+            nn.Sequential(*(Block(before if k == 0 else after, after) for k in range(blocks)))
             for before, after in pairwise(widths)
         )
         self.fc_out = nn.Linear(widths[-1], num_classes)
@@ -101,34 +94,25 @@ class ResNet(ArrayModel[ResNetOptions]):
 class Block(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut.
 
-    Where the number of channels grows, the shortcut takes every second pixel and either fills the new channels up
-    with zeros, half of them on each side (option A), or maps the channels (option B).
+    Where the number of channels grows, the first convolution halves the resolution, and the shortcut takes every second
+    pixel and fills the new channels up with zeros, half of them on each side (option A of He et al.).
 
     Args:
         before: channels of the input.
         after: channels of the output.
-        stride: of the first convolution.
-        shortcut: A or B.
     """
 
-    def __init__(self, before: int, after: int, stride: int, shortcut: str) -> None:
+    def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.stride = 1 if before == after else 2
+        self.conv1 = nn.Conv2d(before, after, 3, self.stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(after)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(after)
-        self.stride = stride
         self.added = (after - before) // 2
-        self.project: nn.Module | None = None
-        if shortcut == "B" and self.added:
-            self.project = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
 
     def forward(self, maps: Float[Tensor, "N before H W"]) -> Float[Tensor, "N after h w"]:
         """Give the maps of the next block."""
         inner = self.norm2(self.conv2(self.norm1(self.conv1(maps)).relu()))
-        if self.project is not None:
-            beside = self.project(maps)
-        else:
-            kept = maps[:, :, :: self.stride, :: self.stride]
-            beside = nn.functional.pad(kept, (0, 0, 0, 0, self.added, self.added))
-        return (inner + beside).relu()  # type: ignore[no-any-return]
+        kept = maps[:, :, :: self.stride, :: self.stride]
+        return (inner + nn.functional.pad(kept, (0, 0, 0, 0, self.added, self.added))).relu()  # type: ignore[no-any-return]

@@ -18,12 +18,10 @@ from matcard.models.base import HEAD, in_head
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from matcard.models.base import Classifier, ModelOptions
+    from matcard.models.base import Classifier
 
 SCALARS = ("f8", "f4", "i8", "i4", "b1")
 """Types of the numpy numbers that such files hold among their results."""
-
-_TELLING = {"embedding.weight", "convs.0.fc_full.weight", "conv_to_fc.weight", "fc_out.weight"}
 
 
 class _ScalarType:
@@ -77,26 +75,6 @@ def load_safely(path: Path) -> Any:
         ) from None
 
 
-def is_original(content: Any) -> bool:
-    """Say whether a loaded file is a checkpoint of the original project."""
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    return isinstance(state, dict) and set(state) >= _TELLING
-
-
-def original_weights(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Give the weights of a checkpoint of the original project, which have the names that `CGCNN` gives them.
-
-    With them, `CGCNN` gives the original's embedding of a crystal, and a classifier's log_softmax(logits) is what the
-    original predicts, on the same edges. Where an atom had too few neighbours the original took the first atom of the
-    crystal at radius + 1 angstrom for each that was missing: those edges have to be in the batch for equal numbers.
-    """
-    state = dict(content["state_dict"])
-    for name in [name for name in state if name.endswith("running_mean")]:
-        # Files older than torch 0.4.1 do not count batches.
-        state.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
-    return state
-
-
 LIGHTNING_PREFIX = "model."
 """What stands before the weights' names in a checkpoint of a training run."""
 BEST = (Path("model", "model.safetensors"), Path("model.safetensors"), Path("checkpoints", "best.ckpt"))
@@ -123,20 +101,6 @@ class LoadReport:
         return f"{len(self.loaded)} weights from {self.path}, {new}{left}"
 
 
-def initialize(model: Classifier, options: ModelOptions) -> LoadReport | None:
-    """Start a new run from `options.init_from`; a frozen encoder gets a new head.
-
-    Returns:
-        what was loaded, or None where nothing is asked for.
-
-    Raises:
-        InputError: a file that cannot be read, or whose weights are of another model or other widths.
-    """
-    if options.init_from is None:
-        return None
-    return load_weights(model, Path(options.init_from), new_head=options.freeze)
-
-
 def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> LoadReport:
     """Load the encoder, and the head where it fits, into a model.
 
@@ -146,7 +110,7 @@ def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> Lo
         new_head: leave the model's head as it is even if the file has one that fits.
 
     Raises:
-        InputError: see `initialize`.
+        InputError: a file that cannot be read, or whose weights are of another model or other widths.
     """
     path = weights_file(path)
     saved = read_weights(path)
@@ -169,6 +133,11 @@ def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> Lo
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the weights of a model from a file of any of the known kinds.
 
+    Those of a checkpoint of the original project have the names that `CGCNN` gives them. With them, `CGCNN` gives the
+    original's embedding of a crystal, and a classifier's log_softmax(logits) is what the original predicts, on the same
+    edges. Where an atom had too few neighbours the original took the first atom of the crystal at radius + 1 angstrom
+    for each that was missing: those edges have to be in the batch for equal numbers.
+
     Raises:
         InputError: a file that cannot be read, or of another kind.
     """
@@ -180,7 +149,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: expected weights: a checkpoint of this or of the original CGCNN project, or a state_dict"
         )
-    return original_weights(content) if is_original(content) else _without_prefix(state)
+    state = _without_prefix(state)
+    for name in [name for name in state if name.endswith("running_mean")]:
+        # Files from before torch 0.4.1 do not count batches.
+        state.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
+    return state
 
 
 def weights_file(path: Path) -> Path:

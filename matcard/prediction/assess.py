@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from matcard.data.labels import Labels, numbers_of, target_column
+from matcard.data.labels import Labels, numbers_of
 from matcard.data.read import read
 from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
@@ -19,6 +19,7 @@ from matcard.evaluation.scoring import scored, value_results
 from matcard.evaluation.tables import print_scores, shares_table
 from matcard.files import to_json, written_whole
 from matcard.prediction.stream import check_columns, open_table
+from matcard.table_files import require_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,7 @@ def read_set(
             f"--data.target is not given, and {predictor.path} does not name one: name the column of the labels"
         )
     samples = read(replace(options, target=column, kind=kind.name), kind, progress)
-    target_column(samples.columns, column, options.source)
+    require_column(column, map(str, samples.columns), options.source, "target")
     intervals = tuple(made["edges"]), tuple(made["classes"])
     samples = samples.with_labels(Labels(np.empty(0, np.int64), predictor.class_names, column, *intervals))
     unknown = unknown_classes(samples)

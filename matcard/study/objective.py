@@ -76,7 +76,7 @@ class PartScores:
     def of(cls, module: TrainingModule, data: DataModule, part: str) -> PartScores:
         """Score a part."""
         scores = read_out(module.network, data.eval_dataloader(part))
-        ids = data.set.ids[scores.positions].astype(str)
+        ids = data.set.samples.ids[scores.positions].astype(str)
         return cls(ids, scores.targets, scores.probabilities, data.class_counts, np.array(data.class_names))
 
     @classmethod

@@ -44,7 +44,7 @@ _TRIED = 300
 """So many combinations of choices are tried at most."""
 _OF_THE_STUDY = ("data.", "decision.", "seed", "name", "run_dir", "report", "trainer.devices", "trainer.num_nodes")
 """Beginnings of options that decide what a trial is measured on, or are none of its training's."""
-_OF_A_TRIAL = ("data.graph.", "data.features", "data.composition_features", "data.standardise", "data.augment")
+_OF_A_TRIAL = ("data.graph.", "data.features", "data.composition_features", "data.augment")
 """Options of the data that say how a sample is read, and not which samples and classes there are."""
 
 

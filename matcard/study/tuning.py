@@ -26,7 +26,7 @@ from matcard.study.space import check_space, make_space
 from matcard.study.storage import JOURNAL, close_storage, open_storage
 from matcard.study.trials import DEFAULTS, Trials, count_finished, write_best, write_table
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
-from matcard.training.fit import check_config, tell_unused_weight
+from matcard.training.fit import check_config
 from matcard.training.options import BY_CLASS
 from matcard.training.rundir import with_resolved_paths
 from matcard.work.folder import held, require_same
@@ -206,7 +206,6 @@ def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str
     # Read and drawn as graphs once, before workers would, and before a study is begun on what cannot be read.
     data, config = SharedData(), config_from_dict(settings.trial)
     divided = data.divided(config.data, Division(seed, folds=options.folds), graphs=config.model.sees_graphs)
-    tell_unused_weight(config, divided.samples)
     searched = [name for p in space.parameters if p.name == "trainer.sampler" for name in p.choices]
     for sampler in dict.fromkeys([config.trainer.sampler, *searched]):
         if sampler not in BY_CLASS:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, Sampler
 
-from matcard.data.draws import FEW, ClassSampler, Distinct, WeightedSampler
+from matcard.data.draws import FEW, Distinct, EpochSampler, by_class, by_probability
 from matcard.models.value import ValueScale
 from matcard.training.options import BY_CLASS
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from matcard.data.dataset import TrainingSet
-    from matcard.data.draws import EpochSampler
     from matcard.training.options import Config
 
 
@@ -161,17 +160,17 @@ class DataModule(lightning.LightningDataModule):
         All of them come in an epoch, unless that took more than `MOST_UNLABELLED` batches of them a step.
         """
         indices = self.parts["train"]
-        sampler: EpochSampler
         if self.draws is None:
-            sampler = ClassSampler(self.codes[indices], self.options.sampler, seed=self.seed)
+            draw = partial(by_class, self.codes[indices], self.options.sampler)
         else:
-            sampler = WeightedSampler(self.draws, seed=self.seed)
+            draw = partial(by_probability, self.draws)
+        sampler = EpochSampler(len(indices), draw, seed=self.seed)
         batches = GlobalBatches(sampler, indices, self.options.batch_size, *self._rank())
         loader, more = self._loader(self.dataset, batches, self.targets), self.set.unlabelled
         ranks = self._rank()[1]
         if more is None or self.scale is None or len(more.chosen) < ranks:
             return loader
-        order = ClassSampler(np.zeros(len(more.chosen)), "shuffle", seed=self.seed)
+        order = EpochSampler(len(more.chosen), partial(by_class, more.chosen, "shuffle"), seed=self.seed)
         size = min(-(-len(more.chosen) // (len(batches) * ranks)), MOST_UNLABELLED * self.options.batch_size)
         beside = GlobalBatches(order, more.chosen, size, *self._rank())
         second = self._loader(more.dataset, beside, self.scale.targets(more.numbers))

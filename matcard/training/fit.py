@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -17,10 +18,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
 from matcard.data.kinds import kind_of
-from matcard.errors import InputError, MatcardWarning, listed
+from matcard.errors import InputError, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
-from matcard.models import build_model, check_model, initialize
+from matcard.models import build_model, check_model, load_weights
 from matcard.training.callbacks import (
     CollapseGuard,
     Diagnostics,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
 
-    from matcard.data.samples import Samples
     from matcard.training.batches import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
@@ -61,18 +61,6 @@ def check_config(config: Config) -> None:
     higher_is_better(config.trainer.monitor)
     _device(config.trainer)
     check_model(config.model, kind_of(config.data), config.data.descriptors)
-
-
-def tell_unused_weight(config: Config, samples: Samples) -> None:
-    """Warn where numbers are to be learned and there are none."""
-    weight, labels = config.value.weight, samples.labels
-    if weight and not config.data.auxiliary and labels is not None and not labels.edges:
-        warnings.warn(
-            f"--value.weight {weight:g} plays no part: the classes of {labels.target} are not made of a number, and "
-            "--data.auxiliary names no column; set it to 0",
-            MatcardWarning,
-            stacklevel=2,
-        )
 
 
 def fit(
@@ -108,7 +96,8 @@ def fit(
     checkpoint, how = checkpoint_to_resume(run)
     if how and trainer.is_global_zero:
         console.print(how, soft_wrap=True, markup=False)
-    if checkpoint is None and (report := initialize(module.model, config.model)):
+    if checkpoint is None and config.model.init_from is not None:
+        report = load_weights(module.model, Path(config.model.init_from), new_head=config.model.freeze)
         console.print(f"start from {report}")
     begin()
     with _told_where(run):
@@ -120,7 +109,7 @@ def fit(
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return None
-        module.load_state_dict(read_checkpoint(run.kept(config.trainer.keep))["state_dict"])
+        module.load_state_dict(read_checkpoint(getattr(run, config.trainer.keep))["state_dict"])
     # Lightning leaves a module on the CPU; what follows scores whole parts with it.
     module = module.to(trainer.strategy.root_device)
     module.choose_mix()

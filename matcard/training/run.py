@@ -26,7 +26,7 @@ from matcard.prediction.network import Reference, read_out
 from matcard.progress import crystal_progress
 from matcard.training.batches import DataModule
 from matcard.training.config import config_to_dict
-from matcard.training.fit import check_config, fit, tell_unused_weight
+from matcard.training.fit import check_config, fit
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
             "began; put them back, or start a new run"
         )
-    tell_unused_weight(config, samples)
     if carry_on(run, config, samples, divided, console, begun=begun) and report and config.report:
         report(run.path, samples)
     return run
@@ -169,7 +168,7 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
     This is where a run looks at its test part, the only place and once; of an empty one nothing is written. The
     decision rule, the temperature and what a predicted number says of the classes are chosen on the validation part.
     """
-    config, ids = run.load_config(), data.set.ids
+    config, ids = run.load_config(), data.set.samples.ids
     parts = [part for part, positions in data.parts.items() if len(positions)]
     scores = {part: read_out(module.network, data.eval_dataloader(part)) for part in parts}
     description, tensors = _describe(config, module, data, scores)
@@ -222,7 +221,7 @@ def write_results(run: RunDir, module: TrainingModule, data: DataModule, console
 def _predictions(part: str, read: Scores, data: DataModule, decision: Decision) -> pd.DataFrame:
     names = np.array(data.class_names, dtype=object)
     columns = {
-        "id": data.set.ids[read.positions],
+        "id": data.set.samples.ids[read.positions],
         "split": part,
         "target": names[read.targets],
         "predicted": names[read.probabilities.argmax(1)],

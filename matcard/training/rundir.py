@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -76,10 +76,6 @@ class RunDir:
         self.environment = path / "environment.json"
         """Versions, commit and device."""
 
-    def kept(self, keep: Literal["best", "last"]) -> Path:
-        """Give the checkpoint whose weights the run ends with."""
-        return self.last if keep == "last" else self.best
-
     @classmethod
     def planned(cls, config: Config) -> RunDir:
         """Name the directory of a new run; nothing is made.
@@ -135,7 +131,7 @@ class RunDir:
             to_json(asdict(distinct), self.distinct)
         # The split last: where it is found, by a resumed run or by another process, all else is there too.
         write_text(self.fingerprint, divided.fingerprint + "\n")
-        write_text(self.split, divided.split.to_json(divided.ids))
+        write_text(self.split, divided.split.to_json(divided.samples.ids))
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
@@ -217,16 +213,11 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():  # of a wheel inside somebody's repository git would give that one's commit
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        # A wheel inside somebody's repository would give that repository's commit.
-        tracked = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True,
-        )
-        if tracked.returncode:
-            return None
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -312,7 +312,7 @@ def test_crystals_with_descriptors_are_described_by_them():
     labelled = read_labelled(asked)
     data = divide(labelled.take(np.arange(0, len(labelled), 60)), asked, seed=0, graphs=False)
     found = features_of(data, BoostingOptions())
-    assert found.shape == (len(data.ids), 133)
+    assert found.shape == (len(data.samples.ids), 133)
     magpie = features_of(data, BoostingOptions(descriptors="magpie"))
     np.testing.assert_array_equal(found[:, 1:], magpie)
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from matcard.crystals import read
 from matcard.crystals.batches import Wanted
+from matcard.crystals.crystals import id_faults
 from matcard.crystals.read import from_objects
 from matcard.crystals.read import read_crystals as read_all
 
@@ -44,7 +45,8 @@ def iter_crystals(source):
 
 
 def from_structures(structures, ids=None):
-    return parted(from_objects(structures, ids).with_unique_ids())
+    crystals = from_objects(structures, ids)
+    return parted(crystals.with_faults(id_faults(crystals.ids, crystals.where)))
 
 
 from_atoms = from_structures

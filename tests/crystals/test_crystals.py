@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matcard.crystals.crystals import EMPTY, Crystals, objects, offsets_from_counts
+from matcard.crystals.crystals import EMPTY, Crystals, id_faults, objects, offsets_from_counts
 from matcard.errors import StructureError
 
 
@@ -83,7 +83,7 @@ def test_a_row_at_fault_is_no_object() -> None:
 def test_ids_that_repeat_or_are_missing_are_faults() -> None:
     crystals = some([1, 1, 1, 1])
     crystals.ids[:] = ["a", "b", "", "a"]
-    faults = crystals.with_unique_ids().faults
+    faults = id_faults(crystals.ids, crystals.where)
     assert faults[0] is None
     assert faults[1] is None
     assert "no id" in faults[2]

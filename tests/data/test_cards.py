@@ -6,7 +6,7 @@ import pytest
 import yaml
 from sample_cases import parted
 
-from matcard.data.card import FORMATS, Card, Download, Query, Window, card_names, load_card, read_card
+from matcard.data.card import FORMATS, Card, Download, Query, card_names, load_card, read_card
 from matcard.data.sources import load_crystals
 from matcard.errors import InputError
 from matcard.files import resource_dir
@@ -108,7 +108,6 @@ def test_a_missing_key_is_named_with_its_file(card_of, key):
         ("composition_column", ""),
         ("feature_columns", "SiO2"),
         ("class_names", [1, 2]),
-        ("labels", 1),
         ("parameters", {1: 2}),
         ("threshold", "3 eV"),
         ("threshold", True),
@@ -152,7 +151,7 @@ def test_unknown_keys_and_contradictions_are_refused(card_of):
     with pytest.raises(InputError, match="'threshold' and 'bins'"):
         card_of(bins=[1, 2])
     with pytest.raises(InputError, match="'bins' and 'window': a target has one of them"):
-        card_of("threshold", bins=[1, 2], window={"column": "Tg", "low": 1, "high": 2})
+        card_of("threshold", bins=[1, 2], window=[1, 2])
     with pytest.raises(InputError, match="'matminer' and 'urls': matminer's list gives the urls"):
         card_of(matminer="matbench_glass")
     with pytest.raises(InputError, match="'query': the format materials-project has one, and no other"):
@@ -182,18 +181,17 @@ def test_files_that_could_not_be_kept_or_read_are_refused(card_of):
 
 
 def test_nested_keys_are_checked_like_the_others(card_of):
-    with pytest.raises(InputError, match=r"some_set\.yaml: window: expected a mapping with the keys column, low, high"):
+    with pytest.raises(InputError, match=r"some_set\.yaml: key 'window': expected a list.*two, the lower one first"):
         card_of("threshold", window=500)
     with pytest.raises(
         InputError, match=r"query: expected a mapping with the keys fields, filters; found \['band_gap'\]"
     ):
         card_of(query=["band_gap"])
-    with pytest.raises(InputError, match=r"some_set\.yaml: window: the key 'high' is missing"):
-        card_of("threshold", window={"column": "Tg", "low": 1})
-    with pytest.raises(InputError, match=r"some_set\.yaml: window: key 'low': expected a number"):
-        card_of("threshold", window={"column": "Tg", "low": "1", "high": 2})
-    with pytest.raises(InputError, match=r"some_set\.yaml: key 'window': low is 2 and high 1"):
-        card_of("threshold", window={"column": "Tg", "low": 2, "high": 1})
+    for wrong in ([1], [1, 2, 3], [2, 1], ["1", 2]):
+        with pytest.raises(InputError, match=r"some_set\.yaml: key 'window': expected .*two, the lower one first"):
+            card_of("threshold", window=wrong)
+    with pytest.raises(InputError, match=r"some_set\.yaml: query: the key 'filters' is missing"):
+        card_of(format="materials-project", query={"fields": ["a"]})
     with pytest.raises(InputError, match=r"some_set\.yaml: query: unknown key 'field'; did you mean fields"):
         card_of(format="materials-project", query={"field": ["a"], "filters": {}})
     with pytest.raises(
@@ -204,8 +202,8 @@ def test_nested_keys_are_checked_like_the_others(card_of):
 
 
 def test_a_window_a_query_and_parameters_are_read(card_of):
-    card = card_of("threshold", kind="compositions", format="csv", window={"column": "Tg", "low": 500, "high": 600})
-    assert (card.window, card.num_classes) == (Window("Tg", 500, 600), 2)
+    card = card_of("threshold", kind="compositions", format="csv", window=[500, 600])
+    assert (card.window, card.num_classes) == ((500, 600), 2)
     card = card_of(urls=[], format="materials-project", query={"fields": ["a"], "filters": {"b": [0, 1], "c": True}})
     assert card.query == Query(("a",), {"b": [0, 1], "c": True})
     card = card_of("threshold", kind="table", urls=[], format="make_classification", parameters={"weights": [0.5]})

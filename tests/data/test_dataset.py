@@ -49,26 +49,16 @@ def test_files_that_cannot_be_written_to_give_batches(tmp_path):
 def test_columns_of_the_training_part_get_mean_0_and_deviation_1(n, offset, spread, seed):
     inputs = offset + spread * np.random.default_rng(seed).normal(size=(n, 3))
     split = split_of(n)
-    mean, std = standardisation(inputs, split, "train")
+    mean, std = standardisation(inputs, split.train)
     np.testing.assert_allclose(mean, inputs[split.train].mean(0), rtol=1e-6, atol=1e-6 * spread)
     np.testing.assert_allclose(std, inputs[split.train].std(0), rtol=1e-5)
-    whole = standardisation(inputs, split, "all")
-    np.testing.assert_allclose(whole[0], inputs.mean(0), rtol=1e-6, atol=1e-6 * spread)
-    np.testing.assert_allclose(whole[1], inputs.std(0), rtol=1e-5)
-
-
-def test_what_was_cut_has_no_say_in_the_mean():
-    inputs = np.array([[1.0], [3.0], [5.0], [1e9]])
-    split = Split(np.array([0, 1]), np.array([2]), np.array([], dtype=int), "random", 0, cut=np.array([3]))
-    assert standardisation(inputs, split, "train")[0] == pytest.approx([2.0])
-    assert standardisation(inputs, split, "all")[0] == pytest.approx([3.0])
 
 
 @pytest.mark.parametrize("value", [0.0, 3.7, -1e8, 1e-30])
 def test_a_column_that_does_not_vary_is_divided_by_one(value):
     inputs = np.full((6, 2), value)
     inputs[:, 1] = np.arange(6)
-    _, std = standardisation(inputs, split_of(6), "all")
+    _, std = standardisation(inputs, np.arange(6))
     assert std[0] == 1.0
     assert std[1] == pytest.approx(np.std(np.arange(6)))
 
@@ -76,18 +66,11 @@ def test_a_column_that_does_not_vary_is_divided_by_one(value):
 def test_channels_of_images():
     images = np.random.default_rng(0).integers(0, 256, (9000, 3, 4, 4), dtype=np.uint8)  # more than one piece
     split = split_of(9000)
-    mean, std = standardisation(images, split, "train")
+    mean, std = standardisation(images, split.train)
     assert mean.shape == std.shape == (3, 1, 1)
     for c in range(3):
         assert mean[c].item() == pytest.approx(images[split.train, c].mean(), rel=1e-6)
         assert std[c].item() == pytest.approx(images[split.train, c].std(), rel=1e-6)
-
-
-def test_nothing_is_standardised_on_request():
-    split = split_of(6)
-    images, rows = np.zeros((6, 1, 2, 2), np.uint8), np.ones((6, 4))
-    assert [a.ravel().tolist() for a in standardisation(images, split, "none")] == [[0.0], [255.0]]
-    assert [a.tolist() for a in standardisation(rows, split, "none")] == [[0.0] * 4, [1.0] * 4]
 
 
 def test_a_crop_is_cut_from_the_framed_image():
@@ -103,10 +86,11 @@ def test_a_crop_is_cut_from_the_framed_image():
                 assert torch.equal(result[k, :, i, j], expected)
 
 
-def test_half_of_the_images_are_mirrored():
+def test_half_of_the_images_are_mirrored(monkeypatch):
+    monkeypatch.setattr("matcard.data.dataset.cropped", lambda images, rows, columns: images)
     torch.manual_seed(0)
     images = torch.rand(400, 1, 3, 3)
-    result = augment(images, "flip")
+    result = augment(images)
     kept = (result == images).flatten(1).all(1)
     mirrored = (result == images.flip(3)).flatten(1).all(1)
     assert (kept | mirrored).all()
@@ -118,11 +102,10 @@ def test_augmentation_is_of_the_seed():
     results = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        results.append(augment(images, "crop-flip"))
+        results.append(augment(images))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
     assert results[0].shape == images.shape
-    assert augment(images, "none") is images
 
 
 def data(tmp_path, **more) -> TrainingSet:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcard.batch import directions
-from matcard.data.draws import FEW, SCALES, Distinct, distinct_by_class, repeated_classes, unit
+from matcard.data.draws import FEW, SCALES, Distinct, unit
 from matcard.files import tuples
 
 SEEDS = st.integers(0, 2**31)
@@ -34,8 +34,8 @@ def test_distinct_samples_of_each_class(n: int, scale: float, length: float, see
     classes = np.random.default_rng(seed).integers(0, 3, n)
     similar = np.exp(-scale * spacing(points) / length) * (classes[:, None] == classes)
     expected = np.bincount(classes, weights=1 / similar.sum(1), minlength=4)
-    found = distinct_by_class(points, classes, 4, scale=scale, length=length)
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    found = Distinct.count(points, classes, "abcd", scale=scale, length=length)
+    np.testing.assert_allclose(found.here, expected, rtol=1e-8)
 
 
 def copies() -> Distinct:
@@ -51,8 +51,7 @@ def test_classes_that_repeat_themselves() -> None:
     np.testing.assert_allclose(distinct.here, [29, 1, 0], rtol=0.05)
     (said,) = distinct.warnings("crystals")
     assert said.startswith("class 'b': its 41 crystals count as about 1 distinct at scale 30, ")
-    assert repeated_classes(np.array([69, 41, 0]), distinct.here) == [1]
-    assert repeated_classes(np.array([2]), np.array([0.1])) == []
+    assert not Distinct(("few",), (2,), 30.0, (30.0,), ((0.1,),)).warnings()
 
 
 def test_more_are_distinct_at_larger_scales_and_all_that_differ_in_the_end() -> None:

@@ -249,10 +249,12 @@ def test_who_waits_for_another_says_so(server, cache_folder, warned):
     assert len(server.asked) == 1
 
 
-def test_progress_is_shown_on_a_screen(server, cache_folder):
+def test_progress_is_shown_on_a_screen(server, cache_folder, monkeypatch):
     output = io.StringIO()
     card = make_card(download_of(server.says("/a.bin", Answer(BODY))))
-    fetch(card, console=Console(file=output, width=100, force_terminal=True))
+    terminal = Console(file=output, width=100, force_terminal=True)
+    monkeypatch.setattr("matcard.data.download.Console", lambda **options: terminal)
+    fetch(card)
     assert "a.bin" in output.getvalue()
     assert f"{len(BODY)}/{len(BODY)}" in output.getvalue()
 

@@ -18,10 +18,10 @@ from matcard.data.sources import fetch
 from matcard.errors import InputError
 
 
-def failure(card, **options):
+def failure(card):
     """The message, which always says how to place the file by hand."""
     with pytest.raises(InputError) as caught:
-        fetch(card, **options)
+        fetch(card)
     message = str(caught.value)
     (download,) = card.urls
     path = card.folder / download.file_name
@@ -81,20 +81,23 @@ def test_a_fault_of_the_server_that_lasts_is_said(server, cache_folder, naps, st
     assert files_in(cache_folder) == []
 
 
-def test_an_answer_that_is_always_cut_off_leaves_only_what_can_be_continued(server, cache_folder, naps):
+def test_an_answer_that_is_always_cut_off_leaves_only_what_can_be_continued(server, cache_folder, naps, monkeypatch):
+    monkeypatch.setattr("matcard.data.download.RETRIES", 1)
     cut = Answer(LONG[:150_000], length=len(LONG))
     card = make_card(download_of(server.says("/a.bin", cut), LONG))
-    assert re.search(r"the answer was cut off \(.*150000 bytes read", failure(card, retries=1))
+    assert re.search(r"the answer was cut off \(.*150000 bytes read", failure(card))
     assert files_in(cache_folder) == [".a.bin.part"]
     server.says("/a.bin", Answer(LONG, ranges=True))
     assert fetch(card)["a.bin"].read_bytes() == LONG
     assert files_in(cache_folder) == ["a.bin"]
 
 
-def test_a_server_that_hangs_is_given_up(server, cache_folder, naps):
+def test_a_server_that_hangs_is_given_up(server, cache_folder, naps, monkeypatch):
+    monkeypatch.setattr("matcard.data.download.RETRIES", 0)
+    monkeypatch.setattr("matcard.data.download.TIMEOUT", 0.2)
     go = threading.Event()
     card = make_card(download_of(server.says("/a.bin", Answer(BODY, wait=go))))
-    assert "no answer for 0.2 seconds" in failure(card, timeout=0.2, retries=0)
+    assert "no answer for 0.2 seconds" in failure(card)
     go.set()
 
 
@@ -106,9 +109,8 @@ def test_a_server_behind_a_firewall_is_given_up_sooner(cache_folder, naps, monke
         raise requests.ConnectTimeout
 
     monkeypatch.setattr(requests, "get", swallowed)
-    assert "no connection within 10 seconds" in failure(make_card(download_of("https://example.org/a.bin")), retries=1)
-    assert asked == [(10.0, 30.0)] * 2
-    assert "no connection within 3 seconds" in failure(make_card(download_of("https://example.org/a.bin")), timeout=3.0)
+    assert "no connection within 10 seconds" in failure(make_card(download_of("https://example.org/a.bin")))
+    assert asked == [(10.0, 30.0)] * 4
 
 
 def test_no_network_is_said(cache_folder, naps):
@@ -126,7 +128,7 @@ def test_a_host_that_nobody_knows_is_said(cache_folder, naps, monkeypatch):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    message = failure(make_card(download_of("https://data.example.org/a.bin")), retries=0)
+    message = failure(make_card(download_of("https://data.example.org/a.bin")))
     assert re.search(r"no connection \(.*Name or service not known", message), message
 
 

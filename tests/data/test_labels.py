@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.labels import MAX_INTEGER_CLASSES, make_labels, target_column
+from matcard.data.labels import MAX_INTEGER_CLASSES, make_labels
 from matcard.errors import InputError, MatcardWarning
 from matcard.table_files import LISTS
 
@@ -99,20 +99,17 @@ def test_other_rows_get_the_same_classes():
         ([1.0, 9.0], {"bins": [2, 2]}, "--data.bins 2,2: finite numbers in increasing order"),
         ([1.0, 9.0], {"bins": []}, "--data.bins is empty"),
         ([1.0, 9.0], {"threshold": math.nan}, "--data.threshold nan"),
-        (["1.0", "metal"], {"threshold": 1}, "gap is not numeric: it holds 'metal'"),
+        (
+            ["1.0", "metal"],
+            {"threshold": 1},
+            r"gap: 1 of 2 fields are no finite numbers, 'metal' in row 2; .*leave out --data.threshold",
+        ),
         ([f"id{k}" for k in range(30)], {}, "gap has 30 distinct values in 30 rows, too many for classes"),
     ],
 )
 def test_refusals(values, options, message):
     with pytest.raises(InputError, match=message):
         make_labels(pd.Series(values, dtype=object if None in values else None), **options, target="gap")
-
-
-def test_target_column():
-    columns = pd.DataFrame({"band_gap": [1.0], "kind": ["a"]})
-    assert target_column(columns, "kind").tolist() == ["a"]
-    with pytest.raises(InputError, match=r"t\.csv has no column 'bandgap' .* did you mean band_gap\?.*band_gap, kind"):
-        target_column(columns, "bandgap", "t.csv")
 
 
 def test_real_targets(test_data):

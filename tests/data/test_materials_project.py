@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 from sample_cases import parted
 
 from matcard.data.card import Query, load_card
-from matcard.data.sources import fetch, frozen_query, load_crystals, require_key
+from matcard.data.sources import fetch, frozen_query, load_crystals
 from matcard.errors import InputError, MatcardWarning
 
 SALT = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -179,8 +179,6 @@ def test_without_a_key_it_is_said_where_to_get_one(database, card, monkeypatch, 
     with pytest.raises(InputError, match=r"https://materialsproject\.org/api and set MP_API_KEY"):
         fetch(card)
     assert database.asked == []
-    monkeypatch.setenv("MP_API_KEY", " key ")
-    assert require_key() == "key"
 
 
 def test_an_error_of_the_database_is_passed_on_and_nothing_frozen(database, card):

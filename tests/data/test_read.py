@@ -24,7 +24,7 @@ def test_a_card_knows_its_target():
 
 @pytest.mark.parametrize("edges", [{"threshold": 3.0}, {"bins": [1.0, 2.0]}])
 def test_edges_are_not_ignored_where_a_card_has_none(edges):
-    with pytest.raises(InputError, match="phase is not numeric"):
+    with pytest.raises(InputError, match="phase: 4400 of 4400 fields are no finite numbers"):
         read_labelled(DataOptions(**edges))
 
 
@@ -75,8 +75,6 @@ def test_a_class_that_only_unusable_rows_have_is_not_missing_without_a_word(tmp_
         read_labelled(DataOptions(source=str(tmp_path / "rows.csv"), id_column="id", target="y"))
 
 
-def test_the_column_that_a_target_comes_from_is_no_descriptor():
-    """The target of this card is whether Tg lies in a window."""
-    for column in ("Tg", "Tg_window"):
-        with pytest.raises(InputError, match=f"{column!r} is the column that is to be predicted, or that it"):
-            read_labelled(DataOptions(source="deepglassnet", descriptors=f"columns:{column}"))
+def test_the_column_of_a_cards_target_is_no_descriptor():
+    with pytest.raises(InputError, match="'Tg' is the column that is to be predicted, or that it"):
+        read_labelled(DataOptions(source="deepglassnet", descriptors="columns:Tg"))

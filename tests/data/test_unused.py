@@ -24,14 +24,14 @@ def told(card=None, **options):
 @pytest.mark.parametrize(
     ("kind", "options", "unused"),
     [
-        ("crystals", {"features": ["a"], "augment": "flip", "id_column": "i"}, ["features", "augment"]),
-        ("crystals", {"composition_features": "magpie", "standardise": "all"}, ["composition_features", "standardise"]),
+        ("crystals", {"features": ["a"], "augment": "crop-flip", "id_column": "i"}, ["features", "augment"]),
+        ("crystals", {"composition_features": "magpie"}, ["composition_features"]),
         ("crystals", {"graph": GraphOptions(radius=3.0), "structure_column": "s"}, []),
         ("table", {"graph": GraphOptions(radius=3.0), "structure_column": "s"}, ["structure_column", "graph"]),
-        ("table", {"features": ["a"], "test_source": "t.csv", "id_column": "i", "standardise": "none"}, []),
+        ("table", {"features": ["a"], "test_source": "t.csv", "id_column": "i"}, []),
         ("table", {"composition_column": "f", "synthetic": SyntheticOptions(10)}, ["composition_column", "synthetic"]),
         ("compositions", {"composition_features": "magpie", "composition_column": "f", "test_source": "t.csv"}, []),
-        ("images", {"augment": "flip", "standardise": "none"}, []),
+        ("images", {"augment": "crop-flip"}, []),
         ("images", {"id_column": "i", "features": ["a"]}, ["id_column", "features"]),
     ],
 )

@@ -56,9 +56,7 @@ def test_an_isolated_atom_is_a_graph(graphs):
     assert (len(batch), len(batch.z), batch.edge_index.shape) == (1, 1, (2, 0))
 
 
-@pytest.mark.parametrize(
-    "indices", [[3], [0, 1, 2, 3], [12, 0, 10, 7], [5, 5, 10, 10, 5], [10], list(range(13)), [-1, -13]]
-)
+@pytest.mark.parametrize("indices", [[3], [0, 1, 2, 3], [12, 0, 10, 7], [5, 5, 10, 10, 5], [10], list(range(13))])
 def test_a_batch_is_what_torch_geometric_makes_of_its_graphs(graphs, indices):
     batch = graphs.batch(indices)
     expected = Batch.from_data_list([data_of(graphs, i % 13) for i in indices])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from torch_geometric.data import Data
 
 from matcard.errors import InputError
-from matcard.models import MLPOptions, build_model, initialize, load_weights
+from matcard.models import MLPOptions, build_model, load_weights
 
 OPTIONS = {"cgcnn": small, "transformer": small_transformer, "mlp": lambda **options: MLPOptions(hidden=6, **options)}
 
@@ -54,19 +55,12 @@ def test_every_form_of_file(kind, form, tmp_path):
         path = tmp_path / "weights.pt"
         torch.save(source.state_dict(), path)
     model = made(kind, init_from=str(path))
-    report = initialize(model, OPTIONS[kind](init_from=str(path)))
+    report = load_weights(model, path)
     assert set(report.loaded) == set(source.state_dict())
     assert report.renewed == report.left == ()
     assert "none new" in str(report)
     batch = batch_for(kind)
     torch.testing.assert_close(model.eval()(batch), source.eval()(batch))
-
-
-def test_nothing_asked_nothing_done(kind):
-    model = made(kind)
-    before = deepcopy(model.state_dict())
-    assert initialize(model, OPTIONS[kind]()) is None
-    torch.testing.assert_close(model.state_dict(), before)
 
 
 def test_other_classes_give_a_new_head(kind, tmp_path):
@@ -85,7 +79,7 @@ def test_freezing_trains_a_new_head_and_nothing_else(kind, tmp_path):
     randomize(source)
     options = OPTIONS[kind](init_from=str(as_run(source, tmp_path).parent.parent), freeze=True)
     model = build_model(options, num_classes=2, **({"input_shape": (4,)} if kind == "mlp" else {}))
-    report = initialize(model, options)
+    report = load_weights(model, Path(options.init_from), new_head=options.freeze)
     assert set(report.renewed) == {"fc_out.weight", "fc_out.bias"}
     assert not torch.equal(model.fc_out.weight, source.fc_out.weight)
 

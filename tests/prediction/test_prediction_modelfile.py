@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import matcard
 from matcard.errors import InputError
-from matcard.models import CGCNNOptions, build_model, initialize
+from matcard.models import CGCNNOptions, build_model, load_weights
 from matcard.prediction.modelfile import FORMAT_VERSION, read_model, save_model
 
 KEPT = Path(__file__).resolve().parent.parent / "data_files"
@@ -163,7 +163,7 @@ def test_a_new_run_starts_from_any_of_them(trained, what):
         width=8, hidden=8, convolutions=1, dropout=0, atom_features="learned", init_from=str(trained / what)
     )
     model = build_model(options, num_classes=3)
-    initialize(model, options)
+    load_weights(model, Path(options.init_from), new_head=options.freeze)
     saved = load_file(trained / "model" / "model.safetensors")
     for name, value in model.state_dict().items():
         assert torch.equal(value, saved[f"model.{name}"]), name
@@ -172,4 +172,4 @@ def test_a_new_run_starts_from_any_of_them(trained, what):
 def test_a_folder_without_weights(tmp_path):
     options = CGCNNOptions(init_from=str(tmp_path))
     with pytest.raises(InputError, match="no weights here"):
-        initialize(build_model(options, num_classes=2), options)
+        load_weights(build_model(options, num_classes=2), Path(options.init_from))

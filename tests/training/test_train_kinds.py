@@ -128,7 +128,7 @@ def test_crystals_made_rarer(small_table, tmp_path):
     assert "crystals/s" in printed
     predictions = pd.read_parquet(run.predictions)
     assert len(predictions) == 60 - len(data.split.cut)
-    assert set(predictions["id"]) == set(np.delete(data.ids, data.split.cut).tolist())
+    assert set(predictions["id"]) == set(np.delete(data.samples.ids, data.split.cut).tolist())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from types import SimpleNamespace
 
@@ -10,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.data.draws import ClassSampler
+from matcard.data.draws import EpochSampler, by_class
 from matcard.data.splits import Split
 from matcard.training.batches import DataModule, GlobalBatches
 from matcard.training.options import Config, TrainerOptions
 
 
 def batches(size: int, batch_size: int, rank: int, ranks: int, epoch: int = 0) -> list[list[int]]:
-    sampler = ClassSampler(np.zeros(size, int), "shuffle", seed=3)
+    sampler = EpochSampler(size, partial(by_class, np.zeros(size, int), "shuffle"), seed=3)
     sampler.set_epoch(epoch)
     given_batches = GlobalBatches(sampler, np.arange(100, 100 + size), batch_size, rank, ranks)
     drawn = list(given_batches)

@@ -42,7 +42,7 @@ def play(config, data, folder, line, *, keep_weights, callbacks=()):
     skill = 3 - abs(math.log(config.optimizer.lr / 0.01)) - 5 * config.loss.label_smoothing
     for epoch in range(epochs := config.trainer.max_epochs):
         logits = noise + skill * (epoch + 1) / epochs * np.eye(data.num_classes)[targets]
-        ids, names = data.set.ids[part].astype(str), np.array(data.class_names)
+        ids, names = data.set.samples.ids[part].astype(str), np.array(data.class_names)
         scores = PartScores(ids, targets, softmax(logits, axis=1), data.class_counts, names)
         metrics = {
             f"val_{name}": torch.tensor(value) for name, value in (scores.metrics() if callbacks else {}).items()
