@@ -107,10 +107,6 @@ class Download:
         return {algorithm: checksum for algorithm, checksum in published.items() if checksum is not None}
 
 
-KEY = "MP_API_KEY"
-"""Environment variable with the key of the user's account of the Materials Project."""
-
-
 @dataclass(frozen=True)
 class Query:
     """What is asked of a database that grows: the fields of each entry, and filters on the entries."""

@@ -10,7 +10,7 @@ import numpy as np
 from matcard.errors import InputError, MatcardWarning
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Int64
+    from jaxtyping import Float, Int
 
     from matcard.data.options import ImbalanceOptions
     from matcard.data.splits import Split
@@ -50,7 +50,8 @@ def _in_proportion(
             "join classes, or take another --data.split"
         )
     shares = profile(options, len(have))
-    keep = class_sizes(have, shares)
+    # The largest part with these shares that there is, with one sample of each class at least.
+    keep = np.maximum(1, np.floor((have / shares).min() * shares + _ROUNDING)).astype(np.int64)
     if keep.max() * shares.min() < 1 - _ROUNDING:
         warnings.warn(
             f"--data.imbalance.factor {options.factor:g} is more than the training part holds: its classes keep "
@@ -75,9 +76,3 @@ def profile(options: ImbalanceOptions, classes: int) -> Float[np.ndarray, " C"]:
         return np.asarray(options.factor ** (-place / (classes - 1)))
     common = (classes + 1) // 2 if options.kind == "step" else 1
     return np.where(place < common, 1.0, 1.0 / options.factor)
-
-
-def class_sizes(counts: Int[np.ndarray, " C"], shares: Float[np.ndarray, " C"]) -> Int64[np.ndarray, " C"]:
-    """Give the sizes, one at least, of the largest part with these shares that the counts allow."""
-    largest = (counts / shares).min()
-    return np.asarray(np.maximum(1, np.floor(largest * shares + _ROUNDING)), dtype=np.int64)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.util import find_spec
-from os import environ
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.table import Table
 from rich.text import Text
 
-from matcard.data.card import FORMATS, KEY
+from matcard.data.card import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +52,6 @@ def show_card(card: Card) -> Table:
     said = _given(asdict(card)) | {
         "class_counts": "not measured yet: fetch it" if counts is None else say_counts(counts),
         "format": f"{card.format}: {FORMATS[card.kind][card.format]}",
-        "needs": "\n".join(_needs(card)),
         "on_disk": place if card.made_by_code else f"{place}: {card.folder}",
     }
     grid = Table.grid(padding=(0, 2))
@@ -111,16 +108,6 @@ def say_counts(counts: dict[str, int]) -> str:
         left = len(lines) - _SHOWN
         lines = [*lines[: _SHOWN // 2], f"... {left} more ...", *lines[-_SHOWN // 2 :]]
     return "\n".join([*lines, f"imbalance ratio {_ratio(counts):.4g}"])
-
-
-def _needs(card: Card) -> list[str]:
-    if card.made_by_code:
-        return ["nothing: it is made by code"]
-    if card.query is None:
-        return ["the internet, or the files placed by hand, or MATCARD_MIRROR"]
-    package = "installed" if find_spec("mp_api") else "not installed: pip install -e '.[mp]' in matcard's folder"
-    key = "set" if environ.get(KEY) else "not set: get a key at https://materialsproject.org/api"
-    return ["the internet", f"mp-api ({package})", f"{KEY} ({key})"]
 
 
 def _number(value: int | None) -> str:

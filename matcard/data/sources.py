@@ -18,7 +18,6 @@ from sklearn.datasets import make_classification
 from matcard.cache import cache_dir, code_digest, kept
 from matcard.crystals.crystals import objects
 from matcard.crystals.read import read_crystals
-from matcard.data.card import KEY
 from matcard.data.download import download_files
 from matcard.data.image_files import contents
 from matcard.data.perovskites import perovskite_phases
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 _TABLE = "3DSC_MP.csv"
 _COLUMNS = ("formula_sc", "tc", "sc_class", "weight", "cif")
 _ROOT = "data/final/MP/"
+KEY = "MP_API_KEY"
+"""Environment variable with the key of the user's account of the Materials Project."""
 
 
 def fetch(card: Card) -> dict[str, Path]:

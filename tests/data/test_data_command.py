@@ -63,7 +63,6 @@ def test_everything_about_a_data_set_is_shown(shown):
         "feature columns SiO2, Al2O3",
         "not measured yet: fetch it",
         "energy_above_hull: - 0.0 - 0.1",
-        "MP_API_KEY",
         "target tc",
         "threshold 10.0",
         "n_informative: 8",
