@@ -1,8 +1,10 @@
-"""How far long work over crystals is: a bar with crystals a second and time left."""
+"""How far long work over crystals is: a bar with crystals a second and time left, or lines in a log."""
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Task
 
+_LOG_SECONDS = 60.0
+"""Seconds between the lines of a log."""
+
 
 @contextmanager
 def crystal_progress(
@@ -21,8 +26,8 @@ def crystal_progress(
 ) -> Iterator[Callable[[int, int | None], None]]:
     """Give a callback for `progress` of `read_crystals`, `open_graphs` and the like.
 
-    On a screen it draws a bar, which goes away at the end. Nothing shows as long as it is not called, and nothing in a
-    file or pipe.
+    On a screen it draws a bar, which goes away at the end; into a file or pipe it prints a line a minute. Nothing
+    shows as long as it is not called.
 
     Args:
         console: where to.
@@ -32,6 +37,9 @@ def crystal_progress(
     Yields:
         a callback that takes the crystals done and their number, which may be an estimate, or None.
     """
+    if not console.is_terminal:
+        yield _Log(console, what, unit)
+        return
 
     class SpeedColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -39,7 +47,30 @@ def crystal_progress(
             return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="progress.data.speed")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), SpeedColumn())
-    off = not console.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=off) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+class _Log:
+    """Prints where the work is, once a minute."""
+
+    def __init__(self, console: Console, what: str, unit: str) -> None:
+        self.console = console
+        self.unit = unit
+        self.what = what
+        self.first: tuple[float, int] | None = None
+        self.said = 0.0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.said = (now, done), now
+        if now - self.said < _LOG_SECONDS:
+            return
+        self.said = now
+        speed = (done - self.first[1]) / (now - self.first[0])
+        line = f"{self.what}: {done:,}{'' if total is None else f' of {total:,}'}, {speed:,.0f} {self.unit}/s"
+        if total is not None and speed > 0:
+            line += f", {timedelta(seconds=round((total - done) / speed))} left"
+        self.console.print(line)
