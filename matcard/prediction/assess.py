@@ -15,8 +15,8 @@ from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.calibration import estimate_priors, share_shift, with_priors
 from matcard.evaluation.figures import write_figures
 from matcard.evaluation.metrics import classification_metrics
+from matcard.evaluation.printed import print_scores, shares_table
 from matcard.evaluation.scoring import scored, value_results
-from matcard.evaluation.tables import print_scores, shares_table
 from matcard.files import to_json, written_whole
 from matcard.prediction.stream import check_columns, open_table
 from matcard.table_files import require_column

@@ -13,7 +13,7 @@ from matcard.evaluation.calibration import reliability
 from matcard.evaluation.confusion import wilson_bounds
 from matcard.evaluation.figures import MAX_CURVES, precision_recall_figure, reliability_figure
 from matcard.evaluation.metrics import ranking_steps
-from matcard.evaluation.tables import value_lines
+from matcard.evaluation.printed import value_lines
 from matcard.report.page import paragraph, score, table
 
 if TYPE_CHECKING:

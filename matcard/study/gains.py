@@ -18,8 +18,8 @@ from sklearn.utils import resample
 
 from matcard.errors import MatcardWarning, TrainingError
 from matcard.evaluation.metrics import higher_is_better, metric_label
+from matcard.evaluation.printed import format_score
 from matcard.evaluation.statistics import corrected_t_test
-from matcard.evaluation.tables import format_score
 from matcard.files import to_json
 from matcard.study.objective import SCORES, PartScores, load_scores, mean_metrics
 from matcard.study.trials import DEFAULTS, shown

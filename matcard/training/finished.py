@@ -19,8 +19,8 @@ from matcard.evaluation.calibration import Calibration
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.confusion import minority_mask
 from matcard.evaluation.decision import Decision
+from matcard.evaluation.printed import averages_table, print_scores, recall_table
 from matcard.evaluation.scoring import scored
-from matcard.evaluation.tables import averages_table, print_scores, recall_table
 from matcard.files import read_json, to_json, tuples, written_whole
 from matcard.prediction.modelfile import DESCRIPTION, FOLDER, ModelDescription, model_folder
 from matcard.training.config import read_config

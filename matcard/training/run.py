@@ -18,8 +18,8 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_calibration
 from matcard.evaluation.choice import check_decision, choose_decision
 from matcard.evaluation.decision import argmax
+from matcard.evaluation.printed import class_count_table, print_scores
 from matcard.evaluation.scoring import scored, value_results
-from matcard.evaluation.tables import class_count_table, print_scores
 from matcard.files import to_json, written_whole
 from matcard.prediction.modelfile import FOLDER, ModelDescription, save_model, save_training
 from matcard.prediction.network import Reference, read_out

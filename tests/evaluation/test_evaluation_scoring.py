@@ -16,9 +16,9 @@ from matcard.evaluation.calibration import fit_calibration, log_loss
 from matcard.evaluation.choice import best_score
 from matcard.evaluation.figures import write_figures
 from matcard.evaluation.metrics import classification_metrics, metric_names, per_class_ranking
+from matcard.evaluation.printed import averages_table, calibration_line, shares_table
 from matcard.evaluation.scoring import bootstrap_intervals, scored
 from matcard.evaluation.style import new_figure
-from matcard.evaluation.tables import averages_table, calibration_line, shares_table
 from matcard.files import read_json, to_json
 
 TARGETS, PROBABILITIES, COUNTS = imbalanced(300, 4, seed=5)

@@ -8,7 +8,7 @@ from evaluation_cases import imbalanced
 from rich.console import Console
 
 from matcard.evaluation.metrics import classification_metrics
-from matcard.evaluation.tables import class_count_table, recall_table, summary_line
+from matcard.evaluation.printed import class_count_table, recall_table, summary_line
 from matcard.files import read_json, to_json
 
 NAMES = ["cubic", "tetragonal [x]", "a phase with a name that is far too long for one line of a table", "rare"]
