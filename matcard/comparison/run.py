@@ -27,8 +27,8 @@ from matcard.files import written_whole
 from matcard.report.page import plural
 from matcard.training.config import flatten, nested, overlaid
 from matcard.training.rundir import environment, write_text
-from matcard.work.attempt import DirectWire
-from matcard.work.conduct import Agenda, Item
+from matcard.work.attempt import DirectWire, attempts, read_record
+from matcard.work.conduct import Agenda, Item, died_in_vain
 from matcard.work.folder import held
 from matcard.work.pool import engine
 from matcard.work.screen import Screen, say
@@ -84,7 +84,9 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
         again = plan.to_be_made_again(store.records)
         for key in again:
             del store.records[key]
-            shutil.rmtree(folder / "running" / key, ignore_errors=True)  # left by who was killed right after the record
+            for made in attempts(folder / "running" / key):  # one that finished, or is under way, stays
+                if died_in_vain(made) or (read_record(made) or {}).get("status") == "failed":
+                    shutil.rmtree(made, ignore_errors=True)
         tell_estimate(plan, store.records, 1 if options.scheduler else options.jobs, data, console)
         try:
             with (

@@ -24,7 +24,7 @@ from matcard.work.attempt import read_record, settle
 from matcard.work.conduct import Agenda, Item
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import optuna
@@ -176,8 +176,9 @@ class Trials(Agenda):
         if failed:
             ended = f"failed: {failure_reason(trial)}"
         else:
-            shown = "pruned" if trial.state == TrialState.PRUNED else shown_values(trial, metrics)
-            ended = f"{shown} ({shown_params(trial.params)})"
+            outcome = "pruned" if trial.state == TrialState.PRUNED else shown_values(trial, metrics)
+            point = ", ".join(f"{name.rsplit('.', 1)[-1]} {shown(value)}" for name, value in trial.params.items())
+            ended = f"{outcome} ({point or 'the defaults'})"
         self._screen.ended(f"trial {number} {ended}", count_finished(trials), failed=failed, best=said)
 
     def summary(self) -> str:
@@ -281,11 +282,6 @@ def write_best(begun: Begun) -> list[FrozenTrial]:
 def shown_values(trial: FrozenTrial, metrics: Sequence[str]) -> str:
     """Write the values of a trial."""
     return " ".join(f"{metric_label(name)} {value:.3f}" for name, value in zip(metrics, trial.values, strict=True))
-
-
-def shown_params(params: Mapping[str, Any]) -> str:
-    """Write the values of parameters, the last part of their names being enough."""
-    return ", ".join(f"{name.rsplit('.', 1)[-1]} {shown(value)}" for name, value in params.items()) or "the defaults"
 
 
 def shown(value: Any) -> str:

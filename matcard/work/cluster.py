@@ -249,7 +249,7 @@ def _quiet(**variables: str) -> Iterator[None]:
     """
     before = dict(os.environ)
     with ExitStack() as stack, warnings.catch_warnings():
-        for logger in map(logging.getLogger, ("distributed", "tornado", "asyncio")):
+        for logger in map(logging.getLogger, ("distributed", "distributed.client", "tornado", "asyncio")):
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", category=ResourceWarning)
@@ -328,7 +328,9 @@ def hear(name: str, answer: Any) -> None:
 def stop_all(folder: str) -> None:
     """Have the attempts in a folder, and in the folders below it, stop."""
     for line in list(_lines.values()):
-        line.stopping |= line.folder.is_relative_to(folder)
+        if line.folder.is_relative_to(folder):
+            line.stopping = True
+            line.answers.put(None)  # nobody else answers what it asks now
 
 
 def trouble_with(mark: str) -> str:

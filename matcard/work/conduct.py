@@ -171,12 +171,12 @@ def next_attempt(agenda: Agenda, task: Item, folder: Path) -> Path | None:
 
 
 def died_in_vain(attempt: Path) -> bool:
-    """Tell whether the worker of an attempt died before it had finished an epoch of its own."""
+    """Tell whether the worker of an attempt died before it had finished an epoch, or a training, of its own."""
     if not (attempt / DIED).exists() or (attempt / STOPPED).exists():
         return False
-    begun = attempt / BEGUN  # written after the checkpoints of earlier attempts were copied, as old as they are
-    checkpoints = attempt.rglob(RunDir(attempt).last.name) if begun.exists() else ()
-    return all(path.stat().st_mtime_ns <= begun.stat().st_mtime_ns for path in checkpoints)
+    begun = attempt / BEGUN  # written after what earlier attempts left was copied, as old as it is
+    left = [*attempt.rglob(RunDir(attempt).last.name), *attempt.rglob("*.npz")] if begun.exists() else []
+    return all(path.stat().st_mtime_ns <= begun.stat().st_mtime_ns for path in left)
 
 
 class Jobs(Agenda):

@@ -90,8 +90,7 @@ def require_same(data: TrainingSet, path: Path, what: str, advice: str) -> None:
         "samples are new": len(now) - len(common),
         f"of {len(before)} labels differ": int((old["class"] != new["class"]).sum()),
         f"of {len(before)} structures or rows differ": int((old["digest"] != new["digest"]).sum()),
-        # An earlier version did not write them.
-        f"of {len(before)} numbers differ": int((old.get("numbers", new["numbers"]) != new["numbers"]).sum()),
+        f"of {len(before)} numbers differ": int((old["numbers"] != new["numbers"]).sum()),
     }
     if said := ", ".join(f"{count} {differing}" for differing, count in counts.items() if count):
         raise InputError(f"{what} began with other data ({said}): {advice}")

@@ -91,6 +91,20 @@ def test_a_cell_that_failed_is_made_again_though_its_coordinator_was_killed_righ
     assert json.loads(record.read_text())["status"] == "finished"
 
 
+def test_what_a_worker_finished_of_a_cell_that_is_made_again_is_taken(tmp_path, trained):
+    opts = options(write_experiment(tmp_path, losses=["ce"], trials=0))
+    folder, _ = run(opts)
+    record = next(file for file in (folder / "cells").iterdir())
+    found = json.loads(record.read_text())
+    left = folder / "running" / found["key"] / "2"
+    left.mkdir(parents=True)
+    (left / RECORD).write_text(json.dumps(found))
+    record.write_text(json.dumps({**found, "status": "failed", "reason": "killed"}))
+    run(opts)
+    assert len(trained) == 2
+    assert json.loads(record.read_text())["attempt"] == found["attempt"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 def test_workers_and_coordinators_of_a_real_comparison_are_killed(tmp_path):
     training = {"trainer": {"max_epochs": 60, "patience": 0, "accelerator": "cpu"}}

@@ -64,7 +64,7 @@ def test_none_is_of_a_group_that_is_held_out(source: str, split: SplitOptions, g
     found = divide(samples, options, seed=0, graphs=graphs)
     held = {*found.split.val.tolist(), *found.split.test.tolist()}
     formula = {name: set(samples.inputs.structure(k).symbol_set) for k, name in enumerate(samples.ids)}
-    refused = [formula[found.ids[k]] for k in held]
+    refused = [formula[found.samples.ids[k]] for k in held]
     expected = [f"u{k}" for k in range(26) if formula[f"u{k}"] not in refused]
     if split.kind == "element":
         expected = [name for name in expected if "Na" not in formula[name]]

@@ -58,7 +58,7 @@ class Scripted:
         for late in self.late:
             attempt(*late, DirectWire(lambda _: None), alone=False)
         self.late = []
-        if event in ("half", "epoch"):
+        if event in ("half", "epoch", "training"):
             folder.mkdir(parents=True)
             before = sorted(folder.parent.glob("*/checkpoints"))
             if before:
@@ -68,6 +68,10 @@ class Scripted:
             if event == "epoch":
                 (folder / "checkpoints").mkdir(exist_ok=True)
                 (folder / "checkpoints/last.ckpt").touch()
+                os.utime(folder / BEGUN, (0, 0))
+            if event == "training":  # one of several of a trial: its scores are left, and no checkpoint
+                (folder / "0").mkdir()
+                (folder / "0" / "validation.npz").touch()
                 os.utime(folder / BEGUN, (0, 0))
         elif event == "late":
             self.late.append((job, folder))
@@ -117,13 +121,14 @@ def test_everything_is_done_once_and_never_more_at_once_than_there_are_workers(t
 
 
 def test_a_killed_task_goes_on_once_and_then_has_failed_while_the_rest_goes_on(tmp_path, log):
-    agenda = Listed({name: Steps(log, name) for name in "abcdef"})
+    agenda = Listed({name: Steps(log, name) for name in "abcdefg"})
     script = {
         "a": ["half"],
         "b": ["dies", "dies", "half"],  # behind those of another study
         "c": ["half", "half"],
         "d": ["half", "epoch", "epoch"],
         "e": ["epoch", "half", "half"],
+        "g": ["half", "training", "training"],
     }
     run(agenda, Scripted(2, script, log), tmp_path)
     assert agenda.records["a"]["from"] == 1, "where the dead worker had come to"
@@ -134,6 +139,7 @@ def test_a_killed_task_goes_on_once_and_then_has_failed_while_the_rest_goes_on(t
         "d": "finished",
         "e": "failed",
         "f": "finished",
+        "g": "finished",
     }
     assert agenda.records["c"]["reason"] == agenda.records["e"]["reason"] == KILLED
 
