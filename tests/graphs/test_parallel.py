@@ -100,7 +100,11 @@ def check(cifs, cache, monkeypatch):
 def test_a_dask_cluster_parses_and_builds(cifs, tmp_path, monkeypatch):
     """One worker process with two threads, on this machine."""
     distributed = pytest.importorskip("distributed", reason="the optional extra dask is not installed")
-    quiet = {"dashboard_address": None, "worker_dashboard_address": None, "local_directory": str(tmp_path / "dask")}
+    quiet = {
+        "dashboard_address": "127.0.0.1:0",
+        "worker_dashboard_address": None,
+        "local_directory": str(tmp_path / "dask"),
+    }
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, **quiet) as cluster,
         distributed.Client(cluster) as client,
