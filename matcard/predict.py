@@ -12,6 +12,7 @@ from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 DESCRIPTION = """Predict classes. Directories of runs (or their model folders) come first; several form an ensemble.
 Inputs are of the kind that the runs were trained on. Crystals: structure files (CIF, POSCAR), quoted patterns such as
 'new/*.cif', folders, tables (parquet, csv, jsonl, json.gz), what ASE reads (extxyz, db), or - for CIF text, JSON lines

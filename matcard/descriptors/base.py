@@ -165,6 +165,8 @@ def _read(folder: Path) -> Known:
             with path.open("rb") as file, np.load(file) as arrays:
                 digests, values = arrays["digests"], arrays["values"]
             known.update(zip(map(bytes, digests), values, strict=True))
+        except FileNotFoundError:  # damaged, and removed by another process meanwhile
+            continue
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             warnings.warn(f"{path} is damaged ({error}); what it held is computed anew", MatcardWarning, stacklevel=4)
             path.unlink(missing_ok=True)

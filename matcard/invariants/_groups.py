@@ -1,7 +1,7 @@
 """The invariants of many small sets of points at once, each set being a group of the rows.
 
 Points of different groups are taken to be infinitely far apart: the similarity matrix of all is block-diagonal, so that
-one factor serves all groups, and their row sums and weights are those of each group alone.
+one factor serves many groups, and their row sums and weights are those of each group alone.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import torch
 
 from matcard.errors import InputError
 from matcard.invariants._inputs import check_groups, check_order, check_points, check_scale, restore
+from matcard.invariants._points import magnitude, spread
 from matcard.invariants._similarity import measure, spread_of_group_sums
 from matcard.invariants._solve import weights_of_points
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from jaxtyping import Float, Int
     from torch import Tensor
+
+# So many points are taken together: beyond, the zeros between groups cost more than a call saves.
+_PACK = 256
 
 
 def magnitude_of_groups(
@@ -40,10 +46,11 @@ def magnitude_of_groups(
     Raises:
         InputError: as `magnitude` does, and groups that are not one whole number a point or leave out a number.
     """
-    x, groups, sizes = _grouped(points, groups, scale, p, origin)
-    if not len(x):
-        return points.sum(-1)
-    return restore(x.new_zeros(len(sizes)).index_add(0, groups, weights_of_points(x, p, groups)), points)
+
+    def together(x: Tensor, group: Tensor, sizes: Tensor) -> Tensor:
+        return x.new_zeros(len(sizes)).index_add(0, group, weights_of_points(x, p, group))
+
+    return _by_pack(points, groups, scale, p, origin, lambda x: magnitude(x, 1.0, p), together)
 
 
 def spread_of_groups(
@@ -70,16 +77,22 @@ def spread_of_groups(
     """
     order = check_order(order)
 
-    x, groups, sizes = _grouped(points, groups, scale, p, origin)
-    if not len(x):
-        return points.sum(-1)
-    return restore(spread_of_group_sums(measure(x, p, groups)[0].sum(-1), groups, sizes, order), points)
+    def together(x: Tensor, group: Tensor, sizes: Tensor) -> Tensor:
+        return spread_of_group_sums(measure(x, p, group)[0].sum(-1), group, sizes, order)
+
+    return _by_pack(points, groups, scale, p, origin, lambda x: spread(x, 1.0, order, p), together)
 
 
-def _grouped(
-    points: Tensor, groups: Tensor, scale: float | Tensor, p: float, origin: bool
-) -> tuple[Float[Tensor, "m d"], Int[Tensor, " m"], Int[Tensor, " G"]]:
-    """Check all; give the dilated points, with an origin a group if asked for, their groups and the groups' sizes."""
+def _by_pack(
+    points: Tensor,
+    groups: Tensor,
+    scale: float | Tensor,
+    p: float,
+    origin: bool,
+    alone: Callable[[Tensor], Tensor],
+    together: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Sort the dilated points by group, and take each pack of groups together, or a large group alone."""
     x = check_points(points, p)
     if x.ndim != 2:
         raise InputError(f"points of shape {tuple(x.shape)} cannot be grouped; expected (n, d), one set of points")
@@ -90,4 +103,24 @@ def _grouped(
     if origin:
         x = torch.cat([x, x.new_zeros(len(sizes), x.shape[1])])
         groups, sizes = torch.cat([groups, torch.arange(len(sizes), device=groups.device)]), sizes + 1
-    return x, groups, sizes
+    groups, order = groups.sort(stable=True)
+    x, start, found = x[order], 0, [x.new_zeros(0)]
+    for pack in _packs(counts := sizes.tolist()):
+        rows = slice(start, start := start + sum(counts[pack]))
+        if pack.stop - pack.start == 1:
+            found.append(alone(x[rows])[None])
+        else:
+            found.append(together(x[rows], groups[rows] - pack.start, sizes[pack]))
+    return restore(torch.cat(found), points)
+
+
+def _packs(sizes: list[int]) -> Iterator[slice]:
+    """Cut groups into runs of at most `_PACK` points, or of one group."""
+    start = total = 0
+    for group, size in enumerate(sizes):
+        if group > start and total + size > _PACK:
+            yield slice(start, group)
+            start, total = group, 0
+        total += size
+    if sizes:
+        yield slice(start, len(sizes))

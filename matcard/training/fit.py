@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
 from matcard.data.kinds import kind_of
-from matcard.errors import InputError, listed
+from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
 from matcard.models import build_model, check_model, load_weights
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
 
+    from matcard.data.samples import Samples
     from matcard.training.batches import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
@@ -61,6 +62,18 @@ def check_config(config: Config) -> None:
     higher_is_better(config.trainer.monitor)
     _device(config.trainer)
     check_model(config.model, kind_of(config.data), config.data.descriptors)
+
+
+def tell_unused_weight(config: Config, samples: Samples) -> None:
+    """Warn where numbers are to be learned and there are none."""
+    weight, labels = config.value.weight, samples.labels
+    if weight and not config.data.auxiliary and labels is not None and not labels.edges:
+        warnings.warn(
+            f"--value.weight {weight:g} plays no part: the classes of {labels.target} are not made of a number, and "
+            "--data.auxiliary names no column; set it to 0",
+            MatcardWarning,
+            stacklevel=2,
+        )
 
 
 def fit(

@@ -99,6 +99,17 @@ def test_a_damaged_file_is_computed_anew(tmp_path, damage: str) -> None:
     np.testing.assert_array_equal(found.values, Counting().compute(CRYSTALS).values)
 
 
+def test_a_file_that_another_process_has_removed_meanwhile_is_computed_anew(tmp_path) -> None:
+    kept_numbers(Counting(), CRYSTALS, tmp_path)
+    path = sorted(tmp_path.glob("*/*.npz"))[2]
+    path.unlink()
+    path.symlink_to("gone")  # listed, and not there when it is opened
+    again = Counting()
+    found = kept_numbers(again, CRYSTALS, tmp_path)
+    assert len(again.asked) == 2
+    np.testing.assert_array_equal(found.values, Counting().compute(CRYSTALS).values)
+
+
 def test_rows_without_numbers_are_tried_again(tmp_path) -> None:
     found = kept_numbers(Counting(without=frozenset({"c5"})), CRYSTALS, tmp_path)
     assert [(i, reason) for i, reason in enumerate(found.reasons) if reason] == [(5, "c5 fails")]

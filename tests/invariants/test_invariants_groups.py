@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from matcard.errors import InputError
-from matcard.invariants import magnitude, magnitude_of_groups, spread, spread_of_groups
+from matcard.invariants import _groups, magnitude, magnitude_of_groups, spread, spread_of_groups
 
 ORDERS = (0.0, 0.5, 1.0, 2.0, math.inf)
 
@@ -31,15 +31,20 @@ def close(value: torch.Tensor, expected: list[torch.Tensor]) -> None:
     st.sampled_from([1.0, 1.5, 2.0]),
     st.sampled_from(ORDERS),
     st.booleans(),
+    st.integers(1, 12),
     st.integers(0, 99),
 )
-def test_each_group_as_if_alone(labels: list[int], d: int, p: float, order: float, origin: bool, seed: int) -> None:
+def test_each_group_as_if_alone(
+    labels: list[int], d: int, p: float, order: float, origin: bool, pack: int, seed: int
+) -> None:
     groups = torch.tensor([*labels, 0, 1, 2, 3])  # none is empty
     points = draw(groups.tolist(), d, seed)
     if seed % 2:
         points[-2:] = points[:2]  # twins within a group or across groups
-    values = magnitude_of_groups(points, groups, 1.3, p, origin=origin)
-    spreads = spread_of_groups(points, groups, 1.3, order, p, origin=origin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_groups, "_PACK", pack)
+        values = magnitude_of_groups(points, groups, 1.3, p, origin=origin)
+        spreads = spread_of_groups(points, groups, 1.3, order, p, origin=origin)
     alone = [points[groups == group] for group in range(4)]
     close(values, [magnitude(one, 1.3, p, origin=origin) for one in alone])
     close(spreads, [spread(one, 1.3, order, p, origin=origin) for one in alone])
@@ -72,6 +77,13 @@ def test_near_twins_of_different_groups_do_not_meet() -> None:
     (alone,) = torch.autograd.grad(magnitude(leaf), leaf)
     for one in slope:
         torch.testing.assert_close(one, alone, rtol=1e-6, atol=1e-8)
+
+
+def test_packs_hold_all_groups_in_order() -> None:
+    sizes = [100, 100, 100, 300, 5, 256, 1, 1]
+    packs = [range(8)[pack] for pack in _groups._packs(sizes)]
+    assert [list(pack) for pack in packs] == [[0, 1], [2], [3], [4], [5], [6, 7]]
+    assert list(_groups._packs([])) == []
 
 
 def test_precision_and_no_points() -> None:

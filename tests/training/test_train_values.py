@@ -18,7 +18,7 @@ from train_cases import interrupted, options, run_here
 
 from matcard.comparison.cells import run_network
 from matcard.data.read import divide, read_labelled
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 from matcard.evaluate import main as evaluate
 from matcard.prediction.predictor import load_run
 from matcard.report.run import write_report
@@ -244,6 +244,11 @@ def test_a_single_crystal_without_a_class_leaves_batch_statistics_alone(small_ta
         assert states[0].keys() == states[1].keys() != set()
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
         assert losses[0] != losses[1]  # it is learned from
+
+
+def test_a_weight_without_numbers_is_told(small_table: Path, tmp_path: Path) -> None:
+    with pytest.warns(MatcardWarning, match=r"--value\.weight 3 plays no part: the classes of kind are not made"):
+        run_here(*options(small_table, tmp_path / "run", "--value.weight=3", "--trainer.max_epochs=1"))
 
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for(rows: Path, tmp_path: Path) -> None:
