@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Scores = tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]
 
-PARTS = ("val", "test", "last_epoch")
+PARTS = ("val", "test")
 RULES = ("argmax", "decision")
 """From probabilities to classes: the most likely one, or the rule that was chosen on the validation part."""
 SIGNIFICANT = 0.05
@@ -224,7 +224,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
             for rule in metric(name).rules:
                 values = {label: found[column("test", rule, name)].dropna() for label, found in of_method.items()}
                 if not any(map(len, values.values())) and rule == "decision":
-                    continue  # a protocol without a validation part chooses none
+                    continue  # of what is undefined one column of dashes is enough
                 reference = values[experiment.reference]
                 found: list[dict[str, Any]] = [
                     {

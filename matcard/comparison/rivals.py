@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
-import torch
-from torch import nn
 
 from matcard.batch import Standard
 from matcard.cache import cache_dir
-from matcard.comparison.results import by_groups, measured
+from matcard.comparison.results import measured
 from matcard.crystals.crystals import Crystals
 from matcard.descriptors.describe import describe, find_descriptors
 from matcard.errors import InputError
-from matcard.evaluation.confusion import AVERAGES, Counts, confusion_matrix
 from matcard.evaluation.decision import DecisionOptions
-from matcard.evaluation.metrics import classification_metrics
 from matcard.evaluation.value import ValueMix
-from matcard.invariants import magnitude, spread
 from matcard.options import AtLeastOne, Named, NamedOptions, NotNegative, Positive, Within
 from matcard.training.config import check_names, option_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jaxtyping import Float, Float32, Int, Int64, Shaped
-    from torch import Tensor
+    from jaxtyping import Float
 
     from matcard.data.dataset import TrainingSet
 
     Probabilities = Callable[[Any], Float[np.ndarray, "n C"]]
     """From features to the probabilities of C classes."""
 
-SPLIT_SEED = 42
-HIDDEN, BATCH, LEARNING_RATE = 32, 32, 0.01
-"""Of the published experiment."""
 _LEAST = 1e-12
 """A sum of probabilities counts as this at least."""
 
@@ -216,112 +206,6 @@ class Logistic(Fitted[LogisticOptions]):
         standard = Standard.of(features[data.split.train])
         found = fitted(LogisticRegression(**self.options.own, random_state=self.seed), standard(features), data)
         return lambda x: found(standard(x))
-
-
-@dataclass(frozen=True)
-class PublishedOptions(RivalOptions):
-    """Options of the paper's synthetic experiment, as its published code runs it."""
-
-    length: ClassVar[str | None] = "rival.epochs"
-
-    name: Literal["published"] = "published"
-    loss: Literal["magnitude", "cross_entropy", "spread", "mse"] = "magnitude"
-    """What is minimised; magnitude and spread of errors at scale 1."""
-    epochs: AtLeastOne = 100
-    """Epochs, of which the best on the test part counts."""
-
-
-class Published(Rival[PublishedOptions]):
-    """The paper's synthetic experiment to the letter (O'Malley, arXiv:2601.04941), as its published code runs it.
-
-    Its protocol is not matcard's: no validation part, a split that is not stratified and the same for every seed, a
-    scaler that has seen the test part, and the epoch that is best on the test part. It is repeated here to see whether
-    the published figures are found again, and for nothing else.
-    """
-
-    def run(self, data: TrainingSet, decision: DecisionOptions, *, tested: bool) -> dict[str, Any]:
-        """Train, and measure the epoch that is best on the test part, and the last one."""
-        parts = make_parts(np.asarray(data.samples.inputs), data.codes)
-        best, last, epoch = train_published(self.options.loss, parts, self.options.epochs, self.seed)
-        counts = np.bincount(parts.y_train, minlength=len(data.class_names))
-        scores = [
-            classification_metrics(parts.y_test, probabilities, class_names=data.class_names, train_counts=counts)
-            for probabilities in (best, last)
-        ]
-        at_best, at_end = ({"argmax": by_groups(each)} for each in scores)
-        return {
-            "best_epoch": epoch,
-            "sizes": {"train": len(parts.y_train), "val": 0, "test": len(parts.y_test)},
-            "train_counts": dict(zip(data.class_names, counts.tolist(), strict=True)),
-            **({"test": at_best, "last_epoch": at_end} if tested else {}),
-        }
-
-
-class Parts(NamedTuple):
-    """Rows and classes of the training and the test part."""
-
-    x_train: Float32[np.ndarray, "n F"]
-    x_test: Float32[np.ndarray, "m F"]
-    y_train: Int64[np.ndarray, " n"]
-    y_test: Int64[np.ndarray, " m"]
-
-
-def make_parts(rows: Shaped[np.ndarray, "N F"], classes: Int64[np.ndarray, " N"]) -> Parts:
-    """Scale all rows together, and keep 30 % of them for testing."""
-    from sklearn.model_selection import train_test_split
-    from sklearn.preprocessing import StandardScaler
-
-    scaled = StandardScaler().fit_transform(rows.astype(np.float64)).astype(np.float32)
-    return Parts(*train_test_split(scaled, classes, test_size=0.3, random_state=SPLIT_SEED))
-
-
-def _errors(logits: Float[Tensor, "N C"], targets: Int[Tensor, " N"]) -> Float[Tensor, "N C"]:
-    return nn.functional.one_hot(targets, logits.shape[-1]) - logits.softmax(dim=-1)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "magnitude": lambda logits, targets: magnitude(_errors(logits.double(), targets), origin=True) - 1,
-    "cross_entropy": nn.functional.cross_entropy,
-    "spread": lambda logits, targets: spread(_errors(logits.double(), targets), origin=True) - 1,
-    "mse": lambda logits, targets: _errors(logits, targets).square().mean(),
-}
-"""Losses of the experiment; magnitude and spread at t = 1, the mean of squares over samples and classes."""
-
-
-def train_published(
-    loss: str, parts: Parts, epochs: int, seed: int
-) -> tuple[Float[np.ndarray, "m C"], Float[np.ndarray, "m C"], int]:
-    """Train a network of 32 hidden units by plain gradient descent.
-
-    Args:
-        loss: one of `LOSSES`.
-        parts: rows and classes.
-        epochs: number of them.
-        seed: of the initialisation and of the order.
-
-    Returns:
-        probabilities of the test part in the epoch with the best macro-F1 on it, those of the last epoch, and the
-        number of that best epoch.
-    """
-    classes = int(max(parts.y_train.max(), parts.y_test.max())) + 1
-    x, x_test, y = map(torch.from_numpy, parts[:3])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
-    weights: list[Tensor] = list(network.parameters())
-    draws = np.random.default_rng(seed)
-    best, best_score, best_epoch, last = np.empty(0), -math.inf, -1, np.empty(0)
-    for epoch in range(epochs):
-        for batch in torch.from_numpy(draws.permutation(len(y))).split(BATCH):  # type: ignore[no-untyped-call]
-            gradients = torch.autograd.grad(LOSSES[loss](network(x[batch]), y[batch]), weights)
-            with torch.no_grad():
-                torch._foreach_add_(weights, gradients, alpha=-LEARNING_RATE)
-        with torch.no_grad():
-            last = network(x_test).double().softmax(dim=1).numpy()
-        counts = Counts.of(confusion_matrix(parts.y_test, last.argmax(axis=1), classes))
-        if (score := float(AVERAGES["macro_f1"](counts))) > best_score:
-            best, best_score, best_epoch = last, score, epoch
-    return best, last, best_epoch
 
 
 def rival_options(section: Mapping[str, Any]) -> RivalOptions:

@@ -90,12 +90,10 @@ def captions(experiment: Experiment) -> list[str]:
     """Say how the figures came about."""
     seeds = f"{plural(experiment.seeds, 'seed')}, each with its own split and first weights"
     said = [f"{seeds}; {_tuned(experiment)}; the test part is looked at once.", _DECISION, _TESTS]
-    tasks, methods = experiment.tasks, experiment.methods
-    published = [each.label for each in methods if each.config.get("rival", {}).get("name") == "published"]
+    tasks = experiment.tasks
     for names, text in (
         ([task.name for task in tasks if has_given_test(task.config["data"])], _GIVEN),
         ([task.name for task in tasks if experiment.leaks(task)], _LEAK),
-        (published, _PUBLISHED),
     ):
         if names:
             said.append(f"{', '.join(names)}: {text}")
@@ -104,12 +102,9 @@ def captions(experiment: Experiment) -> list[str]:
 
 def _tuned(experiment: Experiment) -> str:
     """Say how many trials there were, and on which splits, once for all data sets where it is the same."""
-    tasks: dict[str, list[str]] = {}
-    for task in experiment.tasks:
-        tasks.setdefault(_tuned_on(experiment, task), []).append(task.name)
-    if len(tasks) == 1:
-        return next(iter(tasks))
-    return "; ".join(f"{', '.join(names)}: {how}" for how, names in tasks.items())
+    how = {task.name: _tuned_on(experiment, task) for task in experiment.tasks}
+    said = dict.fromkeys(how.values())
+    return next(iter(said)) if len(said) == 1 else "; ".join(f"{name}: {text}" for name, text in how.items())
 
 
 def _tuned_on(experiment: Experiment, task: Task) -> str:
@@ -130,10 +125,6 @@ _WHERE = {
     "development": f"once on a development part, {DEVELOPMENT:.0%} of the groups, of which half trains and half "
     "decides; it stands in no test part, and in the training part of every seed",
 }
-_PUBLISHED = (
-    "by the protocol of the published code, not matcard's: one split for all seeds, no validation part, and the epoch "
-    "that is best on the test part."
-)
 _DECISION = (
     "“Decision”: with the threshold or class offsets that were best on the validation part, or by a rule that the "
     "method has of its own. No rule changes average precision, so a gain at argmax that is gone at the decision is one "

@@ -68,10 +68,12 @@ def show_gain(begun: Begun, best: Sequence[FrozenTrial], do: Callable[[Agenda], 
     elif read_record(reference) is None:
         say(console, "the defaults lie outside the space: trained for the comparison")
         do(Jobs({reference: begun.job(config_from_dict(settings.trial))}, partial(say, console)))
-    if (read_record(reference) or {"status": "failed"})["status"] != "finished":
-        say(console, "no comparison with the defaults: their training gave no value")
-        return
-    before, after = (load_scores(path, settings.options.repeats) for path in (reference, folder.trial(best[0].number)))
+    sides = reference, folder.trial(best[0].number)
+    for path in sides:
+        if (read_record(path) or {"status": "failed"})["status"] != "finished":
+            say(console, f"no comparison with the defaults: there is no value of {path}")
+            return
+    before, after = (load_scores(path, settings.options.repeats) for path in sides)
     compared = beside(before, after, bootstrap(after, before))
     configs = settings.config, begun.space.apply(best[0].params, settings.config)
     options = differing_options(*map(config_from_dict, configs))

@@ -61,8 +61,7 @@ def may_begin(trials: Sequence[FrozenTrial], total: int, running: Collection[int
     for trial in trials:
         if trial.state == TrialState.RUNNING and trial.number not in running:
             return trial.number
-    counted = {*FINISHED, TrialState.RUNNING} if replaced else {*FINISHED, TrialState.RUNNING, TrialState.FAIL}
-    if sum(trial.state in counted for trial in trials) >= total:
+    if sum(trial.state in (*FINISHED, TrialState.RUNNING) for trial in trials) >= total:
         return None
     waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
     return next(waiting, len(trials) if replaced else None)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import uuid
 import warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +37,7 @@ from matcard.work.screen import Screen, say
 from matcard.work.trainings import Division, SharedData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from optuna.pruners import BasePruner
     from rich.console import Console
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from matcard.training.options import Config
     from matcard.work.conduct import Agenda
 
+DIRECTORY = "directory"
+"""User attribute of a study: where it was gone on with last."""
 STARTUP = 8
 """Trials drawn at random before TPE or CMA-ES learns from them."""
 
@@ -129,7 +132,7 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
         begun = begin(folder, settings, space, metrics)
         say(console, f"study: {folder.path}")
         try:
-            with engine(options.jobs, options.scheduler, folder.path, console) as do:
+            with held_elsewhere(begun), engine(options.jobs, options.scheduler, folder.path, console) as do:
                 search(begun, do, report if config.report else lambda _: None, console)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
@@ -139,6 +142,21 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
         finally:
             close_storage(begun.study._storage)
     return folder
+
+
+@contextmanager
+def held_elsewhere(begun: Begun) -> Iterator[None]:
+    """Hold the lock of the directory from which a study in a database was last gone on with, should this be its copy.
+
+    Raises:
+        InputError: a command is at work there.
+    """
+    study, here = begun.study, str(begun.folder.path.resolve())
+    last = study.user_attrs.get(DIRECTORY, here)
+    other = begun.settings.options.storage is not None and last != here and Path(last).is_dir()
+    with held(Path(last), "--study") if other else nullcontext():
+        study.set_user_attr(DIRECTORY, here)
+        yield
 
 
 def search(begun: Begun, do: Callable[[Agenda], None], report: Callable[[Path], object], console: Console) -> None:

@@ -153,7 +153,8 @@ def _told_where(run: RunDir) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NOT_WRITABLE:
             raise
-        raise InputError(f"{run.path} cannot be written ({error.strerror}): make room; {kept}") from error
+        why = f"{run.path} cannot be written ({error.strerror}): make room, or change its rights"
+        raise InputError(f"{why}; {kept}") from error
 
 
 def build_module(config: Config, data: DataModule) -> TrainingModule:

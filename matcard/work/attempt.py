@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RECORD = "record.json"
 BEGUN, STOPPED, DIED = ".begun", ".stopped", ".died"
 """Marks in an attempt's folder: that it was begun, that it was stopped on purpose, that its worker died."""
+ROOM = 2**26
+"""Bytes that a disk must have left for what failed on it to have failed of itself."""
 LONGEST_REASON = 1000
 """Characters that are kept of a failure's reason; some databases hold no long texts."""
 
@@ -97,6 +99,9 @@ def attempt(job: Job, folder: Path, line: Wire, *, alone: bool) -> None:
         folder: of the attempt, made here; the attempts before it lie beside it.
         line: to the coordinator.
         alone: whether this is the coordinator's own process.
+
+    Raises:
+        TrainingError: it failed while the disk is full, as others would.
     """
     before = [path for path in attempts(folder.parent) if path != folder]
     if any(read_record(path) for path in before):
@@ -115,6 +120,8 @@ def attempt(job: Job, folder: Path, line: Wire, *, alone: bool) -> None:
     except StoppedError:
         write_text(folder / STOPPED, "")
         return
+    if record["status"] == "failed" and shutil.disk_usage(folder).free < ROOM:
+        raise TrainingError(f"the disk of {folder.parent.parent} is full: make room, and give the same command")
     to_json(record, folder / RECORD)
 
 

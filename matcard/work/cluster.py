@@ -24,9 +24,10 @@ import dask
 import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster, get_worker
 
+from matcard.cli import NOT_WRITABLE
 from matcard.errors import InputError, TrainingError
-from matcard.training.rundir import write_text
 from matcard.work.attempt import attempt
+from matcard.work.folder import HOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ START = 120
 GONE = 20
 """Looks in a row at which a scheduler may be out of reach."""
 ANSWER = 60.0
-"""Seconds that a job waits for an answer; after that nobody is there to hear it, and it does not ask again."""
+"""Seconds that a job waits for an answer; after that it asks without waiting, and takes one that comes late."""
 _lines: dict[str, DaskWire] = {}
 """Those of the attempts that run here or wait to, by name."""
 _one_at_a_time = threading.Lock()
@@ -80,7 +81,8 @@ class Cluster:
         self._topic = f"matcard-{uuid.uuid4().hex}"
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._running: dict[str, tuple[str, Any, Path]] = {}
-        self._seen: set[str] = set()
+        self._note = (self._folder / HOLDER).read_text(encoding="utf-8")
+        self._looks: dict[str, Any] = {}
         self._alone_since: float | None = None
         self._missed = 0
         client.subscribe_topic(self._topic, lambda event: self._inbox.put(("message", event[1])))
@@ -105,7 +107,7 @@ class Cluster:
         """Wait a moment, answer messages, and give the attempts that are over, each with what kept it from its end.
 
         Raises:
-            TrainingError: the scheduler is gone.
+            TrainingError, OSError: the scheduler is gone, or a disk is full.
         """
         over: dict[Path, str] = {}
         try:
@@ -114,8 +116,12 @@ class Cluster:
             kind, said = "nothing", None
         if kind == "over" and said in self._running:
             _, future, folder = self._running.pop(said)
-            error = future.exception() if future.status == "error" else None
-            over[folder] = f"{type(error).__name__}: {error}" if error else ""
+            over[folder] = ""
+            if future.status == "error":
+                error: Exception = future.exception()
+                if isinstance(error, TrainingError) or getattr(error, "errno", None) in NOT_WRITABLE:
+                    raise error
+                over[folder] = f"{type(error).__name__}: {error}"
         elif kind == "message" and said["name"] in self._running:
             address, _, folder = self._running[said["name"]]
             heard = answer(folder, said["message"])
@@ -138,7 +144,7 @@ class Cluster:
     def _free(self) -> list[str]:
         busy = {address for address, _, _ in self._running.values()}
         workers = self._workers() or []
-        self._check(sorted(set(workers) - self._seen))
+        usable = [address for address in workers if self._usable(address)]
         if workers:
             self._alone_since = None
         elif self._alone_since is None:
@@ -147,7 +153,7 @@ class Cluster:
                 self._console.print("waiting for workers; `dask worker` starts one", soft_wrap=True)
         elif not self._grows and time.monotonic() - self._alone_since > START:
             raise TrainingError(f"all workers died, and none began again within {START} seconds; give the same command")
-        return [address for address in workers if address in self._seen and address not in busy]
+        return [address for address in usable if address not in busy]
 
     def _workers(self) -> list[str] | None:
         """Give the addresses of all workers; None where the scheduler does not answer now."""
@@ -164,31 +170,23 @@ class Cluster:
         self._missed = 0
         return found
 
-    def _check(self, new: list[str]) -> None:
-        """Look whether new workers see the folder and can write to it.
+    def _usable(self, address: str) -> bool:
+        """Tell whether a worker has said that it sees the folder and can write to it; nobody waits for a new one.
 
         Raises:
-            InputError: one cannot, or has no matcard.
+            InputError: it cannot, or has no matcard.
         """
-        if not new:
-            return
-        mark = self._folder / f".seen-{uuid.uuid4().hex}"
-        write_text(mark, "")
-        try:
-            found = self._client.run(trouble_with, str(mark), workers=new, on_error="return")
-        finally:
-            mark.unlink(missing_ok=True)
-        for address, trouble in found.items():
-            if isinstance(trouble, OSError):
-                continue  # it is gone again
-            if isinstance(trouble, Exception):
-                raise InputError(f"worker {address} cannot load matcard ({trouble}): install the same version there")
-            if trouble:
-                raise InputError(
-                    f"worker {address} {trouble} {self._folder}: all machines must share the directory by the same "
-                    "path, and write to it"
-                )
-            self._seen.add(address)
+        if address not in self._looks:
+            self._looks[address] = self._client.submit(
+                look, self._folder, self._note, key=uuid.uuid4().hex, workers=[address], pure=False
+            )
+        found = self._looks[address]
+        if found.status == "error":
+            error = found.exception()
+            if isinstance(error, InputError):
+                raise InputError(f"worker {address} {error}")
+            raise InputError(f"worker {address} cannot load matcard ({error}): install the same version there")
+        return bool(found.status == "finished")
 
 
 @contextmanager
@@ -196,7 +194,7 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
     """Start workers on this machine, a process each with its share of the cores and a GPU where there are any.
 
     Raises:
-        TrainingError: they do not start.
+        RuntimeError, TimeoutError: they do not start.
     """
     with _quiet(**threads_of(jobs), **QUIET), dask.config.set(CONFIG):
         dashboard = find_spec("bokeh") is not None
@@ -208,10 +206,7 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
             SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
-            try:
-                client.wait_for_workers(jobs, timeout=START)
-            except TimeoutError as error:
-                raise TrainingError(f"--jobs {jobs}: the workers did not begin within {START} seconds") from error
+            client.wait_for_workers(jobs, timeout=START)
             if dashboard:
                 console.print(f"Dask's dashboard: {client.dashboard_link}", soft_wrap=True)
             with closing(Cluster(client, folder, console, grows=False)) as pool:
@@ -293,18 +288,18 @@ class DaskWire:
         self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._name = name
         self._topic = topic
-        self._heard = True
+        self._patience = ANSWER
 
     def ask(self, message: Any) -> Any:
         """Tell the coordinator something and wait for its answer."""
-        if not self._heard:
-            return None
         get_worker().log_event(self._topic, {"name": self._name, "message": message})
         try:
-            return self.answers.get(timeout=ANSWER)
+            answer = self.answers.get(timeout=self._patience)
         except queue.Empty:
-            self._heard = False  # the coordinator was killed; the next one finds the record
+            self._patience = 0.0  # until it is heard again; of one that was killed the next finds the record
             return None
+        self._patience = ANSWER
+        return answer
 
 
 def work(job: Job, folder: Path, name: str, topic: str) -> None:
@@ -333,12 +328,20 @@ def stop_all(folder: str) -> None:
             line.answers.put(None)  # nobody else answers what it asks now
 
 
-def trouble_with(mark: str) -> str:
-    """Say what this process cannot do with the folder of a file that is there; nothing where all is well."""
-    if not Path(mark).is_file():
-        return "does not see"
+def look(folder: Path, note: str) -> None:
+    """Look whether this process sees the folder in which the coordinator has a note, and can write to it.
+
+    Raises:
+        InputError: it does not.
+    """
+    advice = f"{folder}: all machines must share the directory by the same path, and write to it"
     try:
-        with NamedTemporaryFile(dir=Path(mark).parent):
-            return ""
+        seen = (folder / HOLDER).read_text(encoding="utf-8") == note
+    except OSError:
+        seen = False
+    if not seen:
+        raise InputError(f"does not see {advice}")
+    try:
+        NamedTemporaryFile(dir=folder).close()
     except OSError as error:
-        return f"cannot write ({error.strerror}) to"
+        raise InputError(f"cannot write ({error.strerror}) to {advice}") from error

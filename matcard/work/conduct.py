@@ -123,8 +123,7 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
         while not interruption.requested:
             task = agenda.next({one.key for one in running.values()}) if not running or pool().room() else None
             if task is None and not running:
-                with suppress(OSError):
-                    folder.rmdir()
+                shutil.rmtree(folder, ignore_errors=True)  # with what attempts wrote of which nobody knew any more
                 return
             if task is not None:
                 if (attempt := next_attempt(agenda, task, folder / task.key)) is None:
@@ -141,8 +140,8 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
         raise KeyboardInterrupt
     except BaseException:  # whatever ends this process: nobody died of the task
         for left in running:
-            if left.is_dir():
-                write_text(left / STOPPED, "")
+            with suppress(OSError):  # it was not begun, or the disk is full
+                (left / STOPPED).touch()
         raise
 
 

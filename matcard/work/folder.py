@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from matcard.data.dataset import TrainingSet
     from matcard.data.samples import Samples
 
+HOLDER = ".holder"
+"""File that says who holds a folder's lock."""
+
 
 @contextmanager
 def held(folder: Path, option: str) -> Iterator[None]:
@@ -41,7 +44,7 @@ def held(folder: Path, option: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{option} {folder} cannot be made ({error.strerror}): name another") from error
-    lock, note = FileLock(folder / ".lock"), folder / ".holder"
+    lock, note = FileLock(folder / ".lock"), folder / HOLDER
     try:
         lock.acquire(blocking=False)
     except Timeout:

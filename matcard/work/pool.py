@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from matcard.errors import TrainingError
 from matcard.work.attempt import DirectWire, attempt
 from matcard.work.cluster import cluster_at, cluster_of
 from matcard.work.conduct import Interruption, conduct
@@ -91,8 +92,13 @@ def engine(jobs: int, scheduler: str | None, folder: Path, console: Console) -> 
         def pool() -> Pool:
             if scheduler is not None:
                 return stack.enter_context(cluster_at(scheduler, folder, console))
-            if jobs > 1:
+            if jobs == 1:
+                return Inline(interruption)
+            try:
                 return stack.enter_context(cluster_of(jobs, folder, console))
-            return Inline(interruption)
+            except (RuntimeError, TimeoutError) as error:
+                if interruption.requested:  # a process that could not yet ignore Ctrl-C has ended by it
+                    raise KeyboardInterrupt from error
+                raise TrainingError(f"--jobs {jobs}: the workers do not start ({error})") from error
 
         yield partial(conduct, pool=pool, folder=(folder / "running").resolve(), interruption=interruption)

@@ -42,9 +42,7 @@ FILES = (
 SHIPPED = sorted(path.stem for path in (resource_dir("configs") / "compare").glob("*.yaml") if path.stem != "losses")
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci", "-default", "-power")) or name == "published"]
-)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith(("-cpu", "-ci", "-default", "-power"))])
 def test_shipped_experiments_fit_together(name, tmp_path, monkeypatch):
     for file in FILES:
         (tmp_path / file).touch()

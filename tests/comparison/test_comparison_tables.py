@@ -205,9 +205,6 @@ def test_what_is_said_of_the_protocol():
     assert "not tuned" in " ".join(captions(experiment(tasks=(), made=(Task("own", "", data()),))))
     development = " ".join(captions(experiment(tune_on="development")))
     assert "chosen once on a development part, 20% of the groups" in development
-    published = (Method("again", {"rival": {"name": "published"}}), Method("trees", {"rival": {"name": "boosting"}}))
-    said = captions(experiment(methods=published, reference="again"))
-    assert [line for line in said if line.startswith("again: by the protocol of the published code")]
 
 
 TASKS = tuple(f"task {k}" for k in range(6))

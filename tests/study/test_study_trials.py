@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
+from rich.console import Console
 from study_cases import NAME, Plays, new_study, trainings, trials_of
 
-from matcard.study.storage import open_storage
-from matcard.study.trials import FIRST_FAILURES, may_begin, too_many_failed
+from matcard.errors import InputError
+from matcard.study.gains import show_gain
+from matcard.study.settings import StudyDir
+from matcard.study.storage import close_storage, open_storage
+from matcard.study.trials import DEFAULTS, FIRST_FAILURES, may_begin, too_many_failed
+from matcard.study.tuning import held_elsewhere
 from matcard.work.attempt import DirectWire, attempt
 from matcard.work.conduct import KILLED, Interruption, conduct
+from matcard.work.folder import held
 from matcard.work.pool import Inline
 
 
@@ -80,7 +90,7 @@ def test_exactly_so_many_finish_whatever_happens(total, workers, replaced, event
     finished = sum(one.state in (TrialState.COMPLETE, TrialState.PRUNED) for one in trials)
     failed = sum(one.state == TrialState.FAIL for one in trials)
     assert not any(one.state == TrialState.RUNNING for one in trials)
-    assert finished == (total if replaced else min(total, waiting) - failed)
+    assert finished == (total if replaced else min(total, waiting - failed))
     first = list(dict.fromkeys(begun))
     assert first == list(range(len(first))), "in line"
 
@@ -113,6 +123,56 @@ def test_a_failed_trial_is_replaced_by_another_but_not_on_a_grid(tmp_path, log):
     study = optuna.load_study(study_name=NAME, storage=open_storage(None, tmp_path / "grid"))
     assert [one.params["optimizer.lr"] for one in study.trials] == points
     assert agenda.summary().startswith("2 trials are finished; 1 of 1 failed trials: a rate of 0.05")
+    study = new_study(tmp_path / "part")
+    for point in (0.05, 0.002, 0.01, 0.02):
+        study.enqueue_trial({"optimizer.lr": point})
+    run(study, tmp_path / "part", plays(log, most=0.03), 2, points=4)
+    assert states(tmp_path / "part") == ["fail", "complete", "complete", "waiting"], "another for the first"
+
+
+@contextmanager
+def at_work(begun):
+    with held(begun.folder.path, "--study"), held_elsewhere(begun):
+        yield
+
+
+def test_a_copy_of_a_study_in_a_database_waits_for_the_other(tmp_path, log):
+    url = f"sqlite:///{tmp_path}/studies.db"
+    options = SimpleNamespace(storage=url)
+    original, copy = (
+        SimpleNamespace(
+            study=new_study(tmp_path / name, url),
+            folder=StudyDir(tmp_path / name),
+            settings=SimpleNamespace(options=options),
+        )
+        for name in ("original", "copy")
+    )
+    refused = pytest.raises(InputError, match="original is at work already")
+    with ExitStack() as stack:
+        stack.enter_context(at_work(original))
+        stack.enter_context(refused)
+        stack.enter_context(at_work(copy))
+    with at_work(copy), refused, held(original.folder.path, "--study"):
+        raise AssertionError("the copy holds both")
+    with at_work(original):
+        pass
+    for each in (original, copy):
+        close_storage(each.study._storage)
+
+
+def test_a_trial_whose_folder_is_gone_is_not_compared(tmp_path, log):
+    study = new_study(tmp_path)
+    study.enqueue_trial({"optimizer.lr": 0.01}, user_attrs={DEFAULTS: True})
+    run(study, tmp_path, plays(log), 2)
+    study = new_study(tmp_path)
+    shutil.rmtree(tmp_path / "trials/0000")
+    begun = SimpleNamespace(
+        study=study, folder=StudyDir(tmp_path), settings=SimpleNamespace(options=None), metrics=["macro_f1"]
+    )
+    console = Console(file=io.StringIO(), width=200)
+    show_gain(begun, [study.best_trial], None, console)
+    assert f"no comparison with the defaults: there is no value of {tmp_path}" in console.file.getvalue()
+    close_storage(study._storage)
 
 
 def test_an_undefined_value_fails_the_trial(tmp_path, log):

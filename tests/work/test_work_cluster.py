@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from multiprocessing import current_process
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from clusters import running_cluster, wait_for
@@ -20,8 +21,15 @@ from matcard.errors import InputError, TrainingError
 from matcard.work import cluster
 from matcard.work.cluster import GONE, THREADS, Cluster, cluster_at, cluster_of, gpu_of, threads_of, visible_gpus
 from matcard.work.conduct import Interruption, conduct
+from matcard.work.folder import HOLDER
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+
+
+@pytest.fixture(autouse=True)
+def note(tmp_path):
+    """Stands for the note of who holds the folder's lock."""
+    (tmp_path / HOLDER).write_text("me", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def test_workers_of_this_machine_are_killed_and_replaced_and_nothing_is_lost(tmp
         pruned={"pruned"},
     )
     with Interruption() as interruption, cluster_of(2, tmp_path, Console(file=io.StringIO())) as pool:
-        assert pool.room() == 2
+        wait_for(lambda: pool.room() == 2)
         conduct(agenda, lambda: pool, tmp_path / "running", interruption)
     told = agenda.records.pop("tells")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -112,7 +120,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_path, monkeypatch):
+def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_path):
     log = tmp_path / "log"
     log.mkdir()
     names = list("abcdef")
@@ -137,14 +145,13 @@ def test_a_coordinator_is_killed_and_the_next_goes_on_with_the_same_workers(tmp_
             wait_for(lambda: (tmp_path / "running/b/1/.stopped").exists())
             (log / "b-waits").unlink()
             conduct(agenda, lambda: pool, tmp_path / "running", interruption)
-            assert pool.room() == 4, "the one that was at work is free"
+            wait_for(lambda: pool.room() == 4)  # the one that was at work is free
         assert {record["status"] for record in agenda.records.values()} == {"finished"}
         assert steps_of(log, "b") == steps_of(log, "g") == [0, 1, 2]
-        # A file that a worker does not see.
-        monkeypatch.setattr(cluster, "write_text", lambda *_: None)
         unseen = pytest.raises(InputError, match=r"worker tcp://.* does not see .*: all machines must share")
         with cluster_at(scheduler, tmp_path, Console(file=io.StringIO())) as pool, unseen:
-            pool.room()
+            (tmp_path / HOLDER).write_text("another, in a folder of the same name on another machine")
+            wait_for(lambda: pool.room() == 4)
 
 
 def test_a_scheduler_that_is_not_there_is_refused(tmp_path):
@@ -171,15 +178,15 @@ class Closed:
 class Workers(Closed):
     """A client of workers that come and go: those that there are at each look, and what each has against the folder."""
 
-    def __init__(self, *looks, trouble=""):
+    def __init__(self, *looks, status="finished", error=None):
         self.looks = list(looks)
-        self.trouble = trouble
+        self.found = SimpleNamespace(status=status, exception=lambda: error, add_done_callback=lambda _: None)
 
     def nthreads(self):
         return dict.fromkeys(self.looks.pop(0) if len(self.looks) > 1 else self.looks[0], 1)
 
-    def run(self, function, *args, workers=(), **_):
-        return dict.fromkeys(workers, self.trouble)
+    def submit(self, *_, **__):
+        return self.found
 
 
 def test_the_only_worker_dies_before_it_is_given_what_it_had_room_for(tmp_path):
@@ -200,20 +207,37 @@ def test_workers_of_this_machine_that_do_not_come_back_end_the_command(tmp_path,
 
 
 def test_a_worker_is_given_nothing_before_it_has_seen_the_folder_and_written_to_it(tmp_path, monkeypatch):
-    gone = Cluster(Workers(["tcp://a"], trouble=OSError("closed")), tmp_path, Console(file=io.StringIO()), grows=True)
-    assert gone.room() == 0
-    (tmp_path / "mark").touch()
-    assert cluster.trouble_with(str(tmp_path / "mark")) == ""
-    assert cluster.trouble_with(str(tmp_path / "none")) == "does not see"
+    pool = Cluster(Workers(["tcp://a"], status="pending"), tmp_path, Console(file=io.StringIO()), grows=True)
+    assert pool.room() == 0, "nobody waits for a new one"
+    cluster.look(tmp_path, "me")
+    for folder, note in ((tmp_path, "another"), (tmp_path / "none", "me")):
+        with pytest.raises(InputError, match="does not see"):
+            cluster.look(folder, note)
 
     def refuse(**_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(cluster, "NamedTemporaryFile", refuse)  # a user who is root may write everywhere
-    trouble = cluster.trouble_with(str(tmp_path / "mark"))
-    pool = Cluster(Workers(["tcp://a"], trouble=trouble), tmp_path, Console(file=io.StringIO()), grows=True)
-    with pytest.raises(InputError, match=r"worker tcp://a cannot write \(Permission denied\) to .*, and write to it"):
-        pool.room()
+    with pytest.raises(InputError, match="cannot write") as refused:
+        cluster.look(tmp_path, "me")
+    for error, said in (
+        (refused.value, r"worker tcp://a cannot write \(Permission denied\) to .*, and write to it"),
+        (ModuleNotFoundError("No module named 'matcard'"), r"worker tcp://a cannot load matcard \(No module"),
+    ):
+        pool = Cluster(Workers(["tcp://a"], status="error", error=error), tmp_path, Console(), grows=True)
+        with pytest.raises(InputError, match=said):
+            pool.room()
+
+
+def test_who_gets_no_answer_in_time_asks_on_without_waiting(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER", 0.01)
+    monkeypatch.setattr(cluster, "get_worker", lambda: SimpleNamespace(log_event=lambda *_: None))
+    line = cluster.DaskWire("name", tmp_path, "topic")
+    assert line.ask("first") is None
+    line.answers.put(True)
+    assert line.ask("second") is True, "the answer to the first, which came late"
+    line.answers.put(False)
+    assert line.ask("third") is False
 
 
 @pytest.mark.parametrize(

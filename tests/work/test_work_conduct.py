@@ -8,6 +8,7 @@ import signal
 import tempfile
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -211,6 +212,19 @@ def test_why_a_job_failed_is_recorded_and_the_rest_goes_on(tmp_path, log, error,
     assert record.items() <= agenda.records["a"].items()
     assert ("diverged" in agenda.records["a"]) == ("diverged" in record)
     assert agenda.records["b"]["status"] == "finished"
+
+
+def test_a_full_disk_ends_the_command_and_nothing_has_failed(tmp_path, log, monkeypatch):
+    agenda = Listed({"a": Fails(OSError(28, "No space left on device")), "b": Steps(log, "b")})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with Interruption() as interruption, pytest.raises(TrainingError, match=r"running.* is full: make room"):
+        conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
+    assert not agenda.records
+    monkeypatch.undo()
+    agenda.jobs["a"] = Steps(log, "a")
+    with Interruption() as interruption:
+        conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
+    assert {record["status"] for record in agenda.records.values()} == {"finished"}
 
 
 def test_a_job_asks_and_is_pruned(tmp_path, log):
