@@ -324,9 +324,9 @@ EXPECTED = {
     "crystals-system": [
         ("graph", "boosting"),
         ("graph", "ce"),
-        ("graph + CHGNet", "ce"),
-        ("graph + CHGNet", "spread_reweight"),
-        ("graph + CHGNet", "logit_adjustment"),
+        ("graph + CHGNet (40 epochs)", "ce"),
+        ("graph + CHGNet (40 epochs)", "spread_reweight"),
+        ("graph + CHGNet (40 epochs)", "logit_adjustment"),
     ],
 }
 """What the rows of README's table of results are, in their order."""
