@@ -71,7 +71,8 @@ def show_gain(begun: Begun, best: Sequence[FrozenTrial], do: Callable[[Agenda], 
     sides = reference, folder.trial(best[0].number)
     for path in sides:
         if (read_record(path) or {"status": "failed"})["status"] != "finished":
-            say(console, f"no comparison with the defaults: there is no value of {path}")
+            folder.comparison.unlink(missing_ok=True)
+            say(console, f"no comparison with the defaults: {path} holds no training that ended well")
             return
     before, after = (load_scores(path, settings.options.repeats) for path in sides)
     compared = beside(before, after, bootstrap(after, before))

@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 from optuna.trial import Trial, TrialState
 
+from matcard.errors import InputError
 from matcard.evaluation.metrics import higher_is_better, metric_label
 from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict
@@ -56,7 +57,7 @@ def may_begin(trials: Sequence[FrozenTrial], total: int, running: Collection[int
         total: those that are to finish.
         running: numbers of those that run now; a trial that Optuna has running and is not among them is over without
             an end, and begins again.
-        replaced: whether another takes the place of one that failed.
+        replaced: whether another may take the place of one that failed; else only one that waits, a point of a grid.
     """
     for trial in trials:
         if trial.state == TrialState.RUNNING and trial.number not in running:
@@ -83,7 +84,7 @@ class Trials(Agenda):
     """Has trials of a study made until so many are finished.
 
     Args:
-        begun: the study; on a grid none takes the place of a trial that failed.
+        begun: the study; on a grid the next point takes the place of one that failed, while there are any.
         total: trials that are to finish; of a grid its points.
         screen: shows those that end.
     """
@@ -127,7 +128,7 @@ class Trials(Agenda):
             key = f"{trial.number:04d}"
             try:
                 config = config_from_dict(self._begun.space.suggest(trial, self._begun.settings.trial))
-            except Exception as error:
+            except (InputError, ValueError, TypeError) as error:
                 self._tell(trial, {"status": "failed", "reason": f"{type(error).__name__}: {error}"})
                 continue
             self._asked[key] = trial

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
+from sqlalchemy.exc import SQLAlchemyError
 
 from matcard.cli import make_console
 from matcard.errors import InputError, TrainingError
@@ -25,7 +26,7 @@ from matcard.study.gains import retrain, show_gain
 from matcard.study.objective import Objective
 from matcard.study.settings import Settings, StudyDir, StudyOptions, read_entries, trial_settings
 from matcard.study.space import check_space, make_space
-from matcard.study.storage import JOURNAL, close_storage, open_storage
+from matcard.study.storage import JOURNAL, close_storage, open_storage, parse_url
 from matcard.study.trials import DEFAULTS, Trials, count_finished, write_best, write_table
 from matcard.training.config import config_from_dict, config_to_dict, overlaid
 from matcard.training.fit import check_config
@@ -139,6 +140,13 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
                 f"{count_finished(begun.study.trials)} of {options.trials} trials are finished and kept, and what ran "
                 f"goes on where it was; go on with --study {options.study or folder.path}"
             ) from None
+        except (StorageInternalError, SQLAlchemyError) as error:
+            where = options.storage and parse_url(options.storage).render_as_string(hide_password=True)
+            why = str(error.__cause__ or error).splitlines()[0]
+            raise TrainingError(
+                f"--storage {where} does not answer, or takes no more ({why}): what is finished is kept; give the same "
+                "command once it does"
+            ) from error
         finally:
             close_storage(begun.study._storage)
     return folder
@@ -153,8 +161,10 @@ def held_elsewhere(begun: Begun) -> Iterator[None]:
     """
     study, here = begun.study, str(begun.folder.path.resolve())
     last = study.user_attrs.get(DIRECTORY, here)
-    other = begun.settings.options.storage is not None and last != here and Path(last).is_dir()
-    with held(Path(last), "--study") if other else nullcontext():
+    other = StudyDir(Path(last))
+    shared = begun.settings.options.storage is not None and last != here and other.settings.is_file()
+    shared = shared and Settings.read(other.settings).name == begun.settings.name  # and not another in its place
+    with held(other.path, "--study") if shared else nullcontext():
         study.set_user_attr(DIRECTORY, here)
         yield
 
@@ -170,7 +180,7 @@ def search(begun: Begun, do: Callable[[Agenda], None], report: Callable[[Path], 
     total = options.trials
     if begun.points is not None and begun.points != total:
         total = min(total, begun.points)
-        console.print(f"the grid has {begun.points} points, {total} of them are tried")
+        console.print(f"the grid has {begun.points} points, {total} of them are to finish")
     with Screen(console, "trials", total, count_finished(study.trials)) as screen:
         trials = Trials(begun, total, screen)
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 RECORD = "record.json"
 BEGUN, STOPPED, DIED = ".begun", ".stopped", ".died"
 """Marks in an attempt's folder: that it was begun, that it was stopped on purpose, that its worker died."""
-ROOM = 2**26
-"""Bytes that a disk must have left for what failed on it to have failed of itself."""
 LONGEST_REASON = 1000
 """Characters that are kept of a failure's reason; some databases hold no long texts."""
 
@@ -101,7 +101,7 @@ def attempt(job: Job, folder: Path, line: Wire, *, alone: bool) -> None:
         alone: whether this is the coordinator's own process.
 
     Raises:
-        TrainingError: it failed while the disk is full, as others would.
+        TrainingError: the disk is full, so that others would fail as well.
     """
     before = [path for path in attempts(folder.parent) if path != folder]
     if any(read_record(path) for path in before):
@@ -118,10 +118,9 @@ def attempt(job: Job, folder: Path, line: Wire, *, alone: bool) -> None:
     try:
         record = attempted(job, folder, line)
     except StoppedError:
-        write_text(folder / STOPPED, "")
+        with suppress(FileNotFoundError):  # the task has ended meanwhile, by another attempt
+            (folder / STOPPED).touch()
         return
-    if record["status"] == "failed" and shutil.disk_usage(folder).free < ROOM:
-        raise TrainingError(f"the disk of {folder.parent.parent} is full: make room, and give the same command")
     to_json(record, folder / RECORD)
 
 
@@ -130,6 +129,7 @@ def attempted(job: Job, folder: Path, line: Wire) -> Record:
 
     Raises:
         StoppedError, KeyboardInterrupt: it was stopped, which is no outcome.
+        TrainingError: the disk is full, which is none either.
     """
     began = time.time()
     found: Record = {}
@@ -141,16 +141,23 @@ def attempted(job: Job, folder: Path, line: Wire) -> Record:
         raise
     except PrunedError:
         status = "pruned"
-    except (NoValueError, InputError) as error:
-        reason = str(error)
-    except TrainingError as error:
-        reason, found = str(error), {"diverged": True}
     except SystemExit as exited:  # somebody's, which ends a worker's process and is no Ctrl-C
         reason = f"the training exited with code {exited.code}"
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        if is_full(error):
+            raise TrainingError(f"the disk of {folder} is full: make room, and give the same command") from error
+        reason = str(error) if isinstance(error, (TrainingError, InputError)) else f"{type(error).__name__}: {error}"
+        if isinstance(error, TrainingError) and not isinstance(error, NoValueError):
+            found = {"diverged": True}
     about = {"attempt": uuid.uuid4().hex, "began": began, "seconds": time.time() - began, "environment": where()}
     return {"status": status, **({"reason": reason[:LONGEST_REASON]} if reason else {}), **about, **found}
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error came of a disk, or a user's share of one, that takes no more."""
+    while error is not None and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @cache

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import threading
 import time
 import uuid
 import warnings
 from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -185,7 +187,7 @@ class Cluster:
             error = found.exception()
             if isinstance(error, InputError):
                 raise InputError(f"worker {address} {error}")
-            raise InputError(f"worker {address} cannot load matcard ({error}): install the same version there")
+            raise InputError(f"worker {address} cannot run matcard ({error}): install the same version there")
         return bool(found.status == "finished")
 
 
@@ -202,15 +204,14 @@ def cluster_of(jobs: int, folder: Path, console: Console) -> Iterator[Cluster]:
         scheduler = {"cls": Scheduler, "options": where}
         options, gpus = {"nthreads": 1, "memory_limit": None, "silence_logs": logging.CRITICAL}, visible_gpus()
         workers = {k: {"cls": Nanny, "options": {**options, "env": gpu_of(k, gpus)}} for k in range(jobs)}
-        with (
-            SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            client.wait_for_workers(jobs, timeout=START)
+        with ExitStack() as stack:
+            with _without_ctrl_c():
+                cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+                client = stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
+                client.wait_for_workers(jobs, timeout=START)
             if dashboard:
                 console.print(f"Dask's dashboard: {client.dashboard_link}", soft_wrap=True)
-            with closing(Cluster(client, folder, console, grows=False)) as pool:
-                yield pool
+            yield stack.enter_context(closing(Cluster(client, folder, console, grows=False)))
 
 
 @contextmanager
@@ -234,6 +235,23 @@ def cluster_at(scheduler: str, folder: Path, console: Console) -> Iterator[Clust
         with client, closing(Cluster(client, folder, console, grows=True)) as pool:
             pool.close()  # what a coordinator that was killed has left at work
             yield pool
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Keep Ctrl-C, which a terminal sends to all processes, from those that are started; it is heard after the block.
+
+    Threads and processes inherit what is blocked, so that a worker does not hear it from its first moment on.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks it where it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

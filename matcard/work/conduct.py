@@ -123,7 +123,8 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
         while not interruption.requested:
             task = agenda.next({one.key for one in running.values()}) if not running or pool().room() else None
             if task is None and not running:
-                shutil.rmtree(folder, ignore_errors=True)  # with what attempts wrote of which nobody knew any more
+                with suppress(OSError):  # another agenda's attempts may lie there, to be gone on with
+                    folder.rmdir()
                 return
             if task is not None:
                 if (attempt := next_attempt(agenda, task, folder / task.key)) is None:

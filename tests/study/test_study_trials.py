@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from study_cases import NAME, Plays, new_study, trainings, trials_of
 
 from matcard.errors import InputError
 from matcard.study.gains import show_gain
-from matcard.study.settings import StudyDir
+from matcard.study.settings import Settings, StudyDir, StudyOptions
 from matcard.study.storage import close_storage, open_storage
 from matcard.study.trials import DEFAULTS, FIRST_FAILURES, may_begin, too_many_failed
 from matcard.study.tuning import held_elsewhere
@@ -138,15 +139,17 @@ def at_work(begun):
 
 def test_a_copy_of_a_study_in_a_database_waits_for_the_other(tmp_path, log):
     url = f"sqlite:///{tmp_path}/studies.db"
-    options = SimpleNamespace(storage=url)
+    settings = Settings({}, {}, {}, StudyOptions(storage=url), name=NAME)
     original, copy = (
         SimpleNamespace(
             study=new_study(tmp_path / name, url),
             folder=StudyDir(tmp_path / name),
-            settings=SimpleNamespace(options=options),
+            settings=settings,
         )
         for name in ("original", "copy")
     )
+    settings.write(original.folder.settings)
+    settings.write(copy.folder.settings)
     refused = pytest.raises(InputError, match="original is at work already")
     with ExitStack() as stack:
         stack.enter_context(at_work(original))
@@ -156,6 +159,9 @@ def test_a_copy_of_a_study_in_a_database_waits_for_the_other(tmp_path, log):
         raise AssertionError("the copy holds both")
     with at_work(original):
         pass
+    replace(settings, name="another").write(original.folder.settings)
+    with held(original.folder.path, "--study"), at_work(copy):
+        pass  # the directory was renamed, and another study began in its place
     for each in (original, copy):
         close_storage(each.study._storage)
 
@@ -171,7 +177,7 @@ def test_a_trial_whose_folder_is_gone_is_not_compared(tmp_path, log):
     )
     console = Console(file=io.StringIO(), width=200)
     show_gain(begun, [study.best_trial], None, console)
-    assert f"no comparison with the defaults: there is no value of {tmp_path}" in console.file.getvalue()
+    assert f"no comparison with the defaults: {tmp_path / 'trials'}" in console.file.getvalue()
     close_storage(study._storage)
 
 

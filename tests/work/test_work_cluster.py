@@ -53,7 +53,7 @@ class Tells:
     """Says what a worker finds."""
 
     def __call__(self, folder, line):
-        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ignored = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # from its first moment on
         return {
             "threads": [os.environ[name] for name in THREADS],
             "gpu": os.environ["CUDA_VISIBLE_DEVICES"],
@@ -102,6 +102,7 @@ def test_workers_of_this_machine_are_killed_and_replaced_and_nothing_is_lost(tmp
         assert steps_of(log, name) == [0, 1, 2], f"{name}: no step twice"
     assert len(list(log.glob("after-died-*"))) == 1
     assert "OPENBLAS_NUM_THREADS" not in os.environ, "ours is as it was"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []), "and hears Ctrl-C"
 
 
 COORDINATOR = """
@@ -222,7 +223,7 @@ def test_a_worker_is_given_nothing_before_it_has_seen_the_folder_and_written_to_
         cluster.look(tmp_path, "me")
     for error, said in (
         (refused.value, r"worker tcp://a cannot write \(Permission denied\) to .*, and write to it"),
-        (ModuleNotFoundError("No module named 'matcard'"), r"worker tcp://a cannot load matcard \(No module"),
+        (ModuleNotFoundError("No module named 'matcard'"), r"worker tcp://a cannot run matcard \(No module"),
     ):
         pool = Cluster(Workers(["tcp://a"], status="error", error=error), tmp_path, Console(), grows=True)
         with pytest.raises(InputError, match=said):

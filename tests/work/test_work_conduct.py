@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import tempfile
 from functools import cache, partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -214,13 +214,22 @@ def test_why_a_job_failed_is_recorded_and_the_rest_goes_on(tmp_path, log, error,
     assert agenda.records["b"]["status"] == "finished"
 
 
-def test_a_full_disk_ends_the_command_and_nothing_has_failed(tmp_path, log, monkeypatch):
-    agenda = Listed({"a": Fails(OSError(28, "No space left on device")), "b": Steps(log, "b")})
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+def test_what_another_agenda_has_begun_is_left_to_it(tmp_path, log):
+    (tmp_path / "running/of-another/1").mkdir(parents=True)
+    with Interruption() as interruption:
+        conduct(
+            Listed({"a": Steps(log, "a")}), cache(partial(Inline, interruption)), tmp_path / "running", interruption
+        )
+    assert [path.name for path in (tmp_path / "running").iterdir()] == ["of-another"]
+
+
+def test_a_full_disk_ends_the_command_and_nothing_has_failed(tmp_path, log):
+    full = InputError("cannot be written")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    agenda = Listed({"a": Fails(full), "b": Steps(log, "b")})
     with Interruption() as interruption, pytest.raises(TrainingError, match=r"running.* is full: make room"):
         conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
     assert not agenda.records
-    monkeypatch.undo()
     agenda.jobs["a"] = Steps(log, "a")
     with Interruption() as interruption:
         conduct(agenda, cache(partial(Inline, interruption)), tmp_path / "running", interruption)
