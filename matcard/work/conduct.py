@@ -115,28 +115,31 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
         TrainingError: the pool has no workers any more.
     """
     running: dict[Path, Item] = {}
+    task: Item | None = None  # what is to begin next; it waits for a worker
 
     def answer(attempt: Path, message: Any) -> Any:
         return agenda.heard(running[attempt].key, message) if attempt in running else None
 
     try:
         while not interruption.requested:
-            task = agenda.next({one.key for one in running.values()}) if not running or pool().room() else None
+            if task is None and (not running or pool().room()):
+                task = agenda.next({one.key for one in running.values()})
             if task is None and not running:
                 with suppress(OSError):  # another agenda's attempts may lie there, to be gone on with
                     folder.rmdir()
                 return
             if task is not None:
-                if (attempt := next_attempt(agenda, task, folder / task.key)) is None:
-                    continue
-                if pool().submit(task.job, attempt):
-                    running[attempt] = task
+                attempt = next_attempt(agenda, task, folder / task.key)
+                if attempt is None or pool().submit(task.job, attempt):
+                    if attempt is not None:
+                        running[attempt] = task
+                    task = None
                     continue
             for over, why in pool().wait(answer).items():
                 # A worker that ended neither the task nor, as it was told, this attempt at it has died. An attempt that
                 # it had not begun, behind one of another study, is as good as stopped.
-                task = running.pop(over, None)
-                if task and next_attempt(agenda, task, over.parent) and not (over / STOPPED).exists():
+                was = running.pop(over, None)
+                if was and next_attempt(agenda, was, over.parent) and not (over / STOPPED).exists():
                     write_text(over / (DIED if why or (over / BEGUN).exists() else STOPPED), why)
         raise KeyboardInterrupt
     except BaseException:  # whatever ends this process: nobody died of the task
