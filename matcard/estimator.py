@@ -68,8 +68,8 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     Args:
         loss: a name of `matcard.losses.Loss.names()`, or options; by default that of `matcard.train`.
         model: a name of `matcard.models.Classifier.names()`, or options; by default `cgcnn` of crystals, `mlp` of rows.
-        descriptors: fixed numbers of crystals that the network gets, too, such as `magpie` or `chgnet`; see the option
-            `--data.descriptors` of `matcard.train`. They are kept in the cache.
+        descriptors: fixed numbers of crystals that the network gets, too: a name or a list, as `magpie` or `chgnet`;
+            see the option `--data.descriptors` of `matcard.train`. They are kept in the cache.
         optimizer: `adamw`, `adam`, `sgd`, or `OptimizerOptions`.
         trainer: `TrainerOptions`; on one device.
         decision: name of a rule, or `DecisionOptions`: how `predict` comes from the probabilities, chosen on the
@@ -99,7 +99,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         loss: LossOptions | str | None = None,
         model: ModelOptions | str | None = None,
         *,
-        descriptors: str = "none",
+        descriptors: str | Sequence[str] = "none",
         optimizer: OptimizerOptions | str | None = None,
         trainer: TrainerOptions | None = None,
         decision: DecisionOptions | str | None = None,
@@ -172,6 +172,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """
         target = str(getattr(y, "name", None) or "y")
         numbers = _numbers(values)
+        target = f"class by {target}" if target in numbers else target
         config = self._config("crystals" if _holds_crystals(X) else "table", target, [*map(str, numbers)])
         check_config(config)
         if config.data.kind == "crystals":
@@ -185,7 +186,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         else:
             X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
             samples = _rows(X, self._columns())
-        check_consistent_length(samples.ids, y, groups, values)
+        check_consistent_length(samples.ids, y, groups, None if values is None else numbers)
         classes, names, codes = _classes(y)
         labels = Labels(codes, names, target)
         samples = replace(samples, columns=numbers.assign(**{target: np.array(names, object)[codes]}), labels=labels)
@@ -277,7 +278,7 @@ class CrystalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             kind=kind,
             target=target,
             auxiliary=list(values) or None,
-            descriptors=self.descriptors,
+            descriptors=self.descriptors if isinstance(self.descriptors, str) else ",".join(self.descriptors),
             graph=parts.pop("graph"),
             deuterium=self.deuterium,
             jobs=1,

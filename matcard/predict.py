@@ -42,7 +42,9 @@ def main(argv: Sequence[str]) -> None:
         )
     rate = tally.rows / tally.seconds if tally.seconds else 0.0
     total = f"{tally.rows} input{'' if tally.rows == 1 else 's'}"
-    console.print(f"{total} in {tally.seconds:.1f} s, {rate:.0f} {predictor.kind.unit}/s", markup=False)
+    console.print(
+        f"{total} in {tally.seconds:.1f} s, {rate:,.{0 if rate >= 10 else 2}f} {predictor.kind.unit}/s", markup=False
+    )
     counts = listed(f"{name}: {count}" for name, count in tally.classes.items())
     console.print(f"predicted ({predictor.decision.rule}): {counts}", markup=False)
     if tally.novel:

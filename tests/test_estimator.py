@@ -416,12 +416,21 @@ def test_values_of_an_array_are_named_by_their_order(salts):
     assert {"value_value0", "value_value1"} <= set(table)
 
 
+def test_the_number_that_classes_are_made_of_may_have_their_name(salts):
+    X, _ = salts
+    gap = pd.Series([structure.volume for structure in X], name="gap")
+    classifier = small(max_epochs=1, model="mlp", descriptors=["volume", "magpie"])
+    for values in (gap, {"gap": gap.tolist()}):
+        learned = classifier.fit(X, gap > gap.median(), values=values).predictor_
+        assert "value_gap" in learned.predict(X)
+    assert learned.description.config["data"]["descriptors"] == "volume,magpie"
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
         (np.ones(19), "inconsistent numbers of samples"),
         (["large"] * 20, "20 of 20 fields are no finite numbers, 'large' in .*0"),
-        (pd.DataFrame({"y": np.ones(20)}), "not the target, 'y'"),
     ],
 )
 def test_values_that_cannot_be_learned(salts, values, words):
