@@ -234,7 +234,8 @@ class FileNumbers:
                 MatcardWarning,
                 stacklevel=2,
             )
-        return only_finite(found, f"{self.path} has no number in one of its columns", reasons)
+        gaps = np.array(self.columns)[~np.isfinite(found[~missing]).all(axis=0)]
+        return only_finite(found, f"{self.path} has no number in one of: {listed(gaps.tolist())}", reasons)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def test_a_file(tmp_path: Path, ending: str) -> None:
     assert found.values[1].tolist() == [1.5, 4]
     assert found.reasons[0].endswith(f"{path} has no row with the id 'c0'; add one")
     assert found.reasons[1] is None
-    assert found.reasons[2].endswith(f"{path} has no number in one of its columns")
+    assert found.reasons[2].endswith(f"{path} has no number in one of: x")
 
 
 def test_ids_of_digits_and_an_index_of_ids(tmp_path: Path) -> None:
