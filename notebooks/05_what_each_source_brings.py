@@ -178,7 +178,7 @@ named = {
 both = {metric: found.loc[list(named.values())].set_axis(list(named)) for metric, found in systems.items()}
 draw(both["macro_f1"], "macro-F1 at the most likely class", "seven crystal systems")
 display(pd.concat(both, axis=1).round(3))
-added = {"CHGNet's numbers, beside the graph": ("graph + CHGNet", "graph"), "and 40 epochs": (LONG, "graph + CHGNet")}
+added = {"CHGNet's numbers, beside the graph": ("graph + CHGNet", "graph"), "the same by 40 epochs": (LONG, "graph")}
 for metric in systems:
     print(metric)
     display(differences(scores("crystals-system", metric), added))

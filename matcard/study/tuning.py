@@ -141,10 +141,11 @@ def run_study(settings: Settings, console: Console, report: Callable[[Path], obj
                 f"goes on where it was; go on with --study {options.study or folder.path}"
             ) from None
         except (StorageInternalError, SQLAlchemyError) as error:
-            where = options.storage and parse_url(options.storage).render_as_string(hide_password=True)
+            url = options.storage and parse_url(options.storage).render_as_string(hide_password=True)
+            where = f"--storage {url}" if url else folder.path / JOURNAL
             why = str(error.__cause__ or error).splitlines()[0]
             raise TrainingError(
-                f"--storage {where} does not answer, or takes no more ({why}): what is finished is kept; give the same "
+                f"{where} does not answer, or takes no more ({why}): what is finished is kept; give the same "
                 "command once it does"
             ) from error
         finally:

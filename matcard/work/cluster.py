@@ -178,7 +178,7 @@ class Cluster:
         Raises:
             InputError: it cannot, or has no matcard.
         """
-        if address not in self._looks:
+        if address not in self._looks or self._looks[address].status in ("lost", "cancelled"):  # by a lost connection
             self._looks[address] = self._client.submit(
                 look, self._folder, self._note, key=uuid.uuid4().hex, workers=[address], pure=False
             )

@@ -210,6 +210,11 @@ def test_workers_of_this_machine_that_do_not_come_back_end_the_command(tmp_path,
 def test_a_worker_is_given_nothing_before_it_has_seen_the_folder_and_written_to_it(tmp_path, monkeypatch):
     pool = Cluster(Workers(["tcp://a"], status="pending"), tmp_path, Console(file=io.StringIO()), grows=True)
     assert pool.room() == 0, "nobody waits for a new one"
+    client = Workers(["tcp://a"], status="lost")
+    pool = Cluster(client, tmp_path, Console(file=io.StringIO()), grows=True)
+    assert pool.room() == 0
+    client.found = SimpleNamespace(status="finished")
+    assert pool.room() == 1, "looked at again after a lost connection"
     cluster.look(tmp_path, "me")
     for folder, note in ((tmp_path, "another"), (tmp_path / "none", "me")):
         with pytest.raises(InputError, match="does not see"):
