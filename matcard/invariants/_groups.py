@@ -78,7 +78,7 @@ def spread_of_groups(
     order = check_order(order)
 
     def together(x: Tensor, group: Tensor, sizes: Tensor) -> Tensor:
-        return spread_of_group_sums(measure(x, p, group)[0].sum(-1), group, sizes, order)
+        return spread_of_group_sums(measure(x, p, group).sum(-1), group, sizes, order)
 
     return _by_pack(points, groups, scale, p, origin, lambda x: spread(x, 1.0, order, p), together)
 

@@ -49,7 +49,7 @@ def similarity(
         InputError: p outside [1, 2], a scale that is not positive, or points of a wrong shape or dtype.
     """
     x = _prepare(points, scale, p)
-    return restore(measure(x, p)[0], points)
+    return restore(measure(x, p), points)
 
 
 def weighting(
@@ -156,7 +156,7 @@ def spread(
     if route == "line":
         sums = line_row_sums(x[..., 0])
     elif route == "dense":
-        sums = measure(x, p)[0].sum(-1)
+        sums = measure(x, p).sum(-1)
     else:
         sums = _each(lambda one: _matrix_free.row_sums(one, p), x)
     return restore(spread_of_sums(sums, order), points)

@@ -70,13 +70,9 @@ _measure: Callable[..., tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
 
 def measure(
     points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None
-) -> tuple[Float[Tensor, "*batch n n"], Spacing]:
-    """Give the similarity matrix, differentiable, of dilated points, and what it was made from.
-
-    Points of different groups have similarity 0.
-    """
-    similarity, apart, near = _measure(points, p, groups)
-    return similarity, Spacing(apart, near)
+) -> Float[Tensor, "*batch n n"]:
+    """Give the similarity matrix, differentiable, of dilated points; those of different groups have similarity 0."""
+    return _measure(points, p, groups)[0]
 
 
 def form_gradient(
