@@ -27,8 +27,8 @@ from matcard.files import written_whole
 from matcard.report.page import plural
 from matcard.training.config import flatten, nested, overlaid
 from matcard.training.rundir import environment, write_text
-from matcard.work.attempt import DirectWire, attempts, read_record
-from matcard.work.conduct import Agenda, Item, died_in_vain
+from matcard.work.attempt import Wire, attempts, read_record
+from matcard.work.conduct import Agenda, died_in_vain
 from matcard.work.folder import held
 from matcard.work.pool import engine
 from matcard.work.screen import Screen, say
@@ -132,7 +132,7 @@ class Cells(Agenda):
         self._again = again
         self._given: dict[str, Cell] = {}
 
-    def next(self, running: Collection[str]) -> Item | None:
+    def next(self, running: Collection[str]) -> tuple[str, CellJob] | None:
         """Give a cell that has not ended; one that failed before, and might fail again, comes last."""
         rows = self._plan.rows(self._store.records)
         ready = [row.cell for row in rows if row.record is None and row.cell.key not in running]
@@ -140,7 +140,7 @@ class Cells(Agenda):
             return None
         cell = min(ready, key=lambda one: one.key in self._again)
         self._given[cell.key] = cell
-        return Item(cell.key, CellJob(cell, self._options[cell.task], self._data))
+        return cell.key, CellJob(cell, self._options[cell.task], self._data)
 
     def ended(self, key: str, record: Record, folder: Path | None) -> None:
         """Write the record of a cell."""
@@ -228,4 +228,4 @@ def _seconds(pair: Pair, config: dict[str, Any], data: SharedData) -> float:
     """Train once, without a look at the test part, and give the seconds."""
     job = CellJob(Cell(pair.task.name, pair.method.label, "trial", 0, config), pair.task.data(), data)
     with tempfile.TemporaryDirectory() as folder:
-        return float(job(Path(folder), DirectWire(lambda _: None))["run"]["seconds"])
+        return float(job(Path(folder), Wire(lambda _: None))["run"]["seconds"])

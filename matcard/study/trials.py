@@ -22,7 +22,7 @@ from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict
 from matcard.training.rundir import with_resolved_paths, write_text
 from matcard.work.attempt import read_record, settle
-from matcard.work.conduct import Agenda, Item
+from matcard.work.conduct import Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from matcard.study.tuning import Begun
-    from matcard.work.attempt import Record
+    from matcard.work.attempt import Job, Record
     from matcard.work.screen import Screen
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -110,7 +110,7 @@ class Trials(Agenda):
         """The study's trials by number; not to be changed."""
         return self._study.get_trials(deepcopy=False)
 
-    def next(self, running: Collection[str]) -> Item | None:
+    def next(self, running: Collection[str]) -> tuple[str, Job] | None:
         """Give a trial with its configuration chosen."""
         while True:
             trials = self.trials
@@ -132,7 +132,7 @@ class Trials(Agenda):
                 self._tell(trial, {"status": "failed", "reason": f"{type(error).__name__}: {error}"})
                 continue
             self._asked[key] = trial
-            return Item(key, self._begun.job(config))
+            return key, self._begun.job(config)
 
     def heard(self, key: str, message: dict[str, Any]) -> bool:
         """Report a value of a running trial, and say whether it is to be pruned."""

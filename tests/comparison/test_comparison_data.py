@@ -17,7 +17,7 @@ from matcard.comparison.plan import Plan
 from matcard.data.groups import group_keys
 from matcard.errors import InputError
 from matcard.training.batches import DataModule
-from matcard.work.attempt import DirectWire
+from matcard.work.attempt import Wire
 from matcard.work.trainings import DEVELOPMENT, Division, SharedData
 
 
@@ -58,7 +58,7 @@ def test_descriptors_alone_need_no_graphs(tmp_path, monkeypatch):
     check_data(experiment, made, tmp_path / "data", shared := SharedData())
     for pair in Plan(experiment).pairs:
         (cell,) = pair.cells({})
-        run_of_cell = CellJob(cell, made.data(), shared)(tmp_path / cell.method, DirectWire(lambda _: None))["run"]
+        run_of_cell = CellJob(cell, made.data(), shared)(tmp_path / cell.method, Wire(lambda _: None))["run"]
         assert sum(run_of_cell["sizes"].values()) == len(shared.samples(made.data()))
     write_experiment(tmp_path, tasks={"t": {**task, "model": {"name": "cgcnn"}}}, training={})
     experiment = read_experiment(options(path))
