@@ -215,8 +215,13 @@ def check(settings: Settings, space: Space) -> None:
     check_config(config)
     if (config.trainer.devices, config.trainer.num_nodes) != (1, 1):
         raise InputError("--trainer.devices: a trial trains on one device; use several by --jobs or --scheduler")
-    if options.sampler == "cmaes":
-        check_cmaes(space)
+    if options.sampler == "cmaes" and find_spec("cmaes") is None:
+        raise InputError(
+            "--sampler cmaes: needs the package cmaes: pip install -e '.[tune]' in matcard's folder, or take tpe"
+        )
+    moved = [p.name for p in space.parameters if not (p.when or p.choices)]
+    if options.sampler == "cmaes" and len(moved) < 2:
+        raise InputError(f"--sampler cmaes moves two numbers at least that every trial has, not {len(moved)}: take tpe")
 
 
 def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str, ...]) -> Begun:
@@ -312,18 +317,3 @@ def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
             return WilcoxonPruner()
         case _:
             return NopPruner()
-
-
-def check_cmaes(space: Space) -> None:
-    """Refuse a space that CMA-ES cannot search.
-
-    Raises:
-        InputError: a missing package, or too few numbers that every trial has.
-    """
-    if find_spec("cmaes") is None:
-        raise InputError(
-            "--sampler cmaes: needs the package cmaes: pip install -e '.[tune]' in matcard's folder, or take tpe"
-        )
-    moved = [p.name for p in space.parameters if not (p.when or p.choices)]
-    if len(moved) < 2:
-        raise InputError(f"--sampler cmaes moves two numbers at least that every trial has, not {len(moved)}: take tpe")
