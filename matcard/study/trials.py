@@ -203,7 +203,21 @@ def trial_table(trials: Sequence[FrozenTrial], metrics: Sequence[str]) -> pd.Dat
     Columns: `number`, `state` (complete, pruned, fail), `failure` (the reason), `defaults`, `seconds`, each of
     `metrics` (what the study improves), each parameter by its dotted name, and `val_<metric>` for every metric.
     """
-    rows = [_row(trial, metrics) for trial in trials if trial.state.is_finished()]
+    rows = [
+        {
+            "number": trial.number,
+            "state": trial.state.name.lower(),
+            "failure": failure_reason(trial) if trial.state == TrialState.FAIL else None,
+            "defaults": bool(trial.user_attrs.get(DEFAULTS, False)),
+            "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
+            **dict.fromkeys(metrics, np.nan),
+            **(dict(zip(metrics, trial.values, strict=True)) if trial.state == TrialState.COMPLETE else {}),
+            **trial.params,
+            **{f"val_{name}": value for name, value in trial.user_attrs.get(METRICS, {}).items()},
+        }
+        for trial in trials
+        if trial.state.is_finished()
+    ]
     table = pd.DataFrame(rows, columns=None if rows else [*_FIRST, *metrics])
     # Parameters that no early trial has stand beside the others.
     table = table[sorted(table.columns, key=lambda name: str(name).startswith("val_"))]
@@ -211,20 +225,6 @@ def trial_table(trials: Sequence[FrozenTrial], metrics: Sequence[str]) -> pd.Dat
         if table[name].dtype == object and len({type(value) for value in table[name].dropna()}) > 1:
             table[name] = table[name].astype("string")  # a column of parquet has one type
     return table
-
-
-def _row(trial: FrozenTrial, metrics: Sequence[str]) -> dict[str, Any]:
-    values = trial.values if trial.state == TrialState.COMPLETE else [np.nan] * len(metrics)
-    return {
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "failure": failure_reason(trial) if trial.state == TrialState.FAIL else None,
-        "defaults": bool(trial.user_attrs.get(DEFAULTS, False)),
-        "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
-        **dict(zip(metrics, values, strict=True)),
-        **trial.params,
-        **{f"val_{name}": value for name, value in trial.user_attrs.get(METRICS, {}).items()},
-    }
 
 
 def failure_reason(trial: FrozenTrial) -> str:
