@@ -123,43 +123,36 @@ def _sha256(path: Path, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True)
-class CellJob:
-    """Trains a cell; picklable.
+def train_cell(cell: Cell, options: DataOptions, shared: SharedData, folder: Path, line: Wire) -> Record:
+    """Train a cell, or go on with what lies in the folder, and give the run.
 
-    Attributes:
+    Args:
         cell: what is trained.
         options: of its data, with their sources as they are found here.
-        data: reads and divides them.
+        shared: reads and divides them.
+        folder: for checkpoints.
+        line: to the coordinator.
+
+    Raises:
+        NoValueError: out of memory.
+        TrainingError: the loss stopped being finite.
+        InputError: a configuration that does not go with the data, or data that cannot be read.
     """
-
-    cell: Cell
-    options: DataOptions
-    data: SharedData
-
-    def __call__(self, folder: Path, line: Wire) -> Record:
-        """Train, or go on with what lies in the folder, and give the run.
-
-        Raises:
-            NoValueError: out of memory.
-            TrainingError: the loss stopped being finite.
-            InputError: a configuration that does not go with the data, or data that cannot be read.
-        """
-        cell, config, tested = self.cell, self.cell.config, self.cell.stage == "test"
-        graphs = cell.kind == "network" and config_from_dict(config).model.sees_graphs
-        part: Any = {"trial": "development", "test": "rest"}[cell.stage] if cell.development else "all"
-        with told():
-            data = self.data.divided(self.options, Division(config["seed"], part), graphs=graphs)
-            began = time.perf_counter()
-            if cell.kind == "rival":
-                found = run_rival(config, data, tested=tested)
-            else:
-                found = run_network(config, data, tested=tested, folder=folder, line=line)
-        # Of samples and labels, which are the same for every seed, as their division is not.
-        content = digest([line for line in data.fingerprint.splitlines() if not line.endswith("  split")])
-        sizes = {part: len(getattr(data.split, part)) for part in ("train", "val", "test")}
-        run = {"seed": config["seed"], "best_epoch": None, "sizes": sizes, "data_sha256": content, **found}
-        return {"run": {**run, "seconds": time.perf_counter() - began}}
+    config, tested = cell.config, cell.stage == "test"
+    graphs = cell.kind == "network" and config_from_dict(config).model.sees_graphs
+    part: Any = {"trial": "development", "test": "rest"}[cell.stage] if cell.development else "all"
+    with told():
+        data = shared.divided(options, Division(config["seed"], part), graphs=graphs)
+        began = time.perf_counter()
+        if cell.kind == "rival":
+            found = run_rival(config, data, tested=tested)
+        else:
+            found = run_network(config, data, tested=tested, folder=folder, line=line)
+    # Of samples and labels, which are the same for every seed, as their division is not.
+    content = digest([said for said in data.fingerprint.splitlines() if not said.endswith("  split")])
+    sizes = {part: len(getattr(data.split, part)) for part in ("train", "val", "test")}
+    run = {"seed": config["seed"], "best_epoch": None, "sizes": sizes, "data_sha256": content, **found}
+    return {"run": {**run, "seconds": time.perf_counter() - began}}
 
 
 def run_network(

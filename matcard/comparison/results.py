@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from matcard.errors import InputError, nearest_names
+from matcard.errors import InputError
 from matcard.evaluation import metrics as evaluated
 from matcard.evaluation.choice import choose_decision
 from matcard.evaluation.decision import argmax
+from matcard.evaluation.metrics import Metric
 from matcard.evaluation.statistics import corrected_t_test, holm, t_interval
 from matcard.training.config import flatten
 
@@ -39,50 +40,19 @@ SIGNIFICANT = 0.05
 _K = 100
 _PRECISION = f"precision_at_{_K}"
 
-
-class Metric(NamedTuple):
-    """How a metric is shown.
-
-    Attributes:
-        label: its name in tables and figures.
-        higher_is_better: its direction.
-        rules: at which of `RULES`; a metric of probabilities is the same at all.
-        bounds: its least and its largest value.
-    """
-
-    label: str
-    higher_is_better: bool
-    rules: tuple[str, ...]
-    bounds: tuple[float, float] = (0.0, 1.0)
-
-
 METRICS = {
-    **{
-        name: Metric(
-            evaluated.metric_label(name),
-            evaluated.higher_is_better(name),
-            RULES[: 2 if of_classes else 1],
-            evaluated.metric_bounds(name),
-        )
-        for of_classes in (True, False)
-        for name in evaluated.metric_names(of_classes)
-    },
-    **{f"{group}_shot_recall": Metric(f"recall, {group}-shot classes", True, RULES) for group in ("many", "medium")},
-    "few_shot_recall": Metric("recall, few-shot classes", True, RULES),
-    _PRECISION: Metric(f"precision@{_K}", True, RULES[:1]),
+    **evaluated.METRICS,
+    **{f"{of}_shot_recall": Metric(f"recall, {of}-shot classes", True, True) for of in ("many", "medium", "few")},
+    _PRECISION: Metric(f"precision@{_K}", True, False),
 }
 """What `metrics` of an experiment may name: the metrics of `matcard.evaluation`, and four of groups."""
+metric = partial(evaluated.find_metric, known=METRICS)
+"""Gives one of them by its name, as `matcard.evaluation.metrics.find_metric` does."""
 
 
-def metric(name: str) -> Metric:
-    """Give a metric by its name.
-
-    Raises:
-        InputError: no such metric; the nearest names are given.
-    """
-    if name not in METRICS:
-        raise InputError(f"unknown metric {name!r}; {nearest_names(name, METRICS)}")
-    return METRICS[name]
+def rules_of(name: str) -> tuple[str, ...]:
+    """Give those of `RULES` that a metric has values at; one of probabilities is the same at all."""
+    return RULES if metric(name).of_classes else RULES[:1]
 
 
 def measured(
@@ -221,7 +191,7 @@ def summarise(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
         finished = of_task[of_task["status"] == "finished"]
         of_method = {m.label: finished[finished["method"] == m.label].set_index("seed") for m in experiment.methods}
         for name in experiment.metrics:
-            for rule in metric(name).rules:
+            for rule in rules_of(name):
                 values = {label: found[column("test", rule, name)].dropna() for label, found in of_method.items()}
                 if not any(map(len, values.values())) and rule == "decision":
                     continue  # of what is undefined one column of dashes is enough

@@ -68,32 +68,12 @@ class Rival(Named[O], what="rival"):
         self.seed = seed
 
     @abstractmethod
-    def run(self, data: TrainingSet, decision: DecisionOptions, *, tested: bool) -> dict[str, Any]:
-        """Train and measure it; see `matcard.comparison.results.measured`.
+    def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
+        """Fit to the training part.
 
         Raises:
             InputError: it cannot be fitted to such data.
         """
-
-
-class Fitted(Rival[O]):
-    """A rival that is measured as a network is."""
-
-    @abstractmethod
-    def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
-        """Fit to the training part."""
-
-    def run(self, data: TrainingSet, decision: DecisionOptions, *, tested: bool) -> dict[str, Any]:
-        """Fit, and measure the validation part, and the test part if so."""
-        features = features_of(data, self.options)
-        probabilities = self.fit(features, data)
-
-        def score(part: str) -> Any:
-            positions = getattr(data.split, part)
-            return data.codes[positions], probabilities(features[positions])
-
-        counts = np.bincount(data.codes[data.split.train], minlength=len(data.class_names))
-        return measured(score, tested=tested, decision=decision, class_names=data.class_names, train_counts=counts)
 
 
 @dataclass(frozen=True)
@@ -118,7 +98,7 @@ class BoostingOptions(RivalOptions):
     validation; or both, whose samples are put in the order of the mean of their ranks within the part."""
 
 
-class Boosting(Fitted[BoostingOptions]):
+class Boosting(Rival[BoostingOptions]):
     """Trees, each fitted to what those before it leave."""
 
     def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
@@ -171,7 +151,7 @@ class BalancedForestOptions(RivalOptions):
     """Share of the features that a division is chosen among."""
 
 
-class BalancedForest(Fitted[BalancedForestOptions]):
+class BalancedForest(Rival[BalancedForestOptions]):
     """Trees that draw, with replacement, as many samples of every class as the rarest has."""
 
     def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
@@ -196,7 +176,7 @@ class LogisticOptions(RivalOptions):
     """`balanced` weighs classes by their inverse frequency."""
 
 
-class Logistic(Fitted[LogisticOptions]):
+class Logistic(Rival[LogisticOptions]):
     """Logistic regression on numbers that are standardised by the training part and clipped at 5."""
 
     def fit(self, features: Float[np.ndarray, "N F"], data: TrainingSet) -> Probabilities:
@@ -221,15 +201,27 @@ def rival_options(section: Mapping[str, Any]) -> RivalOptions:
 
 
 def run_rival(config: Mapping[str, Any], data: TrainingSet, *, tested: bool) -> dict[str, Any]:
-    """Fit the rival of a configuration and measure it.
+    """Fit the rival of a configuration, and measure it as a network is: see `matcard.comparison.results.measured`.
 
     Raises:
         InputError: unknown options, or data that it cannot be fitted to.
     """
     options = rival_options(config["rival"])
     kind: type[Rival[Any]] = Rival.find(options.name)
-    rival = kind(options, int(config["seed"]))
-    return rival.run(data, DecisionOptions(**config["decision"]), tested=tested)
+    features = features_of(data, options)
+    probabilities = kind(options, int(config["seed"])).fit(features, data)
+
+    def score(part: str) -> Any:
+        positions = getattr(data.split, part)
+        return data.codes[positions], probabilities(features[positions])
+
+    return measured(
+        score,
+        tested=tested,
+        decision=DecisionOptions(**config["decision"]),
+        class_names=data.class_names,
+        train_counts=np.bincount(data.codes[data.split.train], minlength=len(data.class_names)),
+    )
 
 
 def features_of(data: TrainingSet, options: RivalOptions, jobs: int = 1) -> Float[np.ndarray, "N F"]:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tempfile
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from rich.markdown import Markdown
 
 from matcard.cli import make_console
 from matcard.comparison import tables
-from matcard.comparison.cells import Cell, CellJob, CellStore, check_data
+from matcard.comparison.cells import Cell, CellStore, check_data, train_cell
 from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.report import write_report
@@ -27,8 +28,8 @@ from matcard.files import written_whole
 from matcard.report.page import plural
 from matcard.training.config import flatten, nested, overlaid
 from matcard.training.rundir import environment, write_text
-from matcard.work.attempt import DirectWire, attempts, read_record
-from matcard.work.conduct import Agenda, Item, died_in_vain
+from matcard.work.attempt import Wire, attempts, read_record
+from matcard.work.conduct import Agenda, died_in_vain
 from matcard.work.folder import held
 from matcard.work.pool import engine
 from matcard.work.screen import Screen, say
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from matcard.comparison.experiment import Experiment
     from matcard.comparison.options import CompareOptions
     from matcard.comparison.plan import Pair, Records, Row
-    from matcard.work.attempt import Record
+    from matcard.work.attempt import Job, Record
 
 _SHOWN = 8
 """Tables on screen; all are in the file."""
@@ -132,7 +133,7 @@ class Cells(Agenda):
         self._again = again
         self._given: dict[str, Cell] = {}
 
-    def next(self, running: Collection[str]) -> Item | None:
+    def next(self, running: Collection[str]) -> tuple[str, Job] | None:
         """Give a cell that has not ended; one that failed before, and might fail again, comes last."""
         rows = self._plan.rows(self._store.records)
         ready = [row.cell for row in rows if row.record is None and row.cell.key not in running]
@@ -140,7 +141,7 @@ class Cells(Agenda):
             return None
         cell = min(ready, key=lambda one: one.key in self._again)
         self._given[cell.key] = cell
-        return Item(cell.key, CellJob(cell, self._options[cell.task], self._data))
+        return cell.key, partial(train_cell, cell, self._options[cell.task], self._data)
 
     def ended(self, key: str, record: Record, folder: Path | None) -> None:
         """Write the record of a cell."""
@@ -226,6 +227,6 @@ def _probed(pair: Pair, data: SharedData) -> float:
 
 def _seconds(pair: Pair, config: dict[str, Any], data: SharedData) -> float:
     """Train once, without a look at the test part, and give the seconds."""
-    job = CellJob(Cell(pair.task.name, pair.method.label, "trial", 0, config), pair.task.data(), data)
+    cell, line = Cell(pair.task.name, pair.method.label, "trial", 0, config), Wire(lambda _: None)
     with tempfile.TemporaryDirectory() as folder:
-        return float(job(Path(folder), DirectWire(lambda _: None))["run"]["seconds"])
+        return float(train_cell(cell, pair.task.data(), data, Path(folder), line)["run"]["seconds"])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from matcard.comparison.experiment import has_given_test
 from matcard.comparison.plan import STARTUP
-from matcard.comparison.results import SIGNIFICANT, mean_scores, metric, outcomes
+from matcard.comparison.results import SIGNIFICANT, mean_scores, metric, outcomes, rules_of
 from matcard.evaluation.statistics import compare_ranks
 from matcard.report.page import DASH, plural
 from matcard.work.trainings import DEVELOPMENT
@@ -190,7 +190,7 @@ def _table(
 
 def _present_rules(summary: pd.DataFrame, name: str) -> list[str]:
     present = set(summary[summary["metric"] == name]["rule"])
-    return [rule for rule in metric(name).rules if rule in present]
+    return [rule for rule in rules_of(name) if rule in present]
 
 
 def _heading(name: str, rule: str, summary: pd.DataFrame) -> str:

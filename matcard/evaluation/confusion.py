@@ -142,18 +142,13 @@ AVERAGES: dict[str, Callable[[Counts], Float[np.ndarray, "*batch"]]] = {
 """
 
 
-def mean_recall(counts: Counts, classes: Bool[np.ndarray, " C"]) -> Float[np.ndarray, "*batch"]:
-    """Average recall over the given classes with support; NaN where there is none."""
-    return masked_mean(recall(counts), counts.present & classes)
-
-
 def confusion_averages(
     confusion: Int[np.ndarray, "*batch C C"], minority: Bool[np.ndarray, " C"]
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
     """Give all of `AVERAGES` by name, and `minority_recall` over the classes marked as minority."""
     counts = Counts.of(confusion)
     found = {name: average(counts) for name, average in AVERAGES.items()}
-    return found | {"minority_recall": mean_recall(counts, minority)}
+    return found | {"minority_recall": masked_mean(recall(counts), counts.present & minority)}
 
 
 def minority_mask(train_counts: Int[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]:
@@ -174,7 +169,7 @@ def shot_recall(
     many, few = train_counts > MANY_SHOT, train_counts < FEW_SHOT
     return {
         name: {
-            "recall": float(mean_recall(counts, mask)),
+            "recall": float(masked_mean(recall(counts), counts.present & mask)),
             "classes": int(mask.sum()),
             "classes_with_support": int((mask & counts.present).sum()),
         }

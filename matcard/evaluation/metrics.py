@@ -27,32 +27,40 @@ from matcard.evaluation.confusion import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jaxtyping import Bool, Float, Int
 
 
-class _Metric(NamedTuple):
+class Metric(NamedTuple):
+    """What is known of a metric.
+
+    Attributes:
+        label: its name in tables and figures.
+        higher_is_better: its direction.
+        of_classes: whether it looks at the predicted classes, which a decision rule changes, and not at probabilities.
+        bounds: its least and its largest value.
+    """
+
     label: str
     higher_is_better: bool
     of_classes: bool
-    """Whether it looks at the predicted classes, which a decision rule changes, and not at probabilities."""
     bounds: tuple[float, float] = (0.0, 1.0)
 
 
-_METRICS = {
-    "minority_recall": _Metric("minority-phase recall", True, True),
-    "balanced_accuracy": _Metric("balanced accuracy", True, True),
-    "macro_f1": _Metric("macro-F1", True, True),
-    "g_mean": _Metric("G-mean", True, True),
-    "mcc": _Metric("MCC", True, True, (-1.0, 1.0)),
-    "accuracy": _Metric("accuracy", True, True),
-    "average_precision": _Metric("average precision", True, False),
-    "minority_average_precision": _Metric("minority average precision", True, False),
-    "roc_auc": _Metric("ROC-AUC", True, False),
-    "ece": _Metric("calibration error", False, False),
-    "brier": _Metric("Brier score", False, False, (0.0, 2.0)),
-    "log_loss": _Metric("log loss", False, False, (0.0, math.inf)),
+METRICS = {
+    "minority_recall": Metric("minority-phase recall", True, True),
+    "balanced_accuracy": Metric("balanced accuracy", True, True),
+    "macro_f1": Metric("macro-F1", True, True),
+    "g_mean": Metric("G-mean", True, True),
+    "mcc": Metric("MCC", True, True, (-1.0, 1.0)),
+    "accuracy": Metric("accuracy", True, True),
+    "average_precision": Metric("average precision", True, False),
+    "minority_average_precision": Metric("minority average precision", True, False),
+    "roc_auc": Metric("ROC-AUC", True, False),
+    "ece": Metric("calibration error", False, False),
+    "brier": Metric("Brier score", False, False, (0.0, 2.0)),
+    "log_loss": Metric("log loss", False, False, (0.0, math.inf)),
 }
 
 
@@ -62,28 +70,28 @@ def metric_names(of_classes: bool | None = None) -> list[str]:
     Args:
         of_classes: only those that a decision rule changes (True), or only those that it does not (False).
     """
-    return [name for name, metric in _METRICS.items() if of_classes in (None, metric.of_classes)]
+    return [name for name, metric in METRICS.items() if of_classes in (None, metric.of_classes)]
 
 
 def higher_is_better(name: str) -> bool:
-    """Give the direction of a metric; whatever selects by it reads this. An unknown name raises `InputError`."""
-    return _metric(name).higher_is_better
+    """Give the direction of a metric; whatever selects by it reads this. Raises as `find_metric`."""
+    return find_metric(name).higher_is_better
 
 
 def metric_label(name: str) -> str:
-    """Give a metric's name as it is written in tables and figures. An unknown name raises `InputError`."""
-    return _metric(name).label
+    """Give a metric's name as it is written in tables and figures. Raises as `find_metric`."""
+    return find_metric(name).label
 
 
-def metric_bounds(name: str) -> tuple[float, float]:
-    """Give the least and the largest value of a metric. An unknown name raises `InputError`."""
-    return _metric(name).bounds
+def find_metric(name: str, known: Mapping[str, Metric] = METRICS) -> Metric:
+    """Give a metric by its name.
 
-
-def _metric(name: str) -> _Metric:
-    if name not in _METRICS:
-        raise InputError(f"unknown metric {name!r}; {nearest_names(name, _METRICS)}")
-    return _METRICS[name]
+    Raises:
+        InputError: no such metric; the nearest names are given.
+    """
+    if name not in known:
+        raise InputError(f"unknown metric {name!r}; {nearest_names(name, known)}")
+    return known[name]
 
 
 def undefined(value: float | None) -> bool:

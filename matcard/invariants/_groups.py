@@ -13,7 +13,7 @@ import torch
 from matcard.errors import InputError
 from matcard.invariants._inputs import check_groups, check_order, check_points, check_scale, restore
 from matcard.invariants._points import magnitude, spread
-from matcard.invariants._similarity import measure, spread_of_group_sums
+from matcard.invariants._similarity import measure, spread_of_sums
 from matcard.invariants._solve import weights_of_points
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def spread_of_groups(
     order = check_order(order)
 
     def together(x: Tensor, group: Tensor, sizes: Tensor) -> Tensor:
-        return spread_of_group_sums(measure(x, p, group)[0].sum(-1), group, sizes, order)
+        # A row a group: its points stand side by side, and the last of a small group is repeated.
+        rows = torch.arange(int(sizes.max()), device=x.device).minimum(sizes[:, None] - 1)
+        return spread_of_sums(measure(x, p, group).sum(-1)[rows + (sizes.cumsum(0) - sizes)[:, None]], order, sizes)
 
     return _by_pack(points, groups, scale, p, origin, lambda x: spread(x, 1.0, order, p), together)
 

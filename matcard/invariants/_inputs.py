@@ -80,16 +80,6 @@ def check_order(order: float) -> float:
     return float(order)
 
 
-def check_tolerance(tolerance: float) -> None:
-    """Look at the tolerance of an iteration.
-
-    Raises:
-        InputError: it is not positive.
-    """
-    if not tolerance > 0:
-        raise InputError(f"tolerance = {tolerance}: expected a positive number, such as 1e-8")
-
-
 def check_groups(groups: Int[Tensor, " n"], values: Float[Tensor, "n ..."], what: str = "groups") -> Int[Tensor, " n"]:
     """Give the group of each point on the device of the points.
 

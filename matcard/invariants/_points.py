@@ -15,7 +15,6 @@ from matcard.invariants._inputs import (
     check_points,
     check_scale,
     check_similarity,
-    check_tolerance,
     restore,
 )
 from matcard.invariants._similarity import measure, spread_of_sums
@@ -49,7 +48,7 @@ def similarity(
         InputError: p outside [1, 2], a scale that is not positive, or points of a wrong shape or dtype.
     """
     x = _prepare(points, scale, p)
-    return restore(measure(x, p)[0], points)
+    return restore(measure(x, p), points)
 
 
 def weighting(
@@ -74,9 +73,8 @@ def weighting(
     Raises:
         InputError: as `magnitude` does.
     """
-    check_tolerance(tolerance)
     x = _prepare(points, scale, p)
-    return restore(_weights(x, p, _route(x, method), tolerance), points)
+    return restore(_weights(x, p, _route(x, method, tolerance), tolerance), points)
 
 
 def magnitude(
@@ -112,9 +110,8 @@ def magnitude(
         InputError: p outside [1, 2], a scale or tolerance that is not positive, points of a wrong shape or dtype, or
             a method that does not exist or does not suit the points.
     """
-    check_tolerance(tolerance)
     x = _prepare(points, scale, p, origin)
-    route = _route(x, method)
+    route = _route(x, method, tolerance)
     if x.shape[-2] and route == "line":
         return restore(line_magnitude(x[..., 0]), points)
     if x.shape[-2] and route == "dense":
@@ -156,7 +153,7 @@ def spread(
     if route == "line":
         sums = line_row_sums(x[..., 0])
     elif route == "dense":
-        sums = measure(x, p)[0].sum(-1)
+        sums = measure(x, p).sum(-1)
     else:
         sums = _each(lambda one: _matrix_free.row_sums(one, p), x)
     return restore(spread_of_sums(sums, order), points)
@@ -236,7 +233,9 @@ def _prepare(points: Tensor, scale: float | Tensor, p: float, origin: bool = Fal
     return torch.cat([x, x.new_zeros(*x.shape[:-2], 1, x.shape[-1])], -2) if origin else x
 
 
-def _route(x: Tensor, method: Method) -> Method:
+def _route(x: Tensor, method: Method, tolerance: float = 1e-8) -> Method:
+    if not tolerance > 0:
+        raise InputError(f"tolerance = {tolerance}: expected a positive number, such as 1e-8")
     if method not in get_args(Method):
         raise InputError(f"method = {method!r}: expected one of {', '.join(get_args(Method))}")
     if method == "line" and x.shape[-1] != 1:

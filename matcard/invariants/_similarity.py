@@ -70,13 +70,9 @@ _measure: Callable[..., tuple[Tensor, Tensor, NearPairs]] = _Measure.apply
 
 def measure(
     points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None
-) -> tuple[Float[Tensor, "*batch n n"], Spacing]:
-    """Give the similarity matrix, differentiable, of dilated points, and what it was made from.
-
-    Points of different groups have similarity 0.
-    """
-    similarity, apart, near = _measure(points, p, groups)
-    return similarity, Spacing(apart, near)
+) -> Float[Tensor, "*batch n n"]:
+    """Give the similarity matrix, differentiable, of dilated points; those of different groups have similarity 0."""
+    return _measure(points, p, groups)[0]
 
 
 def form_gradient(
@@ -142,55 +138,26 @@ def _safe_power(values: Tensor, exponent: float) -> Tensor:
     return torch.where(positive, torch.where(positive, values, 1.0) ** exponent, 0.0)
 
 
-def spread_of_sums(sums: Float[Tensor, "*batch n"], order: float) -> Float[Tensor, "*batch"]:
-    """Give E_q = (mean_i r_i^(q-1))^(1/(1-q)) with r_i = sums_i / n, for at least one point."""
-    return _diversity(
-        sums / sums.shape[-1],
-        order,
-        mean=lambda values: values.mean(-1),
-        largest=lambda values: values.amax(-1),
-        spread_out=lambda values: values[..., None],
-    )
-
-
-def spread_of_group_sums(
-    sums: Float[Tensor, " n"], groups: Int[Tensor, " n"], sizes: Int[Tensor, " G"], order: float
-) -> Float[Tensor, " G"]:
-    """Give the spread of each group from the row sums within groups, for groups of at least one point."""
-    zeros = sums.new_zeros(len(sizes))
-    return _diversity(
-        sums / sizes[groups],
-        order,
-        mean=lambda values: zeros.index_add(0, groups, values) / sizes,
-        largest=lambda values: zeros.scatter_reduce(0, groups, values, "amax", include_self=False),
-        spread_out=lambda values: values[groups],
-    )
-
-
-def _diversity(
-    ordinariness: Tensor,
-    order: float,
-    mean: Callable[[Tensor], Tensor],
-    largest: Callable[[Tensor], Tensor],
-    spread_out: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """Give (mean_i r_i^(q-1))^(1/(1-q)) and its limits at 1 and infinity.
+def spread_of_sums(
+    sums: Float[Tensor, "*batch n"], order: float, sizes: Int[Tensor, " *batch"] | None = None
+) -> Float[Tensor, "*batch"]:
+    """Give E_q = (mean_i r_i^(q-1))^(1/(1-q)) with r_i = sums_i / n, and its limits at 1 and infinity.
 
     The logarithm is -m - log(mean_i (r_i e^-m)^(q-1)) / (q-1) for any m. With m the largest log r_i, nothing
     overflows at large q, and expm1 with log1p keep every digit near q = 1.
 
     Args:
-        ordinariness: r_i.
+        sums: row sums of the similarity matrix, of at least one point.
         order: q.
-        mean: takes the mean over the points of a set.
-        largest: takes the largest of the points of a set.
-        spread_out: gives each point the number of its set.
+        sizes: how many of the sums count, from the first on, where not all do; the rest repeat one of those.
     """
-    typicality = ordinariness.log()
+    n = sums.shape[-1] if sizes is None else sizes[..., None]
+    shares = (torch.arange(sums.shape[-1], device=sums.device) < n).to(sums.dtype) / n
+    typicality = (sums / n).log()
     if order == 1:
-        return (-mean(typicality)).exp()
+        return (-(shares * typicality).sum(-1)).exp()
     if math.isinf(order):
-        return (-largest(typicality)).exp()
-    top = largest(typicality.detach())
-    power = torch.log1p(mean(torch.expm1((order - 1) * (typicality - spread_out(top)))))
-    return (-top - power / (order - 1)).exp()
+        return (-typicality.amax(-1)).exp()
+    top = typicality.detach().amax(-1, keepdim=True)
+    power = torch.log1p((shares * torch.expm1((order - 1) * (typicality - top))).sum(-1))
+    return (-top[..., 0] - power / (order - 1)).exp()

@@ -141,33 +141,6 @@ def _apply(factor: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-class _SolvePoints(torch.autograd.Function):
-    """w = zeta^+ b, for b equal on twins, as a function of points: dw = -zeta^+ dzeta w needs but a solve."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        points: Tensor, right: Tensor, p: float, factor: Tensor, twin: Tensor, *spacing: Tensor | None
-    ) -> Tensor:
-        return _apply(factor, right)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        points, _, ctx.p, *constants = inputs
-        ctx.save_for_backward(points, output, *constants)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        points, solution, factor, twin, *spacing = ctx.saved_tensors
-        adjoint = _solve_points(points, share(grad, twin), ctx.p, factor, twin, *spacing)
-        on_points = form_gradient(points, ctx.p, Spacing(*spacing), -adjoint, solution)
-        return on_points, adjoint, *[None] * 5
-
-
-_solve_points: Callable[..., Tensor] = _SolvePoints.apply
-
-
 class _Magnitude(torch.autograd.Function):
     """The sum of the weights and, if asked for, its gradient: d|X| = -w' dzeta w needs no further solve.
 
@@ -208,8 +181,8 @@ class _Magnitude(torch.autograd.Function):
 _magnitude: Callable[[Tensor, float, bool], tuple[Tensor, Tensor | None]] = _Magnitude.apply
 
 
-class _SolveMatrix(torch.autograd.Function):
-    """w = zeta^+ b, for b equal on twins, as a function of a given matrix."""
+class _Solve(torch.autograd.Function):
+    """w = zeta^+ b, for b equal on twins, as a function of the matrix: dw = -zeta^+ dzeta w needs but a solve."""
 
     generate_vmap_rule = True
 
@@ -225,19 +198,18 @@ class _SolveMatrix(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         similarity, factor, twin, solution = ctx.saved_tensors
-        adjoint = _solve_matrix(similarity, share(grad, twin), factor, twin)
+        adjoint = _solve(similarity, share(grad, twin), factor, twin)
         return -adjoint[..., :, None] * solution[..., None, :], adjoint, None, None
 
 
-_solve_matrix: Callable[..., Tensor] = _SolveMatrix.apply
+_solve: Callable[..., Tensor] = _Solve.apply
 
 
 def weights_of_points(
     points: Float[Tensor, "*batch n d"], p: float, groups: Int[Tensor, " n"] | None = None
 ) -> Float[Tensor, "*batch n"]:
-    """Give the weighting of dilated points: the solution of zeta w = 1, equal on twins; of each group, if any."""
-    similarity, spacing = measure(points.detach(), p, groups)
-    return _solve_points(points, points.new_ones(points.shape[:-1]), p, *factorise(similarity), *spacing)
+    """Give the weighting of dilated points; of each group, if any."""
+    return weights_of_matrix(measure(points, p, groups))
 
 
 def magnitude_of_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[Tensor, "*batch"]:
@@ -246,5 +218,5 @@ def magnitude_of_points(points: Float[Tensor, "*batch n d"], p: float) -> Float[
 
 
 def weights_of_matrix(similarity: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:
-    """Give the weighting of a similarity matrix."""
-    return _solve_matrix(similarity, similarity.new_ones(similarity.shape[:-1]), *factorise(similarity))
+    """Give the weighting of a similarity matrix: the solution of zeta w = 1, equal on twins."""
+    return _solve(similarity, similarity.new_ones(similarity.shape[:-1]), *factorise(similarity))

@@ -9,6 +9,7 @@ e = onehot(y) - p errors; h embeddings; a, p, n unit-norm anchors, positives and
 from __future__ import annotations
 
 import hashlib
+import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,12 +17,12 @@ from typing import Any, ClassVar
 import torch
 from typing_extensions import TypeVar
 
-from matcard.errors import InputError
+from matcard.errors import InputError, MatcardWarning
 from matcard.invariants import jitter_log
 from matcard.losses.base import REWEIGHT, Logits, Loss, SampleLoss, Targets, Value, build_loss
 from matcard.losses.cross_entropy import CrossEntropyOptions
 from matcard.losses.measure import ExcessOptions, Measure, MeasureOptions
-from matcard.losses.warmup import WarmUp, WarmUpOptions
+from matcard.losses.warmup import WarmUpOptions, blend
 from matcard.options import NotNegative
 
 
@@ -81,11 +82,12 @@ class CardinalityLoss(Loss[C]):
 
     def __init__(self, options: C | None = None, **given: Any) -> None:
         super().__init__(options, **given)
-        self.base = self._new_base(given.get("class_counts"))
-        # A base of its own: effective numbers replace the counts of the other.
-        warms_up = self.options.warms_up
-        self.warmup = WarmUp(self.options, self._new_base(given.get("class_counts"))) if warms_up else None
-        self.measure = Measure(self.options)
+        o, counts = self.options, given.get("class_counts")
+        self.base = self._new_base(counts)
+        # What training begins with has a base of its own: effective numbers replace the counts of the other.
+        self.first = self._new_base(counts) if o.warms_up else None
+        self.blend = blend(o.warmup, o.warmup_ramp, 0, 1)
+        self.measure = Measure(o)
         self._step = 0
 
     @abstractmethod
@@ -96,16 +98,28 @@ class CardinalityLoss(Loss[C]):
         """Give the loss of a batch and its terms, with the number of matrices that had to be lifted."""
         lifted = jitter_log.count
         # Before it counts, the invariant is still shown, and points are remembered, at no cost of a backward pass.
-        counts = self.warmup is None or self.warmup.blend > 0
-        with torch.set_grad_enabled(torch.is_grad_enabled() and counts):
-            value = self.counted(logits, targets, embeddings)
-        loss, terms = value if self.warmup is None else self.warmup(logits, targets, value)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.blend > 0):
+            loss, terms = self.counted(logits, targets, embeddings)
+        if self.first is not None:
+            base = self.first.average(logits, targets)
+            # What does not count takes no part at all: 0 times infinity is not a number.
+            loss = (1 - self.blend) * base + self.blend * loss if self.blend else base
+            terms = {"base": base, **terms, "blend": self.blend}
         return loss, {**terms, "jitter": float(jitter_log.count - lifted)}
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
-        """Move the parts on, and draw anew."""
+        """Move the parts and the blend on, and draw anew."""
         super().on_epoch(epoch, epochs)
         self._step = 0
+        o = self.options
+        self.blend = blend(o.warmup, o.warmup_ramp, epoch, epochs)
+        if epoch == 0 and blend(o.warmup, o.warmup_ramp, epochs - 1, epochs) == 0:
+            warnings.warn(
+                f"loss {o.name!r}: --loss.warmup {o.warmup:g} lasts for all of the {epochs} epochs, and {o.base.name} "
+                "counts alone; shorten it",
+                MatcardWarning,
+                stacklevel=2,
+            )
 
     def collapse_advice(self) -> str:
         """Say what to change when an epoch predicts one class only."""

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 MEDIAN_CEILING = 1e6
 """Largest scale that the median heuristic gives: errors that vanish must not blow it up."""
+UNIT_FLOOR = 1e-6
+"""Embeddings shorter than this count as zero: their direction is noise, and its slope explodes."""
 
 
 @dataclass(frozen=True)
-class ScaleOptions(LossOptions):
-    """The scale t, and how it changes."""
+class MeasureOptions(LossOptions):
+    """Which invariant of finite metric spaces is taken, of which distances, at what scale t, and how that changes."""
 
     scale: float | str = 1.0
     """Factor t on all distances, above 0; or `median`: 1 / the median distance of each batch."""
@@ -38,6 +40,10 @@ class ScaleOptions(LossOptions):
     """How the scale goes from `scale` in the first epoch to `scale_end` in the last."""
     scale_end: Positive | None = None
     """Scale in the last epoch, where there is a schedule."""
+    invariant: Literal["magnitude", "spread"] = "magnitude"
+    """Which invariant of finite metric spaces is taken."""
+    p: Annotated[float, Within(1, 2, "[]")] = 2.0
+    """Distances are l_p, 1 <= p <= 2; beyond 2 the similarity matrix need not be positive definite."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,52 +58,6 @@ class ScaleOptions(LossOptions):
             raise self.wrong("scale_end", f"a number with a scale_schedule (now {self.scale_schedule}), and only then")
         if self.scale == "median" and self.scale_schedule != "none":
             raise self.wrong("scale_schedule", "none, since the scale 'median' follows each batch")
-
-
-class Scale(Part):
-    """The scale of an epoch, or of a batch.
-
-    Args:
-        options: a number, a schedule, or `median`.
-        p: the median is one of l_p distances.
-    """
-
-    def __init__(self, options: ScaleOptions, p: float) -> None:
-        super().__init__()
-        self._options, self._p = options, p
-        self.on_epoch(0, 1)
-
-    def on_epoch(self, epoch: int, epochs: int) -> None:
-        """Take the scale of an epoch from the schedule."""
-        o = self._options
-        if o.scale_end is None or isinstance(o.scale, str):
-            self._scale = o.scale
-            return
-        done = min(1.0, epoch / max(1, epochs - 1))
-        if o.scale_schedule == "log":
-            self._scale = o.scale ** (1 - done) * o.scale_end**done
-        else:
-            self._scale = o.scale * (1 - done) + o.scale_end * done
-
-    def forward(self, points: Float[Tensor, "N D"]) -> float | Float[Tensor, ""]:
-        """Give the scale t: the epoch's, or 1 / the median distance of the points."""
-        if isinstance(self._scale, str):
-            return median_scale(points, self._p).clamp_max(MEDIAN_CEILING)
-        return self._scale
-
-
-UNIT_FLOOR = 1e-6
-"""Embeddings shorter than this count as zero: their direction is noise, and its slope explodes."""
-
-
-@dataclass(frozen=True)
-class MeasureOptions(ScaleOptions):
-    """Which invariant of finite metric spaces is taken, and of which distances."""
-
-    invariant: Literal["magnitude", "spread"] = "magnitude"
-    """Which invariant of finite metric spaces is taken."""
-    p: Annotated[float, Within(1, 2, "[]")] = 2.0
-    """Distances are l_p, 1 <= p <= 2; beyond 2 the similarity matrix need not be positive definite."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +92,30 @@ class Measure(Part):
 
     def __init__(self, options: MeasureOptions) -> None:
         super().__init__()
-        self.scale = Scale(options, options.p)
+        self._options = options
+        self.on_epoch(0, 1)
         self._spread, self._p = options.invariant == "spread", options.p
         self._order = options.order if isinstance(options, NumberOptions) else 0.0
         self._mean = isinstance(options, ExcessOptions) and options.reduction == "mean"
         self._log = isinstance(options, ExcessOptions) and options.log
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Take the scale of an epoch from the schedule."""
+        o = self._options
+        if o.scale_end is None or isinstance(o.scale, str):
+            self._scale = o.scale
+            return
+        done = min(1.0, epoch / max(1, epochs - 1))
+        if o.scale_schedule == "log":
+            self._scale = o.scale ** (1 - done) * o.scale_end**done
+        else:
+            self._scale = o.scale * (1 - done) + o.scale_end * done
+
+    def scale(self, points: Float[Tensor, "N D"]) -> float | Float[Tensor, ""]:
+        """Give the scale t: the epoch's, or 1 / the median distance of the points."""
+        if isinstance(self._scale, str):
+            return median_scale(points, self._p).clamp_max(MEDIAN_CEILING)
+        return self._scale
 
     def excess(self, points: Float[Tensor, "N D"], scale: float | Tensor) -> Float[Tensor, ""]:
         """Give M(A) = |t(A u {0})| - 1, reduced; in float64 until the 1 is taken off."""

@@ -12,9 +12,6 @@ from matcard.losses.cardinality import CardinalityLoss, CardinalityOptions
 from matcard.losses.measure import Memory, MemoryOptions, unit
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
     from matcard.losses.base import Embeddings, Logits, Targets, Value
 
 
@@ -43,15 +40,9 @@ class Reweight(CardinalityLoss[ReweightOptions]):
     def counted(self, logits: Logits, targets: Targets, embeddings: Embeddings) -> Value:
         """Give the weighted base loss, weights being taken among the batch and what is remembered."""
         with torch.no_grad():
-            points = class_points(embeddings, targets, logits.shape[1])
-            points, _ = self.memory(points, targets)
+            onehot = nn.functional.one_hot(targets, logits.shape[1])
+            points, _ = self.memory(torch.cat([unit(embeddings), onehot.to(embeddings)], dim=1), targets)
             scale = self.measure.scale(points)
             weights = self.measure.shares(points, scale)[: len(targets)].to(logits)
         base = self.base.average(logits, targets, weights)
         return base, {"base": base, "invariant": weights.sum(), "scale": scale}
-
-
-def class_points(embeddings: Embeddings, targets: Targets, num_classes: int) -> Float[Tensor, "N F+C"]:
-    """Give (h / |h|, onehot(y)), detached."""
-    onehot = nn.functional.one_hot(targets, num_classes)
-    return torch.cat([unit(embeddings.detach()), onehot.to(embeddings)], dim=1)

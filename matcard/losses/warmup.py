@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 
-from matcard.errors import MatcardWarning
-from matcard.losses.base import Logits, Loss, LossOptions, Part, SampleLoss, Targets, Value, make_options
+from matcard.losses.base import Loss, LossOptions, SampleLoss, make_options
 from matcard.losses.cross_entropy import CrossEntropyOptions
 from matcard.options import NotNegative
 
@@ -37,42 +35,6 @@ class WarmUpOptions(LossOptions):
     def warms_up(self) -> bool:
         """Whether training begins with the base loss."""
         return self.warmup > 0 or self.warmup_ramp > 0
-
-
-class WarmUp(Part):
-    """(1 - b) mean l + b loss, where b goes from 0 to 1.
-
-    Args:
-        options: how long b is 0, and how long it rises.
-        base: the loss l that training begins with.
-    """
-
-    def __init__(self, options: WarmUpOptions, base: SampleLoss) -> None:
-        super().__init__()
-        self.base = base
-        self._options = options
-        self.blend = blend(options.warmup, options.warmup_ramp, 0, 1)
-
-    def on_epoch(self, epoch: int, epochs: int) -> None:
-        """Move the blend on."""
-        super().on_epoch(epoch, epochs)
-        o = self._options
-        self.blend = blend(o.warmup, o.warmup_ramp, epoch, epochs)
-        if epoch == 0 and blend(o.warmup, o.warmup_ramp, epochs - 1, epochs) == 0:
-            warnings.warn(
-                f"loss {o.name!r}: --loss.warmup {o.warmup:g} lasts for all of the {epochs} epochs, and {o.base.name} "
-                "counts alone; shorten it",
-                MatcardWarning,
-                stacklevel=2,
-            )
-
-    def forward(self, logits: Logits, targets: Targets, value: Value) -> Value:
-        """Give the blended loss and its terms."""
-        loss, terms = value
-        base = self.base.average(logits, targets)
-        # What does not count takes no part at all: 0 times infinity is not a number.
-        loss = (1 - self.blend) * base + self.blend * loss if self.blend else base
-        return loss, {"base": base, **terms, "blend": self.blend}
 
 
 def blend(warmup: float, ramp: float, epoch: int, epochs: int) -> float:

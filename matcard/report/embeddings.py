@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -88,16 +87,6 @@ class Layer(NamedTuple):
     label: str
     colour: str
     members: Int[np.ndarray, " k"]
-
-
-def check_projection(projection: Projection) -> None:
-    """Tell before anything is drawn that a projection cannot be had.
-
-    Raises:
-        InputError: UMAP is asked for where the package umap-learn is not installed.
-    """
-    if projection == "umap" and find_spec("umap") is None:
-        raise InputError("a map by UMAP needs a package that is missing: pip install umap-learn")
 
 
 def project(

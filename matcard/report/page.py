@@ -227,19 +227,14 @@ def share(value: float | None) -> str:
     return DASH if undefined(value) else f"{100 * float(value or 0):.0f} %"
 
 
-def score(value: float | None) -> str:
-    """Write a score with three decimals, an undefined one as a dash."""
-    return DASH if undefined(value) else f"{float(value or 0):.3f}"
+def score(value: float | None, form: str = ".3f") -> str:
+    """Write a score with three decimals (a difference by `+.3f` with its sign), an undefined one as a dash."""
+    return DASH if undefined(value) else f"{float(value or 0):{form}}".replace("-", "−")
 
 
-def signed(value: float | None) -> str:
-    """Write a difference of scores with its sign, an undefined one as a dash."""
-    return DASH if undefined(value) else f"{float(value or 0):+.3f}".replace("-", "−")
-
-
-def interval(low: float | None, high: float | None) -> str:
+def interval(low: float | None, high: float | None, form: str = ".2f") -> str:
     """Write an interval of scores, whose bounds may be negative."""
-    return DASH if undefined(low) or undefined(high) else f"{low:.2f} to {high:.2f}".replace("-", "−")
+    return DASH if undefined(low) or undefined(high) else f"{low:{form}} to {high:{form}}".replace("-", "−")
 
 
 def plural(count: int, noun: str) -> str:

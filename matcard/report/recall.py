@@ -12,7 +12,7 @@ from matcard.evaluation import style
 from matcard.evaluation.confusion import confusion_matrix, successes
 from matcard.evaluation.figures import Series, confusion_figure, interval_figure, recall_figure
 from matcard.evaluation.metrics import metric_label, metric_names, undefined
-from matcard.report.page import DASH, code, interval, paragraph, records, score, signed, table
+from matcard.report.page import DASH, code, interval, paragraph, records, score, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,6 +166,6 @@ def compared(
     rows = []
     for metric in metrics:
         one, other = first[1][metric], second[1][metric]
-        difference = DASH if undefined(one) or undefined(other) else signed(other - one)
+        difference = DASH if undefined(one) or undefined(other) else score(other - one, "+.3f")
         rows.append((metric_label(metric), score(one), score(other), difference))
     return drawn + table(("", first[0], second[0], "difference"), rows, caption="Averages over the test part")

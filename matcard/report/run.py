@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from matcard.errors import InputError
 from matcard.report import chemistry, embeddings, mistakes, ranking, recall, summary, training
 from matcard.report.page import FigureFolder, Section, write_page
 from matcard.training.finished import FinishedRun
@@ -63,7 +65,8 @@ def write_report(
     Raises:
         InputError: a directory that holds no finished run, or UMAP without its package.
     """
-    embeddings.check_projection(projection)
+    if projection == "umap" and find_spec("umap") is None:  # told before anything is drawn
+        raise InputError("a map by UMAP needs a package that is missing: pip install umap-learn")
     run = FinishedRun(run_dir, samples)
     beside = None if baseline is None else FinishedRun(baseline)
     figures = FigureFolder(run.path / FIGURES)

@@ -23,7 +23,6 @@ from matcard.report.page import (
     plural,
     records,
     score,
-    signed,
     table,
     write_page,
 )
@@ -168,6 +167,4 @@ def _text(value: Any) -> str:
 
 def _gained(gain: Mapping[str, float | None]) -> tuple[str, str]:
     """Write a gain and its interval."""
-    low, high = gain["low"], gain["high"]
-    bounds = DASH if undefined(low) or undefined(high) else f"{signed(low)} to {signed(high)}"
-    return signed(gain["value"]), bounds
+    return score(gain["value"], "+.3f"), interval(gain["low"], gain["high"], "+.3f")

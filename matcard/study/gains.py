@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -123,38 +122,30 @@ def with_interval(estimate: Mapping[str, float], form: str = ".3f") -> str:
     return f"{estimate['value']:{form}} ({interval})"
 
 
-@dataclass(frozen=True)
-class Retraining:
-    """Trains a configuration with one seed at full length, and tests it if so; picklable.
+def train_fully(
+    config: Config, shared: SharedData, division: Division, tested: bool, folder: Path, line: Wire
+) -> Record:
+    """Train at full length, or go on with what lies in the folder; write the scores of validation and test part.
 
-    All seeds have the study's test part; each divides the rest anew.
-
-    Attributes:
+    Args:
         config: with its seed.
-        data: divides the data.
-        division: of the samples; all seeds have the same test part.
+        shared: divides the data.
+        division: of the samples; all seeds have the study's test part, and each divides the rest anew.
         tested: whether the test part is looked at.
+        folder: of the run.
+        line: to the coordinator.
     """
-
-    config: Config
-    data: SharedData
-    division: Division
-    tested: bool
-
-    def __call__(self, folder: Path, line: Wire) -> Record:
-        """Train, or go on with what lies in the folder; write the scores of the validation and of the test part."""
-        options, graphs = self.config.data, self.config.model.sees_graphs
-        samples = self.data.samples(options)
-        data = DataModule(self.data.divided(options, self.division, graphs=graphs), self.config)
-        run = RunDir(folder)
-        if not run.split.is_file():
-            run.create(self.config, samples, data.set)
-        with fitted(run, self.config, data, line) as module:
-            PartScores.of(module, data, "val").save(folder / SCORES)
-            if self.tested:
-                write_results(run, module, data, Console(quiet=True))
-                PartScores.of(module, data, "test").save(folder / TEST)
-        return {}
+    samples = shared.samples(config.data)
+    data = DataModule(shared.divided(config.data, division, graphs=config.model.sees_graphs), config)
+    run = RunDir(folder)
+    if not run.split.is_file():
+        run.create(config, samples, data.set)
+    with fitted(run, config, data, line) as module:
+        PartScores.of(module, data, "val").save(folder / SCORES)
+        if tested:
+            write_results(run, module, data, Console(quiet=True))
+            PartScores.of(module, data, "test").save(folder / TEST)
+    return {}
 
 
 def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> None:
@@ -184,11 +175,12 @@ def retrain(begun: Begun, do: Callable[[Agenda], None], console: Console) -> Non
         )
     say(console, f"train {' and '.join(configs)} over {len(seeds)} seeds at full length, in {runs}")
     jobs = {
-        runs / f"{side}-{seed}": Retraining(
+        runs / f"{side}-{seed}": partial(
+            train_fully,
             dataclasses.replace(config_from_dict(values), seed=seed),
             begun.data,
             Division(seeds[0], again=index),
-            tested=side == "best",
+            side == "best",
         )
         for index, seed in enumerate(seeds)
         for side, values in configs.items()

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,69 +102,69 @@ def mean_metrics(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([values[name] for values in metrics])) for name in metrics[0]}
 
 
-@dataclass(frozen=True)
-class Objective:
-    """Gives every validation metric of a configuration, the mean over folds or seeds; picklable.
+def run_trial(
+    values: Mapping[str, Any],
+    options: StudyOptions,
+    metrics: tuple[str, ...],
+    shared: SharedData,
+    folder: Path,
+    line: Wire,
+) -> Record:
+    """Train, or go on with what lies in the folder; give every validation metric, the mean over folds or seeds.
 
-    Attributes:
-        config: resolved and nested.
+    Args:
+        values: the configuration, resolved and nested.
         options: of the study.
         metrics: names of the validation metrics that are a trial's values.
-        data: reads and divides the data.
+        shared: reads and divides the data.
+        folder: of the trial.
+        line: to the coordinator.
+
+    Raises:
+        PrunedError: the configuration is hopeless.
+        NoValueError: it gives no value; the message says why.
+        TrainingError: its loss stopped being finite.
+        InputError: data that cannot be read.
     """
+    config, repeats, folds = config_from_dict(values), options.repeats, options.folds
+    reported = len(metrics) == 1  # of a Pareto front nobody can say which of two is worse
+    by_epoch = options.pruner != "wilcoxon"
+    found: list[dict[str, float]] = []
+    for i in range(repeats):
+        seeded, how = dataclasses.replace(config, seed=config.seed + i), Division(config.seed, again=i, folds=folds)
+        finished = [one[metrics[0]] for one in found]
+        report_it = partial(report_epoch, line, metrics[0], finished, repeats, config.trainer.max_epochs)
+        scores = trained(
+            seeded,
+            DataModule(shared.divided(config.data, how, graphs=config.model.sees_graphs), seeded),
+            repeat_folder(folder, i, repeats),
+            line,
+            keep_weights=options.keep == "full",
+            callbacks=[LambdaCallback(on_train_epoch_end=report_it)] if reported and by_epoch else [],
+        )
+        found.append(scores.metrics())
+        if reported and not by_epoch:
+            report(line, i, found[i][metrics[0]], repeats - 1)
+    return {"metrics": mean_metrics(found)}
 
-    config: Mapping[str, Any]
-    options: StudyOptions
-    metrics: tuple[str, ...]
-    data: SharedData
 
-    def __call__(self, folder: Path, line: Wire) -> Record:
-        """Train, or go on with what lies in the folder.
+def report_epoch(
+    line: Wire, metric: str, finished: Sequence[float], repeats: int, epochs: int, trainer: Trainer, _: LightningModule
+) -> None:
+    """Report the metric after an epoch: the mean over the folds or seeds that are finished and the one that runs.
 
-        Raises:
-            PrunedError: the configuration is hopeless.
-            NoValueError: it gives no value; the message says why.
-            TrainingError: its loss stopped being finite.
-            InputError: data that cannot be read.
-        """
-        config = config_from_dict(self.config)
-        repeats, folds = self.options.repeats, self.options.folds
-        reported = len(self.metrics) == 1  # of a Pareto front nobody can say which of two is worse
-        by_epoch = self.options.pruner != "wilcoxon"
-        found: list[dict[str, float]] = []
-        for i in range(repeats):
-            seeded, how = dataclasses.replace(config, seed=config.seed + i), Division(config.seed, again=i, folds=folds)
-            values = [metrics[self.metrics[0]] for metrics in found]
-            scores = trained(
-                seeded,
-                DataModule(self.data.divided(config.data, how, graphs=config.model.sees_graphs), seeded),
-                repeat_folder(folder, i, repeats),
-                line,
-                keep_weights=self.options.keep == "full",
-                callbacks=[self._by_epoch(line, values, config.trainer.max_epochs)] if reported and by_epoch else [],
-            )
-            found.append(scores.metrics())
-            if reported and not by_epoch:
-                report(line, i, found[i][self.metrics[0]], repeats - 1)
-        return {"metrics": mean_metrics(found)}
-
-    def _by_epoch(self, line: Wire, finished: Sequence[float], epochs: int) -> Callback:
-        """Report the metric after each epoch: the mean over the folds or seeds that are finished and the one that runs.
-
-        Args:
-            line: to the coordinator.
-            finished: values of the finished folds or seeds.
-            epochs: of one training, at most.
-        """
-
-        def report_epoch(trainer: Trainer, _: LightningModule) -> None:
-            value = trainer.callback_metrics[f"val_{self.metrics[0]}"].item()
-            if math.isnan(value):
-                return  # undefined so early, as the MCC of a network that predicts one class
-            step = len(finished) * epochs + trainer.current_epoch
-            report(line, step, float(np.mean([*finished, value])), self.options.repeats * epochs - 1)
-
-        return LambdaCallback(on_train_epoch_end=report_epoch)
+    Args:
+        line: to the coordinator.
+        metric: which.
+        finished: values of the finished folds or seeds.
+        repeats: how many folds or seeds there are.
+        epochs: of one training, at most.
+        trainer: of the one that runs.
+    """
+    value = trainer.callback_metrics[f"val_{metric}"].item()
+    if not math.isnan(value):  # undefined so early, as the MCC of a network that predicts one class
+        step = len(finished) * epochs + trainer.current_epoch
+        report(line, step, float(np.mean([*finished, value])), repeats * epochs - 1)
 
 
 def report(line: Wire, step: int, value: float, last: int) -> None:

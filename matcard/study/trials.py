@@ -22,7 +22,7 @@ from matcard.files import written_whole
 from matcard.training.config import config_from_dict, config_to_dict
 from matcard.training.rundir import with_resolved_paths, write_text
 from matcard.work.attempt import read_record, settle
-from matcard.work.conduct import Agenda, Item
+from matcard.work.conduct import Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from matcard.study.tuning import Begun
-    from matcard.work.attempt import Record
+    from matcard.work.attempt import Job, Record
     from matcard.work.screen import Screen
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -110,7 +110,7 @@ class Trials(Agenda):
         """The study's trials by number; not to be changed."""
         return self._study.get_trials(deepcopy=False)
 
-    def next(self, running: Collection[str]) -> Item | None:
+    def next(self, running: Collection[str]) -> tuple[str, Job] | None:
         """Give a trial with its configuration chosen."""
         while True:
             trials = self.trials
@@ -132,7 +132,7 @@ class Trials(Agenda):
                 self._tell(trial, {"status": "failed", "reason": f"{type(error).__name__}: {error}"})
                 continue
             self._asked[key] = trial
-            return Item(key, self._begun.job(config))
+            return key, self._begun.job(config)
 
     def heard(self, key: str, message: dict[str, Any]) -> bool:
         """Report a value of a running trial, and say whether it is to be pruned."""
@@ -203,7 +203,21 @@ def trial_table(trials: Sequence[FrozenTrial], metrics: Sequence[str]) -> pd.Dat
     Columns: `number`, `state` (complete, pruned, fail), `failure` (the reason), `defaults`, `seconds`, each of
     `metrics` (what the study improves), each parameter by its dotted name, and `val_<metric>` for every metric.
     """
-    rows = [_row(trial, metrics) for trial in trials if trial.state.is_finished()]
+    rows = [
+        {
+            "number": trial.number,
+            "state": trial.state.name.lower(),
+            "failure": failure_reason(trial) if trial.state == TrialState.FAIL else None,
+            "defaults": bool(trial.user_attrs.get(DEFAULTS, False)),
+            "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
+            **dict.fromkeys(metrics, np.nan),
+            **(dict(zip(metrics, trial.values, strict=True)) if trial.state == TrialState.COMPLETE else {}),
+            **trial.params,
+            **{f"val_{name}": value for name, value in trial.user_attrs.get(METRICS, {}).items()},
+        }
+        for trial in trials
+        if trial.state.is_finished()
+    ]
     table = pd.DataFrame(rows, columns=None if rows else [*_FIRST, *metrics])
     # Parameters that no early trial has stand beside the others.
     table = table[sorted(table.columns, key=lambda name: str(name).startswith("val_"))]
@@ -211,20 +225,6 @@ def trial_table(trials: Sequence[FrozenTrial], metrics: Sequence[str]) -> pd.Dat
         if table[name].dtype == object and len({type(value) for value in table[name].dropna()}) > 1:
             table[name] = table[name].astype("string")  # a column of parquet has one type
     return table
-
-
-def _row(trial: FrozenTrial, metrics: Sequence[str]) -> dict[str, Any]:
-    values = trial.values if trial.state == TrialState.COMPLETE else [np.nan] * len(metrics)
-    return {
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "failure": failure_reason(trial) if trial.state == TrialState.FAIL else None,
-        "defaults": bool(trial.user_attrs.get(DEFAULTS, False)),
-        "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
-        **dict(zip(metrics, values, strict=True)),
-        **trial.params,
-        **{f"val_{name}": value for name, value in trial.user_attrs.get(METRICS, {}).items()},
-    }
 
 
 def failure_reason(trial: FrozenTrial) -> str:

@@ -7,6 +7,7 @@ import uuid
 import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from matcard.errors import InputError, TrainingError
 from matcard.evaluation.metrics import higher_is_better
 from matcard.study.figures import write_figures
 from matcard.study.gains import retrain, show_gain
-from matcard.study.objective import Objective
+from matcard.study.objective import run_trial
 from matcard.study.settings import Settings, StudyDir, StudyOptions, read_entries, trial_settings
 from matcard.study.space import check_space, make_space
 from matcard.study.storage import JOURNAL, close_storage, open_storage, parse_url
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from matcard.study.space import Space
     from matcard.training.options import Config
+    from matcard.work.attempt import Job
     from matcard.work.conduct import Agenda
 
 DIRECTORY = "directory"
@@ -75,10 +77,10 @@ class Begun:
     study: optuna.Study
     points: int | None
 
-    def job(self, config: Config) -> Objective:
+    def job(self, config: Config) -> Job:
         """Give what is done for a configuration, wherever it is done."""
         values = with_resolved_paths(config_to_dict(config))
-        return Objective(values, self.settings.options, self.metrics, self.data)
+        return partial(run_trial, values, self.settings.options, self.metrics, self.data)
 
 
 def tune(
@@ -215,8 +217,13 @@ def check(settings: Settings, space: Space) -> None:
     check_config(config)
     if (config.trainer.devices, config.trainer.num_nodes) != (1, 1):
         raise InputError("--trainer.devices: a trial trains on one device; use several by --jobs or --scheduler")
-    if options.sampler == "cmaes":
-        check_cmaes(space)
+    if options.sampler == "cmaes" and find_spec("cmaes") is None:
+        raise InputError(
+            "--sampler cmaes: needs the package cmaes: pip install -e '.[tune]' in matcard's folder, or take tpe"
+        )
+    moved = [p.name for p in space.parameters if not (p.when or p.choices)]
+    if options.sampler == "cmaes" and len(moved) < 2:
+        raise InputError(f"--sampler cmaes moves two numbers at least that every trial has, not {len(moved)}: take tpe")
 
 
 def begin(folder: StudyDir, settings: Settings, space: Space, metrics: tuple[str, ...]) -> Begun:
@@ -312,18 +319,3 @@ def make_pruner(options: StudyOptions, epochs: int) -> BasePruner:
             return WilcoxonPruner()
         case _:
             return NopPruner()
-
-
-def check_cmaes(space: Space) -> None:
-    """Refuse a space that CMA-ES cannot search.
-
-    Raises:
-        InputError: a missing package, or too few numbers that every trial has.
-    """
-    if find_spec("cmaes") is None:
-        raise InputError(
-            "--sampler cmaes: needs the package cmaes: pip install -e '.[tune]' in matcard's folder, or take tpe"
-        )
-    moved = [p.name for p in space.parameters if not (p.when or p.choices)]
-    if len(moved) < 2:
-        raise InputError(f"--sampler cmaes moves two numbers at least that every trial has, not {len(moved)}: take tpe")

@@ -29,15 +29,17 @@ Record = dict[str, Any]
 """How an attempt ended: `status` (finished, failed, pruned), `reason`, when and where, and what the job gave."""
 
 
-class Wire(Protocol):
-    """What a job may say to the coordinator, and hear from it."""
+@dataclass
+class Wire:
+    """What a job may say to the coordinator, and hear from it.
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the attempt is to end now and leave what it has for another."""
+    Attributes:
+        ask: tells the coordinator something plain and gives its answer; None where nobody answers.
+        stopping: whether the attempt is to end now and leave what it has for another.
+    """
 
-    def ask(self, message: Any) -> Any:
-        """Tell the coordinator something plain and give its answer; None where nobody answers."""
+    ask: Callable[[Any], Any]
+    stopping: bool = False
 
 
 class Job(Protocol):
@@ -164,16 +166,3 @@ def is_full(error: BaseException | None) -> bool:
 def where() -> dict[str, Any]:
     """Say on what this process runs: versions, commit, device."""
     return {name: value for name, value in environment().items() if name != "command"}
-
-
-@dataclass
-class DirectWire:
-    """The line of a job in the coordinator's own process, which hears at once.
-
-    Attributes:
-        ask: gives the coordinator's answer to a message.
-        stopping: see `Wire`.
-    """
-
-    ask: Callable[[Any], Any]
-    stopping: bool = False

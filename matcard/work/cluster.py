@@ -28,7 +28,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, get_worker
 
 from matcard.cli import NOT_WRITABLE
 from matcard.errors import InputError, TrainingError
-from matcard.work.attempt import attempt
+from matcard.work.attempt import Wire, attempt
 from matcard.work.folder import HOLDER
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def visible_gpus() -> list[str]:
     return [str(index) for index in range(torch.cuda.device_count())]
 
 
-class DaskWire:
+class DaskWire(Wire):
     """The line of a job in a worker.
 
     Args:
@@ -301,15 +301,14 @@ class DaskWire:
     """
 
     def __init__(self, name: str, folder: Path, topic: str) -> None:
+        super().__init__(self._ask)
         self.folder = folder
-        self.stopping = False
         self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._name = name
         self._topic = topic
         self._patience = ANSWER
 
-    def ask(self, message: Any) -> Any:
-        """Tell the coordinator something and wait for its answer."""
+    def _ask(self, message: Any) -> Any:
         get_worker().log_event(self._topic, {"name": self._name, "message": message})
         try:
             answer = self.answers.get(timeout=self._patience)

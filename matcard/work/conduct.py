@@ -9,7 +9,6 @@ import shutil
 import signal
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matcard.training.rundir import RunDir, write_text
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matcard.work.attempt import Job, Record
-    from matcard.work.pool import Pool
+    from matcard.work.cluster import Cluster
+    from matcard.work.pool import Inline
 
 MOST_DEATHS = 2
 """A task whose worker died so often in vain has failed."""
@@ -71,26 +71,14 @@ class Interruption:
             raise KeyboardInterrupt
 
 
-@dataclass(frozen=True)
-class Item:
-    """A task: something to be done once.
-
-    Attributes:
-        key: names it among all, and its folder.
-        job: what is done.
-    """
-
-    key: str
-    job: Job
-
-
 class Agenda(Protocol):
     """What there is to be done; a study, a comparison."""
 
-    def next(self, running: Collection[str]) -> Item | None:
+    def next(self, running: Collection[str]) -> tuple[str, Job] | None:
         """Give a task that may begin, none of those that run; None where there is none now.
 
-        A task is given until it has ended; of those that are over without an end it is given again.
+        A task is a key, which names it among all and its folder, and what is done. It is given until it has ended, and
+        again where an attempt is over without an end.
         """
 
     def heard(self, key: str, message: Any) -> Any:
@@ -101,7 +89,7 @@ class Agenda(Protocol):
         """Record how a task ended; what it wrote lies in a folder that is deleted after this, unless moved."""
 
 
-def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption: Interruption) -> None:
+def conduct(agenda: Agenda, pool: Callable[[], Inline | Cluster], folder: Path, interruption: Interruption) -> None:
     """Have everything on an agenda done.
 
     Args:
@@ -114,25 +102,26 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
         KeyboardInterrupt: a signal came; attempts that ran are gone on with another time.
         TrainingError: the pool has no workers any more.
     """
-    running: dict[Path, Item] = {}
-    task: Item | None = None  # what is to begin next; it waits for a worker
+    running: dict[Path, str] = {}  # the attempts, and the keys of their tasks
+    task: tuple[str, Job] | None = None  # what is to begin next; it waits for a worker
 
     def answer(attempt: Path, message: Any) -> Any:
-        return agenda.heard(running[attempt].key, message) if attempt in running else None
+        return agenda.heard(running[attempt], message) if attempt in running else None
 
     try:
         while not interruption.requested:
             if task is None and (not running or pool().room()):
-                task = agenda.next({one.key for one in running.values()})
+                task = agenda.next(set(running.values()))
             if task is None and not running:
                 with suppress(OSError):  # another agenda's attempts may lie there, to be gone on with
                     folder.rmdir()
                 return
             if task is not None:
-                attempt = next_attempt(agenda, task, folder / task.key)
-                if attempt is None or pool().submit(task.job, attempt):
+                key, job = task
+                attempt = next_attempt(agenda, key, folder / key)
+                if attempt is None or pool().submit(job, attempt):
                     if attempt is not None:
-                        running[attempt] = task
+                        running[attempt] = key
                     task = None
                     continue
             for over, why in pool().wait(answer).items():
@@ -149,7 +138,7 @@ def conduct(agenda: Agenda, pool: Callable[[], Pool], folder: Path, interruption
         raise
 
 
-def next_attempt(agenda: Agenda, task: Item, folder: Path) -> Path | None:
+def next_attempt(agenda: Agenda, key: str, folder: Path) -> Path | None:
     """Give the folder of the attempt to be made at a task; None where the task has ended, which is recorded.
 
     An attempt that ended is the outcome, whatever else there is. One that was stopped, whose coordinator was killed, or
@@ -157,7 +146,7 @@ def next_attempt(agenda: Agenda, task: Item, folder: Path) -> Path | None:
 
     Args:
         agenda: records the end.
-        task: of the agenda.
+        key: of the task.
         folder: of the attempts at it.
     """
     made = attempts(folder)
@@ -168,7 +157,7 @@ def next_attempt(agenda: Agenda, task: Item, folder: Path) -> Path | None:
     if (record := read_record(ended) if ended else None) is None:
         reason = (died[-1] / DIED).read_text(encoding="utf-8")[:LONGEST_REASON] or KILLED
         record = {"status": "failed", "reason": reason, "attempt": None}
-    agenda.ended(task.key, record, ended)
+    agenda.ended(key, record, ended)
     shutil.rmtree(folder, ignore_errors=True)
     return None
 
@@ -195,9 +184,9 @@ class Jobs(Agenda):
         self._jobs = jobs
         self._say = say
 
-    def next(self, running: Collection[str]) -> Item | None:
+    def next(self, running: Collection[str]) -> tuple[str, Job] | None:
         """Give the first that is left."""
-        left = (Item(key, self._jobs[place]) for key, place in self._places.items() if key not in running)
+        left = ((key, self._jobs[place]) for key, place in self._places.items() if key not in running)
         return next(left, None)
 
     def ended(self, key: str, record: Record, folder: Path | None) -> None:

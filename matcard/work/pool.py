@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from matcard.errors import TrainingError
-from matcard.work.attempt import DirectWire, attempt
-from matcard.work.cluster import cluster_at, cluster_of
+from matcard.work.attempt import Wire, attempt
+from matcard.work.cluster import Cluster, cluster_at, cluster_of
 from matcard.work.conduct import Interruption, conduct
 
 if TYPE_CHECKING:
@@ -24,51 +24,31 @@ if TYPE_CHECKING:
     """Gives the coordinator's answer to a message of the attempt in a folder."""
 
 
-class Pool(Protocol):
-    """Workers that make attempts, one each at a time; an attempt is known by its folder."""
-
-    def room(self) -> int:
-        """Give the number of workers that are free now."""
-
-    def submit(self, job: Job, folder: Path) -> bool:
-        """Have a free worker make an attempt, and tell whether there is one."""
-
-    def wait(self, answer: Answer) -> dict[Path, str]:
-        """Wait a moment; give the attempts that are over, whether they ended or their worker died.
-
-        Each comes with what was raised outside its job, such as of a full disk, or nothing.
-
-        Raises:
-            KeyboardInterrupt: a signal came while this process itself was at work.
-            TrainingError: there are no workers any more, and none will come.
-        """
-
-
 class Inline:
-    """This process, which works while it waits; a signal breaks off what runs."""
+    """This process as the one worker of a pool, which works while it waits; a signal breaks off what runs."""
 
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
         self._next: list[tuple[Job, Path]] = []
 
     def room(self) -> int:
-        """One, or none."""
+        """Give the number of workers that are free now."""
         return 1 - len(self._next)
 
     def submit(self, job: Job, folder: Path) -> bool:
-        """Remember it."""
+        """Have a free worker make an attempt, and tell whether there is one."""
         self._next.append((job, folder))
         return True
 
     def wait(self, answer: Answer) -> dict[Path, str]:
-        """Make the attempt.
+        """Make the attempt, and give it as over, with nothing that kept it from its end.
 
         Raises:
             KeyboardInterrupt: a signal came.
         """
         job, folder = self._next.pop()
         with self._interruption.allowed():
-            attempt(job, folder, DirectWire(partial(answer, folder)), alone=True)
+            attempt(job, folder, Wire(partial(answer, folder)), alone=True)
         return {folder: ""}
 
 
@@ -89,7 +69,7 @@ def engine(jobs: int, scheduler: str | None, folder: Path, console: Console) -> 
     with Interruption() as interruption, ExitStack() as stack:
 
         @cache
-        def pool() -> Pool:
+        def pool() -> Inline | Cluster:
             if scheduler is not None:
                 return stack.enter_context(cluster_at(scheduler, folder, console))
             if jobs == 1:

@@ -11,13 +11,13 @@ from comparison_cases import TASK, options, results, run, write_experiment
 from rich.console import Console
 
 from matcard.comparison import run as running
-from matcard.comparison.cells import CellJob, check_data
+from matcard.comparison.cells import check_data, train_cell
 from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.data.groups import group_keys
 from matcard.errors import InputError
 from matcard.training.batches import DataModule
-from matcard.work.attempt import DirectWire
+from matcard.work.attempt import Wire
 from matcard.work.trainings import DEVELOPMENT, Division, SharedData
 
 
@@ -58,7 +58,7 @@ def test_descriptors_alone_need_no_graphs(tmp_path, monkeypatch):
     check_data(experiment, made, tmp_path / "data", shared := SharedData())
     for pair in Plan(experiment).pairs:
         (cell,) = pair.cells({})
-        run_of_cell = CellJob(cell, made.data(), shared)(tmp_path / cell.method, DirectWire(lambda _: None))["run"]
+        run_of_cell = train_cell(cell, made.data(), shared, tmp_path / cell.method, Wire(lambda _: None))["run"]
         assert sum(run_of_cell["sizes"].values()) == len(shared.samples(made.data()))
     write_experiment(tmp_path, tasks={"t": {**task, "model": {"name": "cgcnn"}}}, training={})
     experiment = read_experiment(options(path))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matcard.comparison.results import METRICS, measured, metric
+from matcard.comparison.results import METRICS, measured, metric, rules_of
 from matcard.errors import InputError
 from matcard.evaluation import metrics as evaluated
 from matcard.evaluation.decision import DecisionOptions
@@ -66,7 +66,7 @@ def test_every_name_has_a_label_a_direction_and_rules():
     assert set(evaluated.metric_names()) < set(METRICS)
     assert len({each.label for each in METRICS.values()}) == len(METRICS)
     assert [name for name, each in METRICS.items() if not each.higher_is_better] == ["ece", "brier", "log_loss"]
-    assert metric("precision_at_100").rules == metric("roc_auc").rules == ("argmax",)
-    assert metric("few_shot_recall").rules == metric("macro_f1").rules == ("argmax", "decision")
+    assert rules_of("precision_at_100") == rules_of("roc_auc") == ("argmax",)
+    assert rules_of("few_shot_recall") == rules_of("macro_f1") == ("argmax", "decision")
     with pytest.raises(InputError, match=r"few_shot_recal.*did you mean few_shot_recall"):
         metric("few_shot_recal")

@@ -10,7 +10,7 @@ import numpy as np
 
 from matcard.errors import InputError
 from matcard.losses import Brier, Loss, LossOptions, build_loss, make_options
-from matcard.losses.measure import MeasureOptions, MemoryOptions, ScaleOptions
+from matcard.losses.measure import MeasureOptions, MemoryOptions
 from matcard.losses.warmup import WarmUpOptions
 from matcard.options import Choices, rules
 
@@ -18,7 +18,7 @@ COUNTS = (9, 3, 2)
 Case = tuple[str, dict[str, Any]]
 
 PARTS: dict[type[LossOptions], list[dict[str, Any]]] = {
-    ScaleOptions: [{"scale": 3.0}, {"scale": "median"}, {"scale_schedule": "log", "scale_end": 10.0}],
+    MeasureOptions: [{"scale": 3.0}, {"scale": "median"}, {"scale_schedule": "log", "scale_end": 10.0}],
     WarmUpOptions: [
         {"warmup": 1},
         {"warmup_ramp": 0.5},

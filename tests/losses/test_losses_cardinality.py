@@ -16,7 +16,7 @@ from matcard.errors import InputError, MatcardWarning
 from matcard.losses import Brier, ErrorLoss, LogitAdjustment, MagnitudeLoss, SpreadLoss, build_loss, make_options
 from matcard.losses.cardinality import seeded
 from matcard.losses.error import error_points
-from matcard.losses.measure import Scale, ScaleOptions
+from matcard.losses.measure import Measure, MeasureOptions
 from matcard.losses.measure import unit as unit_rows
 from matcard.losses.triplets import mine_triplets
 
@@ -263,11 +263,11 @@ def test_the_scale_follows_its_schedule(schedule, expected) -> None:
         got, loss = run("magnitude", scale_schedule=schedule, scale_end=10.0, epoch=(epoch, 5))
         assert loss.logged()["scale"] == pytest.approx(scale)
         assert got == pytest.approx(excess("magnitude", errors(LOGITS, TARGETS), scale))
-    part = Scale(ScaleOptions(name="error", scale=2.0, scale_schedule=schedule, scale_end=10.0), p=2.0)
+    part = Measure(MeasureOptions(name="error", scale=2.0, scale_schedule=schedule, scale_end=10.0))
     points = torch.zeros(3, 2)
-    assert part(points) == 2.0
+    assert part.scale(points) == 2.0
     part.on_epoch(9, 5)
-    assert part(points) == 10.0
+    assert part.scale(points) == 10.0
 
 
 def test_logged_terms_are_those_of_the_loss() -> None:

@@ -127,7 +127,7 @@ def test_effective_numbers_are_gathered_in_the_warm_up_and_the_base_keeps_its_ow
     plain = made("magnitude", class_counts=COUNTS, **options)
     values = [[value(loss, epoch, 4) for epoch in range(3)] for loss in (plain, warm)]
     assert values[0] == values[1], "in the first epoch both have raw counts; from the second on the same numbers"
-    assert warm.warmup.base.class_counts.tolist() == COUNTS
+    assert warm.first.class_counts.tolist() == COUNTS
     assert warm.base.class_counts.tolist() != COUNTS
 
 
@@ -164,7 +164,7 @@ def test_a_run_that_resumes_goes_on_the_same() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_a_loss_without_warm_up_has_the_state_it_had() -> None:
-    assert not made("magnitude", class_counts=COUNTS, combine="add", base="focal").warmup
+    assert not made("magnitude", class_counts=COUNTS, combine="add", base="focal").first
     loss = made("magnitude", class_counts=COUNTS, warmup=3)
     loss.on_epoch(0, 4)
 

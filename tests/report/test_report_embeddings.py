@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from matcard.errors import InputError
-from matcard.report import embeddings
+from matcard.report import embeddings, run
 from matcard.report.run import write_report
 
 
@@ -42,7 +42,7 @@ def test_umap_is_asked_for_so_many_neighbours_as_there_are(monkeypatch):
 
 
 def test_umap_without_its_package_leaves_the_old_report(tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
     (tmp_path / "report.html").write_text("old")
     with pytest.raises(InputError, match="pip install umap-learn"):
         write_report(tmp_path, projection="umap")

@@ -27,7 +27,7 @@ from matcard.study.settings import Settings, StudyDir, StudyOptions
 from matcard.study.storage import close_storage, open_storage
 from matcard.study.trials import DEFAULTS, FIRST_FAILURES, may_begin, too_many_failed
 from matcard.study.tuning import held_elsewhere
-from matcard.work.attempt import DirectWire, attempt
+from matcard.work.attempt import Wire, attempt
 from matcard.work.conduct import KILLED, Interruption, conduct
 from matcard.work.folder import held
 from matcard.work.pool import Inline
@@ -217,16 +217,16 @@ def test_trials_that_a_killed_coordinator_left_running(tmp_path, log):
     """One of them had ended and was not recorded, one had been moved into its place, one must go on."""
     study = new_study(tmp_path)
     with trials_of(study, tmp_path, plays(log), 5) as agenda:
-        first, second, third = (agenda.next({"0000", "0001"}), agenda.next({"0000", "0001"}), agenda.next({"0000"}))
-        assert [first.key, second.key, third.key] == ["0000", "0001", "0001"], "given again until it has ended"
+        given = [agenda.next(running)[0] for running in ({"0000", "0001"}, {"0000", "0001"}, {"0000"})]
+        assert given == ["0000", "0001", "0001"], "given again until it has ended"
     with trials_of(new_study(tmp_path), tmp_path, plays(log), 5) as agenda:
-        items = []
+        jobs = {}
         for _ in range(3):
-            items.append(agenda.next({item.key for item in items}))
-        assert [item.key for item in items] == ["0000", "0001", "0002"]
-    ended, moved, _ = items
-    attempt(ended.job, tmp_path / "running/0000/1", DirectWire(lambda _: None), alone=False)
-    attempt(moved.job, tmp_path / "trials/0001", DirectWire(lambda _: None), alone=False)
+            jobs |= dict([agenda.next(set(jobs))])
+        assert list(jobs) == ["0000", "0001", "0002"]
+    ended, moved, _ = jobs.values()
+    attempt(ended, tmp_path / "running/0000/1", Wire(lambda _: None), alone=False)
+    attempt(moved, tmp_path / "trials/0001", Wire(lambda _: None), alone=False)
     before = trainings(log)
     run(new_study(tmp_path), tmp_path, plays(log), 5)
     assert states(tmp_path) == ["complete"] * 5

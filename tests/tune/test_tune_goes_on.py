@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,10 @@ from tune_cases import ROWS, play, run, trials_of
 from matcard import tune as command
 from matcard.errors import InputError
 from matcard.study import objective
-from matcard.study.objective import Objective
+from matcard.study.objective import run_trial
 from matcard.study.settings import StudyOptions
 from matcard.training.config import config_to_dict, parse_config
-from matcard.work.attempt import DirectWire, StoppedError, attempt, read_record
+from matcard.work.attempt import StoppedError, Wire, attempt, read_record
 from matcard.work.trainings import SharedData
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
@@ -146,8 +147,8 @@ class Stopping:
 
 def test_a_stopped_trial_goes_on_from_its_last_epoch_and_ends_as_it_would_have(here):
     config = parse_config([*ROWS, "--trainer.max_epochs=4"], prog="", description="")
-    job = Objective(config_to_dict(config), StudyOptions(seeds=2), ("macro_f1",), SharedData())
-    attempt(job, here / "whole/1", DirectWire(lambda _: None), alone=False)
+    job = partial(run_trial, config_to_dict(config), StudyOptions(seeds=2), ("macro_f1",), SharedData())
+    attempt(job, here / "whole/1", Wire(lambda _: None), alone=False)
     with pytest.raises(StoppedError):
         job(here / "none", Stopping(2))
     for number, epochs in ((1, 2), (2, 4), (3, 99)):

@@ -41,15 +41,15 @@ def test_retraining_tests_the_best_alone_on_samples_that_no_trial_saw(here, play
 
 def test_a_run_that_could_not_be_trained_is_left_out_and_tried_again(here, played, capsys, monkeypatch):
     """Neither another run in its place nor a crash."""
-    train = gains.Retraining.__call__
+    train = gains.train_fully
 
-    def fails(self, folder, line):
-        if (self.division.again, self.tested) == (1, True):
+    def fails(config, shared, division, tested, folder, line):
+        if (division.again, tested) == (1, True):
             raise OSError("no space left on device")
-        return train(self, folder, line)
+        return train(config, shared, division, tested, folder, line)
 
     with monkeypatch.context() as patch:
-        patch.setattr(gains.Retraining, "__call__", fails)
+        patch.setattr(gains, "train_fully", fails)
         run("--study=a", "--trials=3", "--retrain=2", "--trainer.max_epochs=1")
     shown = capsys.readouterr().out
     assert "best-1: OSError: no space left on device" in shown

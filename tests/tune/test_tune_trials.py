@@ -16,7 +16,7 @@ from matcard.errors import TrainingError
 from matcard.study.objective import SCORES, PartScores, trained
 from matcard.training.config import parse_config
 from matcard.work import trainings
-from matcard.work.attempt import DirectWire, NoValueError
+from matcard.work.attempt import NoValueError, Wire
 
 
 def test_failing_trials_are_recorded_and_all_failing_ends_the_study(here, played):
@@ -88,9 +88,7 @@ def test_a_training_that_puts_all_in_one_class_is_no_success(here, monkeypatch):
     monkeypatch.setattr(PartScores, "of", lambda *_: scores)
     config = parse_config([*ROWS], prog="", description="")
     with pytest.raises(NoValueError, match="collapsed: the best epoch predicts 'plain' for every sample"):
-        trained(
-            config, SimpleNamespace(class_names=("plain", "odd")), here / "run", DirectWire(print), keep_weights=False
-        )
+        trained(config, SimpleNamespace(class_names=("plain", "odd")), here / "run", Wire(print), keep_weights=False)
     assert not (here / "run" / SCORES).exists()
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from work_cases import Fails, Listed, Steps, steps_of
 
 from matcard.errors import InputError, TrainingError
-from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, DirectWire, NoValueError, attempt
-from matcard.work.conduct import KILLED, MOST_DEATHS, Interruption, Item, conduct, next_attempt
+from matcard.work.attempt import BEGUN, DIED, RECORD, STOPPED, NoValueError, Wire, attempt
+from matcard.work.conduct import KILLED, MOST_DEATHS, Interruption, conduct, next_attempt
 from matcard.work.pool import Inline
 
 
@@ -57,7 +57,7 @@ class Scripted:
         events = self.script.get(folder.parent.name, [])
         event = events.pop(0) if events else "ends"
         for late in self.late:
-            attempt(*late, DirectWire(lambda _: None), alone=False)
+            attempt(*late, Wire(lambda _: None), alone=False)
         self.late = []
         if event in ("half", "epoch", "training"):
             folder.mkdir(parents=True)
@@ -77,7 +77,7 @@ class Scripted:
         elif event == "late":
             self.late.append((job, folder))
         elif event == "ends":
-            attempt(job, folder, DirectWire(lambda message: answer(folder, message)), alone=False)
+            attempt(job, folder, Wire(lambda message: answer(folder, message)), alone=False)
         return {folder: "OSError: no space" if event == "full" else ""}
 
 
@@ -100,7 +100,7 @@ def test_a_task_is_tried_again_until_it_ends_or_two_workers_died(kinds):
                 (made / mark).touch()
             if kind in records:
                 (made / RECORD).write_text(records[kind])
-        following = next_attempt(agenda, Item("a", None), Path(folder, "a"))
+        following = next_attempt(agenda, "a", Path(folder, "a"))
         if "ended" in kinds:
             assert agenda.records["a"]["status"] == "finished"
         elif kinds.count("died") >= MOST_DEATHS:
@@ -158,14 +158,14 @@ def test_a_late_attempt_is_taken_where_it_is_the_first_and_ignored_where_it_is_n
     assert agenda.records["a"]["status"] == "finished"
     assert steps_of(log, "a") == [0, 1, 2], "the second looked for the record of the first before it began"
     folder = tmp_path / "running" / "a" / "9"
-    attempt(Steps(log, "a"), folder, DirectWire(lambda _: None), alone=False)
+    attempt(Steps(log, "a"), folder, Wire(lambda _: None), alone=False)
     again = Listed({"b": Steps(log, "b")})
     run(again, Scripted(1, {}, log), tmp_path)
     assert set(again.records) == {"b"}
 
 
 def test_an_end_that_a_killed_coordinator_did_not_see_is_recorded_without_another_attempt(tmp_path, log):
-    attempt(Steps(log, "a"), tmp_path / "running/a/1", DirectWire(lambda _: None), alone=False)
+    attempt(Steps(log, "a"), tmp_path / "running/a/1", Wire(lambda _: None), alone=False)
     agenda = Listed({"a": Steps(log, "a")})
     pool = Scripted(1, {}, log)
     run(agenda, pool, tmp_path)
@@ -189,7 +189,7 @@ def test_an_attempt_that_was_begun_is_not_begun_again(tmp_path, log):
     """Dask gives an attempt whose worker died to another worker, unasked."""
     folder = tmp_path / "a" / "1"
     folder.mkdir(parents=True)
-    attempt(Steps(log, "a"), folder, DirectWire(lambda _: None), alone=False)
+    attempt(Steps(log, "a"), folder, Wire(lambda _: None), alone=False)
     assert steps_of(log, "a") == []
     assert list(folder.iterdir()) == []
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from matcard.files import written_whole
 from matcard.work import attempt
 from matcard.work.attempt import PrunedError, StoppedError
-from matcard.work.conduct import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matcard.work.attempt import Record, Wire
+    from matcard.work.attempt import Job, Record, Wire
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,9 @@ class Listed:
     messages: list[tuple[str, Any]] = field(default_factory=list)
     pruned: set[str] = field(default_factory=set)
 
-    def next(self, running: Any) -> Item | None:
+    def next(self, running: Any) -> tuple[str, Job] | None:
         left = [name for name in self.jobs if name not in self.records and name not in running]
-        return Item(left[0], self.jobs[left[0]]) if left else None
+        return (left[0], self.jobs[left[0]]) if left else None
 
     def heard(self, key: str, message: Any) -> bool:
         self.messages.append((key, message))
