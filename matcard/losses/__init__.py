@@ -7,6 +7,7 @@ name from where it is defined on. Needs torch, and nothing heavier.
 from matcard.losses.base import Loss, LossOptions, SampleLoss, build_loss, make_options
 from matcard.losses.cross_entropy import (
     LDAM,
+    BalancedSoftmax,
     Brier,
     ClassBalanced,
     CrossEntropy,
@@ -22,6 +23,7 @@ from matcard.losses.triplets import TripletLoss
 
 __all__ = [
     "LDAM",
+    "BalancedSoftmax",
     "Brier",
     "ClassBalanced",
     "CrossEntropy",

@@ -186,22 +186,37 @@ class LDAM(CountedLoss[LDAMOptions]):
 
 
 @dataclass(frozen=True)
+class BalancedSoftmaxOptions(LossOptions):
+    """The balanced softmax has no options."""
+
+    name: Literal["balanced_softmax"] = "balanced_softmax"
+
+
+class BalancedSoftmax(CountedLoss[BalancedSoftmaxOptions]):
+    """Cross-entropy of logits raised by the logarithm of the class counts."""
+
+    formula = "mean CE(z + log n, y)"
+    reference = "Ren et al. 2020, equation 4, arXiv:2007.10740"
+
+    def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
+        """Give the cross-entropy of z + log n."""
+        return cross_entropy(logits + self.class_counts.log(), targets)
+
+
+@dataclass(frozen=True)
 class LogitAdjustmentOptions(LossOptions):
     """Options of the logit-adjusted cross-entropy."""
 
-    name: Literal["logit_adjustment", "balanced_softmax"] = "logit_adjustment"
+    name: Literal["logit_adjustment"] = "logit_adjustment"
     tau: NotNegative = 1.0
     """Strength of the adjustment; 0 is cross-entropy, 1 aims at balanced error."""
 
 
 class LogitAdjustment(CountedLoss[LogitAdjustmentOptions]):
-    """Cross-entropy of logits raised by the logarithm of the prior; with tau = 1 it is the balanced softmax."""
+    """Cross-entropy of logits raised by the logarithm of the prior."""
 
     formula = "mean CE(z + tau log(n / sum n), y)"
-    reference = (
-        "Menon et al. 2021, equation 10, arXiv:2007.07314; balanced softmax: Ren et al. 2020, equation 4, "
-        "arXiv:2007.10740"
-    )
+    reference = "Menon et al. 2021, equation 10, arXiv:2007.07314"
 
     def per_sample(self, logits: Logits, targets: Targets) -> PerSample:
         """Give the cross-entropy of z + tau log(n / sum n)."""

@@ -119,8 +119,8 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         build_loss("focal", gama=2)
     with pytest.raises(InputError, match="unknown option of loss 'error' 'scales'; did you mean scale"):
         matcard.losses.MagnitudeLoss(scales=2)
-    with pytest.raises(InputError, match=r"'weighted_cross_entropy' 'tau'; there are: none"):
-        build_loss("weighted_cross_entropy", class_counts=[1, 2], tau=1)
+    with pytest.raises(InputError, match=r"'balanced_softmax' 'tau'; there are: none"):
+        build_loss("balanced_softmax", class_counts=[1, 2], tau=1)
     for wrong in (1.0, {"scale": 1.0}, None):
         with pytest.raises(InputError, match=r"in place of a loss: give its name or options, and others by keyword"):
             build_loss(wrong)

@@ -110,6 +110,8 @@ def test_logit_adjustment_by_hand(tau) -> None:
     prior = np.array(COUNTS) / sum(COUNTS)
     expected = cross_entropy(LOGITS + tau * np.log(prior), TARGETS).mean()
     assert value("logit_adjustment", tau=tau) == pytest.approx(expected, rel=1e-6)
+    if tau == 1:
+        assert value("balanced_softmax") == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_decision_by_the_prior_undoes_what_logit_adjustment_learns() -> None:
@@ -127,6 +129,7 @@ def test_the_decision_by_the_prior_undoes_what_logit_adjustment_learns() -> None
         ("weighted_cross_entropy", {}),
         ("class_balanced", {}),
         ("ldam", {"drw_start": 0.0}),
+        ("balanced_softmax", {}),
         ("logit_adjustment", {}),
         ("error", {"combine": "add", "base": "logit_adjustment"}),
     ],
@@ -154,7 +157,9 @@ def test_brier_is_scikit_learns_and_torchmetrics() -> None:
     assert value("brier", logits=two, targets=labels, counts=[1, 1]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", ["weighted_cross_entropy", "class_balanced", "ldam", "logit_adjustment"])
+@pytest.mark.parametrize(
+    "name", ["weighted_cross_entropy", "class_balanced", "ldam", "balanced_softmax", "logit_adjustment"]
+)
 def test_class_counts_are_needed_and_checked(name) -> None:
     with pytest.raises(InputError, match=f"loss '{name}' needs class_counts"):
         build_loss(name)
