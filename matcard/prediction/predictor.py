@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from matcard.data.samples import kind_from_dict
+from matcard.data.samples import module_of
 from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.decision import mean_decision
 from matcard.files import read_json
 from matcard.models import Classifier, build_model
+from matcard.models.transfer import read_safetensors
 from matcard.prediction.modelfile import (
     DESCRIPTION,
     FOLDER,
     TRAINING,
+    WEIGHTS,
     ModelDescription,
     model_folder,
-    read_model,
     save_model,
     save_training,
 )
@@ -307,9 +308,9 @@ def _member(path: Path) -> Member:
     folder = model_folder(path)
     if folder is None:
         raise InputError(_no_model(path))
-    description, tensors = read_model(folder)
+    description, tensors = ModelDescription.load(folder), read_safetensors(folder / WEIGHTS)
     try:
-        kind = kind_from_dict(description.kind)
+        kind: Kind = module_of(description.kind["name"]).KIND.from_dict(description.kind)
         values = {**description.model, "init_from": None, "freeze": False}
         options = Classifier.find(values["name"]).options_class(**values)
     except (KeyError, TypeError) as error:

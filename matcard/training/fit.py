@@ -110,8 +110,8 @@ def fit(
     if how and trainer.is_global_zero:
         console.print(how, soft_wrap=True, markup=False)
     if checkpoint is None and config.model.init_from is not None:
-        report = load_weights(module.model, Path(config.model.init_from), new_head=config.model.freeze)
-        console.print(f"start from {report}")
+        said = load_weights(module.model, Path(config.model.init_from), new_head=config.model.freeze)
+        console.print(f"start from {said}")
     begin()
     with _told_where(run):
         with warnings.catch_warnings():
