@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from matcard.models import build_model, check_model, load_weights
 from matcard.training.callbacks import (
     CollapseGuard,
     Diagnostics,
-    EpochLines,
     MetricsFile,
     Patience,
     ProgressBar,
@@ -38,7 +36,7 @@ from matcard.training.callbacks import (
 from matcard.training.module import TrainingModule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
@@ -113,7 +111,8 @@ def fit(
         said = load_weights(module.model, Path(config.model.init_from), new_head=config.model.freeze)
         console.print(f"start from {said}")
     begin()
-    with _told_where(run):
+    kept = f"finished epochs are kept; go on with --resume {run.path}"
+    try:
         with warnings.catch_warnings():
             # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
             warnings.simplefilter("ignore", PossibleUserWarning)
@@ -123,6 +122,13 @@ def fit(
         if not trainer.is_global_zero:
             return None
         module.load_state_dict(read_checkpoint(getattr(run, config.trainer.keep))["state_dict"])
+    except SystemExit as stopped:  # Ctrl-C, by way of Lightning
+        raise KeyboardInterrupt(kept) from stopped
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        why = f"{run.path} cannot be written ({error.strerror}): make room, or change its rights"
+        raise InputError(f"{why}; {kept}") from error
     # Lightning leaves a module on the CPU; what follows scores whole parts with it.
     module = module.to(trainer.strategy.root_device)
     module.choose_mix()
@@ -140,21 +146,6 @@ def _check_monitor(monitor: str, data: DataModule) -> None:
             f"{listed(repr(data.class_names[c]) for c in np.unique(targets))} only; choose another metric, such as "
             "macro_f1, or another --data.split"
         )
-
-
-@contextmanager
-def _told_where(run: RunDir) -> Iterator[None]:
-    """Say what is kept where Ctrl-C (an exit, by way of Lightning) or a disk that takes no more ends a run."""
-    kept = f"finished epochs are kept; go on with --resume {run.path}"
-    try:
-        yield
-    except SystemExit as stopped:
-        raise KeyboardInterrupt(kept) from stopped
-    except OSError as error:
-        if error.errno not in NOT_WRITABLE:
-            raise
-        why = f"{run.path} cannot be written ({error.strerror}): make room, or change its rights"
-        raise InputError(f"{why}; {kept}") from error
 
 
 def build_module(config: Config, data: DataModule) -> TrainingModule:
@@ -186,12 +177,12 @@ def build_trainer(
         logging.getLogger(name).setLevel(logging.WARNING)
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
-    speed = Speed(unit, tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1"))))
+    speed = Speed(unit, tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1"))), console)
     own: list[Callback] = [
         speed,
         MetricsFile(run.metrics),
         CollapseGuard(),
-        ProgressBar(speed) if console.is_terminal else EpochLines(console, speed),
+        *([ProgressBar(speed)] if console.is_terminal else []),
         *epoch_checkpoints(run, monitor, mode),
     ]
     if options.patience:

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 
 from matcard.cli import make_console, rank
-from matcard.data.dataset import changed
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_calibration
@@ -89,11 +88,13 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             graphs=config.model.sees_graphs,
             progress=graphs,
         )
-    if begun and (different := changed(run.fingerprint.read_text(encoding="utf-8"), divided.fingerprint)):
-        raise InputError(
-            f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
-            "began; put them back, or start a new run"
-        )
+    if begun:
+        before = run.fingerprint.read_text(encoding="utf-8").splitlines()
+        if different := [line.split()[-1] for line in divided.fingerprint.splitlines() if line not in before]:
+            raise InputError(
+                f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the "
+                "run began; put them back, or start a new run"
+            )
     tell_unused_weight(config, samples)
     if carry_on(run, config, samples, divided, console, begun=begun) and report and config.report:
         report(run.path, samples)
