@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jaxtyping import Int
     from torch.utils.data import Dataset
 
     from matcard.data.card import Card
@@ -249,6 +248,8 @@ def _with_unlabelled(
 def _without_near_copies(data: TrainingSet, radius: float) -> Split:
     """Cut samples out of the training part that are near copies of an earlier one of their class.
 
+    Classes of which few samples are left are told, and where other classes than before are the minority.
+
     Raises:
         InputError: samples without numbers.
     """
@@ -258,12 +259,6 @@ def _without_near_copies(data: TrainingSet, radius: float) -> Split:
     train = data.split.train
     kept = near_copies(points, radius * length, groups=torch.from_numpy(data.codes[train])).numpy() < 0
     before, after = (np.bincount(data.codes[part], minlength=len(data.class_names)) for part in (train, train[kept]))
-    _tell_cut(data, before, after)
-    return data.split.without("train", train[~kept])
-
-
-def _tell_cut(data: TrainingSet, before: Int[np.ndarray, " C"], after: Int[np.ndarray, " C"]) -> None:
-    """Warn of classes of which few samples are left, and where other classes than before are the minority."""
     cut = "--data.near_copies drop"
     if len(few := np.flatnonzero((after < _FEW) & (after < before))):
         told = listed(f"{after[label]} of {data.class_names[label]!r}" for label in few)
@@ -280,6 +275,7 @@ def _tell_cut(data: TrainingSet, before: Int[np.ndarray, " C"], after: Int[np.nd
     if was != now:
         text = f"{cut} makes {now or 'no class'} the minority, not {was or 'none'}: its metrics are of other classes"
         warnings.warn(text, MatcardWarning, stacklevel=2)
+    return data.split.without("train", train[~kept])
 
 
 def count_source(source: str) -> Distinct:

@@ -285,23 +285,15 @@ def load_run(path: str | Path, *more: str | Path, device: str = "auto") -> Predi
     Raises:
         InputError: no finished run there, damaged files, another format, no such device, or runs that do not fit.
     """
-    return Predictor([_member(Path(run)) for run in (path, *more)], find_device(device))
-
-
-def find_device(name: str) -> torch.device:
-    """Give the device of a name.
-
-    Raises:
-        InputError: there is none of it here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    members = [_member(Path(run)) for run in (path, *more)]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        found = torch.device(device)
+        torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: not to be had here; use auto or cpu") from error
-    return device
+        raise InputError(f"--device {device}: not to be had here; use auto or cpu") from error
+    return Predictor(members, found)
 
 
 def _member(path: Path) -> Member:
