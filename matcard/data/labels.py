@@ -16,7 +16,7 @@ from matcard.table_files import LISTS, cleaned_words, label_texts, plain_word
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jaxtyping import Float64, Int, Int64, Shaped
+    from jaxtyping import Float64, Int64, Shaped
 
 MAX_INTEGER_CLASSES = 20
 """A column of whole numbers with more distinct values is a quantity, not a category."""
@@ -139,10 +139,6 @@ class ValueColumns:
     numbers: Float64[np.ndarray, "N V"]
     edges: tuple[float, ...] = ()
     classes: tuple[int, ...] = ()
-
-    def take(self, indices: Int[np.ndarray, " M"]) -> ValueColumns:
-        """Give those of the samples at `indices`."""
-        return ValueColumns(self.names, self.numbers[indices], self.edges, self.classes)
 
 
 def value_columns(

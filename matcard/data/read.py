@@ -233,7 +233,7 @@ def _with_unlabelled(
         raise InputError(
             "--data.unlabelled learn: no row of the source has a number of --data.auxiliary and no class; leave it out"
         )
-    at, values = at[told], values.take(np.flatnonzero(told))
+    at, numbers = at[told], values.numbers[told]
     groups = group_keys(samples.take(np.flatnonzero(samples.sound)), data.split.groups)
     keys = np.empty(len(samples), dtype=groups.dtype)
     keys[samples.sound] = groups
@@ -242,7 +242,7 @@ def _with_unlabelled(
     note = f"{len(chosen)} of {len(at)} {data.unit} without a class are trained on by their numbers all the same"
     others = samples.take(at)
     dataset = data.samples.kind.dataset(others.inputs, others.codes, kept=True, jobs=options.jobs, progress=progress)
-    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(at, others, dataset, values.numbers, chosen))
+    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(at, others, dataset, numbers, chosen))
 
 
 def _without_near_copies(data: TrainingSet, radius: float) -> Split:
