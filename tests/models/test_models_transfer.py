@@ -56,7 +56,8 @@ def test_every_form_of_file(kind, form, tmp_path):
         torch.save(source.state_dict(), path)
     model = made(kind, init_from=str(path))
     report = load_weights(model, path)
-    assert report == f"{len(source.state_dict())} weights from {path}, none new"
+    assert report.startswith(f"{len(source.state_dict())} weights from {path}")
+    assert report.endswith(", none new")
     batch = batch_for(kind)
     torch.testing.assert_close(model.eval()(batch), source.eval()(batch))
 
