@@ -244,18 +244,6 @@ class EpochCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 
-def epoch_checkpoints(run: RunDir, monitor: str, mode: str) -> list[Callback]:
-    """Make the callbacks that keep the best epoch, and after it the last one, whatever its metric.
-
-    ModelCheckpoint's own `save_last` follows the best since Lightning 2.6.
-    """
-    ended: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    return [
-        EpochCheckpoint(run.checkpoints, filename=run.best.stem, monitor=monitor, mode=mode, **ended),
-        EpochCheckpoint(run.checkpoints, filename=run.last.stem, **ended),
-    ]
-
-
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 

@@ -17,20 +17,20 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
 from matcard.data.kinds import kind_of
-from matcard.errors import InputError, MatcardWarning, listed
+from matcard.errors import InputError, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
 from matcard.models import build_model, check_model, load_weights
 from matcard.training.callbacks import (
     CollapseGuard,
     Diagnostics,
+    EpochCheckpoint,
     MetricsFile,
     Patience,
     ProgressBar,
     Speed,
     WholeCheckpoints,
     checkpoint_to_resume,
-    epoch_checkpoints,
     read_checkpoint,
 )
 from matcard.training.module import TrainingModule
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
 
-    from matcard.data.samples import Samples
     from matcard.training.batches import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
@@ -60,18 +59,6 @@ def check_config(config: Config) -> None:
     higher_is_better(config.trainer.monitor)
     _device(config.trainer)
     check_model(config.model, kind_of(config.data), config.data.descriptors)
-
-
-def tell_unused_weight(config: Config, samples: Samples) -> None:
-    """Warn where numbers are to be learned and there are none."""
-    weight, labels = config.value.weight, samples.labels
-    if weight and not config.data.auxiliary and labels is not None and not labels.edges:
-        warnings.warn(
-            f"--value.weight {weight:g} plays no part: the classes of {labels.target} are not made of a number, and "
-            "--data.auxiliary names no column; set it to 0",
-            MatcardWarning,
-            stacklevel=2,
-        )
 
 
 def fit(
@@ -178,12 +165,15 @@ def build_trainer(
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
     speed = Speed(unit, tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1"))), console)
+    ended: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     own: list[Callback] = [
         speed,
         MetricsFile(run.metrics),
         CollapseGuard(),
         *([ProgressBar(speed)] if console.is_terminal else []),
-        *epoch_checkpoints(run, monitor, mode),
+        # The best epoch, then the last one: ModelCheckpoint's own `save_last` follows the best since Lightning 2.6.
+        EpochCheckpoint(run.checkpoints, filename=run.best.stem, monitor=monitor, mode=mode, **ended),
+        EpochCheckpoint(run.checkpoints, filename=run.last.stem, **ended),
     ]
     if options.patience:
         own.append(

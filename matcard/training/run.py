@@ -25,7 +25,7 @@ from matcard.prediction.network import Reference, read_out
 from matcard.progress import crystal_progress
 from matcard.training.batches import DataModule
 from matcard.training.config import config_to_dict
-from matcard.training.fit import check_config, fit, tell_unused_weight
+from matcard.training.fit import check_config, fit
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -95,7 +95,14 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
                 f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the "
                 "run began; put them back, or start a new run"
             )
-    tell_unused_weight(config, samples)
+    weight, labels = config.value.weight, samples.labels
+    if weight and not config.data.auxiliary and labels is not None and not labels.edges:
+        warnings.warn(
+            f"--value.weight {weight:g} plays no part: the classes of {labels.target} are not made of a number, and "
+            "--data.auxiliary names no column; set it to 0",
+            MatcardWarning,
+            stacklevel=2,
+        )
     if carry_on(run, config, samples, divided, console, begun=begun) and report and config.report:
         report(run.path, samples)
     return run
