@@ -181,7 +181,15 @@ def assess(
     metrics = scored(
         targets, probabilities, train_counts=train_counts, decision=predictor.decision, calibration=known.calibration
     )
-    numbers = _true_numbers(used, predictor)
+    # The number behind the classes, the first, is that of the target, whatever its column is called here.
+    assert used.labels is not None, "a labelled set has classes"
+    columns = list(predictor.values)
+    if known.mix is not None:
+        columns[0] = used.labels.target
+    numbers = np.full((len(used), len(columns)), np.nan)
+    for k, name in enumerate(columns):
+        if name in used.columns:
+            numbers[:, k] = numbers_of(used.columns[name], f"column {name!r}", used.where)
     if predictor.values:
         metrics["values"] = value_results(
             predictor.values,
@@ -216,22 +224,6 @@ def assess(
         table.insert(table.columns.to_list().index(f"value_{name}"), f"number_{name}", numbers[:, k])
     table.insert(2, "target", np.array(known.class_names, dtype=object)[used.codes])
     return Assessment(metrics, targets, probabilities, table, left_out.left_out)
-
-
-def _true_numbers(samples: Samples, predictor: Predictor) -> Float64[np.ndarray, "N V"]:
-    """Read the numbers that a run predicts from a labelled set: NaN where it does not have them.
-
-    The first is that of the target where the run's classes are made of a number, whatever its column is called here.
-    """
-    assert samples.labels is not None, "a labelled set has classes"
-    columns = list(predictor.values)
-    if predictor.description.mix is not None:
-        columns[0] = samples.labels.target
-    numbers = np.full((len(samples), len(columns)), np.nan)
-    for k, name in enumerate(columns):
-        if name in samples.columns:
-            numbers[:, k] = numbers_of(samples.columns[name], f"column {name!r}", samples.where)
-    return numbers
 
 
 def corrected(
