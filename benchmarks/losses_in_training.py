@@ -23,7 +23,7 @@ from timing import best, machine, peak, prepare, print_table
 from torch_geometric.data import Data
 
 from matcard.cache import map_arrays
-from matcard.graphs.graphs import StoredGraphs
+from matcard.graphs.graphs import Graphs
 from matcard.losses import build_loss
 from matcard.models import CGCNN, CGCNNOptions, Output
 
@@ -151,7 +151,7 @@ def drawn(crystals: int) -> Data:
 
 def stored(folder: Path, crystals: int) -> Data:
     """Draw a batch from a store."""
-    graphs = StoredGraphs(**map_arrays(folder), folder=folder)
+    graphs = Graphs(**map_arrays(folder), folder=folder)
     order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
     return graphs.batch(order[:crystals].tolist())
 

@@ -30,22 +30,16 @@ def main() -> None:
     """Hand the words after the name of a command to its module, which is imported only then."""
     name, *words = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print(help_text())
+        width = max(map(len, COMMANDS))
+        print("usage: matcard COMMAND [options]\n\nCrystal-graph networks that find the rare class.\n")
+        print("\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()))
+        print("\nmatcard COMMAND --help tells the options of a command; matcard --version the version.")
     elif name == "--version":
         print(f"matcard {__version__}")
     elif name in COMMANDS:
         run_command(import_module(COMMANDS[name][0]).main, words)
     else:
         run_command(_refuse, [name])
-
-
-def help_text() -> str:
-    """Name the commands, a line each."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    head = "usage: matcard COMMAND [options]\n\nCrystal-graph networks that find the rare class.\n"
-    foot = "\nmatcard COMMAND --help tells the options of a command; matcard --version the version."
-    return "\n".join([head, *lines, foot])
 
 
 def _refuse(words: Sequence[str]) -> None:

@@ -34,12 +34,9 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
             warnings.showwarning = show_warning
             command(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
-    except InputError as error:
+    except (InputError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt as interruption:
         print(f"\ninterrupted{f': {interruption}' if str(interruption) else ''}", file=sys.stderr)
         sys.exit(130)

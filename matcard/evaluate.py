@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from matcard.cli import add_reading, data_options, make_console, run_command
-from matcard.errors import InputError
+from matcard.errors import InputError, listed
 from matcard.evaluation.decision import DecisionOptions, Objective, Rule
 from matcard.files import first_free
 from matcard.progress import crystal_progress
@@ -40,7 +40,6 @@ def main(argv: Sequence[str]) -> None:
     asked = decision_options(options)
     if options.save and asked is None:
         raise InputError("--save keeps another decision rule: name one by --decision.rule")
-    prior = parse_prior(options.prior)
     from matcard.training.finished import decide, show_test
 
     if options.source is None:
@@ -55,12 +54,12 @@ def main(argv: Sequence[str]) -> None:
     folder = Path(options.output) if options.output else folder_of(Path(options.run), options.source)
     if (folder / METRICS).exists():
         raise InputError(f"--output {folder} holds an evaluation already: name another folder")
-    from matcard.prediction.assess import assess, check_prior, read_set
+    from matcard.prediction.assess import assess, read_set
     from matcard.prediction.predictor import load_run
     from matcard.prediction.stream import check_output
 
     run = load_run(options.run, device=options.device)
-    check_prior(prior, run.class_names)
+    prior = parse_prior(options.prior, run.class_names)
     if asked is not None:
         run.decision = decide(console, Path(options.run), asked, save=options.save)
     check_output(folder / "predictions.parquet")
@@ -101,17 +100,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_prior(text: str | None) -> str | list[float] | None:
-    """Read `--prior`.
+def parse_prior(text: str | None, class_names: Sequence[str]) -> str | list[float] | None:
+    """Read `--prior` before any data are read.
 
     Raises:
-        InputError: neither a known word nor numbers that can be shares.
+        InputError: neither a known word nor numbers that can be shares, or not one for each class.
     """
     if text is None or text in ("estimate", "labels"):
         return text
     shares = _numbers(text)
     if len(shares) < 2 or not all(0 <= share < float("inf") for share in shares) or sum(shares) == 0:
         raise InputError(f"--prior {text}: expected estimate, labels, or a share for each class such as 0.9,0.1")
+    if len(shares) != len(class_names):
+        raise InputError(
+            f"--prior has {len(shares)} numbers for {len(class_names)} classes: give one for each of "
+            f"{listed(class_names)}"
+        )
     return shares
 
 

@@ -254,7 +254,9 @@ def resource_dir(name: str) -> Path:
     raise FileNotFoundError(f"the folder {name!r} is missing from this installation of matcard; install it again")
 
 
-def find_paths(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path | None]:
+def find_paths(
+    words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str, *, stdin: bool = True
+) -> list[Path | None]:
     """Find the files and folders that are meant, in order; None stands for standard input.
 
     Patterns (quoted from the shell) are expanded in sorted order, `**` through folders.
@@ -263,13 +265,16 @@ def find_paths(words: Sequence[str], in_folder: Callable[[Path], list[Path]], ta
         words: of the command line.
         in_folder: what a folder stands for.
         takes: what inputs are, for messages.
+        stdin: whether standard input may be one.
 
     Raises:
-        InputError: a path that does not exist, or a pattern that fits nothing.
+        InputError: a path that does not exist, a pattern that fits nothing, or standard input where it may not be one.
     """
     found: list[Path | None] = []
     for name in words:
         path = Path(name).expanduser()
+        if name == STDIN and not stdin:
+            raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
         if name == STDIN:
             found.append(None)
         elif path.exists():
@@ -280,17 +285,6 @@ def find_paths(words: Sequence[str], in_folder: Callable[[Path], list[Path]], ta
             no_path = f"no such file or folder; inputs are {takes}"
             raise InputError(f"{name}: {'no file fits this pattern' if glob.has_magic(name) else no_path}")
     return found
-
-
-def files_alone(words: Sequence[str], in_folder: Callable[[Path], list[Path]], takes: str) -> list[Path]:
-    """Find inputs as `find_paths` does, and refuse standard input.
-
-    Raises:
-        InputError: as `find_paths`, and for standard input.
-    """
-    if STDIN in words:
-        raise InputError(f"{STDIN}: standard input is read for runs on crystals only; inputs are {takes}")
-    return [path for path in find_paths(words, in_folder, takes) if path is not None]
 
 
 LABELS = "id_prop.csv"

@@ -33,14 +33,11 @@ def in_order(
         yield from starmap(function, arguments)
         return
     calls = starmap(delayed(function), arguments)
-    with _pool(jobs) as pool:
+    try:
+        parallel = Parallel(n_jobs=jobs, return_as="generator")
+    except ValueError:  # Ray's backend gives lists only
+        parallel = Parallel(n_jobs=jobs)
+    with parallel as pool:
         some = _CALLS_A_WORKER * effective_n_jobs(jobs)
         while window := list(islice(calls, some)):
             yield from pool(window)
-
-
-def _pool(jobs: int | None) -> Parallel:
-    try:
-        return Parallel(n_jobs=jobs, return_as="generator")
-    except ValueError:  # Ray's backend gives lists only
-        return Parallel(n_jobs=jobs)

@@ -38,7 +38,24 @@ def crystal_progress(
         a callback that takes the crystals done and their number, which may be an estimate, or None.
     """
     if not console.is_terminal:
-        yield _Log(console, what, unit)
+        first: tuple[float, int] | None = None
+        said = 0.0
+
+        def log(done: int, total: int | None) -> None:
+            nonlocal first, said
+            now = time.monotonic()
+            if first is None:
+                first, said = (now, done), now
+            if now - said < _LOG_SECONDS:
+                return
+            said = now
+            speed = (done - first[1]) / (now - first[0])
+            line = f"{what}: {done:,}{'' if total is None else f' of {total:,}'}, {speed:,.0f} {unit}/s"
+            if total is not None and speed > 0:
+                line += f", {timedelta(seconds=round((total - done) / speed))} left"
+            console.print(line)
+
+        yield log
         return
 
     class SpeedColumn(ProgressColumn):
@@ -50,27 +67,3 @@ def crystal_progress(
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-
-
-class _Log:
-    """Prints where the work is, once a minute."""
-
-    def __init__(self, console: Console, what: str, unit: str) -> None:
-        self.console = console
-        self.unit = unit
-        self.what = what
-        self.first: tuple[float, int] | None = None
-        self.said = 0.0
-
-    def __call__(self, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if self.first is None:
-            self.first, self.said = (now, done), now
-        if now - self.said < _LOG_SECONDS:
-            return
-        self.said = now
-        speed = (done - self.first[1]) / (now - self.first[0])
-        line = f"{self.what}: {done:,}{'' if total is None else f' of {total:,}'}, {speed:,.0f} {self.unit}/s"
-        if total is not None and speed > 0:
-            line += f", {timedelta(seconds=round((total - done) / speed))} left"
-        self.console.print(line)

@@ -155,8 +155,8 @@ def settings_of(symbol: str) -> tuple[Group, ...]:
         return ()
     if choice not in ("", "1", "2", "H", "R"):
         return settings_of_number(found.number, choice)
-    settings = [setting for setting in _table().get(found.hm, [found]) if choice in ("", setting.ext)]
-    return tuple(_group(setting.operations()) for setting in settings)
+    settings = [setting for setting in gemmi.spacegroup_table() if setting.hm == found.hm]
+    return tuple(_group(setting.operations()) for setting in settings if choice in ("", setting.ext))
 
 
 @lru_cache(maxsize=1024)
@@ -265,15 +265,6 @@ def _hall_table() -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return [spglib.get_spacegroup_type(hall) for hall in range(1, 531)]
-
-
-@cache
-def _table() -> dict[str, list[gemmi.SpaceGroup]]:
-    """Symbols -> their settings by origin and axes."""
-    table: dict[str, list[gemmi.SpaceGroup]] = {}
-    for setting in gemmi.spacegroup_table():
-        table.setdefault(setting.hm, []).append(setting)
-    return table
 
 
 @cache

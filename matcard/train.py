@@ -23,7 +23,13 @@ once on the test part. Go on with a killed run by --resume RUN_DIR."""
 def main(argv: Sequence[str]) -> None:
     """Train a new run, or resume one."""
     if any(word == "--resume" or word.startswith("--resume=") for word in argv):
-        begun: Path | Config = _resumed(list(argv))
+        words = argv[0].split("=", 1) + list(argv[1:]) if argv[0].startswith("--resume=") else argv
+        if len(words) != 2 or words[0] != "--resume":
+            raise InputError(
+                "--resume RUN_DIR stands alone: a resumed run keeps the options in its config.yaml; for other options "
+                "start a new run with --config RUN_DIR/config.yaml and the options that differ"
+            )
+        begun: Path | Config = Path(words[1])
     else:
         begun = parse_config(argv, prog="python -m matcard.train", description=DESCRIPTION)
     # What is wrong with the directory is said before the seconds that Lightning takes to load.
@@ -42,16 +48,6 @@ def main(argv: Sequence[str]) -> None:
         resume(begun, console, report)
     else:
         train(begun, console, report)
-
-
-def _resumed(argv: list[str]) -> Path:
-    words = argv[0].split("=", 1) + argv[1:] if argv[0].startswith("--resume=") else argv
-    if len(words) != 2 or words[0] != "--resume":
-        raise InputError(
-            "--resume RUN_DIR stands alone: a resumed run keeps the options in its config.yaml; for other options "
-            "start a new run with --config RUN_DIR/config.yaml and the options that differ"
-        )
-    return Path(words[1])
 
 
 if __name__ == "__main__":

@@ -221,7 +221,14 @@ class Folder:
             if isinstance(file, Path) and ids[first.setdefault(file, k)] != ids[k]:
                 line = columns.index[first[file]]
                 found[k] = StructureError(f"{file.name} is that of line {line}, too; delete one row")
-        self._tell_unnamed({file for file in found if isinstance(file, Path)})
+        named = {file for file in found if isinstance(file, Path)}
+        if unnamed := [file.name for file in self.structures if file not in named]:
+            warnings.warn(
+                f"{len(unnamed)} structure files of {self.path} are not named in {LABELS} and not read: "
+                f"{', '.join(unnamed[:_SHOWN])}{', ...' if len(unnamed) > _SHOWN else ''}; add them or move them away",
+                MatcardWarning,
+                stacklevel=2,
+            )
         for k in range(0, len(ids), CHUNK):
             part = slice(k, k + CHUNK)
             where = [
@@ -240,15 +247,6 @@ class Folder:
         words = pd.to_numeric(cells.iloc[0, 1:], errors="coerce").isna()
         again = [cells.iloc[1:, k].str.strip().eq(first[k]).any() for k in range(1, len(first))]
         return bool(words.all()) and not any(again)
-
-    def _tell_unnamed(self, named: set[Path]) -> None:
-        if unnamed := [file.name for file in self.structures if file not in named]:
-            warnings.warn(
-                f"{len(unnamed)} structure files of {self.path} are not named in {LABELS} and not read: "
-                f"{', '.join(unnamed[:_SHOWN])}{', ...' if len(unnamed) > _SHOWN else ''}; add them or move them away",
-                MatcardWarning,
-                stacklevel=2,
-            )
 
 
 def file_batches(paths: Sequence[Path], name: str) -> Iterator[Batch]:

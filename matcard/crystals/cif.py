@@ -54,14 +54,13 @@ def read_cif(text: str, deuterium: bool = False) -> list[Crystal]:
         if not blocks:
             said = "the CIF is empty; copy or export it again"
         return [Crystal(fault=names.NOT_UTF8 if "\0" in text or "\ufffd" in text else said)]
-    return [_judged(block, deuterium) for block in whole or with_sites[:1]]
-
-
-def _judged(block: Block, deuterium: bool) -> Crystal:
-    try:
-        return _crystal(block, deuterium)
-    except StructureError as fault:
-        return Crystal(fault=str(fault), name=block.name)
+    found = []
+    for block in whole or with_sites[:1]:
+        try:
+            found.append(_crystal(block, deuterium))
+        except StructureError as fault:
+            found.append(Crystal(fault=str(fault), name=block.name))
+    return found
 
 
 def _crystal(block: Block, deuterium: bool) -> Crystal:

@@ -237,7 +237,7 @@ class Crystals:
     @staticmethod
     def concatenate(parts: Iterable[Crystals]) -> Crystals:
         """Join crystals, in order; types of columns are settled over all rows; none gives no row."""
-        pieces = list(parts) or [EMPTY]
+        pieces = list(parts) or [Crystals.of([])]
         names = ("ids", "lattice", "numbers", "frac_coords", "where", "faults", "doubts")
         frames = [piece.columns for piece in pieces]
         if any(not frame.dtypes.equals(frames[0].dtypes) for frame in frames):
@@ -309,9 +309,6 @@ def objects(values: Iterable[Any]) -> Shaped[np.ndarray, " N"]:
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
     return array
-
-
-EMPTY = Crystals.of([])
 
 
 def contents(crystals: Crystals) -> list[Content]:

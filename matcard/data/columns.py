@@ -46,7 +46,9 @@ def number_columns(
         for name in named:
             require_column(name, map(str, frame), source, "features")
         return named
-    found = [name for name in map(str, frame) if name not in aside and _mostly_numbers(frame[name])]
+    # Where most of a column's cells are numbers, the others are malformed.
+    others = [name for name in map(str, frame) if name not in aside]
+    found = [name for name in others if pd.to_numeric(frame[name].dropna(), errors="coerce").notna().mean() > 0.5]
     counting = [name for name in found if _counts_rows(frame[name])]
     if counting:
         # Rows are often sorted by class, which their numbers then give away.
@@ -64,12 +66,6 @@ def number_columns(
             "column of structures with --data.structure_column, if formulas, with --data.composition_column"
         )
     return found
-
-
-def _mostly_numbers(values: pd.Series[Any]) -> bool:
-    """Say whether most of a column's cells are numbers; the others are then malformed."""
-    present = values.dropna()
-    return len(present) > 0 and pd.to_numeric(present, errors="coerce").notna().mean() > 0.5
 
 
 def _counts_rows(values: pd.Series[Any]) -> bool:

@@ -20,7 +20,8 @@ from matcard.crystals.crystals import Crystals, contents, reduced_formulas
 from matcard.crystals.decode import object_decoder
 from matcard.crystals.read import from_objects, read_crystals
 from matcard.data.samples import Kind, Samples
-from matcard.descriptors.describe import Part, describe, find_descriptor, find_descriptors
+from matcard.descriptors.base import Part
+from matcard.descriptors.describe import describe, find_descriptor, find_descriptors
 from matcard.errors import InputError, MatcardWarning
 from matcard.files import find_paths, is_structure_file
 from matcard.graphs.graphs import GraphDataset, build_graphs, open_graphs
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
     from matcard.data.card import Card
     from matcard.data.options import DataOptions
     from matcard.data.samples import Progress, Source
-    from matcard.descriptors.describe import Described
-    from matcard.graphs.graphs import Graphs
+    from matcard.descriptors.base import Numbers
 
 TAKES = "structure files, patterns such as 'new/*.cif', folders, tables, ASE databases, or - for standard input"
 
@@ -134,7 +134,7 @@ class CrystalKind(Kind):
             crystals = crystals.with_faults(self.described(crystals, jobs=jobs, progress=progress).reasons)
         return Samples(crystals.ids, crystals.where, crystals, crystals.columns, crystals.faults, self)
 
-    def described(self, crystals: Crystals, *, jobs: int | None = None, progress: Progress | None = None) -> Described:
+    def described(self, crystals: Crystals, *, jobs: int | None = None, progress: Progress | None = None) -> Numbers:
         """Compute the descriptors of crystals, or find them in the cache.
 
         Raises:
@@ -178,7 +178,6 @@ class CrystalKind(Kind):
             made = ArrayDataset(described, targets)
             made.descriptors = torch.from_numpy(described)
             return made
-        graphs: Graphs
         if kept:
             graphs = open_graphs(inputs, self.graph, cache_dir() / "graphs", jobs=jobs, progress=progress)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from matcard.files import locked, written_whole
 from matcard.progress import crystal_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from matcard.data.card import Card, Download
 
@@ -60,10 +60,18 @@ def download_files(card: Card) -> dict[str, Path]:
     files = {}
     for download in card.urls:
         path = files[download.file_name] = card.folder / download.file_name
-        if not _is_sound(path, download):
-            with _writable(path, download), locked(path, f"fetches {path.name}"):
-                if not _is_sound(path, download):  # another process may have fetched it meanwhile
-                    _fetch(path, download, _places(card, download), console)
+        try:
+            if not _is_sound(path, download):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with locked(path, f"fetches {path.name}"):
+                    if not _is_sound(path, download):  # another process may have fetched it meanwhile
+                        _fetch(path, download, _places(card, download), console)
+        except OSError as error:  # a full disk, or a folder that cannot be written: nothing is left half-written
+            with suppress(OSError):
+                _partial(path).unlink(missing_ok=True)
+            advice = "make room, or name another folder in MATCARD_CACHE"
+            why = f"{path.parent} cannot be written ({error.strerror or error}); {advice}"
+            raise InputError(_by_hand(path, download, [f"{download.url}: {why}"])) from error
         _note_checksum(path, download)
     return files
 
@@ -230,20 +238,6 @@ def _is_url(place: str) -> bool:
 
 def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
-
-
-@contextmanager
-def _writable(path: Path, download: Download) -> Iterator[None]:
-    """Turn a full disk or a folder that cannot be written into a message; leave nothing half-written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        with suppress(OSError):
-            _partial(path).unlink(missing_ok=True)
-        advice = "make room, or name another folder in MATCARD_CACHE"
-        why = f"{path.parent} cannot be written ({error.strerror or error}); {advice}"
-        raise InputError(_by_hand(path, download, [f"{download.url}: {why}"])) from error
 
 
 def _by_hand(path: Path, download: Download, failures: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -137,6 +137,7 @@ POWERS = {"shuffle": None, "square-root": 0.5, "class-aware": 0.0}
 """Classes are drawn in proportion to their count to this power; None takes each sample once."""
 
 
+@dataclass(eq=False)
 class EpochSampler(Sampler[int]):
     """Give as many positions an epoch as there are samples, in an order that seed and epoch decide.
 
@@ -149,11 +150,10 @@ class EpochSampler(Sampler[int]):
         seed: seeds the order, together with the epoch; 0 or more.
     """
 
-    def __init__(
-        self, number: int, draw: Callable[[np.random.Generator], Int[np.ndarray, " N"]], *, seed: int = 0
-    ) -> None:
-        self.number, self.draw, self.seed = number, draw, seed
-        self.epoch = 0
+    number: int
+    draw: Callable[[np.random.Generator], Int[np.ndarray, " N"]]
+    seed: int = 0
+    epoch: int = field(default=0, init=False)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of an epoch, counted from 0."""

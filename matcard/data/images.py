@@ -17,7 +17,7 @@ from matcard.data.image_files import Part, read_cifar, read_idx
 from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
 from matcard.errors import InputError
-from matcard.files import files_alone, readable, require_file
+from matcard.files import find_paths, readable, require_file
 from matcard.table_files import CHUNK
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class ImageKind(Kind):
 
     def find(self, words: Sequence[str]) -> Sequence[Source]:
         """Find npz files and folders of images."""
-        return files_alone(words, lambda folder: [folder], TAKES)
+        return find_paths(words, lambda folder: [folder], TAKES, stdin=False)
 
     def pieces(self, source: Source, options: DataOptions, stream: IO[bytes], progress: Progress) -> Iterator[Samples]:
         """Read a file, which is held whole."""

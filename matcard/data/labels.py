@@ -14,9 +14,9 @@ from matcard.errors import InputError, MatcardWarning, listed, nearest_names
 from matcard.table_files import LISTS, cleaned_words, label_texts, plain_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from jaxtyping import Float64, Int, Int64, Shaped
+    from jaxtyping import Float64, Int64, Shaped
 
 MAX_INTEGER_CLASSES = 20
 """A column of whole numbers with more distinct values is a quantity, not a category."""
@@ -117,7 +117,14 @@ def make_labels(
     else:
         option, edges, classes = "target", (), ()
         names = _categories(values, target, places)
-        _tell_missing(written, values, target)
+        lost = sorted({str(word).strip() for word in written[written.notna() & values.isna()]} - {""})
+        if lost and any(isinstance(value, str) for value in values):  # one of them might be meant as a class
+            warnings.warn(
+                f"{target}: {', '.join(map(repr, lost))} is taken for a missing value; where it is a class, write "
+                "another word",
+                MatcardWarning,
+                stacklevel=2,
+            )
     labels = Labels(np.empty(0, np.int64), names, target, edges, classes)
     labels = replace(labels, codes=labels.encode(values, places))
     _check(labels, values, option)
@@ -139,10 +146,6 @@ class ValueColumns:
     numbers: Float64[np.ndarray, "N V"]
     edges: tuple[float, ...] = ()
     classes: tuple[int, ...] = ()
-
-    def take(self, indices: Int[np.ndarray, " M"]) -> ValueColumns:
-        """Give those of the samples at `indices`."""
-        return ValueColumns(self.names, self.numbers[indices], self.edges, self.classes)
 
 
 def value_columns(
@@ -243,32 +246,15 @@ def _categories(values: pd.Series[Any], target: str, places: Any) -> tuple[str, 
             f"{target} has {len(names)} distinct values in {len(present)} rows, too many for classes; name "
             "another --data.target"
         )
-    _tell_alike(names, target)
-    return tuple(sorted(names))
-
-
-def _tell_alike(names: Iterable[str], target: str) -> None:
-    """Warn of classes that differ in upper and lower case alone."""
     for _, group in groupby(sorted(names, key=str.casefold), key=str.casefold):
         if len(alike := sorted(group)) > 1:
             warnings.warn(
                 f"{target}: {' and '.join(map(repr, alike))} differ in upper and lower case alone and are "
                 f"{len(alike)} classes; write them alike if they are one",
                 MatcardWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
-
-
-def _tell_missing(written: pd.Series[Any], values: pd.Series[Any], target: str) -> None:
-    """Warn of words that are taken for missing values where others are classes: one of them might be meant as one."""
-    lost = sorted({str(word).strip() for word in written[written.notna() & values.isna()]} - {""})
-    if lost and any(isinstance(value, str) for value in values):
-        warnings.warn(
-            f"{target}: {', '.join(map(repr, lost))} is taken for a missing value; where it is a class, write "
-            "another word",
-            MatcardWarning,
-            stacklevel=3,
-        )
+    return tuple(sorted(names))
 
 
 def _check(labels: Labels, values: pd.Series[Any], option: str) -> None:

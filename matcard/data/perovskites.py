@@ -42,6 +42,10 @@ class Phase:
         species: which of A, B, X (0, 1, 2) sits on each orbit.
         layout: A-X and B-X distance (angstrom) and distortion, (N,) each -> cells in the standard setting
             (N, 3, 3), rows are vectors, angstrom, and one fractional position an orbit (N, orbits, 3).
+        count: crystals of it in the data set.
+        log_likelihood: (t, mu), the tolerance and octahedral factors (M,) of compositions -> how readily each
+            is met among the crystals of the phase (M,), up to a constant.
+        distortion: t -> the distortion about which crystals scatter, as `build` takes it.
     """
 
     name: str
@@ -49,6 +53,9 @@ class Phase:
     number: int
     species: tuple[int, ...]
     layout: Callable[[Vector, Vector, Vector], tuple[Cells, Orbits]]
+    count: int
+    log_likelihood: Callable[[Vector, Vector], Vector]
+    distortion: Callable[[Vector], Vector]
 
 
 def build(phase: Phase, ax: Vector, bx: Vector, distortion: Vector) -> tuple[Cells, Float[np.ndarray, "N sites 3"]]:
@@ -173,12 +180,48 @@ def _chains(ax: Vector, bx: Vector, elongation: Vector) -> tuple[Cells, Orbits]:
     return _hexagonal(edge, 4.0 * height), _orbits((1 / 3, 2 / 3, 0.75), (0.0, 0.0, 0.0), (x, 2.0 * x, 0.25))
 
 
+def _around(x: Vector, centre: float, width: float) -> Vector:
+    return np.asarray(-0.5 * np.square((x - centre) / width))
+
+
+def _below(x: Vector, edge: float, width: float) -> Vector:
+    return np.asarray(-np.logaddexp(0.0, (x - edge) / width))
+
+
+def _tilt(t: Vector) -> Vector:
+    """Tilt in radians: rigid octahedra give cos(tilt) ~ t; 0.21 and 0.29 for LaFeO3 and GdFeO3."""
+    return np.sqrt(0.68**2 * 2.0 * np.maximum(1.0 - t, 0.0) + 0.06**2)
+
+
+# As t grows, octahedra tilt about two axes, then about [111], stand straight, let a small B slip off their
+# centre, and at last share faces. The ranges overlap as those of real compounds do. A small B (low mu)
+# favours the last two.
 PHASES = (
-    Phase("cubic", "Pm-3m", 221, (0, 1, 2), _cubic),
-    Phase("tetragonal", "P4mm", 99, (0, 1, 2, 2), _tetragonal),
-    Phase("rhombohedral", "R-3c", 167, (0, 1, 2), _rhombohedral),
-    Phase("orthorhombic", "Pnma", 62, (0, 1, 2, 2), _orthorhombic),
-    Phase("hexagonal", "P6_3/mmc", 194, (0, 1, 2), _chains),
+    Phase(
+        "cubic", "Pm-3m", 221, (0, 1, 2), _cubic, 1216, lambda t, mu: _around(t, 1.005, 0.03) + 3.0 * mu, np.zeros_like
+    ),
+    Phase(
+        "tetragonal",
+        "P4mm",
+        99,
+        (0, 1, 2, 2),
+        _tetragonal,
+        176,
+        lambda t, mu: _around(t - 0.5 * mu, 0.815, 0.020),
+        lambda t: 0.045 + 1.2 * np.maximum(t - 1.0, 0.0),
+    ),
+    Phase("rhombohedral", "R-3c", 167, (0, 1, 2), _rhombohedral, 800, lambda t, mu: _around(t, 0.975, 0.022), _tilt),
+    Phase("orthorhombic", "Pnma", 62, (0, 1, 2, 2), _orthorhombic, 1708, lambda t, mu: _below(t, 0.955, 0.012), _tilt),
+    Phase(
+        "hexagonal",
+        "P6_3/mmc",
+        194,
+        (0, 1, 2),
+        _chains,
+        500,
+        lambda t, mu: _below(0.5 * mu - t, -0.835, 0.010),
+        lambda t: np.full_like(t, 0.04),
+    ),
 )
 
 
@@ -250,12 +293,12 @@ def _of_phase(
     phase: Phase, compositions: Compositions, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, " n"], Crystals]:
     """Draw the crystals of one phase, without ids, and which composition each has."""
-    rule, site = RULES[phase.name], sites(phase)
-    t, n = compositions.tolerance_factor, rule.count
-    cumulative = np.cumsum(np.exp(rule.log_likelihood(t, compositions.octahedral_factor)))
+    site, n = sites(phase), phase.count
+    t, mu = compositions.tolerance_factor, compositions.octahedral_factor
+    cumulative = np.cumsum(np.exp(phase.log_likelihood(t, mu)))
     which = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
     a, b, x = compositions.radii[which].T * (1.0 + _BOND_SPREAD * rng.standard_normal(n))
-    distortion = rule.distortion(t[which]) * np.exp(_DISTORTION_SPREAD * rng.standard_normal(n))
+    distortion = phase.distortion(t[which]) * np.exp(_DISTORTION_SPREAD * rng.standard_normal(n))
     lattice, frac = build(phase, a + x, b + x, np.minimum(distortion, _LARGEST_DISTORTION))
     strain = _STRAIN * rng.standard_normal((n, 3, 3))
     lattice = lattice @ (np.eye(3) + (strain + strain.transpose(0, 2, 1)) / 2.0)
@@ -329,48 +372,3 @@ def enumerate_compositions() -> Compositions:
     t, mu = everything.tolerance_factor, everything.octahedral_factor
     kept = np.flatnonzero((t > T_RANGE[0]) & (t < T_RANGE[1]) & (mu > MU_RANGE[0]) & (mu < MU_RANGE[1]))
     return Compositions([everything.symbols[i] for i in kept], everything.numbers[kept], everything.radii[kept])
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What there is of a phase.
-
-    Attributes:
-        count: crystals of it in the data set.
-        log_likelihood: (t, mu), the tolerance and octahedral factors (M,) of compositions -> how readily each
-            is met among the crystals of the phase (M,), up to a constant.
-        distortion: t -> the distortion about which crystals scatter, as `build` takes it.
-    """
-
-    count: int
-    log_likelihood: Callable[[Vector, Vector], Vector]
-    distortion: Callable[[Vector], Vector]
-
-
-def _around(x: Vector, centre: float, width: float) -> Vector:
-    return np.asarray(-0.5 * np.square((x - centre) / width))
-
-
-def _below(x: Vector, edge: float, width: float) -> Vector:
-    return np.asarray(-np.logaddexp(0.0, (x - edge) / width))
-
-
-def _tilt(t: Vector) -> Vector:
-    """Tilt in radians: rigid octahedra give cos(tilt) ~ t; 0.21 and 0.29 for LaFeO3 and GdFeO3."""
-    return np.sqrt(0.68**2 * 2.0 * np.maximum(1.0 - t, 0.0) + 0.06**2)
-
-
-# As t grows, octahedra tilt about two axes, then about [111], stand straight, let a small B slip off their
-# centre, and at last share faces. The ranges overlap as those of real compounds do. A small B (low mu)
-# favours the last two.
-RULES = {
-    "cubic": Rule(1216, lambda t, mu: _around(t, 1.005, 0.030) + 3.0 * mu, np.zeros_like),
-    "tetragonal": Rule(
-        176,
-        lambda t, mu: _around(t - 0.5 * mu, 0.815, 0.020),
-        lambda t: 0.045 + 1.2 * np.maximum(t - 1.0, 0.0),
-    ),
-    "rhombohedral": Rule(800, lambda t, mu: _around(t, 0.975, 0.022), _tilt),
-    "orthorhombic": Rule(1708, lambda t, mu: _below(t, 0.955, 0.012), _tilt),
-    "hexagonal": Rule(500, lambda t, mu: _below(0.5 * mu - t, -0.835, 0.010), lambda t: np.full_like(t, 0.04)),
-}

@@ -12,7 +12,7 @@ import torch
 from matcard.batch import Standard
 from matcard.data.card import card_names, card_of
 from matcard.data.crystals import CrystalKind
-from matcard.data.dataset import TrainingSet, Unlabelled, standardisation
+from matcard.data.dataset import TrainingSet, Unlabelled
 from matcard.data.draws import Distinct, points_and_unit
 from matcard.data.groups import contains_element, group_keys
 from matcard.data.imbalance import make_imbalanced
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jaxtyping import Int
     from torch.utils.data import Dataset
 
     from matcard.data.card import Card
@@ -199,8 +198,8 @@ def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options:
     kind = samples.kind
     arguments = kind.model_arguments
     if "input_shape" in arguments:
-        mean, std = standardisation(samples.inputs, split.train)
-        arguments = {**arguments, "mean": mean, "std": std}
+        standard = Standard.of(samples.inputs[split.train])
+        arguments = {**arguments, "mean": standard.mean, "std": standard.deviation}
     if isinstance(kind, CrystalKind) and (described := getattr(dataset, "descriptors", None)) is not None:
         train = described.numpy()[split.train]
         arguments = {**arguments, "descriptors": Standard.of(train)}
@@ -234,7 +233,7 @@ def _with_unlabelled(
         raise InputError(
             "--data.unlabelled learn: no row of the source has a number of --data.auxiliary and no class; leave it out"
         )
-    at, values = at[told], values.take(np.flatnonzero(told))
+    at, numbers = at[told], values.numbers[told]
     groups = group_keys(samples.take(np.flatnonzero(samples.sound)), data.split.groups)
     keys = np.empty(len(samples), dtype=groups.dtype)
     keys[samples.sound] = groups
@@ -243,11 +242,13 @@ def _with_unlabelled(
     note = f"{len(chosen)} of {len(at)} {data.unit} without a class are trained on by their numbers all the same"
     others = samples.take(at)
     dataset = data.samples.kind.dataset(others.inputs, others.codes, kept=True, jobs=options.jobs, progress=progress)
-    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(at, others, dataset, values.numbers, chosen))
+    return replace(data, notes=(*data.notes, note), unlabelled=Unlabelled(at, others, dataset, numbers, chosen))
 
 
 def _without_near_copies(data: TrainingSet, radius: float) -> Split:
     """Cut samples out of the training part that are near copies of an earlier one of their class.
+
+    Classes of which few samples are left are told, and where other classes than before are the minority.
 
     Raises:
         InputError: samples without numbers.
@@ -258,12 +259,6 @@ def _without_near_copies(data: TrainingSet, radius: float) -> Split:
     train = data.split.train
     kept = near_copies(points, radius * length, groups=torch.from_numpy(data.codes[train])).numpy() < 0
     before, after = (np.bincount(data.codes[part], minlength=len(data.class_names)) for part in (train, train[kept]))
-    _tell_cut(data, before, after)
-    return data.split.without("train", train[~kept])
-
-
-def _tell_cut(data: TrainingSet, before: Int[np.ndarray, " C"], after: Int[np.ndarray, " C"]) -> None:
-    """Warn of classes of which few samples are left, and where other classes than before are the minority."""
     cut = "--data.near_copies drop"
     if len(few := np.flatnonzero((after < _FEW) & (after < before))):
         told = listed(f"{after[label]} of {data.class_names[label]!r}" for label in few)
@@ -280,6 +275,7 @@ def _tell_cut(data: TrainingSet, before: Int[np.ndarray, " C"], after: Int[np.nd
     if was != now:
         text = f"{cut} makes {now or 'no class'} the minority, not {was or 'none'}: its metrics are of other classes"
         warnings.warn(text, MatcardWarning, stacklevel=2)
+    return data.split.without("train", train[~kept])
 
 
 def count_source(source: str) -> Distinct:

@@ -16,7 +16,7 @@ from matcard.data.kinds import COMPOSITION_COLUMNS, kind_of
 from matcard.data.options import DataOptions
 from matcard.data.samples import Kind, Samples
 from matcard.errors import InputError, listed
-from matcard.files import files_alone, require_file
+from matcard.files import find_paths, require_file
 from matcard.table_files import INDEX, as_ids, ids_column, open_table, require_column, scalars, valid
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class RowKind(Kind):
                 raise InputError(f"{folder} holds no file that ends in {', '.join(ENDINGS)}")
             return files
 
-        found = files_alone(words, in_folder, TAKES)
+        found = find_paths(words, in_folder, TAKES, stdin=False)
         for path in found:
             if not str(path).lower().endswith(ENDINGS):
                 raise InputError(f"{path}: inputs of this run are {TAKES}")
@@ -223,7 +223,23 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
     Raises:
         InputError: a file that cannot be read, a column that is not there, or no column of numbers.
     """
-    frame, test = _read(options, card)
+    test = None
+    if card is None:
+        path = Path(options.source)
+        require_file(path)
+        table = _table(path)
+        frame = table.whole()
+        if len(frame) == 0:
+            raise InputError(f"{path} has no rows; is it the right file?")
+        where = [f"{table.name} {table.unit} {k}" for k in frame.index]
+        frame = _named_by_text(frame).reset_index(drop=True).assign(**{_WHERE: where})
+    else:
+        from matcard.data.sources import load_frame  # what fetches takes a second that prediction does without
+
+        frame = load_frame(card, options.synthetic)
+        frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]
+        parts = set(frame.get(PART, ()))
+        test = next(((frame[PART] == name).to_numpy() for name in _HELD_OUT if name in parts), None)
     column = ids_column(frame, options.id_column, options.source)
     ids: Sequence[str | None] = list(map(str, range(1, len(frame) + 1))) if column is None else as_ids(frame[column])
     if like is None:
@@ -236,26 +252,6 @@ def read(options: DataOptions, card: Card | None, like: RowKind | None, progress
         return samples
     second = read(replace(options, source=options.test_source, test_source=None), None, kind, progress)
     return samples.followed_by_test(second, options.test_source, (options.target, options.split.column))
-
-
-def _read(options: DataOptions, card: Card | None) -> tuple[pd.DataFrame, Bool[np.ndarray, " N"] | None]:
-    """Give all rows with a column that says where each stands, and which of them came as the test part."""
-    if card is None:
-        path = Path(options.source)
-        require_file(path)
-        table = _table(path)
-        frame = table.whole()
-        if len(frame) == 0:
-            raise InputError(f"{path} has no rows; is it the right file?")
-        where = [f"{table.name} {table.unit} {k}" for k in frame.index]
-        return _named_by_text(frame).reset_index(drop=True).assign(**{_WHERE: where}), None
-    from matcard.data.sources import load_frame  # what fetches takes a second that prediction does without
-
-    frame = load_frame(card, options.synthetic)
-    frame[_WHERE] = [f"{card.name} row {i}" for i in range(1, len(frame) + 1)]
-    parts = set(frame.get(PART, ()))
-    held = next((frame[PART] == name for name in _HELD_OUT if name in parts), None)
-    return frame, None if held is None else held.to_numpy()
 
 
 def _columns(frame: pd.DataFrame, options: DataOptions, aside: set[str | None]) -> RowKind:

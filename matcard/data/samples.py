@@ -325,14 +325,3 @@ class Samples:
 def module_of(kind: DataKind) -> Any:
     """Give the module of a kind, loaded when it is first asked for: nothing of images is loaded for crystals."""
     return import_module(f"matcard.data.{ABOUT[kind].module}")
-
-
-def kind_from_dict(stored: Mapping[str, Any]) -> Kind:
-    """Give the kind that `Kind.to_dict` has described.
-
-    Raises:
-        KeyError: no such kind, or something is missing.
-        TypeError: something of another type.
-    """
-    kind: type[Kind] = module_of(stored["name"]).KIND
-    return kind.from_dict(stored)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from matcard.data.samples import Samples
 
 PARTS = ("train", "val", "test")
-_FRACTIONS = (0.7, 0.15, 0.15)
 _ABOUT = ("kind", "seed", "fold", "folds", "groups", "seen")
 _MATBENCH_SEED = 18012019
 """Of the folds of every task of Matbench (A. Dunn et al., npj Comput. Mater. 6, 138, 2020)."""
@@ -204,7 +203,7 @@ def make_split(
     groups: Shaped[np.ndarray, " N"],
     *,
     kind: str = "groups",
-    fractions: tuple[float, float, float] = _FRACTIONS,
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     fold: int | None = None,
     folds: int | None = None,
@@ -245,7 +244,16 @@ def make_split(
         part[rest] = deal(codes[rest], groups[rest], np.array(fractions[:2]) / sum(fractions[:2]), rng)
     train, val, test, left = (np.flatnonzero(part == k) for k in (0, 1, 2, -1))
     split = Split(train, val, test, kind, seed, fold, folds, left)
-    _tell_missing(codes, split, class_names)
+    for name in (name for name in PARTS if len(getattr(split, name))):
+        missing = np.setdiff1d(codes, codes[getattr(split, name)]).tolist()
+        if missing:
+            named = [str(code) if class_names is None else class_names[code] for code in missing]
+            warnings.warn(
+                f"the {name} part has no sample of class {listed(named)}: too few "
+                "groups hold it; join classes, or choose finer groups (--data.split.kind)",
+                MatcardWarning,
+                stacklevel=2,
+            )
     return split
 
 
@@ -280,17 +288,3 @@ def seen_note(split: Split, seen: Seen) -> list[str]:
         "train or test leaves them out of one",
     }
     return [notes[seen]] if split.seen else []
-
-
-def _tell_missing(codes: Int[np.ndarray, " N"], split: Split, class_names: Sequence[str] | None) -> None:
-    """Warn of classes that a part has nothing of, unless it is empty."""
-    for part in (name for name in PARTS if len(getattr(split, name))):
-        missing = np.setdiff1d(codes, codes[getattr(split, part)]).tolist()
-        if missing:
-            named = [str(code) if class_names is None else class_names[code] for code in missing]
-            warnings.warn(
-                f"the {part} part has no sample of class {listed(named)}: too few "
-                "groups hold it; join classes, or choose finer groups (--data.split.kind)",
-                MatcardWarning,
-                stacklevel=3,
-            )

@@ -33,6 +33,14 @@ _FORMAT = 1
 _PIECE_ATOMS = 4096
 
 
+class Part(NamedTuple):
+    """Where some of a crystal's numbers come from."""
+
+    name: str
+    version: str
+    width: int
+
+
 class Numbers(NamedTuple):
     """F numbers for each of N crystals."""
 
@@ -40,6 +48,8 @@ class Numbers(NamedTuple):
     """NaN in the rows that have a reason."""
     reasons: Shaped[np.ndarray, " N"]
     """Object array: why a crystal has no numbers, or None."""
+    parts: tuple[Part, ...] = ()
+    """Where they come from, in their order, where those of several descriptors stand side by side."""
 
 
 class Descriptor(Protocol):
@@ -139,7 +149,7 @@ def _compute(
     computed = in_order(
         descriptor.compute, ((crystals.take(piece),) for piece in pieces), jobs if len(pieces) > 1 else 1
     )
-    for piece, (values, reasons) in zip(pieces, computed, strict=True):
+    for piece, (values, reasons, _) in zip(pieces, computed, strict=True):
         found = {}
         for row, numbers, reason in zip(piece, values, reasons, strict=True):
             if reason is None:

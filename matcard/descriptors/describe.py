@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from matcard.descriptors.base import kept_numbers
+from matcard.descriptors.base import Numbers, Part, kept_numbers
 from matcard.descriptors.simple import (
     ColumnNumbers,
     FileNumbers,
@@ -28,7 +27,7 @@ from matcard.errors import InputError, nearest_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from jaxtyping import Float32, Int, Shaped
+    from jaxtyping import Float32, Int
 
     from matcard.crystals.crystals import Crystals
     from matcard.descriptors.base import Descriptor, Progress
@@ -39,26 +38,6 @@ GROUP = "matcard.descriptors"
 """Entry points in which packages bring descriptors of their own."""
 _SEPARATES = 0.99
 _INSTALL = "install it in matcard's folder by: pip install -e '.[chgnet]'"
-
-
-class Part(NamedTuple):
-    """Where some of a crystal's numbers come from."""
-
-    name: str
-    version: str
-    width: int
-
-
-@dataclass(frozen=True, eq=False)
-class Described:
-    """F numbers for each of N crystals, of several descriptors side by side."""
-
-    values: Float32[np.ndarray, "N F"]
-    """NaN where a reason stands."""
-    reasons: Shaped[np.ndarray, " N"]
-    """Object array: why a crystal has no numbers, or None."""
-    parts: tuple[Part, ...]
-    """The descriptors in the order of their numbers."""
 
 
 def find_descriptors(text: str) -> tuple[Descriptor, ...]:
@@ -91,8 +70,8 @@ def describe(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
-) -> Described:
-    """Compute the numbers of N crystals, or find them in the cache.
+) -> Numbers:
+    """Compute the numbers of N crystals, of several descriptors side by side, or find them in the cache.
 
     Args:
         descriptors: at least one, as `find_descriptors` gives them.
@@ -120,7 +99,7 @@ def describe(
         for row, reason in zip(sound, numbers.reasons, strict=True):
             if reason is not None and reasons[row] is None:
                 reasons[row] = f"no numbers of --data.descriptors {descriptor.name}: {reason}"
-    return Described(np.concatenate(values, axis=1), reasons, tuple(parts))
+    return Numbers(np.concatenate(values, axis=1), reasons, tuple(parts))
 
 
 def check_columns(descriptors: tuple[Descriptor, ...], telling: Collection[str | None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,8 @@ class Graphs:
 
     Atoms of crystal i are `node_offsets[i]` to `node_offsets[i + 1]`, its edges `edge_offsets[i]` to
     `edge_offsets[i + 1]`. An edge runs from a neighbour (`source`) to the centre that it is a neighbour of
-    (`target`); both count the sites of their own crystal. Edges are sorted by target, then by distance.
+    (`target`); both count the sites of their own crystal. Edges are sorted by target, then by distance. Pickled (for
+    the worker of a `DataLoader`, say), mapped graphs are the name of their folder, whatever their size.
     """
 
     numbers: UInt8[np.ndarray, " S"]
@@ -89,9 +90,14 @@ class Graphs:
     """Atoms with fewer than k neighbours inside the radius."""
     isolated: Int32[np.ndarray, " N"]
     """Atoms without any edge; they stay in the graph."""
+    folder: Path | None = None
+    """Where the files are that the arrays are mapped from."""
 
     def __len__(self) -> int:
         return len(self.node_offsets) - 1
+
+    def __reduce__(self) -> Any:
+        return (Graphs, tuple(vars(self).values())) if self.folder is None else (_mapped, (self.folder,))
 
     def batch(self, indices: Int[np.ndarray, " B"] | Sequence[int]) -> GraphBatch:
         """Cut the crystals `indices` out as one graph, without a loop over them.
@@ -138,7 +144,8 @@ def build_graphs(
         InputError: when a fractional coordinate is so large that the neighbour's cell cannot be counted.
     """
     parts = list(_counted_on(_built(crystals, options, jobs, progress)))
-    return Graphs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    joined: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Graphs(**joined)
 
 
 def open_graphs(
@@ -148,7 +155,7 @@ def open_graphs(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
-) -> StoredGraphs:
+) -> Graphs:
     """Open the graphs of `crystals` in the cache `folder`; build them there first if they are not in it.
 
     Several processes may call this at once: one builds, the others wait. Building takes memory for a few
@@ -175,22 +182,8 @@ def open_graphs(
     return _mapped(place)
 
 
-@dataclass(frozen=True, eq=False)
-class StoredGraphs(Graphs):
-    """Graphs whose arrays are memory-mapped files, read where they are used.
-
-    Pickled (for the worker of a `DataLoader`, say) as the name of the folder, whatever their size.
-    """
-
-    folder: Path
-    """Where the files are."""
-
-    def __reduce__(self) -> tuple[Callable[..., StoredGraphs], tuple[Any, ...]]:
-        return _mapped, (self.folder,)
-
-
-def _mapped(folder: Path) -> StoredGraphs:
-    return StoredGraphs(**map_arrays(folder), folder=folder)
+def _mapped(folder: Path) -> Graphs:
+    return Graphs(**map_arrays(folder), folder=folder)
 
 
 class GraphDataset(Dataset[GraphBatch]):
@@ -262,7 +255,7 @@ def _counted_on(parts: Iterable[Graphs]) -> Iterator[dict[str, Any]]:
     """Give the arrays of parts such that each is those of the parts one after the other."""
     ends = dict.fromkeys(("node_offsets", "edge_offsets"), 0)
     for number, part in enumerate(parts):
-        arrays = {field.name: getattr(part, field.name) for field in fields(Graphs)}
+        arrays = {name: array for name, array in vars(part).items() if name != "folder"}
         for name, end in ends.items():
             ends[name] = end + arrays[name][-1]
             arrays[name] = arrays[name][min(number, 1) :] + end

@@ -6,7 +6,7 @@ from matcard.models.cgcnn import CGCNN, CGCNNOptions
 from matcard.models.glassnet import GlassNet, GlassNetOptions
 from matcard.models.mlp import MLP, MLPOptions
 from matcard.models.resnet import ResNet, ResNetOptions
-from matcard.models.transfer import LoadReport, load_weights, read_weights
+from matcard.models.transfer import load_weights, read_weights
 from matcard.models.transformer import CrystalTransformer, TransformerOptions
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "CrystalTransformer",
     "GlassNet",
     "GlassNetOptions",
-    "LoadReport",
     "MLPOptions",
     "ModelOptions",
     "Output",

@@ -92,6 +92,7 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
     def __init__(self) -> None:
         super().__init__()
         self.frozen = False
+        self.dropout: nn.Module = nn.Identity()
         self.value_head: nn.Linear | None = None
 
     @abstractmethod
@@ -99,8 +100,8 @@ class Classifier(nn.Module, ABC, Named[M], what="model"):
         """Give the embedding that feeds the head."""
 
     def classify(self, embedding: Float[Tensor, "N F"]) -> Float[Tensor, "N C"]:
-        """Give the logits of an embedding."""
-        return self.fc_out(embedding)  # type: ignore[no-any-return]
+        """Give the logits of an embedding, after the model's dropout if it has one."""
+        return self.fc_out(self.dropout(embedding))  # type: ignore[no-any-return]
 
     def forward(self, batch: Any) -> Output:
         """Give logits (N, C), embedding (N, F) and, where numbers are predicted, values (N, V) of a batch."""

@@ -92,10 +92,6 @@ class JointModel(Classifier):
         encoded.append(self.descriptors(batch.descriptors))
         return self.joint(torch.cat(encoded, dim=1)).relu()  # type: ignore[no-any-return]
 
-    def classify(self, embedding: Float[Tensor, "N H"]) -> Float[Tensor, "N C"]:
-        """Give the logits of embeddings."""
-        return self.fc_out(self.dropout(embedding))  # type: ignore[no-any-return]
-
 
 def build_model(
     options: ModelOptions,

@@ -65,7 +65,3 @@ class MLP(ArrayModel[MLPOptions]):
         for index, layer in enumerate(self.layers):
             hidden = layer(self.dropout(hidden) if index else hidden).relu()
         return hidden
-
-    def classify(self, embedding: Float[Tensor, "N F"]) -> Float[Tensor, "N C"]:
-        """Give the logits of embeddings."""
-        return self.fc_out(self.dropout(embedding))  # type: ignore[no-any-return]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,32 +81,16 @@ BEST = (Path("model", "model.safetensors"), Path("model.safetensors"), Path("che
 the run goes on."""
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of a file of weights."""
-
-    path: Path
-    """The file that was read."""
-    loaded: tuple[str, ...]
-    """Entries taken from it."""
-    renewed: tuple[str, ...]
-    """Entries of the model that were not, and are as new."""
-    left: tuple[str, ...]
-    """Entries of the file that were not used."""
-
-    def __str__(self) -> str:
-        new = f"new: {', '.join(self.renewed)}" if self.renewed else "none new"
-        left = f"; not used: {', '.join(self.left)}" if self.left else ""
-        return f"{len(self.loaded)} weights from {self.path}, {new}{left}"
-
-
-def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> LoadReport:
+def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> str:
     """Load the encoder, and the head where it fits, into a model.
 
     Args:
         model: to be loaded into, in place.
         path: checkpoint of the original project, .ckpt or .safetensors file, run directory or its model folder.
         new_head: leave the model's head as it is even if the file has one that fits.
+
+    Returns:
+        a sentence: how many weights were taken, which of the model's are as new, which of the file's were not used.
 
     Raises:
         InputError: a file that cannot be read, or whose weights are of another model or other widths.
@@ -122,12 +105,10 @@ def load_weights(model: Classifier, path: Path, *, new_head: bool = False) -> Lo
     taken = {name: value for name, value in saved.items() if name not in kept}
     _check(model, own, taken, path)
     model.load_state_dict(taken, strict=False)
-    return LoadReport(
-        path,
-        tuple(sorted(taken)),
-        tuple(name for name in own if name not in taken and name not in model.constants),
-        tuple(sorted(set(saved) - set(taken))),
-    )
+    new = ", ".join(name for name in own if name not in taken and name not in model.constants)
+    left = ", ".join(sorted(set(saved) - set(taken)))
+    said = f"{len(taken)} weights from {path}, {f'new: {new}' if new else 'none new'}"
+    return said + (f"; not used: {left}" if left else "")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -22,7 +22,6 @@ from matcard.prediction.stream import check_columns, open_table
 from matcard.table_files import require_column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from jaxtyping import Float, Float64, Int64
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from matcard.data.samples import Progress, Samples
     from matcard.prediction.predictor import Predictor
 
-LABELS, ESTIMATE = "labels", "estimate"
-"""Where the shares of `--prior` come from: the labels of the new set, or its probabilities alone."""
 SURE = 1e-2
 """A chi-square test with a p-value below this says that the class shares differ."""
 FEW = 6
@@ -184,7 +181,15 @@ def assess(
     metrics = scored(
         targets, probabilities, train_counts=train_counts, decision=predictor.decision, calibration=known.calibration
     )
-    numbers = _true_numbers(used, predictor)
+    # The number behind the classes, the first, is that of the target, whatever its column is called here.
+    assert used.labels is not None, "a labelled set has classes"
+    columns = list(predictor.values)
+    if known.mix is not None:
+        columns[0] = used.labels.target
+    numbers = np.full((len(used), len(columns)), np.nan)
+    for k, name in enumerate(columns):
+        if name in used.columns:
+            numbers[:, k] = numbers_of(used.columns[name], f"column {name!r}", used.where)
     if predictor.values:
         metrics["values"] = value_results(
             predictor.values,
@@ -221,22 +226,6 @@ def assess(
     return Assessment(metrics, targets, probabilities, table, left_out.left_out)
 
 
-def _true_numbers(samples: Samples, predictor: Predictor) -> Float64[np.ndarray, "N V"]:
-    """Read the numbers that a run predicts from a labelled set: NaN where it does not have them.
-
-    The first is that of the target where the run's classes are made of a number, whatever its column is called here.
-    """
-    assert samples.labels is not None, "a labelled set has classes"
-    columns = list(predictor.values)
-    if predictor.description.mix is not None:
-        columns[0] = samples.labels.target
-    numbers = np.full((len(samples), len(columns)), np.nan)
-    for k, name in enumerate(columns):
-        if name in samples.columns:
-            numbers[:, k] = numbers_of(samples.columns[name], f"column {name!r}", samples.where)
-    return numbers
-
-
 def corrected(
     predictor: Predictor,
     targets: Int64[np.ndarray, " N"],
@@ -254,9 +243,9 @@ def corrected(
     known = predictor.description
     names, train_counts = known.class_names, np.array(known.class_counts)
     calibrated = known.bias_corrected.apply(probabilities)
-    if prior == ESTIMATE:
+    if prior == "estimate":
         shares = estimate_priors(calibrated, train_counts)
-    elif prior == LABELS:
+    elif prior == "labels":
         shares = np.bincount(targets, minlength=len(names)).astype(np.float64)
     else:
         shares = np.array(prior, dtype=np.float64)
@@ -264,16 +253,3 @@ def corrected(
     metrics = classification_metrics(targets, adjusted, class_names=names, train_counts=train_counts)
     given = prior if isinstance(prior, str) else "given"
     return {"prior": given, "shares": dict(zip(names, (shares / shares.sum()).tolist(), strict=True)), **metrics}
-
-
-def check_prior(prior: str | list[float] | None, class_names: Sequence[str]) -> None:
-    """Tell before anything is read that shares do not fit the classes.
-
-    Raises:
-        InputError: another number of them.
-    """
-    if isinstance(prior, list) and len(prior) != len(class_names):
-        raise InputError(
-            f"--prior has {len(prior)} numbers for {len(class_names)} classes: give one for each of "
-            f"{listed(class_names)}"
-        )

@@ -13,7 +13,6 @@ from matcard.evaluation.calibration import Calibration
 from matcard.evaluation.decision import Decision
 from matcard.evaluation.value import ValueMix
 from matcard.files import read_json, to_json, tuples, written_whole
-from matcard.models.transfer import read_safetensors
 from matcard.models.value import ValueScale
 
 if TYPE_CHECKING:
@@ -81,12 +80,14 @@ class ModelDescription:
         return {"format_version": FORMAT_VERSION, **asdict(self), "decision": self.decision.to_dict()}
 
     @classmethod
-    def from_dict(cls, stored: Any, path: str) -> ModelDescription:
-        """Make it of what `to_dict` gave; `path` says where it stood.
+    def load(cls, folder: Path) -> ModelDescription:
+        """Read what `save_model` wrote of it.
 
         Raises:
-            InputError: something else, or of another format.
+            InputError: the file is missing, damaged, or of another format.
         """
+        path = folder / DESCRIPTION
+        stored = read_json(path)
         version = stored.get("format_version") if isinstance(stored, dict) else None
         if not isinstance(version, int):
             raise InputError(f"{path} describes no model: expected a file that a run of matcard has written")
@@ -106,7 +107,7 @@ class ModelDescription:
                 if values[name] is not None or kind is Calibration:
                     values[name] = kind(**tuples(values[name]))
             values["novelty_limit"] = float(values["novelty_limit"])
-            return cls(**{**values, "decision": Decision.from_dict(values["decision"], path)})
+            return cls(**{**values, "decision": Decision.from_dict(values["decision"], str(path))})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); write or copy it again") from error
 
@@ -128,16 +129,6 @@ def save_model(folder: Path, description: ModelDescription, tensors: dict[str, T
 def save_training(folder: Path, marks: Mapping[str, Iterable[str]]) -> None:
     """Write what tells the samples of the training part, as `Kind.marks` gives it, each text once."""
     to_json({name: sorted(set(texts)) for name, texts in marks.items()}, folder / TRAINING)
-
-
-def read_model(folder: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
-    """Read what `save_model` wrote.
-
-    Raises:
-        InputError: a file is missing, damaged, or of another format.
-    """
-    path = folder / DESCRIPTION
-    return ModelDescription.from_dict(read_json(path), str(path)), read_safetensors(folder / WEIGHTS)
 
 
 def model_folder(path: Path) -> Path | None:

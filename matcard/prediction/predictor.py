@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from matcard.data.samples import kind_from_dict
+from matcard.data.samples import module_of
 from matcard.errors import InputError, MatcardWarning, listed
 from matcard.evaluation.decision import mean_decision
 from matcard.files import read_json
 from matcard.models import Classifier, build_model
+from matcard.models.transfer import read_safetensors
 from matcard.prediction.modelfile import (
     DESCRIPTION,
     FOLDER,
     TRAINING,
+    WEIGHTS,
     ModelDescription,
     model_folder,
-    read_model,
     save_model,
     save_training,
 )
@@ -284,32 +285,24 @@ def load_run(path: str | Path, *more: str | Path, device: str = "auto") -> Predi
     Raises:
         InputError: no finished run there, damaged files, another format, no such device, or runs that do not fit.
     """
-    return Predictor([_member(Path(run)) for run in (path, *more)], find_device(device))
-
-
-def find_device(name: str) -> torch.device:
-    """Give the device of a name.
-
-    Raises:
-        InputError: there is none of it here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    members = [_member(Path(run)) for run in (path, *more)]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        found = torch.device(device)
+        torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: not to be had here; use auto or cpu") from error
-    return device
+        raise InputError(f"--device {device}: not to be had here; use auto or cpu") from error
+    return Predictor(members, found)
 
 
 def _member(path: Path) -> Member:
     folder = model_folder(path)
     if folder is None:
         raise InputError(_no_model(path))
-    description, tensors = read_model(folder)
+    description, tensors = ModelDescription.load(folder), read_safetensors(folder / WEIGHTS)
     try:
-        kind = kind_from_dict(description.kind)
+        kind: Kind = module_of(description.kind["name"]).KIND.from_dict(description.kind)
         values = {**description.model, "init_from": None, "freeze": False}
         options = Classifier.find(values["name"]).options_class(**values)
     except (KeyError, TypeError) as error:

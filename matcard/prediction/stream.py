@@ -161,9 +161,6 @@ def check_output(path: Path) -> None:
         raise InputError(f"-o {path} is a folder: name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"-o {path}: there is no folder to write to ({error.strerror}); name another") from error
-    try:
         # What may be written is for the file system to say: permissions alone do not tell.
         with TemporaryFile(dir=path.parent):
             pass

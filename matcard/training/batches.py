@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ MOST_UNLABELLED = 7
 """So many times the samples of a batch stand without a class beside it at most (as in FixMatch, arXiv:2001.07685)."""
 
 
+@dataclass(eq=False)
 class GlobalBatches(Sampler[list[int]]):
     """Cuts a sampler's order into global batches and gives this rank its share of each.
 
@@ -41,19 +43,11 @@ class GlobalBatches(Sampler[list[int]]):
         batch_size: samples a rank and step.
     """
 
-    def __init__(
-        self,
-        sampler: Sampler[int],
-        indices: Int[np.ndarray, " n"],
-        batch_size: int,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        self.sampler = sampler
-        self.indices = indices
-        self.batch_size = batch_size
-        self.rank = rank
-        self.ranks = ranks
+    sampler: Sampler[int]
+    indices: Int[np.ndarray, " n"]
+    batch_size: int
+    rank: int = 0
+    ranks: int = 1
 
     def _starts(self) -> list[int]:
         total, size = len(self.indices), self.batch_size * self.ranks

@@ -65,15 +65,19 @@ class MetricsFile(Callback):
 class Speed(Callback):
     """Measures samples a second over the training steps of the current epoch, all ranks together.
 
+    Where the screen is a file or a pipe and a moving bar would be noise, it prints a line an epoch.
+
     Args:
         unit: what samples are called.
         shown: what is logged and shown beside the speed.
+        console: what is printed to.
     """
 
-    def __init__(self, unit: str, shown: tuple[str, ...]) -> None:
+    def __init__(self, unit: str, shown: tuple[str, ...], console: Console) -> None:
         self.samples, self.seconds, self._began = 0, 0.0, 0.0
         self.unit = unit
         self.shown = shown
+        self.console = console
 
     @property
     def rate(self) -> float:
@@ -97,6 +101,13 @@ class Speed(Callback):
         self.samples += sum(len(part.y) for part in of_both) * trainer.world_size
         self.seconds = time.perf_counter() - self._began
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the epoch just finished."""
+        if trainer.is_global_zero and not self.console.is_terminal:
+            words = "  ".join(f"{name} {value:.3f}" for name, value in self.scores(trainer).items())
+            rate = f"{self.rate:.0f} {self.unit}/s"
+            self.console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {words}  {rate}")
+
 
 class ProgressBar(RichProgressBar):
     """Lightning's bar with samples a second and the epoch's validation scores."""
@@ -108,21 +119,6 @@ class ProgressBar(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Give what stands at the right of the bar."""
         return {f"{self._speed.unit}/s": f"{self._speed.rate:.0f}", **self._speed.scores(trainer)}
-
-
-class EpochLines(Callback):
-    """Prints a line an epoch where the screen is a file or a pipe and a moving bar would be noise."""
-
-    def __init__(self, console: Console, speed: Speed) -> None:
-        self._console = console
-        self._speed = speed
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the epoch just finished."""
-        if trainer.is_global_zero:
-            words = "  ".join(f"{name} {value:.3f}" for name, value in self._speed.scores(trainer).items())
-            rate = f"{self._speed.rate:.0f} {self._speed.unit}/s"
-            self._console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {words}  {rate}")
 
 
 class Patience(EarlyStopping):
@@ -246,18 +242,6 @@ class EpochCheckpoint(ModelCheckpoint):
         paths = {name: moved(value) for name, value in state_dict.items() if name.endswith("_path")}
         best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
-
-
-def epoch_checkpoints(run: RunDir, monitor: str, mode: str) -> list[Callback]:
-    """Make the callbacks that keep the best epoch, and after it the last one, whatever its metric.
-
-    ModelCheckpoint's own `save_last` follows the best since Lightning 2.6.
-    """
-    ended: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    return [
-        EpochCheckpoint(run.checkpoints, filename=run.best.stem, monitor=monitor, mode=mode, **ended),
-        EpochCheckpoint(run.checkpoints, filename=run.last.stem, **ended),
-    ]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -85,9 +85,10 @@ def parse_beside(
         *over,
         nested(named),
     ]
-    if base is None and not any("name" in _section(layer, "model") for layer in layers[1:]):
-        data = {name: value for layer in layers for name, value in _section(layer, "data").items()}
-        known_kind: dict[str, Any] = {name: data[name] for name in _DECIDING if isinstance(data.get(name), str)}
+    if base is None and not any("model.name" in flatten(layer) for layer in layers[1:]):
+        said = {name: value for layer in layers for name, value in flatten(layer).items()}
+        about = {name: said.get(f"data.{name}") for name in _DECIDING}
+        known_kind: dict[str, Any] = {name: value for name, value in about.items() if isinstance(value, str)}
         layers.insert(1, {"model": {"name": ABOUT[kind_of(DataOptions(**known_kind))].network}})
     values: dict[str, Any] = {}
     for layer in layers:
@@ -117,11 +118,6 @@ def parse_alone(argv: Sequence[str], own: Own, *, prog: str, description: str) -
     return type(own)(**parsed(parser, dict(vars(own)), normalised(argv, dict(option_types(type(own), {})))))
 
 
-def _section(layer: Mapping[str, Any], part: str) -> dict[str, Any]:
-    section = layer.get(part)
-    return section if isinstance(section, dict) else {}
-
-
 def config_from_dict(values: Mapping[str, Any]) -> Config:
     """Make a `Config` of a resolved configuration, as `config_to_dict` gives it, without any command line.
 
@@ -138,11 +134,9 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Give a resolved configuration as plain dictionaries, lists and numbers."""
-
-    def plain(options: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in options}
-
-    return dataclasses.asdict(config, dict_factory=plain)
+    return dataclasses.asdict(
+        config, dict_factory=lambda some: {name: list(it) if isinstance(it, tuple) else it for name, it in some}
+    )
 
 
 def read_config(path: Path) -> dict[str, Any]:

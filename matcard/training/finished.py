@@ -107,12 +107,18 @@ class FinishedRun:
         """How many distinct samples of each class the training part holds; None where nobody has counted them."""
         return Distinct(**tuples(read_json(self.files.distinct))) if self.files.distinct.is_file() else None
 
+    @cached_property
+    def description(self) -> ModelDescription | None:
+        """What prediction knows of the network; None where its folder was removed."""
+        folder = model_folder(self.path)
+        return None if folder is None else ModelDescription.load(folder)
+
     @property
     def drawn(self) -> Float[np.ndarray, " C"] | None:
         """How many of each class an epoch drew, where samples were drawn by what is distinct; else None."""
-        if self.files.load_config().trainer.sampler in BY_CLASS or (folder := model_folder(self.path)) is None:
+        if self.files.load_config().trainer.sampler in BY_CLASS or self.description is None:
             return None
-        return np.array(_description(folder).drawn_counts)
+        return np.array(self.description.drawn_counts)
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
@@ -233,12 +239,12 @@ class FinishedRun:
         """
         part, drawn = self.parts["val"], None
         if options.rule == "prior":
-            if (folder := model_folder(self.path)) is None:
+            if self.description is None:
                 raise InputError(
                     f"{self.path} has no {FOLDER}/{DESCRIPTION}, which says how many of each class an epoch drew, the "
                     "prior that --decision.rule prior takes off: copy it again"
                 )
-            drawn = np.array(_description(folder).drawn_counts)
+            drawn = np.array(self.description.drawn_counts)
         return choose_decision(options, part.targets, part.probabilities, self.class_names, self.counts("train"), drawn)
 
     def scored(self, part: str, decision: Decision) -> dict[str, Any]:
@@ -271,18 +277,12 @@ class FinishedRun:
         chosen = decision.apply(table[[f"{_PROBABILITY}{name}" for name in self.class_names]].to_numpy())
         table["predicted_at_decision"] = np.array(self.class_names, dtype=object)[chosen]
         to_json(decision.to_dict(), self.files.decision)
-        folder = model_folder(self.path)
-        if folder is not None:
-            to_json(replace(_description(folder), decision=decision).to_dict(), folder / DESCRIPTION)
+        if self.description is not None:
+            to_json(replace(self.description, decision=decision).to_dict(), self.path / FOLDER / DESCRIPTION)
         with written_whole(self.files.predictions) as beside:
             table.to_parquet(beside, index=False)
         to_json({**read_json(self.files.test_metrics), "at_decision": metrics["at_decision"]}, self.files.test_metrics)
         return metrics
-
-
-def _description(folder: Path) -> ModelDescription:
-    file = folder / DESCRIPTION
-    return ModelDescription.from_dict(read_json(file), str(file))
 
 
 def decide(console: Console, path: Path, options: DecisionOptions, *, save: bool) -> Decision:

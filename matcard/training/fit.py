@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,32 +17,30 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from matcard.cli import NOT_WRITABLE
 from matcard.data.kinds import kind_of
-from matcard.errors import InputError, MatcardWarning, listed
+from matcard.errors import InputError, listed
 from matcard.evaluation.metrics import classification_metrics, higher_is_better
 from matcard.losses import build_loss
 from matcard.models import build_model, check_model, load_weights
 from matcard.training.callbacks import (
     CollapseGuard,
     Diagnostics,
-    EpochLines,
+    EpochCheckpoint,
     MetricsFile,
     Patience,
     ProgressBar,
     Speed,
     WholeCheckpoints,
     checkpoint_to_resume,
-    epoch_checkpoints,
     read_checkpoint,
 )
 from matcard.training.module import TrainingModule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from lightning.pytorch.callbacks import Callback
     from rich.console import Console
 
-    from matcard.data.samples import Samples
     from matcard.training.batches import DataModule
     from matcard.training.options import Config, TrainerOptions
     from matcard.training.rundir import RunDir
@@ -62,18 +59,6 @@ def check_config(config: Config) -> None:
     higher_is_better(config.trainer.monitor)
     _device(config.trainer)
     check_model(config.model, kind_of(config.data), config.data.descriptors)
-
-
-def tell_unused_weight(config: Config, samples: Samples) -> None:
-    """Warn where numbers are to be learned and there are none."""
-    weight, labels = config.value.weight, samples.labels
-    if weight and not config.data.auxiliary and labels is not None and not labels.edges:
-        warnings.warn(
-            f"--value.weight {weight:g} plays no part: the classes of {labels.target} are not made of a number, and "
-            "--data.auxiliary names no column; set it to 0",
-            MatcardWarning,
-            stacklevel=2,
-        )
 
 
 def fit(
@@ -110,10 +95,11 @@ def fit(
     if how and trainer.is_global_zero:
         console.print(how, soft_wrap=True, markup=False)
     if checkpoint is None and config.model.init_from is not None:
-        report = load_weights(module.model, Path(config.model.init_from), new_head=config.model.freeze)
-        console.print(f"start from {report}")
+        said = load_weights(module.model, Path(config.model.init_from), new_head=config.model.freeze)
+        console.print(f"start from {said}")
     begin()
-    with _told_where(run):
+    kept = f"finished epochs are kept; go on with --resume {run.path}"
+    try:
         with warnings.catch_warnings():
             # Lightning's guesses at what might be slow: batches come whole from memory, workers would not help.
             warnings.simplefilter("ignore", PossibleUserWarning)
@@ -123,6 +109,13 @@ def fit(
         if not trainer.is_global_zero:
             return None
         module.load_state_dict(read_checkpoint(getattr(run, config.trainer.keep))["state_dict"])
+    except SystemExit as stopped:  # Ctrl-C, by way of Lightning
+        raise KeyboardInterrupt(kept) from stopped
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        why = f"{run.path} cannot be written ({error.strerror}): make room, or change its rights"
+        raise InputError(f"{why}; {kept}") from error
     # Lightning leaves a module on the CPU; what follows scores whole parts with it.
     module = module.to(trainer.strategy.root_device)
     module.choose_mix()
@@ -140,21 +133,6 @@ def _check_monitor(monitor: str, data: DataModule) -> None:
             f"{listed(repr(data.class_names[c]) for c in np.unique(targets))} only; choose another metric, such as "
             "macro_f1, or another --data.split"
         )
-
-
-@contextmanager
-def _told_where(run: RunDir) -> Iterator[None]:
-    """Say what is kept where Ctrl-C (an exit, by way of Lightning) or a disk that takes no more ends a run."""
-    kept = f"finished epochs are kept; go on with --resume {run.path}"
-    try:
-        yield
-    except SystemExit as stopped:
-        raise KeyboardInterrupt(kept) from stopped
-    except OSError as error:
-        if error.errno not in NOT_WRITABLE:
-            raise
-        why = f"{run.path} cannot be written ({error.strerror}): make room, or change its rights"
-        raise InputError(f"{why}; {kept}") from error
 
 
 def build_module(config: Config, data: DataModule) -> TrainingModule:
@@ -186,13 +164,16 @@ def build_trainer(
         logging.getLogger(name).setLevel(logging.WARNING)
     monitor = f"val_{options.monitor}"
     mode = "max" if higher_is_better(options.monitor) else "min"
-    speed = Speed(unit, tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1"))))
+    speed = Speed(unit, tuple(dict.fromkeys(("train_loss", monitor, "val_minority_recall", "val_macro_f1"))), console)
+    ended: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     own: list[Callback] = [
         speed,
         MetricsFile(run.metrics),
         CollapseGuard(),
-        ProgressBar(speed) if console.is_terminal else EpochLines(console, speed),
-        *epoch_checkpoints(run, monitor, mode),
+        *([ProgressBar(speed)] if console.is_terminal else []),
+        # The best epoch, then the last one: ModelCheckpoint's own `save_last` follows the best since Lightning 2.6.
+        EpochCheckpoint(run.checkpoints, filename=run.best.stem, monitor=monitor, mode=mode, **ended),
+        EpochCheckpoint(run.checkpoints, filename=run.last.stem, **ended),
     ]
     if options.patience:
         own.append(

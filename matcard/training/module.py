@@ -79,7 +79,9 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         # Loaders draw from the generator too, and not alike in a resumed run: what a step draws starts here.
-        seed = _mixed(self.config.seed, self.current_epoch, batch_index, self.global_rank)
+        # A sequence of seeds gives neighbouring seeds and epochs unrelated values.
+        numbers = (self.config.seed, self.current_epoch, batch_index, self.global_rank)
+        seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
         # torch.manual_seed looks at every kind of device there might be: a tenth of a small network's step.
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":
@@ -181,8 +183,3 @@ class TrainingModule(lightning.LightningModule):
                     {"scheduler": scheduler, "interval": "epoch", "frequency": never, "monitor": "train_loss"}
                 ]
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-
-
-def _mixed(*numbers: int) -> int:
-    """Make one seed of several numbers, so that neighbouring seeds and epochs draw unrelated values."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

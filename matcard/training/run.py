@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 
 from matcard.cli import make_console, rank
-from matcard.data.dataset import changed
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_calibration
@@ -26,7 +25,7 @@ from matcard.prediction.network import Reference, read_out
 from matcard.progress import crystal_progress
 from matcard.training.batches import DataModule
 from matcard.training.config import config_to_dict
-from matcard.training.fit import check_config, fit, tell_unused_weight
+from matcard.training.fit import check_config, fit
 from matcard.training.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -89,12 +88,21 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             graphs=config.model.sees_graphs,
             progress=graphs,
         )
-    if begun and (different := changed(run.fingerprint.read_text(encoding="utf-8"), divided.fingerprint)):
-        raise InputError(
-            f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
-            "began; put them back, or start a new run"
+    if begun:
+        before = run.fingerprint.read_text(encoding="utf-8").splitlines()
+        if different := [line.split()[-1] for line in divided.fingerprint.splitlines() if line not in before]:
+            raise InputError(
+                f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the "
+                "run began; put them back, or start a new run"
+            )
+    weight, labels = config.value.weight, samples.labels
+    if weight and not config.data.auxiliary and labels is not None and not labels.edges:
+        warnings.warn(
+            f"--value.weight {weight:g} plays no part: the classes of {labels.target} are not made of a number, and "
+            "--data.auxiliary names no column; set it to 0",
+            MatcardWarning,
+            stacklevel=2,
         )
-    tell_unused_weight(config, samples)
     if carry_on(run, config, samples, divided, console, begun=begun) and report and config.report:
         report(run.path, samples)
     return run

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from matcard.data.crystals import CrystalKind
 from matcard.data.options import DataOptions, SplitOptions
 from matcard.data.read import divide, read, read_labelled
-from matcard.data.samples import kind_from_dict
 from matcard.errors import InputError
 
 METALS, ANIONS = ("Li", "Na", "K", "Rb", "Cs", "Ag"), ("F", "Cl", "Br", "I")
@@ -95,7 +95,7 @@ def test_deuterium_is_hydrogen_where_that_is_asked_for(tmp_path):
     samples = read(replace(options, deuterium=True))
     assert samples.faults.tolist() == [None, None]
     assert samples.inputs.numbers.tolist() == 2 * samples.inputs.numbers[:2].tolist()
-    kind = kind_from_dict(samples.kind.to_dict())
+    kind = CrystalKind.from_dict(samples.kind.to_dict())
     assert kind.deuterium
     (again,) = kind.pieces(tmp_path, DataOptions(jobs=1), io.BytesIO(), lambda *_: None)
     assert again.faults.tolist() == [None, None]

@@ -29,7 +29,7 @@ def crystals():
 def numbers(crystals, name):
     """Give each number by its label."""
     found = StructureNumbers(name)
-    values, reasons = found.compute(crystals)
+    values, reasons, _ = found.compute(crystals)
     assert reasons.tolist() == [None] * len(crystals)
     return dict(zip(found.labels, values.T, strict=True))
 
@@ -88,6 +88,6 @@ def test_what_fails_has_a_reason_and_the_rest_is_computed_once(crystals, tmp_pat
 
 def test_unknown_radii_are_no_numbers():
     heavy = from_objects([Structure(Lattice.cubic(5), ["Og"], [[0, 0, 0]])])
-    values, reasons = StructureNumbers("density").compute(heavy)
+    values, reasons, _ = StructureNumbers("density").compute(heavy)
     assert np.isnan(values).all()
     assert reasons[0] is not None

@@ -14,7 +14,7 @@ from matcard.graphs import graphs as graphs_module
 from matcard.graphs.graphs import Graphs, build_graphs
 from matcard.graphs.neighbors import GraphOptions
 
-NAMES = [field.name for field in dataclasses.fields(Graphs)]
+NAMES = [field.name for field in dataclasses.fields(Graphs) if field.name != "folder"]
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,7 @@ def test_an_evaluation_is_not_written_over(trained, tmp_path):
 @pytest.mark.parametrize("text", ["often", "0.5", "-1,2", "0,0", "nan,1", "1,inf", ""])
 def test_priors_that_are_none(text):
     with pytest.raises(InputError, match="expected estimate, labels, or a share for each class"):
-        parse_prior(text)
+        parse_prior(text, KINDS)
 
 
 def test_the_test_figures_are_shown_as_they_were_measured(trained, capsys):

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 import matcard
 from matcard.errors import InputError
 from matcard.models import CGCNNOptions, build_model, load_weights
-from matcard.prediction.modelfile import FORMAT_VERSION, read_model, save_model
+from matcard.models.transfer import read_safetensors
+from matcard.prediction.modelfile import FORMAT_VERSION, WEIGHTS, ModelDescription, save_model
 
 KEPT = Path(__file__).resolve().parent.parent / "data_files"
 
@@ -50,9 +51,9 @@ def test_a_model_of_each_kind_is_kept():
 
 
 def test_what_is_written_is_read(copy, tmp_path):
-    description, tensors = read_model(copy)
+    description, tensors = ModelDescription.load(copy), read_safetensors(copy / WEIGHTS)
     save_model(tmp_path / "again", description, tensors)
-    again, same = read_model(tmp_path / "again")
+    again, same = ModelDescription.load(tmp_path / "again"), read_safetensors(tmp_path / "again" / WEIGHTS)
     assert again == description
     assert set(same) == set(tensors)
     assert all(torch.equal(same[name], tensors[name]) for name in tensors)
