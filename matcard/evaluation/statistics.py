@@ -20,6 +20,14 @@ ROUNDING = 1e-12
 """Differences that differ by less are the same."""
 
 
+class Estimate(NamedTuple):
+    """A mean with its interval; NaN where one value cannot tell."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class Difference(NamedTuple):
     """A paired difference with its interval, two-sided p value and the smallest true one that would be detected."""
 
@@ -44,9 +52,14 @@ class Ranks(NamedTuple):
     critical_difference: float
 
 
-def t_interval(values: Sequence[float]) -> Difference:
-    """Give the mean of values, as a difference from 0, with Student's 95 % interval; NaN where it cannot be told."""
-    return corrected_t_test(values, [0.0] * len(values), 0.0)
+def t_interval(values: Sequence[float]) -> Estimate:
+    """Give the mean of values and Student's 95 % interval for it; NaN among them gives NaN."""
+    sample = np.asarray(values, dtype=np.float64)
+    mean = float(sample.mean()) if len(sample) else math.nan
+    if len(sample) < 2:
+        return Estimate(mean, math.nan, math.nan)
+    half = float(stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
+    return Estimate(mean, mean - half, mean + half)
 
 
 def corrected_t_test(
