@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 CLIP = 5.0
 """Standardised numbers further from 0 are cut to this."""
-_PIECE = 4096
-"""Samples whose deviations are held in memory at a time."""
 _DIGEST = 8
 """Bytes that tell samples apart."""
 
@@ -96,34 +94,30 @@ def digests(inputs: Shaped[np.ndarray, "N ..."]) -> list[str]:
 
 
 class Standard(NamedTuple):
-    """Mean and deviation of F columns of rows, or of the channels of images, as the training part has them.
+    """Mean and deviation of F columns, as the training part has them.
 
     Attributes:
-        mean: (F,), or (channels, 1, 1).
-        deviation: likewise, 1 where a column or channel is constant.
+        mean: (F,).
+        deviation: (F,), 1 where a column is constant.
     """
 
-    mean: Float64[np.ndarray, " F ..."]
-    deviation: Float64[np.ndarray, " F ..."]
+    mean: Float64[np.ndarray, " F"]
+    deviation: Float64[np.ndarray, " F"]
 
     @classmethod
-    def of(cls, values: Shaped[np.ndarray, "n F ..."]) -> Standard:
+    def of(cls, values: Float[np.ndarray, "n F"]) -> Standard:
         """Take them of n samples of the training part.
 
         Raises:
             InputError: no samples, or numbers that are not finite.
         """
-        if len(values) == 0 or not np.isfinite(values).all():
+        numbers = np.asarray(values, dtype=np.float64)
+        if len(numbers) == 0 or not np.isfinite(numbers).all():
             raise InputError("numbers to be standardised need one training sample at least, and finite values")
-        axes = (0, *range(2, values.ndim))
-        mean = values.mean(axis=axes, dtype=np.float64, keepdims=True)
-        parts = np.array_split(values, -(-len(values) // _PIECE))
-        squares = [np.square(part - mean).sum(axis=axes, keepdims=True) for part in parts]
-        deviation = np.sqrt(np.sum(squares, axis=0) / values[:, 0].size)
+        mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
         # Rounding gives a constant column another mean and some deviation.
-        constant = deviation <= 1e-7 * np.abs(mean)
-        mean = np.where(constant, values.min(axis=axes, keepdims=True), mean)
-        return cls(mean[0], np.where(constant, 1.0, deviation)[0])
+        constant = deviation <= 1e-7 * np.abs(numbers).max(axis=0)
+        return cls(np.where(constant, numbers[0], mean), np.where(constant, 1.0, deviation))
 
     def __call__(self, values: Float[np.ndarray, "N F"]) -> Float64[np.ndarray, "N F"]:
         """Give N samples with mean 0 and deviation 1, as far as the training part tells, clipped at 5."""

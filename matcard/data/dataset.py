@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from matcard.crystals.crystals import Crystals
 from matcard.data.draws import draw_probabilities, points_and_unit
@@ -199,3 +200,34 @@ def cropped(
     across = (columns[:, None] + torch.arange(width, device=images.device))[:, None, :]
     # Indices on both sides of a slice put what they pick first: (B, H, W, C).
     return framed[which, :, down, across].movedim(3, 1)
+
+
+def changed(before: str, now: str) -> list[str]:
+    """Name what differs between two fingerprints."""
+    return [line.split()[-1] for line in now.splitlines() if line not in before.splitlines()]
+
+
+def standardisation(
+    inputs: Shaped[np.ndarray, "N ..."], train: Int[np.ndarray, " n"]
+) -> tuple[Float32[np.ndarray, ...], Float32[np.ndarray, ...]]:
+    """Give mean and deviation in the training part of each column of rows, or of each channel of images.
+
+    A column or channel that does not vary is divided by 1, so that it becomes 0.
+
+    Args:
+        inputs: N samples.
+        train: positions of the training part.
+
+    Returns:
+        mean and deviation: (F,) of rows, (channels, 1, 1) of images.
+    """
+    shape = (inputs.shape[1], *(1 for _ in inputs.shape[2:]))
+    scaler = StandardScaler()
+    for part in np.array_split(train, max(1, len(train) // _PIECE)):
+        values = np.moveaxis(inputs[part].astype(np.float64), 1, -1)
+        scaler.partial_fit(values.reshape(-1, inputs.shape[1]))
+    return scaler.mean_.reshape(shape).astype(np.float32), scaler.scale_.reshape(shape).astype(np.float32)
+
+
+_PIECE = 4096
+"""Samples whose deviations are held in memory at a time."""

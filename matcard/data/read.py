@@ -12,7 +12,7 @@ import torch
 from matcard.batch import Standard
 from matcard.data.card import card_names, card_of
 from matcard.data.crystals import CrystalKind
-from matcard.data.dataset import TrainingSet, Unlabelled
+from matcard.data.dataset import TrainingSet, Unlabelled, standardisation
 from matcard.data.draws import Distinct, points_and_unit
 from matcard.data.groups import contains_element, group_keys
 from matcard.data.imbalance import make_imbalanced
@@ -198,8 +198,8 @@ def training_set(samples: Samples, split: Split, dataset: Dataset[Any], options:
     kind = samples.kind
     arguments = kind.model_arguments
     if "input_shape" in arguments:
-        standard = Standard.of(samples.inputs[split.train])
-        arguments = {**arguments, "mean": standard.mean, "std": standard.deviation}
+        mean, std = standardisation(samples.inputs, split.train)
+        arguments = {**arguments, "mean": mean, "std": std}
     if isinstance(kind, CrystalKind) and (described := getattr(dataset, "descriptors", None)) is not None:
         train = described.numpy()[split.train]
         arguments = {**arguments, "descriptors": Standard.of(train)}

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from matcard.cli import make_console, rank
+from matcard.data.dataset import changed
 from matcard.data.read import divide, read_labelled
 from matcard.errors import InputError, MatcardWarning
 from matcard.evaluation.calibration import fit_calibration
@@ -88,13 +89,11 @@ def _carry_out(run: RunDir, config: Config, console: Console, report: Report | N
             graphs=config.model.sees_graphs,
             progress=graphs,
         )
-    if begun:
-        before = run.fingerprint.read_text(encoding="utf-8").splitlines()
-        if different := [line.split()[-1] for line in divided.fingerprint.splitlines() if line not in before]:
-            raise InputError(
-                f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the "
-                "run began; put them back, or start a new run"
-            )
+    if begun and (different := changed(run.fingerprint.read_text(encoding="utf-8"), divided.fingerprint)):
+        raise InputError(
+            f"--resume {run.path}: the {' and '.join(different)} of {config.data.source} have changed since the run "
+            "began; put them back, or start a new run"
+        )
     weight, labels = config.value.weight, samples.labels
     if weight and not config.data.auxiliary and labels is not None and not labels.edges:
         warnings.warn(
