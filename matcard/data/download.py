@@ -60,8 +60,9 @@ def download_files(card: Card) -> dict[str, Path]:
     files = {}
     for download in card.urls:
         path = files[download.file_name] = card.folder / download.file_name
+        sound = _is_sound(path, download)
         try:
-            if not _is_sound(path, download):
+            if not sound:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with locked(path, f"fetches {path.name}"):
                     if not _is_sound(path, download):  # another process may have fetched it meanwhile

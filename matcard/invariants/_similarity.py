@@ -157,7 +157,8 @@ def spread_of_sums(
     if order == 1:
         return (-(shares * typicality).sum(-1)).exp()
     if math.isinf(order):
-        return (-typicality.amax(-1)).exp()
+        # What repeats a sum takes no part, or equal largest ones would not share the gradient evenly.
+        return (-torch.where(shares > 0, typicality, -math.inf).amax(-1)).exp()
     top = typicality.detach().amax(-1, keepdim=True)
     power = torch.log1p((shares * torch.expm1((order - 1) * (typicality - top))).sum(-1))
     return (-top[..., 0] - power / (order - 1)).exp()
