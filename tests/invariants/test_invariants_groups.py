@@ -67,6 +67,16 @@ def test_gradients(p: float, origin: bool) -> None:
     assert gradcheck(lambda x: spread_of_groups(x, groups, 0.7, math.inf, p, origin=origin), (points,))
 
 
+def test_equal_points_share_the_gradient_beside_a_larger_group() -> None:
+    triangle = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]], dtype=torch.float64)
+    others = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    alone = triangle.clone().requires_grad_()
+    spread(alone, 1.0, math.inf).backward()
+    together = torch.cat([triangle, others]).requires_grad_()
+    spread_of_groups(together, torch.tensor([0] * 3 + [1] * 6), 1.0, math.inf)[0].backward()
+    torch.testing.assert_close(together.grad[:3], alone.grad)
+
+
 def test_near_twins_of_different_groups_do_not_meet() -> None:
     base = draw([0] * 40)
     points, groups = torch.cat([base, base, base + 1e-9]).requires_grad_(), torch.arange(3).repeat_interleave(40)
