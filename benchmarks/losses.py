@@ -3,7 +3,6 @@
 python benchmarks/losses.py
 python benchmarks/losses.py --sizes 32 128 512
 python benchmarks/losses.py --device cuda
-python benchmarks/losses.py --step $MATCARD_TEST_DATA/mp_icsd20.parquet
 python benchmarks/losses.py --matrix-free 2000
 """
 
@@ -19,14 +18,12 @@ import torch
 from timing import best, machine, peak, prepare, print_table
 from torch.nn import functional
 
-from matcard.invariants import magnitude, similarity, spread, weighting
+from matcard.invariants import magnitude, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
-
-BATCH = 256
 
 
 def main() -> None:
@@ -38,14 +35,10 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="time for each figure; five runs at least, or one beyond N = 4096"
     )
-    parser.add_argument("--step", metavar="TABLE", help="instead, the share of a CGCNN step on these crystals")
     parser.add_argument("--matrix-free", type=int, metavar="N", help="instead, conjugate gradients on N errors")
     args = parser.parse_args()
     prepare(args.threads)
     print(machine(args.device))
-    if args.step:
-        print_table(f"beside a CGCNN step, batch {BATCH}", *step_share(args.step, args.device, args.seconds))
-        return
     if args.matrix_free:
         print_table(f"magnitude of {args.matrix_free} errors", *without_matrix(args.matrix_free, args.device))
         return
@@ -159,43 +152,6 @@ def gradient_of(loss: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> C
         return torch.autograd.grad(loss(leaf, *rest), leaf)
 
     return run
-
-
-def step_share(table: str, device: str, seconds: float) -> tuple[list[str], list[list[str]]]:
-    """Time a training step with cross-entropy, and beside it what each invariant adds."""
-    from matcard.crystals.read import read_crystals
-    from matcard.graphs.graphs import GraphDataset, build_graphs
-    from matcard.graphs.neighbors import GraphOptions
-    from matcard.models import CGCNN, CGCNNOptions
-
-    crystals = read_crystals(table)
-    chosen = torch.randperm(len(crystals), generator=torch.Generator().manual_seed(0))[:BATCH]
-    batch = GraphDataset(build_graphs(crystals.take(chosen.numpy()), GraphOptions())).__getitems__(list(range(BATCH)))
-    batch = batch.to(device)
-    logits, targets = draw(BATCH, 10, device)
-    model = CGCNN(CGCNNOptions(), num_classes=10).to(device)
-    optimizer = torch.optim.AdamW(model.parameters())
-
-    def step() -> None:
-        optimizer.zero_grad()
-        functional.cross_entropy(model(batch).logits, targets).backward()
-        optimizer.step()
-
-    embeddings = torch.randn(BATCH, 128, device=device)
-    both = torch.cat([functional.normalize(embeddings), functional.one_hot(targets, 10)], 1)
-    parts = {
-        "cross-entropy": gradient_of(functional.cross_entropy, logits, targets),
-        "magnitude of errors, C = 2": gradient_of(lambda z: magnitude(errors(z, targets % 2)), logits[:, :2]),
-        "magnitude of errors, C = 10": gradient_of(lambda z: magnitude(errors(z, targets)), logits),
-        "spread of errors, C = 10": gradient_of(lambda z: spread(errors(z, targets)), logits),
-        "magnitude of embeddings, F = 128": gradient_of(magnitude, embeddings),
-        "spread of embeddings, F = 128": gradient_of(spread, embeddings),
-        "reweighting by magnitude": lambda: weighting(both, 3.0).clamp_min(0),
-        "reweighting by spread": lambda: 1 / similarity(both, 3.0).sum(1),
-    }
-    whole, *times = best([step, *parts.values()], device, seconds)
-    rows = [[name, f"{1e3 * each:.2f}", f"{each / whole:.1%}"] for name, each in zip(parts, times, strict=True)]
-    return ["what", "ms", "share of the step"], [["CGCNN step with cross-entropy", f"{1e3 * whole:.2f}", ""], *rows]
 
 
 if __name__ == "__main__":

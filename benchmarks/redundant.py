@@ -363,7 +363,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1000, help="the first")
     parser.add_argument("--results", type=Path, default=here / "results" / "crystals-redundant.parquet")
     parser.add_argument("--table", action="store_true", help="print the tables of what there is, and train nothing")
-    parser.add_argument("--figure", type=Path, help="SVG to draw them into")
+    parser.add_argument("--figure", type=Path, help="SVG to draw those of --members into")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if not options.table:
@@ -373,7 +373,7 @@ def main() -> None:
     table = read(options.results)
     print(tables(table))
     if options.figure:
-        draw(table, options.figure)
+        draw(table[table["members"].isin(options.members)], options.figure)
 
 
 if __name__ == "__main__":

@@ -55,19 +55,24 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def tables(table: pd.DataFrame) -> str:
-    """Write what is compared as Markdown: a table a condition, ranks over conditions, and each setting held fixed."""
+    """Write what is compared as Markdown: a table for each task and size, ranks over them, each setting held fixed."""
     said, found = [], compared(table)
-    for (task, members, validation), part in found.groupby(CONDITION, sort=False):
-        first = part[part["metric"] == "average_precision"]
-        seeds, detects = first["seeds"].iloc[0], written(first["detectable"].dropna().median())
-        lines = [
-            f"**{task}, {members} members, validation {validation}**: {seeds} seeds, detects {detects}\n",
-            "| method | average precision | difference | macro-F1, decision | difference | rank |",
-            "|---|---:|---|---:|---|---:|",
+    shown = [("repeated", SHOWN[0]), ("clean", SHOWN[0]), ("repeated", SHOWN[1])]
+    for (task, members), part in found.groupby(["task", "members"], sort=False):
+        columns = [
+            part[part["validation"].eq(kind) & part["metric"].eq(metric)].set_index("method") for kind, metric in shown
         ]
-        for method, of in part.groupby("method", sort=False):
-            cells = [text for _, row in of.iterrows() for text in (written(row["mean"]), difference(row))]
-            rank = of["rank"].iloc[0]
+        seeds = " and ".join(map(str, dict.fromkeys(each["seeds"].iloc[0] for each in columns)))
+        detects = ", ".join(written(each["detectable"].dropna().median()) for each in columns)
+        lines = [
+            f"**{task}, {members} members**: {seeds} seeds, detects {detects}\n",
+            "| method | average precision | difference | with clean | difference | macro-F1 | difference | rank |",
+            "|---|---:|---|---:|---|---:|---|---:|",
+        ]
+        for method in columns[0].index:
+            rows = [each.loc[method] for each in columns]
+            cells = [text for row in rows for text in (written(row["mean"]), difference(row))]
+            rank = rows[0]["rank"]
             lines.append(f"| {method} | {' | '.join(cells)} | {'–' if math.isnan(rank) else f'{rank:.1f}'} |")
         said.append("\n".join(lines))
     means = found[found["metric"].eq("average_precision") & found["method"].ne(BOUND)].pivot_table(
