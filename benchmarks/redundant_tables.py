@@ -63,9 +63,9 @@ def tables(table: pd.DataFrame) -> str:
             part[part["validation"].eq(kind) & part["metric"].eq(metric)].set_index("method") for kind, metric in shown
         ]
         seeds = " and ".join(map(str, dict.fromkeys(each["seeds"].iloc[0] for each in columns)))
-        detects = ", ".join(written(each["detectable"].dropna().median()) for each in columns)
+        first, clean, decided = (written(each["detectable"].dropna().median()) for each in columns)
         lines = [
-            f"**{task}, {members} members**: {seeds} seeds, detects {detects}\n",
+            f"**{task}, {members} members**: {seeds} seeds; detects {first} ({clean} with clean), macro-F1 {decided}\n",
             "| method | average precision | difference | with clean | difference | macro-F1 | difference | rank |",
             "|---|---:|---|---:|---|---:|---|---:|",
         ]

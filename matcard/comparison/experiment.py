@@ -336,7 +336,7 @@ def catalogue() -> dict[str, Any]:
 def _task(name: str, entry: dict[str, Any], training: Mapping[str, Any], trials: int) -> Task:
     needs, config = str(entry.pop("needs", "")), entry.pop("config", None)
     argv = ["--config", str(config)] if config else []
-    options = parse_config(argv, prog="", description="", over=[entry, training])
+    options = parse_config(argv, prog="", description="", over=[training, entry])
     return Task(name, needs, config_to_dict(options), trials)
 
 

@@ -134,6 +134,14 @@ def test_whether_a_test_part_is_given(tmp_path, given, fixed):
     assert not replace(experiment, tune_on="development").leaks(made)
 
 
+def test_options_of_a_task_stand_over_those_of_all(tmp_path):
+    tasks = {"own": {"trainer": {"max_epochs": 7}}, "shared": {}}
+    training = {"trainer": {"max_epochs": 3, "batch_size": 9}}
+    own, shared = read_experiment(options(write_experiment(tmp_path, tasks=tasks, training=training))).tasks
+    assert [own.config["trainer"][name] for name in ("max_epochs", "batch_size")] == [7, 9]
+    assert shared.config["trainer"]["max_epochs"] == 3
+
+
 def test_full_experiments_that_choose_on_one_split_for_cost():
     leaking = {
         name: [task.name for task in experiment.tasks if experiment.leaks(task)]
