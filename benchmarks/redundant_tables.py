@@ -62,7 +62,7 @@ def tables(table: pd.DataFrame) -> str:
         columns = [
             part[part["validation"].eq(kind) & part["metric"].eq(metric)].set_index("method") for kind, metric in shown
         ]
-        seeds = " and ".join(map(str, dict.fromkeys(each["seeds"].iloc[0] for each in columns)))
+        seeds = columns[0]["seeds"].iloc[0]
         first, clean, decided = (written(each["detectable"].dropna().median()) for each in columns)
         lines = [
             f"**{task}, {members} members**: {seeds} seeds; detects {first} ({clean} with clean), macro-F1 {decided}\n",

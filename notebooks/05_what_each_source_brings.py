@@ -178,11 +178,14 @@ named = {
 both = {metric: found.loc[list(named.values())].set_axis(list(named)) for metric, found in systems.items()}
 draw(both["macro_f1"], "macro-F1 at the most likely class", "seven crystal systems")
 display(pd.concat(both, axis=1).round(3))
-added = {"CHGNet's numbers, beside the graph": ("graph + CHGNet", "graph"), "the same by 40 epochs": (LONG, "graph")}
+added = {
+    "CHGNet's numbers, beside the graph": ("graph + CHGNet", "graph"),
+    "40 epochs, of both": (LONG, "graph + CHGNet"),
+}
 for metric in systems:
     print(metric)
     display(differences(scores("crystals-system", metric), added))
 
 # %% [markdown]
-# The graph is ahead of CHGNet's numbers here. Both together want the longer training of `configs/descriptors.yaml`; what the default loss
+# The graph is ahead of CHGNet's numbers here. Both together want the longer training of `configs/descriptors.yaml`, by which the graph alone has not been trained; what the default loss
 # and logit adjustment add at the most likely class may be chance, though both find more of the rare systems. `01_minority_phase_recall.ipynb` looks at that.
