@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matcard.data.options import DataOptions
     from matcard.work.attempt import Record, Wire
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised whenever the way in which a cell is run changes, so that cells of another way are not taken for it."""
 _NO_MATTER = (("name",), ("run_dir",), ("data", "jobs"), ("trainer", "workers"), ("trainer", "diagnostics"))
 """Options that do not change what comes out."""

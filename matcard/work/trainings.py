@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from matcard.work.attempt import Wire
 
 DEVELOPMENT = 0.2
-"""Share of the groups that options are chosen on where no test part may hold them."""
+"""Share of the groups that options are chosen by where no test part may hold them."""
 _MOST_KEPT = 16
 """Sources and divisions kept at once; the least recently used goes."""
 _kept: dict[str, Any] = {}
@@ -54,9 +54,9 @@ class Division:
 
     Attributes:
         seed: of the division.
-        part: what is divided: `all`; the `development` part, a fifth of the groups, the same for every seed, into two
-            halves to train on and to choose by, none to test; the `rest` of it, into parts of the sizes that the
-            options say, where the development part goes to the training part.
+        part: `all` are divided; or for `development` a fifth of the groups, the same for every seed, validates, all
+            others train and none are tested; or the `rest` of that fifth is divided into parts of the sizes that the
+            options say, where the fifth goes to the training part.
         again: how often what is not tested has been divided anew, of `all`; or which fold of it validates.
         folds: number of folds of what is not tested, or None.
     """
@@ -127,7 +127,7 @@ class SharedData:
         chosen = deal(codes, groups, np.array([1 - DEVELOPMENT, DEVELOPMENT]), np.random.default_rng(0))
         rest, tuned = (np.flatnonzero(chosen == k) for k in (0, 1))
         if how.part == "development":
-            return _at(tuned, inner_split(codes[tuned], groups[tuned], 0.5, seed=seed, **about))
+            return Split(rest, tuned, np.empty(0, np.int64), kind="groups", seed=seed, groups=kind)
         shares = np.array([asked.fractions[0] - DEVELOPMENT, *asked.fractions[1:]]) / (1 - DEVELOPMENT)
         fractions = tuple(shares.tolist())
         split = _at(rest, make_split(codes[rest], groups[rest], fractions=fractions, seed=seed, **about))

@@ -75,20 +75,19 @@ def test_the_development_part_stands_in_no_test_part(tmp_path):
     shared = SharedData()
     trials = [shared.divided(made.data(), Division(seed, "development"), graphs=False) for seed in (0, 9)]
     groups = group_keys(trials[0].samples, "formula")
-    of = [np.union1d(trial.split.train, trial.split.val) for trial in trials]
-    np.testing.assert_array_equal(of[0], of[1], "the same for every seed")
-    development = set(groups[of[0]])
-    assert development.isdisjoint(groups[np.setdiff1d(np.arange(len(groups)), of[0])]), "whole formulas"
-    assert len(of[0]) == pytest.approx(DEVELOPMENT * len(groups), rel=0.05)
+    decides = trials[0].split.val
+    np.testing.assert_array_equal(decides, trials[1].split.val, "the same for every seed")
+    development = set(groups[decides])
+    assert len(decides) == pytest.approx(DEVELOPMENT * len(groups), rel=0.05)
     for trial in trials:
         assert len(trial.split.test) == 0
-        assert len(trial.split.train) == pytest.approx(len(of[0]) / 2, rel=0.05)
-        assert set(groups[trial.split.train]).isdisjoint(groups[trial.split.val])
+        np.testing.assert_array_equal(trial.split.train, np.setdiff1d(np.arange(len(groups)), decides))
+        assert development.isdisjoint(groups[trial.split.train]), "whole formulas"
     for seed in range(4):
         split = shared.divided(made.data(), Division(seed, "rest"), graphs=False).split
         assert development.isdisjoint(groups[split.test])
         assert development.isdisjoint(groups[split.val])
-        assert set(of[0]) <= set(split.train)
+        assert set(decides) <= set(split.train)
         parts = [split.train, split.val, split.test]
         np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(groups)))
         shares = [len(part) / len(groups) for part in parts]
@@ -105,7 +104,7 @@ def test_options_are_chosen_once_on_the_development_part(tmp_path):
     assert table["stage"].tolist() == ["trial", "trial", "test", "test"]
     assert set(table["status"]) == {"finished"}
     assert table["n_test"].tolist() == pytest.approx([0, 0, 300, 300], abs=5)
-    assert (table["n_train"] + table["n_val"]).tolist() == pytest.approx([400, 400, 1700, 1700], abs=5)
+    assert (table["n_train"] + table["n_val"]).tolist() == pytest.approx([2000, 2000, 1700, 1700], abs=5)
     path = write_experiment(tmp_path, tasks={"t": task}, losses=["ce"], tune_on="first-seed", trials=1, seeds=1)
     other = results(run(options(path))[0])
     assert set(other["config_sha256"]).isdisjoint(table["config_sha256"])
