@@ -58,6 +58,7 @@ def on_page_content(content: str, **_: Any) -> str:
 def _as_page(markdown: str) -> str:
     """Turn links that hold in the repository into those of the site, which has notebooks and docs in one folder."""
     markdown = re.sub(r"\]\(\.\./(notebooks/\w+)\.ipynb\)", r"](\1.md)", markdown).replace("](../docs/", "](")
+    markdown = re.sub(r"\]\((\.\./)?\.\./benchmarks/speed\.md", r"](\1speed.md", markdown)
     return re.sub(r"\]\(\.\./((\.\./)?benchmarks)/README\.md", r"](\1.md", markdown)
 
 

@@ -28,7 +28,7 @@ from matcard.training.options import Config
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIAL = "docs/tutorial.md"
 TEXTS = [
-    *("README.md", "CONTRIBUTING.md", "benchmarks/README.md"),
+    *("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/speed.md"),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
 WORK = (
