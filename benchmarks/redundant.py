@@ -9,9 +9,10 @@ two, which differ in the choice of setting and threshold alone: one that repeats
 parents. Every method trains the network of configs/descriptors.yaml, a quarter as wide and value head off, on CHGNet's
 numbers, for as many optimiser steps as 30 epochs of the crystals without their families take in batches of 128, in a
 bare loop: networks, losses, draws, decisions and metrics are matcard's; that a training takes three seconds in place of
-twenty pays for its seeds. Boosting has Magpie features, too. Every method
-has four trials: of its scale, threshold or strength, of the learning rate where it has none. Each trial stands in the
-file of results, so that another choice can be made without training again; what is there is not done again.
+twenty pays for its seeds. Boosting has Magpie features, too. Every method has four trials: of its scale, threshold or
+strength, of the learning rate where it has none; those by the magnitude are left out beyond 10,000 samples. Each trial
+stands in the file of results, so that another choice can be made without training again; what is there is not done
+again.
 
 It stands beside `matcard.compare` since families drawn by seed, validation of two kinds and equal steps on training
 parts of different sizes are nothing that users need.
@@ -50,7 +51,7 @@ from matcard.data.splits import split_samples
 from matcard.evaluation.choice import best_score
 from matcard.evaluation.metrics import classification_metrics
 from matcard.files import locked, written_whole
-from matcard.invariants import near_copies
+from matcard.invariants import DENSE_LIMIT, near_copies
 from matcard.losses import build_loss, make_options
 from matcard.models import build_model
 from matcard.training.config import parse_config
@@ -337,7 +338,8 @@ def run(options: argparse.Namespace, config: Config) -> None:
             if key in done:
                 continue
             start = time.perf_counter()
-            rows = [row for setting in METHODS[method][1] for row in trial(method, setting, cell, config, seed)]
+            settings = [s for s in METHODS[method][1] if "magnitude" not in (method, s) or len(cell.train) <= DENSE_LIMIT]
+            rows = [row for setting in settings for row in trial(method, setting, cell, config, seed)]
             seconds += time.perf_counter() - start
             made = pd.DataFrame([dict(zip(CELL, key, strict=True)) | row for row in rows])
             with locked(pool_dir() / options.results.name, "writes results"), written_whole(options.results) as path:
