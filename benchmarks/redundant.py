@@ -338,7 +338,8 @@ def run(options: argparse.Namespace, config: Config) -> None:
             if key in done:
                 continue
             start = time.perf_counter()
-            settings = [s for s in METHODS[method][1] if "magnitude" not in (method, s) or len(cell.train) <= DENSE_LIMIT]
+            few = len(cell.train) <= DENSE_LIMIT
+            settings = [setting for setting in METHODS[method][1] if few or "magnitude" not in (method, setting)]
             rows = [row for setting in settings for row in trial(method, setting, cell, config, seed)]
             seconds += time.perf_counter() - start
             made = pd.DataFrame([dict(zip(CELL, key, strict=True)) | row for row in rows])
