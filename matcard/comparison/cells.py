@@ -50,7 +50,7 @@ class Cell:
         stage: a trial of the search, which sees the validation part alone, or a training that is tested in the end.
         number: of the trial, or the seed.
         config: resolved configuration, nested; sources are as the experiment writes them.
-        development: whether options are chosen on a part of the data that is never tested.
+        development: whether options are chosen by a part of the data that is never tested.
     """
 
     task: str

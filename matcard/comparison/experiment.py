@@ -21,6 +21,7 @@ from matcard.options import AtLeastOne, Within, check_options
 from matcard.study.space import check_space, make_space
 from matcard.training.config import config_from_dict, config_to_dict, find_yaml, flatten, overlaid, parse_config
 from matcard.training.fit import check_config
+from matcard.work.trainings import DEVELOPMENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -137,8 +138,8 @@ class Experiment:
         seeds: runs of each of them on each data set.
         seed: the first.
         tune_on: whether options are chosen on each seed's split, for that seed, or for all seeds: on the first's, or on
-            a development part that stands in no test part; None leaves it to the data: the first where the test part is
-            given, so that none of it can be seen, else each.
+            a fifth of the samples that stands in no test part; None leaves it to the data: the first where the test
+            part is given, so that none of it can be seen, else each.
         trial: laid over the configuration of a trial.
         space: what is searched of every network, beside its loss's own options.
         metrics: of the tables.
@@ -227,6 +228,11 @@ class Experiment:
                 raise InputError(
                     f"task {task.name}, tune_on: development is for splits that seeds draw anew, and the test part of "
                     "these data is given; leave tune_on out, or choose another --data.split.kind"
+                )
+            if self.tunes_on(task) == "development" and split.fractions[0] <= DEVELOPMENT:
+                raise InputError(
+                    f"task {task.name}, tune_on: development takes {DEVELOPMENT:.0%} of the samples, which are part of "
+                    f"every training part, and --data.split.fractions gives that {split.fractions[0]:.0%}; give it more"
                 )
             for method in self.methods_of(task):
                 with concerning(f"{self.name}, {method.label} on {task.name}"):

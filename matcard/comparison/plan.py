@@ -113,7 +113,7 @@ class Pair:
         experiment: the whole.
         task: data set.
         method: loss or rival.
-        seeds: that are tested; the trials are made on the split of the first, or on the development part.
+        seeds: that are tested; the trials are made on the split of the first, or judged by the development part.
     """
 
     def __init__(self, experiment: Experiment, task: Task, method: Method, seeds: range) -> None:

@@ -122,8 +122,8 @@ def _tuned_on(experiment: Experiment, task: Task) -> str:
 _WHERE = {
     "each-seed": "on validation, anew for each seed on its own split",
     "first-seed": "on validation, on the first seed's split for all seeds",
-    "development": f"once on a development part, {DEVELOPMENT:.0%} of the groups, by networks that all others train; "
-    "it stands in no test part, and in the training part of every seed",
+    "development": f"once by a development part, {DEVELOPMENT:.0%} of the samples in whole groups, after training on "
+    "all others, those of the test parts among them; it stands in no test part, and goes to every training part",
 }
 _DECISION = (
     "“Decision”: with the threshold or class offsets that were best on the validation part, or by a rule that the "

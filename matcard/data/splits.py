@@ -127,8 +127,7 @@ def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> 
             f"--data.split.{named} is for a test part that comes with the data, and none does: leave it out, or name "
             "one with --data.test_source"
         )
-    by = default_groups(samples) if kind in (None, "given", "matbench", "element") else str(kind)
-    by = f"column:{options.column}" if kind == "column" else by
+    by = grouped_by(samples, options)
     how: dict[str, Any] = {"fractions": options.fractions, "seed": seed, "class_names": samples.class_names}
     if kind == "element":
         if held is not None:
@@ -145,6 +144,13 @@ def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> 
         groups = group_keys(samples, by)
         split = make_split(codes, groups, kind=by, fold=options.fold, folds=options.folds, **how)
     return replace(split, groups=by)
+
+
+def grouped_by(samples: Samples, options: SplitOptions) -> str:
+    """Name the kind of groups that a split keeps in one part, as `group_keys` takes it."""
+    if options.kind == "column":
+        return f"column:{options.column}"
+    return default_groups(samples) if options.kind in (None, "given", "matbench", "element") else str(options.kind)
 
 
 def _official(samples: Samples, fold: int) -> Bool[np.ndarray, " N"]:
@@ -244,6 +250,12 @@ def make_split(
         part[rest] = deal(codes[rest], groups[rest], np.array(fractions[:2]) / sum(fractions[:2]), rng)
     train, val, test, left = (np.flatnonzero(part == k) for k in (0, 1, 2, -1))
     split = Split(train, val, test, kind, seed, fold, folds, left)
+    tell_missing(split, codes, class_names)
+    return split
+
+
+def tell_missing(split: Split, codes: Int[np.ndarray, " N"], class_names: Sequence[str] | None = None) -> None:
+    """Warn of each part that holds samples and none of some class."""
     for name in (name for name in PARTS if len(getattr(split, name))):
         missing = np.setdiff1d(codes, codes[getattr(split, name)]).tolist()
         if missing:
@@ -252,9 +264,8 @@ def make_split(
                 f"the {name} part has no sample of class {listed(named)}: too few "
                 "groups hold it; join classes, or choose finer groups (--data.split.kind)",
                 MatcardWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-    return split
 
 
 def inner_split(

@@ -19,14 +19,15 @@ from rich.console import Console
 
 from matcard.data.groups import deal, group_keys
 from matcard.data.read import divide, open_inputs, read_labelled
-from matcard.data.splits import Split, inner_split, make_split, split_samples
+from matcard.data.splits import Split, grouped_by, inner_split, make_split, split_samples, tell_missing
+from matcard.errors import MatcardWarning, concerning
 from matcard.training.fit import fit
 from matcard.work.attempt import NoValueError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from jaxtyping import Int, Shaped
+    from jaxtyping import Float, Int, Shaped
     from lightning.pytorch.callbacks import Callback
 
     from matcard.data.dataset import TrainingSet
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from matcard.work.attempt import Wire
 
 DEVELOPMENT = 0.2
-"""Share of the groups that options are chosen by where no test part may hold them."""
+"""Share of the samples, in whole groups, that options are chosen by where no test part may hold them."""
 _MOST_KEPT = 16
 """Sources and divisions kept at once; the least recently used goes."""
 _kept: dict[str, Any] = {}
@@ -54,9 +55,9 @@ class Division:
 
     Attributes:
         seed: of the division.
-        part: `all` are divided; or for `development` a fifth of the groups, the same for every seed, validates, all
-            others train and none are tested; or the `rest` of that fifth is divided into parts of the sizes that the
-            options say, where the fifth goes to the training part.
+        part: `all` are divided; or for `development` a fifth of the samples, in whole groups and the same for every
+            seed, validates, all others train and none are tested; or the others, the `rest`, are divided into parts of
+            the sizes that the options say, where that fifth goes to the training part.
         again: how often what is not tested has been divided anew, of `all`; or which fold of it validates.
         folds: number of folds of what is not tested, or None.
     """
@@ -108,11 +109,8 @@ class SharedData:
             return split_samples(samples, asked, seed=seed)
         used = samples.take(samples.used)
 
-        def grouped() -> tuple[str, Shaped[np.ndarray, " N"]]:
-            kind = split_samples(samples, asked).groups
-            return kind, group_keys(used, kind)
-
-        codes, (kind, groups) = used.codes, self._once("groups", options, grouped)
+        kind = grouped_by(used, asked)
+        codes, groups = used.codes, self._once("groups", options, lambda: group_keys(used, kind))
         about: dict[str, Any] = {"kind": kind, "class_names": used.class_names}
         if how.part == "all":
             split = split_samples(samples, asked, seed=seed)
@@ -124,14 +122,34 @@ class SharedData:
                 folds = make_split(codes[rest], groups[rest], seed=seed, fold=how.again, folds=how.folds, **about)
                 divided = replace(folds, train=np.union1d(folds.train, folds.val), val=folds.test)
             return replace(split, train=rest[divided.train], val=rest[divided.val])
+        with concerning("tune_on: development"):
+            split = self._with_development(codes, groups, how, np.array(asked.fractions))
+        tell_missing(split, codes, used.class_names)
+        return replace(split, kind=kind, groups=kind)
+
+    @staticmethod
+    def _with_development(
+        codes: Int[np.ndarray, " N"],
+        groups: Shaped[np.ndarray, " N"],
+        how: Division,
+        fractions: Float[np.ndarray, " parts"],
+    ) -> Split:
         chosen = deal(codes, groups, np.array([1 - DEVELOPMENT, DEVELOPMENT]), np.random.default_rng(0))
-        rest, tuned = (np.flatnonzero(chosen == k) for k in (0, 1))
+        rest, decides = (np.flatnonzero(chosen == k) for k in (0, 1))
         if how.part == "development":
-            return Split(rest, tuned, np.empty(0, np.int64), kind="groups", seed=seed, groups=kind)
-        shares = np.array([asked.fractions[0] - DEVELOPMENT, *asked.fractions[1:]]) / (1 - DEVELOPMENT)
-        fractions = tuple(shares.tolist())
-        split = _at(rest, make_split(codes[rest], groups[rest], fractions=fractions, seed=seed, **about))
-        return replace(split, train=np.union1d(split.train, tuned), groups=kind)
+            if not 0.5 * DEVELOPMENT < len(decides) / len(codes) < 1.5 * DEVELOPMENT:
+                warnings.warn(
+                    f"options are chosen by {len(decides)} of {len(codes)} samples, not by a fifth: there are few "
+                    "groups, or some are large; choose finer ones (--data.split.kind)",
+                    MatcardWarning,
+                    stacklevel=3,
+                )
+            return Split(rest, decides, np.empty(0, np.int64), "groups", how.seed)
+        shares = (fractions - [DEVELOPMENT, 0, 0]) / (1 - DEVELOPMENT)
+        with concerning("without the fifth that options are chosen by"):
+            part = deal(codes[rest], groups[rest], shares, np.random.default_rng(how.seed))
+        train, val, test = (rest[part == k] for k in range(3))
+        return Split(np.union1d(train, decides), val, test, "groups", how.seed)
 
     def _once(self, what: str, options: DataOptions, make: Callable[[], Any]) -> Any:
         key = json.dumps([self._name, what, asdict(options)])
@@ -139,11 +157,6 @@ class SharedData:
         while len(_kept) > _MOST_KEPT:
             del _kept[next(iter(_kept))]
         return _kept[key]
-
-
-def _at(positions: Int[np.ndarray, " n"], split: Split) -> Split:
-    """Give a split of some samples as one of all."""
-    return replace(split, **{part: positions[getattr(split, part)] for part in ("train", "val", "test")})
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from comparison_cases import TASK, options, results, run, write_experiment
 from rich.console import Console
@@ -15,7 +16,8 @@ from matcard.comparison.cells import check_data, train_cell
 from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.data.groups import group_keys
-from matcard.errors import InputError
+from matcard.data.options import DataOptions, SplitOptions
+from matcard.errors import InputError, MatcardWarning
 from matcard.training.batches import DataModule
 from matcard.work.attempt import Wire
 from matcard.work.trainings import DEVELOPMENT, Division, SharedData
@@ -116,6 +118,39 @@ def test_a_development_part_needs_splits_that_are_drawn(tmp_path):
         experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task}, tune_on="development")))
         with pytest.raises(InputError, match="task t, tune_on: development is for splits that seeds draw anew"):
             experiment.check()
+    task = {**TASK, "data": {**TASK["data"], "split": {"fractions": [0.2, 0.4, 0.4]}}}
+    experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task}, tune_on="development")))
+    with pytest.raises(InputError, match=r"development takes 20% of the samples, .* gives that 20%; give it more"):
+        experiment.check()
+
+
+def rows_by_column(folder, classes, groups):
+    """Write a table of rows with a class and a group each; gives the options of its data."""
+    pd.DataFrame({"x": np.cos(np.arange(len(classes))), "y": classes, "group": groups}).to_csv(folder / "rows.csv", index=False)
+    words = {"source": str(folder / "rows.csv"), "kind": "table", "target": "y"}
+    return DataOptions(**words, split=SplitOptions(kind="column", column="group"))
+
+
+def test_few_groups_are_told_by_what_is_divided(tmp_path):
+    made = rows_by_column(tmp_path, ["a", "b"] * 30, np.repeat(["p", "q", "r"], 20))
+    with pytest.raises(InputError, match=r"tune_on: development: without the fifth .* by: 2 groups cannot be divided"):
+        SharedData().divided(made, Division(0, "rest"))
+    with pytest.warns(MatcardWarning, match="options are chosen by 20 of 60 samples, not by a fifth"):
+        SharedData().divided(made, Division(0, "development"))
+
+
+def test_classes_that_a_part_lacks_are_those_of_the_parts_that_are_used(tmp_path, recwarn):
+    classes = [*"ab" * 20, *"cccc"]
+    made = rows_by_column(tmp_path, classes, [*range(40), *[40] * 4])
+    found = SharedData().divided(made, Division(0, "development")).split
+    told = [str(warning.message) for warning in recwarn]
+    lacking = "train" if 43 in found.val else "val"
+    assert [f"the {lacking} part has no sample of class c" in text for text in told] == [True]
+    recwarn.clear()
+    found = SharedData().divided(made, Division(0, "rest")).split
+    told = " ".join(str(warning.message) for warning in recwarn)
+    for part in ("train", "val", "test"):
+        assert (f"the {part} part has no sample of class c" in told) == (43 not in getattr(found, part))
 
 
 def test_a_method_may_be_for_some_tasks_alone(tmp_path, trained):

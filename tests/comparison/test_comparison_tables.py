@@ -204,7 +204,7 @@ def test_what_is_said_of_the_protocol():
     assert "4 trials" in said
     assert "not tuned" in " ".join(captions(experiment(tasks=(), made=(Task("own", "", data()),))))
     development = " ".join(captions(experiment(tune_on="development")))
-    assert "chosen once on a development part, 20% of the groups" in development
+    assert "chosen once by a development part, 20% of the samples" in development
 
 
 TASKS = tuple(f"task {k}" for k in range(6))
