@@ -316,6 +316,7 @@ def test_every_descriptor_is_in_the_table_of_them():
 EXPECTED = {
     "crystals-sources": [
         ("graph", "boosting_ranks"),
+        ("CGCNN as published", "ce"),
         ("graph", "ce"),
         ("graph + number", "ce"),
         ("CHGNet", "boosting_ranks"),
@@ -324,6 +325,7 @@ EXPECTED = {
     "crystals-system": [
         ("graph", "boosting"),
         ("graph", "ce"),
+        ("graph (40 epochs)", "ce"),
         ("graph + CHGNet (40 epochs)", "ce"),
         ("graph + CHGNet (40 epochs)", "spread_reweight"),
         ("graph + CHGNet (40 epochs)", "logit_adjustment"),
