@@ -126,7 +126,8 @@ def test_a_development_part_needs_splits_that_are_drawn(tmp_path):
 
 def rows_by_column(folder, classes, groups):
     """Write a table of rows with a class and a group each; gives the options of its data."""
-    pd.DataFrame({"x": np.cos(np.arange(len(classes))), "y": classes, "group": groups}).to_csv(folder / "rows.csv", index=False)
+    rows = pd.DataFrame({"x": np.cos(np.arange(len(classes))), "y": classes, "group": groups})
+    rows.to_csv(folder / "rows.csv", index=False)
     words = {"source": str(folder / "rows.csv"), "kind": "table", "target": "y"}
     return DataOptions(**words, split=SplitOptions(kind="column", column="group"))
 
