@@ -317,7 +317,7 @@ def run(options: argparse.Namespace, config: Config) -> None:
     done = set() if table.empty else set(table[CELL].itertuples(index=False, name=None))
     left = [cell for cell in wanted if any((*cell, method) not in done for method in options.methods)]
     todo = sum((*cell, method) not in done for cell in left for method in options.methods)
-    print(f"{todo} methods of four trials each to do, {len(wanted) * len(options.methods) - todo} done", flush=True)
+    print(f"{todo} methods, four trials each, to do, {len(wanted) * len(options.methods) - todo} done", flush=True)
     seconds, finished = 0.0, 0
     for task, members, seed in left:
         samples = read_labelled(DataOptions(source=options.data, target="gap", kind="crystals", **TASKS[task]))
@@ -340,6 +340,10 @@ def run(options: argparse.Namespace, config: Config) -> None:
             start = time.perf_counter()
             few = len(cell.train) <= DENSE_LIMIT
             settings = [setting for setting in METHODS[method][1] if few or "magnitude" not in (method, setting)]
+            if not settings:
+                todo -= 1
+                print(f"{task}, {members} members, seed {seed}, {method}: too many samples, left out", flush=True)
+                continue
             rows = [row for setting in settings for row in trial(method, setting, cell, config, seed)]
             seconds += time.perf_counter() - start
             made = pd.DataFrame([dict(zip(CELL, key, strict=True)) | row for row in rows])

@@ -16,7 +16,8 @@
 #
 # A network can learn from the graph of a crystal, from the number behind its class, and from the numbers that a network trained on
 # millions of structures (CHGNet) gives it. This page reads two comparisons on 4,000 crystals of the Materials Project, ten seeds each.
-# What has no graph follows `configs/descriptors.yaml`, chosen on other divisions of these crystals; what has one follows the defaults:
+# What has no graph follows `configs/descriptors.yaml`, chosen on other divisions of these crystals; what has one follows the
+# defaults, where neither 40 epochs nor "as published" is said:
 #
 #     python -m matcard.compare --config crystals-sources --jobs 2
 #     python -m matcard.compare --config crystals-system --jobs 2

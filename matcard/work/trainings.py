@@ -108,7 +108,6 @@ class SharedData:
         if how == Division(seed):
             return split_samples(samples, asked, seed=seed)
         used = samples.take(samples.used)
-
         kind = grouped_by(used, asked)
         codes, groups = used.codes, self._once("groups", options, lambda: group_keys(used, kind))
         about: dict[str, Any] = {"kind": kind, "class_names": used.class_names}
