@@ -147,7 +147,12 @@ def split_samples(samples: Samples, options: SplitOptions, *, seed: int = 0) -> 
 
 
 def grouped_by(samples: Samples, options: SplitOptions) -> str:
-    """Name the kind of groups that a split keeps in one part, as `group_keys` takes it."""
+    """Name the kind of groups that a split keeps in one part, as `group_keys` takes it.
+
+    Args:
+        samples: of a source; what they are decides where the options name no kind.
+        options: of the split.
+    """
     if options.kind == "column":
         return f"column:{options.column}"
     return default_groups(samples) if options.kind in (None, "given", "matbench", "element") else str(options.kind)
@@ -255,7 +260,13 @@ def make_split(
 
 
 def tell_missing(split: Split, codes: Int[np.ndarray, " N"], class_names: Sequence[str] | None = None) -> None:
-    """Warn of each part that holds samples and none of some class."""
+    """Warn of each part that holds samples and none of some class, by a `MatcardWarning`.
+
+    Args:
+        split: positions among the samples.
+        codes: (N,) class of each sample.
+        class_names: how the classes are called; their codes where not given.
+    """
     for name in (name for name in PARTS if len(getattr(split, name))):
         missing = np.setdiff1d(codes, codes[getattr(split, name)]).tolist()
         if missing:
