@@ -226,8 +226,8 @@ class Experiment:
             fixed = has_given_test(task.config["data"]) or split.folds is not None or split.kind == "element"
             if fixed and self.tunes_on(task) == "development":
                 raise InputError(
-                    f"task {task.name}, tune_on: development is for splits that seeds draw anew, and these data "
-                    "have a test part that is the same for every seed; leave tune_on out, or choose another "
+                    f"task {task.name}, tune_on: development is for splits that seeds draw anew, and the test "
+                    "part of this one is the same for every seed; leave tune_on out, or choose another "
                     "--data.split.kind"
                 )
             if self.tunes_on(task) == "development" and split.fractions[0] <= DEVELOPMENT:

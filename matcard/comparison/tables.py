@@ -108,7 +108,9 @@ def _tuned(experiment: Experiment) -> str:
 
 
 def _tuned_on(experiment: Experiment, task: Task) -> str:
-    if not task.trials:
+    methods = experiment.methods_of(task)
+    fixed = [method.label for method in methods if not experiment.searched(task, method)]
+    if len(fixed) == len(methods):
         return "options as given, not tuned"
     parts = ["the options as they are"]
     if drawn := min(STARTUP, task.trials) - 1:
@@ -116,7 +118,8 @@ def _tuned_on(experiment: Experiment, task: Task) -> str:
     if guided := task.trials - drawn - 1:
         parts.append(f"{guided} by TPE")
     what = f"{plural(task.trials, 'trial')} each for learning rate and own options ({', '.join(parts)})"
-    return f"{what}, chosen {_WHERE[experiment.tunes_on(task)]}"
+    searched = f"{what}, chosen {_WHERE[experiment.tunes_on(task)]}"
+    return f"{searched}; {', '.join(fixed)} as given" if fixed else searched
 
 
 _WHERE = {

@@ -115,7 +115,7 @@ def kept_numbers(
         own.mkdir(parents=True, exist_ok=True)
         known = _read(own)
         if not known.keys() >= set(digests):
-            with locked(own, f"computes {descriptor.name} of {len(crystals):,} crystals"):
+            with locked(own, f"computes {descriptor.name}"):
                 known = _read(own)
                 failed = _compute(descriptor, crystals, digests, known, own, jobs, progress)
     except OSError as error:

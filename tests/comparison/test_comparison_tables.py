@@ -42,6 +42,10 @@ def experiment(tasks=("t_1",), made=(), **changes):
     return Experiment(**{**values, **changes})
 
 
+def tuned(**changes):
+    return experiment(space={"optimizer.lr": {"type": "float", "low": 1e-3, "high": 1e-2}}, **changes)
+
+
 def rows(tasks=("t_1",), values=VALUES):
     found = []
     for task in tasks:
@@ -185,25 +189,27 @@ def test_intervals_end_where_scores_do_and_differences_of_none_have_none():
 
 def test_what_is_said_of_the_choice_of_options():
     own, given_part = Task("own", "", data(), 4), Task("given", "", data(split={"kind": "given"}), 4)
-    each = captions(experiment(tasks=(), tune_on=None, made=(own,)))
+    each = captions(tuned(tasks=(), tune_on=None, made=(own,)))
     assert "anew for each seed on its own split; the" in each[0]
     assert not any("first seed" in line for line in each)
-    leaking = captions(experiment(tasks=(), tune_on="first-seed", made=(own, given_part)))
+    leaking = captions(tuned(tasks=(), tune_on="first-seed", made=(own, given_part)))
     assert "on the first seed's split for all seeds" in leaking[0]
     assert [line for line in leaking if line.startswith("own: options were chosen on the first seed's split alone")]
-    mixed = captions(experiment(tasks=(), made=(own, given_part)))
+    mixed = captions(tuned(tasks=(), made=(own, given_part)))
     assert re.search(r"own: 4 trials.* anew for each seed .*; given: 4 trials.* on the first seed's split", mixed[0])
     assert [line for line in mixed if line.startswith("given: the test part comes with the data and is the same")]
     assert not any("own: options were chosen" in line for line in mixed)
-    assert len(captions(experiment(tasks=(), tune_on="first-seed", made=(own,), seeds=1))) == len(each)
+    assert len(captions(tuned(tasks=(), tune_on="first-seed", made=(own,), seeds=1))) == len(each)
 
 
 def test_what_is_said_of_the_protocol():
-    said = " ".join(captions(experiment()))
+    said = " ".join(captions(tuned()))
     assert "3 seeds" in said
     assert "4 trials" in said
-    assert "not tuned" in " ".join(captions(experiment(tasks=(), made=(Task("own", "", data()),))))
-    development = " ".join(captions(experiment(tune_on="development")))
+    assert "not tuned" in " ".join(captions(tuned(tasks=(), made=(Task("own", "", data()),))))
+    beside = tuned(methods=(Method("ce", {}), Method("trees", {"rival": {}})))
+    assert "; trees as given; the test part" in captions(beside)[0]
+    development = " ".join(captions(tuned(tune_on="development")))
     assert "chosen once by a development part, 20% of the samples" in development
 
 
