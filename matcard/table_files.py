@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from matcard.errors import InputError, nearest_names
-from matcard.files import decode_text, estimate_rows, open_bytes, plain_name, read_text, readable, source_exists
+from matcard.files import LABELS, decode_text, estimate_rows, open_bytes, plain_name, read_text, readable, source_exists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -169,7 +169,13 @@ def require_column(column: str, columns: Iterable[str], name: str, option: str) 
     if not names:
         folder = Path(name) if Path(name).is_dir() else Path(name).parent
         tables = sorted(path.name for path in folder.glob("*.csv")) if source_exists(name) else []
-        hint = f"; {tables[0]} lies there: rename it, if it holds their ids and labels" if tables else ""
+        if LABELS in tables and Path(name) in (folder, folder / LABELS):
+            raise InputError(
+                f"{folder / LABELS} has a column of ids alone, so none that is called {column!r} (--data.{option}); "
+                "write the label behind each id, as in id,label"
+            )
+        others = [table for table in tables if table != LABELS]
+        hint = f"; {others[0]} lies there: rename it, if it holds their ids and labels" if others else ""
         raise InputError(
             f"{name} has no columns, so none that is called {column!r} (--data.{option}); labels of structure files "
             f"stand in the id_prop.csv of their folder: give that folder as the source{hint}"

@@ -185,8 +185,8 @@ def run_network(
     return {"best_epoch": int(read_checkpoint(getattr(run, resolved.trainer.keep))["epoch"]), **found}
 
 
-def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedData) -> None:
-    """Read and divide the data of a task, so that what is wrong with them shows before any training.
+def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedData) -> int:
+    """Read and divide the data of a task, so that what is wrong with them shows before any training; gives rows unused.
 
     Args:
         experiment: the whole.
@@ -219,3 +219,4 @@ def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedDat
                     features_of(divided, rival_options(config["rival"]), jobs=options.jobs)
             elif networks[label].trainer.sampler not in BY_CLASS:
                 _ = DataModule(divided, networks[label]).draws
+    return len(samples) - len(samples.used)

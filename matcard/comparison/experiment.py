@@ -81,7 +81,7 @@ class Task:
                 if not os.environ.get(variable):
                     raise InputError(
                         f"task {self.name}: --data.{name} is {given}, and {variable} is not set. Needed: "
-                        f"{self.needs or 'the file'}. Set {variable} to the folder, or leave the task out by --tasks"
+                        f"{self.needs or 'the file'}. Set {variable} to the folder, or name other tasks with --tasks"
                     )
             # In full, for workers that were started in other folders.
             path = Path(os.path.expandvars(given)).resolve()
@@ -173,12 +173,12 @@ class Experiment:
 
     def tunes_on(self, task: Task) -> TuneOn:
         """Say on whose splits options are chosen."""
-        return self.tune_on or ("first-seed" if has_given_test(task.config["data"]) else "each-seed")
+        return self.tune_on or ("first-seed" if has_fixed_test(task.config["data"]) else "each-seed")
 
     def leaks(self, task: Task) -> bool:
         """Tell whether samples that options were chosen on stand in the test parts of other seeds."""
         tuned = task.trials and self.seeds > 1 and self.tunes_on(task) == "first-seed"
-        return bool(tuned) and not has_given_test(task.config["data"])
+        return bool(tuned) and not has_fixed_test(task.config["data"])
 
     def tunings(self, task: Task) -> list[range]:
         """Divide the seeds: those of each part have the options in common that are chosen by one search."""
@@ -223,16 +223,20 @@ class Experiment:
         for task in self.tasks:
             data = task.data()
             split = data.split
-            fixed = has_given_test(task.config["data"]) or split.folds is not None or split.kind == "element"
-            if fixed and self.tunes_on(task) == "development":
+            development, where = self.tunes_on(task) == "development", f"task {task.name}, tune_on: development"
+            if development and has_fixed_test(task.config["data"]):
                 raise InputError(
-                    f"task {task.name}, tune_on: development is for splits that seeds draw anew, and the test "
-                    "part of this one is the same for every seed; leave tune_on out, or choose another "
-                    "--data.split.kind"
+                    f"{where} is for splits that seeds draw anew, and the test part of this one is the same for every "
+                    "seed; leave tune_on out, or choose another --data.split.kind"
                 )
-            if self.tunes_on(task) == "development" and split.fractions[0] <= DEVELOPMENT:
+            if development and split.folds is not None:
                 raise InputError(
-                    f"task {task.name}, tune_on: development takes {DEVELOPMENT:.0%} of the samples, which are part of "
+                    f"{where} is for parts of the sizes that --data.split.fractions gives, and --data.split.folds "
+                    "divides otherwise; leave one of them out"
+                )
+            if development and split.fractions[0] <= DEVELOPMENT:
+                raise InputError(
+                    f"{where} takes {DEVELOPMENT:.0%} of the samples, which are part of "
                     f"every training part, and --data.split.fractions gives that {split.fractions[0]:.0%}; give it more"
                 )
             for method in self.methods_of(task):
@@ -269,13 +273,13 @@ def _check_network(base: Mapping[str, Any], data: DataOptions, task: Task) -> No
     check_config(replace(config_from_dict(base), data=data))
 
 
-def has_given_test(data: Mapping[str, Any]) -> bool:
-    """Tell whether the options of data say that they come with a test part, which is then the same for every seed.
+def has_fixed_test(data: Mapping[str, Any]) -> bool:
+    """Tell whether the options of data say that the test part is the same for every seed.
 
     It is not looked for in files: of a file that has one, `split: {kind: given}` says so.
     """
     split = data["split"]
-    if split["kind"] in ("given", "matbench") or data["test_source"] is not None:
+    if split["kind"] in ("given", "matbench", "element") or data["test_source"] is not None:
         return True
     if split["folds"] is not None or data["source"] not in card_names():
         return False

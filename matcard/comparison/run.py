@@ -21,7 +21,7 @@ from matcard.comparison.cells import Cell, CellStore, check_data, train_cell
 from matcard.comparison.experiment import read_experiment
 from matcard.comparison.plan import Plan
 from matcard.comparison.report import write_report
-from matcard.comparison.results import results_table, summarise
+from matcard.comparison.results import metric, results_table, summarise
 from matcard.comparison.rivals import Rival
 from matcard.errors import InputError, TrainingError
 from matcard.files import written_whole
@@ -79,17 +79,21 @@ def compare(options: CompareOptions, *, console: Console | None = None, command:
     with held(folder, "--folder"):
         for task in experiment.tasks:
             say(console, f"reading the data of {task.name}")
-            check_data(experiment, task, folder / "data", data)
+            if unused := check_data(experiment, task, folder / "data", data):
+                say(console, f"{task.name}: {plural(unused, 'row')} not used; {folder / 'data'} has the reason of each")
         say(console, f"comparison: {folder}")
         store, plan = CellStore(folder / "cells"), Plan(experiment)
+        if store.records and not plan.done(store.records):
+            what = f"none of the {plural(len(store.records), 'cell')} in {folder} is of this experiment"
+            say(console, f"{what}: they stay, but tables and report are written anew without them")
         again = plan.to_be_made_again(store.records)
         for key in again:
             del store.records[key]
             for made in attempts(folder / "running" / key):  # one that finished, or is under way, stays
                 if died_in_vain(made) or (read_record(made) or {}).get("status") == "failed":
                     shutil.rmtree(made, ignore_errors=True)
-        tell_estimate(plan, store.records, 1 if options.scheduler else options.jobs, data, console)
         try:
+            tell_estimate(plan, store.records, 1 if options.scheduler else options.jobs, data, console)
             with (
                 Screen(console, "cells", plan.total, plan.done(store.records)) as screen,
                 engine(options.jobs, options.scheduler, folder, console) as do,
@@ -155,7 +159,10 @@ def _outcome(record: Record) -> str:
     if record["status"] == "failed":
         return f"failed: {record['reason']}"
     part, name = ("test", "test") if "test" in record["run"] else ("val", "validation")
-    return f"{name} macro-F1 {record['run'][part]['argmax']['macro_f1']:.3f}"
+    config = record["config"]
+    monitor = config["monitor"] if "rival" in config else config["trainer"]["monitor"]
+    value = record["run"][part]["argmax"].get(monitor)
+    return f"{name} {metric(monitor).label} {'undefined' if value is None else f'{value:.3f}'}"
 
 
 def write_outputs(folder: Path, experiment: Experiment, rows: Sequence[Row], command: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from matcard.comparison.experiment import has_given_test
+from matcard.comparison.experiment import has_fixed_test
 from matcard.comparison.plan import STARTUP
 from matcard.comparison.results import SIGNIFICANT, mean_scores, metric, outcomes, rules_of
 from matcard.evaluation.statistics import compare_ranks
@@ -92,7 +92,7 @@ def captions(experiment: Experiment) -> list[str]:
     said = [f"{seeds}; {_tuned(experiment)}; the test part is looked at once.", _DECISION, _TESTS]
     tasks = experiment.tasks
     for names, text in (
-        ([task.name for task in tasks if has_given_test(task.config["data"])], _GIVEN),
+        ([task.name for task in tasks if has_fixed_test(task.config["data"])], _GIVEN),
         ([task.name for task in tasks if experiment.leaks(task)], _LEAK),
     ):
         if names:
@@ -119,7 +119,7 @@ def _tuned_on(experiment: Experiment, task: Task) -> str:
         parts.append(f"{guided} by TPE")
     what = f"{plural(task.trials, 'trial')} each for learning rate and own options ({', '.join(parts)})"
     searched = f"{what}, chosen {_WHERE[experiment.tunes_on(task)]}"
-    return f"{searched}; {', '.join(fixed)} as given" if fixed else searched
+    return f"{searched} ({', '.join(fixed)} as given)" if fixed else searched
 
 
 _WHERE = {
@@ -134,7 +134,7 @@ _DECISION = (
     "of convenience."
 )
 _GIVEN = (
-    "the test part comes with the data and is the same for every seed, so intervals and p tell of first weights and "
+    "the test part is the same for every seed, so intervals and p tell of first weights and "
     "training parts, not of another draw of test samples."
 )
 _LEAK = (

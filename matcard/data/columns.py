@@ -86,7 +86,7 @@ def numbers_of(
     for k, name in enumerate(names):
         inputs[:, k] = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         for i in np.flatnonzero(~np.isfinite(inputs[:, k]) & is_none(faults)).tolist():
-            cell = frame[name].iloc[i]
+            cell = frame[name].iloc[i : i + 1].tolist()[0]  # a number of Python, which messages show as it is written
             faults[i] = f"{name} is missing" if pd.isna(cell) else f"{name} is {cell!r}: a finite number was expected"
     return inputs, faults
 

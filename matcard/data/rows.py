@@ -271,6 +271,9 @@ def _columns(frame: pd.DataFrame, options: DataOptions, aside: set[str | None]) 
         formula = formula or next((name for name in COMPOSITION_COLUMNS if name in frame), None)
         if formula is not None:
             return RowKind(name, formula=formula, described=options.composition_features)
+    if options.target is not None:
+        others = (column for column in map(str, frame) if column not in aside)
+        require_column(options.target, others, options.source, "target")
     aside = {*aside, options.target, options.split.column}
     return RowKind(name, tuple(number_columns(frame, options.features, aside, options.source)))
 

@@ -13,7 +13,7 @@ from matcard.evaluation.confusion import (
     confusion_matrix,
     minority_mask,
 )
-from matcard.evaluation.metrics import classification_metrics, per_class_ranking, ranking_averages
+from matcard.evaluation.metrics import classification_metrics, find_metric, per_class_ranking, ranking_averages
 from matcard.evaluation.value import value_metrics
 
 if TYPE_CHECKING:
@@ -154,6 +154,9 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Give 95 % percentile intervals of the averages, resampling inside each true class.
 
+    Those of the order of scores are moved by the bias of the bootstrap (Efron and Tibshirani 1993, chapter 10), which
+    for average precision of few samples can be larger than the interval is wide.
+
     Where few samples of a class are all found (or all missed) such an interval is too narrow, since no
     resample differs: read it beside Wilson's interval of that class.
 
@@ -185,7 +188,11 @@ def bootstrap_intervals(
         sizes = [min(chunk, resamples - i) for i in range(0, resamples, chunk)]
         weights = (_stratified_weights(rng, targets, size) for size in sizes)
         parts = [ranking_averages(targets, probabilities, minority, weight) for weight in weights]
-        draws |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        found = ranking_averages(targets, probabilities, minority, np.ones((1, len(targets))))
+        for name, value in found.items():
+            # Copies of a sample are ties, which raise average precision: back by what they raise it on average.
+            drawn = np.concatenate([part[name] for part in parts])
+            draws[name] = np.clip(drawn - drawn.mean() + value, *find_metric(name).bounds)
     return {name: tuple(np.quantile(values, [0.025, 0.975]).tolist()) for name, values in draws.items()}
 
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from matcard.training.rundir import RunDir
 
 
+_FLUSH = 5
+"""Seconds between writes for TensorBoard; an interrupted writer may wait as long before it ends."""
 COMPILED_FROM = 20_000
 """Crystals times epochs from which numba's start of one to two seconds is made up for."""
 
@@ -194,7 +196,7 @@ def build_trainer(
         sync_batchnorm=several and accelerator == "gpu",
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        logger=TensorBoardLogger(run.path, name="", version="tensorboard"),
+        logger=TensorBoardLogger(run.path, name="", version="tensorboard", flush_secs=_FLUSH),
         callbacks=[*own, *callbacks],
         # One process is one, whoever started it: srun starts the workers of a study, too.
         plugins=[WholeCheckpoints(), *([] if several else [LightningEnvironment()])],

@@ -113,10 +113,16 @@ def test_options_are_chosen_once_on_the_development_part(tmp_path):
 
 
 def test_a_development_part_needs_splits_that_are_drawn(tmp_path):
-    for split in ({"folds": 3, "fold": 0}, {"kind": "given"}, {"kind": "matbench", "fold": 1}):
+    drawn, sizes = "is for splits that seeds draw anew", "is for parts of the sizes that --data.split.fractions gives"
+    for split, says in (
+        ({"folds": 3, "fold": 0}, sizes),
+        ({"kind": "given"}, drawn),
+        ({"kind": "matbench", "fold": 1}, drawn),
+        ({"kind": "element", "element": "Li"}, drawn),
+    ):
         task = {**TASK, "data": {**TASK["data"], "split": split}}
         experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task}, tune_on="development")))
-        with pytest.raises(InputError, match="task t, tune_on: development is for splits that seeds draw anew"):
+        with pytest.raises(InputError, match=f"task t, tune_on: development {says}"):
             experiment.check()
     task = {**TASK, "data": {**TASK["data"], "split": {"fractions": [0.2, 0.4, 0.4]}}}
     experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task}, tune_on="development")))

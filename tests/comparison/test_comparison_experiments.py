@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from matcard.compare import parse_options
-from matcard.comparison.experiment import catalogue, has_given_test, read_experiment
+from matcard.comparison.experiment import catalogue, has_fixed_test, read_experiment
 from matcard.comparison.options import CompareOptions
 from matcard.comparison.plan import Search
 from matcard.comparison.rivals import BoostingOptions, by_mean_rank, features_of, rival_options, run_rival
@@ -116,14 +116,15 @@ def test_the_command_line_overrides(tmp_path):
         ({"source": "a.csv"}, False),
         ({"source": "a.csv", "test_source": "b.csv"}, True),
         ({"source": "a.npz", "split": {"kind": "given"}}, True),
+        ({"source": "a.csv", "split": {"kind": "element", "element": "Li"}}, True),
         ({}, False),
     ],
 )
-def test_whether_a_test_part_is_given(tmp_path, given, fixed):
+def test_whether_the_test_part_is_the_same_for_every_seed(tmp_path, given, fixed):
     path = write_experiment(tmp_path, tasks={"t": {"data": given}}, training={}, tune_on=None)
     experiment = read_experiment(options(path))
     (made,) = experiment.tasks
-    assert has_given_test(made.config["data"]) is fixed
+    assert has_fixed_test(made.config["data"]) is fixed
     assert experiment.tunes_on(made) == ("first-seed" if fixed else "each-seed")
     assert experiment.tunings(made) == ([range(2)] if fixed else [range(1), range(1, 2)])
     assert not experiment.leaks(made)

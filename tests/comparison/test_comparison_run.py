@@ -14,6 +14,7 @@ from comparison_cases import TASK, options, results, run, write_experiment
 
 from matcard.cli import make_console
 from matcard.comparison import cells
+from matcard.comparison import run as running
 from matcard.comparison.cells import CellStore
 from matcard.comparison.run import compare
 from matcard.errors import InputError, TrainingError
@@ -114,6 +115,26 @@ def test_a_killed_comparison_goes_on(tmp_path, trained, monkeypatch):
     table = results(folder)
     assert table["config_sha256"].nunique() == 8, "none twice"
     assert set(table["status"]) == {"finished"}
+
+
+def test_an_interrupt_while_the_time_is_estimated_says_what_goes_on(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt("--resume a folder that is gone")
+
+    monkeypatch.setattr(running, "tell_estimate", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"0 cells are finished .*; the same command goes on with the rest"):
+        run(options(write_experiment(tmp_path)))
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_folder_of_another_experiment_keeps_its_cells_and_says_so(tmp_path, trained):
+    folder, printed = run(options(write_experiment(tmp_path, trials=0)))
+    assert "none of the" not in printed
+    cells = set(folder.glob("cells/*.json"))
+    _, printed = run(options(write_experiment(tmp_path, trials=0, seed=50)))
+    assert f"none of the {len(cells)} cells in" in printed
+    assert "tables and report are written anew without them" in " ".join(printed.split())
+    assert cells < set(folder.glob("cells/*.json"))
 
 
 def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypatch):

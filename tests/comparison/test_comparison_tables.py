@@ -197,7 +197,7 @@ def test_what_is_said_of_the_choice_of_options():
     assert [line for line in leaking if line.startswith("own: options were chosen on the first seed's split alone")]
     mixed = captions(tuned(tasks=(), made=(own, given_part)))
     assert re.search(r"own: 4 trials.* anew for each seed .*; given: 4 trials.* on the first seed's split", mixed[0])
-    assert [line for line in mixed if line.startswith("given: the test part comes with the data and is the same")]
+    assert [line for line in mixed if line.startswith("given: the test part is the same")]
     assert not any("own: options were chosen" in line for line in mixed)
     assert len(captions(tuned(tasks=(), tune_on="first-seed", made=(own,), seeds=1))) == len(each)
 
@@ -208,7 +208,7 @@ def test_what_is_said_of_the_protocol():
     assert "4 trials" in said
     assert "not tuned" in " ".join(captions(tuned(tasks=(), made=(Task("own", "", data()),))))
     beside = tuned(methods=(Method("ce", {}), Method("trees", {"rival": {}})))
-    assert "; trees as given; the test part" in captions(beside)[0]
+    assert " (trees as given); the test part" in captions(beside)[0]
     development = " ".join(captions(tuned(tune_on="development")))
     assert "chosen once by a development part, 20% of the samples" in development
 

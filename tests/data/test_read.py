@@ -48,6 +48,10 @@ def test_labels_are_not_asked_of_structure_files_alone(tmp_path, monkeypatch):
     for source in (f"{tmp_path}/*.cif", str(tmp_path)):
         with pytest.raises(InputError, match=r"; labels\.csv lies there: rename it, if it holds their ids and labels$"):
             read_labelled(DataOptions(source=source, target="gap", jobs=1))
+    (tmp_path / "id_prop.csv").write_text("id\na\n")
+    for source in (str(tmp_path), f"{tmp_path}/id_prop.csv"):
+        with pytest.raises(InputError, match=r"id_prop\.csv has a column of ids alone, .*'gap'.*as in id,label$"):
+            read_labelled(DataOptions(source=source, target="gap", jobs=1))
 
 
 def test_a_source_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_path):
