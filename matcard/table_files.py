@@ -152,11 +152,8 @@ def open_table(path: Path, as_row: Callable[[Any], Any] = lambda value: value) -
     Raises:
         InputError: while it is read, when it is damaged or of another kind than its name says.
     """
-    ending = Path(plain_name(path)).suffix.lower()
-    if ending not in _READERS:
-        return None
-    read, unit = _READERS[ending]
-    return Table(path.name, read(path, as_row), unit)
+    read, unit = _READERS.get(Path(plain_name(path)).suffix.lower(), (None, ""))
+    return Table(path.name, read(path, as_row), unit) if read else None
 
 
 def require_column(column: str, columns: Iterable[str], name: str, option: str) -> None:
@@ -168,14 +165,10 @@ def require_column(column: str, columns: Iterable[str], name: str, option: str) 
     names = [str(c) for c in columns if c != INDEX]
     if not names:
         folder = Path(name) if Path(name).is_dir() else Path(name).parent
-        tables = sorted(path.name for path in folder.glob("*.csv")) if source_exists(name) else []
-        if LABELS in tables and Path(name) in (folder, folder / LABELS):
-            raise InputError(
-                f"{folder / LABELS} has a column of ids alone, so none that is called {column!r} (--data.{option}); "
-                "write the label behind each id, as in id,label"
-            )
-        others = [table for table in tables if table != LABELS]
-        hint = f"; {others[0]} lies there: rename it, if it holds their ids and labels" if others else ""
+        if Path(name) in (folder, own := folder / LABELS) and own.is_file():
+            raise InputError(f"{own} has ids alone, no {column!r} (--data.{option}): write lines of id,label")
+        tables = sorted(path.name for path in folder.glob("*.csv") if path != own) if source_exists(name) else []
+        hint = f"; {tables[0]} lies there: rename it, if it holds their labels" if tables else ""
         raise InputError(
             f"{name} has no columns, so none that is called {column!r} (--data.{option}); labels of structure files "
             f"stand in the id_prop.csv of their folder: give that folder as the source{hint}"

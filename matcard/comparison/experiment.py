@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from matcard.comparison.options import CompareOptions
-    from matcard.data.options import DataOptions
+    from matcard.data.options import DataOptions, SplitOptions
     from matcard.study.space import Space
 
 METRICS = ("macro_f1", "minority_recall", "balanced_accuracy", "average_precision")
@@ -222,23 +222,8 @@ class Experiment:
                 metric(name)
         for task in self.tasks:
             data = task.data()
-            split = data.split
-            development, where = self.tunes_on(task) == "development", f"task {task.name}, tune_on: development"
-            if development and has_fixed_test(task.config["data"]):
-                raise InputError(
-                    f"{where} is for splits that seeds draw anew, and the test part of this one is the same for every "
-                    "seed; leave tune_on out, or choose another --data.split.kind"
-                )
-            if development and split.folds is not None:
-                raise InputError(
-                    f"{where} is for parts of the sizes that --data.split.fractions gives, and --data.split.folds "
-                    "divides otherwise; leave one of them out"
-                )
-            if development and split.fractions[0] <= DEVELOPMENT:
-                raise InputError(
-                    f"{where} takes {DEVELOPMENT:.0%} of the samples, which are part of "
-                    f"every training part, and --data.split.fractions gives that {split.fractions[0]:.0%}; give it more"
-                )
+            if self.tunes_on(task) == "development" and (why := _no_development(task, data.split)):
+                raise InputError(f"task {task.name}, tune_on: development {why}")
             for method in self.methods_of(task):
                 with concerning(f"{self.name}, {method.label} on {task.name}"):
                     base = self.trial_base(task, method)
@@ -260,6 +245,17 @@ def resolved(config: dict[str, Any]) -> dict[str, Any]:
         InputError: options that do not exist or go together.
     """
     return config if "rival" in config else config_to_dict(config_from_dict(config))
+
+
+def _no_development(task: Task, split: SplitOptions) -> str | None:
+    """Say why no part can be set aside for the choice of options, if so."""
+    if has_fixed_test(task.config["data"]):
+        return "is for splits that seeds draw anew, and this test part is the same for all; choose another way"
+    if split.folds is not None:
+        return "is for parts by --data.split.fractions, and --data.split.folds divides otherwise; leave one of them out"
+    if split.fractions[0] <= DEVELOPMENT:
+        return f"takes {DEVELOPMENT:.0%} of the samples, all for the training part; give more by --data.split.fractions"
+    return None
 
 
 def _check_network(base: Mapping[str, Any], data: DataOptions, task: Task) -> None:

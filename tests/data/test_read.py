@@ -46,11 +46,11 @@ def test_labels_are_not_asked_of_structure_files_alone(tmp_path, monkeypatch):
         read_labelled(DataOptions(source=f"{tmp_path}/*.cif", target="gap", jobs=1))
     (tmp_path / "labels.csv").write_text("id,gap\na,1.5\n")
     for source in (f"{tmp_path}/*.cif", str(tmp_path)):
-        with pytest.raises(InputError, match=r"; labels\.csv lies there: rename it, if it holds their ids and labels$"):
+        with pytest.raises(InputError, match=r"; labels\.csv lies there: rename it, if it holds their labels$"):
             read_labelled(DataOptions(source=source, target="gap", jobs=1))
     (tmp_path / "id_prop.csv").write_text("id\na\n")
     for source in (str(tmp_path), f"{tmp_path}/id_prop.csv"):
-        with pytest.raises(InputError, match=r"id_prop\.csv has a column of ids alone, .*'gap'.*as in id,label$"):
+        with pytest.raises(InputError, match=r"id_prop\.csv has ids alone, no 'gap' .*: write lines of id,label$"):
             read_labelled(DataOptions(source=source, target="gap", jobs=1))
 
 
