@@ -19,7 +19,7 @@
 # random walks of strains and shifts, half of them supercells with one site replaced. Families stay on one side of the split, the test part holds
 # their parents alone, and every method has four trials of its setting and the same number of optimiser steps:
 #
-#     python benchmarks/redundant.py --data $MATCARD_TEST_DATA/mp_small_4000.parquet --seeds 20
+#     python benchmarks/redundant.py --data $MATCARD_TEST_DATA/mp_small_4000.parquet --seeds 30
 #
 # "Without families" is plain training that never saw the members: what there is to be had.
 
@@ -116,20 +116,20 @@ display(
 # %% [markdown]
 # ## How large a family has to be
 #
-# Families of 10 and of 100 members, ten seeds, the first task, chosen by a validation part that repeats itself and by one that does not:
+# Families of 10 and of 100 members, ten seeds, chosen by a validation part that repeats itself and by one that does not:
 
 # %%
 larger = compared(sizes.query("members != 30"))
 larger = larger[larger["metric"].eq("average_precision")]
 display(
-    larger.set_index(["members", "validation", "method"])[
+    larger.set_index(["task", "members", "validation", "method"])[
         ["mean", "difference", "low", "high", "seeds_low", "seeds_high", "p"]
     ].round(3)
 )
 
 # %% [markdown]
-# Families of 10 and of 30 cost nothing that can be told, so there is little to give back, and nothing is ahead of plain training beyond chance.
-# Families of 100 cost .04 of average precision over these crystals (.012 to .063), and all ways to treat them that were run have means that give
-# most of it back; after correction, removal of near copies and density do where the setting is chosen by parents alone. The spread and the
-# magnitude are not ahead of the simpler ones beyond chance, and their scale matters as much as that of a Gaussian density: `formula`, which has
-# none, is where to begin (`docs/howto/repeats.md`).
+# Families of 10 cost nothing that can be told, families of 30 .018 of average precision on one of the two tasks over these crystals, so there
+# is little to give back, and nothing is ahead of plain training beyond chance. Families of 100 cost .04 on both, and all ways to treat them that
+# were run have means that give most of it back; after correction, density does on both tasks and removal of near copies on the first where the
+# setting is chosen by parents alone. The spread is not ahead of the simpler ones beyond chance, and its scale matters as much as that of a Gaussian
+# density: `formula`, which has none, is where to begin (`docs/howto/repeats.md`).
