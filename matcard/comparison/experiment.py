@@ -138,8 +138,7 @@ class Experiment:
         seeds: runs of each of them on each data set.
         seed: the first.
         tune_on: whether options are chosen on each seed's split, for that seed, or for all seeds: on the first's, or on
-            a fifth of the samples that stands in no test part; None leaves it to the data: the first where the test
-            part is given, so that none of it can be seen, else each.
+            a fifth of the samples that stands in no test part; None: the first where test parts are the same, else each.
         trial: laid over the configuration of a trial.
         space: what is searched of every network, beside its loss's own options.
         metrics: of the tables.
@@ -250,11 +249,12 @@ def resolved(config: dict[str, Any]) -> dict[str, Any]:
 def _no_development(task: Task, split: SplitOptions) -> str | None:
     """Say why no part can be set aside for the choice of options, if so."""
     if has_fixed_test(task.config["data"]):
-        return "is for splits that seeds draw anew, and this test part is the same for all; choose another way"
+        return "is for splits that seeds draw anew; this one's test part is the same for all. Leave tune_on out"
     if split.folds is not None:
-        return "is for parts by --data.split.fractions, and --data.split.folds divides otherwise; leave one of them out"
+        return "is for parts by --data.split.fractions, not by --data.split.folds. Leave the folds out, or tune_on"
     if split.fractions[0] <= DEVELOPMENT:
-        return f"takes {DEVELOPMENT:.0%} of the samples, all for the training part; give more by --data.split.fractions"
+        given = f"--data.split.fractions gives that {split.fractions[0]:.0%}. Give it more"
+        return f"takes {DEVELOPMENT:.0%} of the samples, all for the training part, and {given}"
     return None
 
 

@@ -272,7 +272,7 @@ def _columns(frame: pd.DataFrame, options: DataOptions, aside: set[str | None]) 
         if formula is not None:
             return RowKind(name, formula=formula, described=options.composition_features)
     if options.target is not None:
-        others = (column for column in map(str, frame) if column not in aside)
+        others = (column for column in map(str, frame) if column != _WHERE)
         require_column(options.target, others, options.source, "target")
     aside = {*aside, options.target, options.split.column}
     return RowKind(name, tuple(number_columns(frame, options.features, aside, options.source)))

@@ -154,8 +154,8 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Give 95 % percentile intervals of the averages, resampling inside each true class.
 
-    Those of the order of scores are moved by the bias of the bootstrap (Efron and Tibshirani 1993, chapter 10), which
-    for average precision of few samples can be larger than the interval is wide.
+    Those of average precision are moved by the bias of the bootstrap (Efron and Tibshirani 1993, chapter 10): of few
+    samples that rank low all resamples may be better than the sample.
 
     Where few samples of a class are all found (or all missed) such an interval is too narrow, since no
     resample differs: read it beside Wilson's interval of that class.
@@ -190,9 +190,10 @@ def bootstrap_intervals(
         parts = [ranking_averages(targets, probabilities, minority, weight) for weight in weights]
         found = ranking_averages(targets, probabilities, minority, np.ones((1, len(targets))))
         for name, value in found.items():
-            # Copies of a sample are ties, which raise average precision: back by what they raise it on average.
             drawn = np.concatenate([part[name] for part in parts])
-            draws[name] = np.clip(drawn - drawn.mean() + value, *find_metric(name).bounds)
+            # Copies of a sample are ties, which raise average precision: back by what they raise it on average.
+            bias = 0.0 if name == "roc_auc" else drawn.mean() - value
+            draws[name] = np.clip(drawn - bias, *find_metric(name).bounds)
     return {name: tuple(np.quantile(values, [0.025, 0.975]).tolist()) for name, values in draws.items()}
 
 

@@ -113,7 +113,7 @@ def test_options_are_chosen_once_on_the_development_part(tmp_path):
 
 
 def test_a_development_part_needs_splits_that_are_drawn(tmp_path):
-    drawn, sizes = "is for splits that seeds draw anew", "is for parts by --data.split.fractions"
+    drawn, sizes = "is for splits that seeds draw anew", "is for parts by --data.split.fractions, not by"
     for split, says in (
         ({"folds": 3, "fold": 0}, sizes),
         ({"kind": "given"}, drawn),
@@ -126,7 +126,7 @@ def test_a_development_part_needs_splits_that_are_drawn(tmp_path):
             experiment.check()
     task = {**TASK, "data": {**TASK["data"], "split": {"fractions": [0.2, 0.4, 0.4]}}}
     experiment = read_experiment(options(write_experiment(tmp_path, tasks={"t": task}, tune_on="development")))
-    with pytest.raises(InputError, match=r"takes 20% of the samples, .* --data\.split\.fractions"):
+    with pytest.raises(InputError, match=r"takes 20% of the samples, .* gives that 20%"):
         experiment.check()
 
 
