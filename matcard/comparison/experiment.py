@@ -138,7 +138,7 @@ class Experiment:
         seeds: runs of each of them on each data set.
         seed: the first.
         tune_on: whether options are chosen on each seed's split, for that seed, or for all seeds: on the first's, or on
-            a fifth of the samples that stands in no test part; None: the first where test parts are the same, else each.
+            a fifth of the samples that stands in no test part; None: the first where test parts are alike, else each.
         trial: laid over the configuration of a trial.
         space: what is searched of every network, beside its loss's own options.
         metrics: of the tables.
