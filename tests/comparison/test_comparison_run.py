@@ -137,6 +137,15 @@ def test_a_folder_of_another_experiment_keeps_its_cells_and_says_so(tmp_path, tr
     assert cells < set(folder.glob("cells/*.json"))
 
 
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize(("monitor", "label"), [("macro_f1", "macro-F1"), ("average_precision", "average precision")])
+def test_what_decides_is_shown_of_each_cell(tmp_path, trained, monitor, label):
+    training = {"trainer": {"max_epochs": 1, "accelerator": "cpu", "monitor": monitor}}
+    _, printed = run(options(write_experiment(tmp_path, losses=["ce"], training=training)))
+    for part in ("validation", "test"):
+        assert f"{part} {label} 0." in printed
+
+
 def test_a_loss_that_fails_is_shown_and_tried_again(tmp_path, trained, monkeypatch):
     fake, opts = cells.run_network, options(write_experiment(tmp_path, trials=0))
 
