@@ -186,13 +186,16 @@ def run_network(
 
 
 def check_data(experiment: Experiment, task: Task, folder: Path, data: SharedData) -> int:
-    """Read and divide the data of a task, so that what is wrong with them shows before any training; gives rows unused.
+    """Read and divide the data of a task, so that what is wrong with them shows before any training.
 
     Args:
         experiment: the whole.
         task: one of its data sets.
         folder: for what was left out, and for what the data were when the comparison began.
         data: reads and divides them.
+
+    Returns:
+        number of rows that are not used.
 
     Raises:
         InputError: data that cannot be read or divided, of which too much cannot be used, or that have changed; a
